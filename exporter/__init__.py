@@ -1,0 +1,1 @@
+"""One per host: live figures and inventory for Prometheus."""

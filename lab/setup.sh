@@ -1,0 +1,90 @@
+# shellcheck shell=bash
+# Set-up for ./demo and ./check: Debian packages and the two virtual environments. Does nothing that is done already.
+# Sourced with the repository's root as current folder; uses PYTHON (default python3).
+
+PYTHON=${PYTHON:-python3}
+VENV=.venv
+SWIFT_VENV=.venv-swift
+
+say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
+
+die() { # MESSAGE HINT
+  printf 'error: %s\n  hint: %s\n' "$1" "$2" >&2
+  exit 3
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+    sudo "$@"
+  else
+    return 1
+  fi
+}
+
+missing_packages() { # PACKAGE… -> those that are not installed
+  local package
+  for package in "$@"; do
+    dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' || echo "$package"
+  done
+}
+
+# Installing a server must not start it here: our own processes serve, on ports of their own.
+with_no_services_started() {
+  local policy=/usr/sbin/policy-rc.d made="" status=0
+  if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null && as_root chmod 755 $policy && made=yes
+  fi
+  "$@" || status=$?
+  [ -z "$made" ] || as_root rm -f $policy
+  return $status
+}
+
+install_packages() { # PACKAGE…
+  local missing
+  missing=$(missing_packages "$@" | tr '\n' ' ')
+  [ -n "$missing" ] || return 0
+  say "Debian packages: installing $missing"
+  as_root true || die "these Debian packages are missing and this user cannot install them: $missing" \
+    "as root: apt-get install $missing"
+  as_root apt-get update -q -o Dpkg::Use-Pty=0 >/dev/null || say "apt-get update failed; going on with the present lists"
+  # shellcheck disable=SC2086 # the list is meant to be split
+  with_no_services_started as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+    -o Dpkg::Use-Pty=0 $missing >/dev/null || die "apt-get could not install: $missing" "see its message above"
+}
+
+environment_is_ready() { # FOLDER LOCK
+  [ -x "$1/bin/python" ] && [ "$(cat "$1/lock.sha256" 2>/dev/null)" = "$(sha256sum <"$2") $(cat pyproject.toml | sha256sum)" ]
+}
+
+make_environment() { # FOLDER LOCK WHAT
+  environment_is_ready "$1" "$2" && return 0
+  say "Python environment $1: installing $3 (pinned by hash, $2)"
+  if [ ! -x "$1/bin/python" ]; then
+    "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
+    "$PYTHON" -m venv "$1" || die "cannot make a virtual environment with $PYTHON" "install python3-venv"
+  fi
+  "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$2" ||
+    die "pip could not install $2" "see its message above; is a package index reachable?"
+}
+
+finish_environment() { # FOLDER LOCK
+  echo "$(sha256sum <"$2") $(cat pyproject.toml | sha256sum)" >"$1/lock.sha256"
+}
+
+set_up_python() {
+  if ! environment_is_ready $VENV requirements/dev.txt; then
+    make_environment $VENV requirements/dev.txt "Leitstand's requirements"
+    $VENV/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . ||
+      die "pip could not install this checkout" "see its message above"
+    finish_environment $VENV requirements/dev.txt
+  fi
+}
+
+set_up_swift() {
+  if ! environment_is_ready $SWIFT_VENV requirements/swift.txt; then
+    make_environment $SWIFT_VENV requirements/swift.txt "OpenStack Swift"
+    finish_environment $SWIFT_VENV requirements/swift.txt
+  fi
+}

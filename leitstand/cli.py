@@ -1,0 +1,102 @@
+"""The ``leitstand`` command: loads each program's commands only when they are asked for.
+
+So a host that installed one role's requirements can use that role, and ``--help`` is quick.
+"""
+
+import importlib
+import logging
+import sys
+from typing import Any
+
+import click
+
+from leitstand import __version__
+from leitstand.errors import EXIT_FAILED, EXIT_USAGE, LeitstandError
+from leitstand.logs import LogFormat, set_up_logging
+
+# Name, where its click command stands, and the one line of `leitstand --help`.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "check": ("leitstand.commands:check", "Check leitstand.yml and print every problem."),
+    "render": ("leitstand.commands:render", "Write what other programs read: Prometheus targets and probes."),
+    "schema": ("leitstand.commands:schema", "Print the JSON Schema of leitstand.yml, for editors."),
+    "exporter": ("exporter.cli:exporter", "Serve this host's figures and inventory to Prometheus."),
+    "backup": ("orchestrator.cli:backup", "Back up, verify, list and restore; manage keys."),
+    "status-page": ("status_page.cli:status_page", "Collect public states; serve the status page."),
+}
+# Extra that installs what a command needs, for the hint when an import fails.
+EXTRAS = {"exporter": "exporter", "backup": "orchestrator", "status-page": "status-page"}
+
+
+class LazyGroup(click.Group):
+    """A click group whose commands are imported when called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            raise LeitstandError(
+                f"'leitstand {cmd_name}' needs the Python package {error.name}, which is not installed",
+                f"pip install 'leitstand[{EXTRAS.get(cmd_name, 'dev')}]'",
+            ) from error
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: leitstand check --config /etc/leitstand/leitstand.yml",
+)
+@click.version_option(__version__, prog_name="leitstand")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
+def leitstand(log_level: str, log_format: LogFormat) -> None:
+    """The control room of a small fleet: health, backups, status page.
+
+    Exit codes: 0 all good, 1 finished with warnings, 2 wrong usage or configuration, 3 failed.
+    """
+    set_up_logging(log_level, log_format)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; the only place where errors become lines and exit codes."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        result: Any = leitstand.main(args=arguments, prog_name="leitstand", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except LeitstandError as error:
+        click.echo("\n".join(error.lines()), err=True)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing to say, and nobody to say it to.
+        sys.stderr.close()
+        return EXIT_FAILED
+    except Exception as error:  # noqa: BLE001 - no traceback reaches a user; --log-level debug shows it
+        logging.getLogger(__name__).debug("internal error", exc_info=True)
+        click.echo(f"internal error: {type(error).__name__}: {error}", err=True)
+        click.echo("  hint: run again with --log-level debug and report what it prints", err=True)
+        return EXIT_FAILED
+    return result if isinstance(result, int) else 0
+
+
+if __name__ == "__main__":
+    main()

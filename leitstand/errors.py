@@ -1,0 +1,33 @@
+"""Errors that a user reads: one line of what happened, one line of what to do.
+
+Exit codes of every command: 0 all good, 1 finished with warnings, 2 wrong usage or configuration, 3 failed.
+"""
+
+EXIT_OK = 0
+EXIT_WARNINGS = 1
+EXIT_USAGE = 2
+EXIT_FAILED = 3
+
+
+class LeitstandError(Exception):
+    """Base of everything a user is meant to read.
+
+    ``message`` says what happened, ``hint`` what to do about it. Neither ever holds a secret.
+    """
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def lines(self) -> list[str]:
+        """The error as printed: the message, then the hint if there is one."""
+        return [self.message, *([f"  hint: {self.hint}"] if self.hint else [])]
+
+
+class UsageError(LeitstandError):
+    """The command line, a setting or a file named by it is wrong; nothing was done."""
+
+    exit_code = EXIT_USAGE

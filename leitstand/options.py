@@ -1,0 +1,27 @@
+"""Command line options that several commands share."""
+
+import os
+from pathlib import Path
+
+import click
+
+DEFAULT_PATHS = (Path("leitstand.yml"), Path("/etc/leitstand/leitstand.yml"))
+
+
+def default_config() -> Path:
+    """The configuration when none is named: $LEITSTAND_CONFIG, ./leitstand.yml, /etc/leitstand/leitstand.yml."""
+    if named := os.environ.get("LEITSTAND_CONFIG"):
+        return Path(named)
+    return next((path for path in DEFAULT_PATHS if path.exists()), DEFAULT_PATHS[-1])
+
+
+config_option = click.option(
+    "--config",
+    "-c",
+    "config_path",
+    type=click.Path(path_type=Path),
+    default=default_config,
+    show_default="$LEITSTAND_CONFIG, ./leitstand.yml or /etc/leitstand/leitstand.yml",
+    help="leitstand.yml, or a folder of such files.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")

@@ -1,0 +1,1 @@
+"""Backups: encrypted, verified by hash, proven by restoring."""
