@@ -32,7 +32,9 @@ def free_port() -> int:
             return port
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = READY_SECONDS, pause: float = 0.05) -> float:
+def wait_until(
+    condition: Callable[[], object], what: str, seconds: float = READY_SECONDS, pause: float = 0.05
+) -> float:
     """Wait until ``condition()`` is true; the seconds it took. Raises LabError naming ``what`` after ``seconds``."""
     start = time.monotonic()
     while not condition():

@@ -41,7 +41,9 @@ def _fill_database(path: Path, generator: random.Random) -> None:
     path.unlink(missing_ok=True)
     connection = sqlite3.connect(path)
     with connection:
-        connection.execute("CREATE TABLE entry (id INTEGER PRIMARY KEY, name TEXT NOT NULL, text TEXT NOT NULL)")
+        connection.execute(
+            "CREATE TABLE entry (id INTEGER PRIMARY KEY, name TEXT NOT NULL, text TEXT NOT NULL)"
+        )
         rows = ((f"Gast {number}", f"Gruß {generator.random():.6f}") for number in range(2000))
         connection.executemany("INSERT INTO entry (name, text) VALUES (?, ?)", rows)
     connection.close()
@@ -58,7 +60,9 @@ class Handler(SimpleHTTPRequestHandler):
             super().do_GET()
 
     def _answer_guestbook(self) -> None:
-        connection = sqlite3.connect(f"file:{Path(self.directory).parent / 'guestbook.sqlite'}?mode=ro", uri=True)
+        connection = sqlite3.connect(
+            f"file:{Path(self.directory).parent / 'guestbook.sqlite'}?mode=ro", uri=True
+        )
         rows = connection.execute("SELECT name, text FROM entry ORDER BY id DESC LIMIT 10").fetchall()
         connection.close()
         body = "".join(f"<p>{html.escape(name)}: {html.escape(text)}</p>" for name, text in rows).encode()

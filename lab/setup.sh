@@ -54,8 +54,12 @@ install_packages() { # PACKAGE…
     -o Dpkg::Use-Pty=0 $missing >/dev/null || die "apt-get could not install: $missing" "see its message above"
 }
 
+state_of() { # LOCK -> what an environment made from it depends on
+  cat "$1" pyproject.toml | sha256sum
+}
+
 environment_is_ready() { # FOLDER LOCK
-  [ -x "$1/bin/python" ] && [ "$(cat "$1/lock.sha256" 2>/dev/null)" = "$(sha256sum <"$2") $(cat pyproject.toml | sha256sum)" ]
+  [ -x "$1/bin/python" ] && [ "$(cat "$1/lock.sha256" 2>/dev/null)" = "$(state_of "$2")" ]
 }
 
 make_environment() { # FOLDER LOCK WHAT
@@ -70,7 +74,7 @@ make_environment() { # FOLDER LOCK WHAT
 }
 
 finish_environment() { # FOLDER LOCK
-  echo "$(sha256sum <"$2") $(cat pyproject.toml | sha256sum)" >"$1/lock.sha256"
+  state_of "$2" >"$1/lock.sha256"
 }
 
 set_up_python() {

@@ -119,7 +119,9 @@ class Stack:
     def start_site(self) -> None:
         """The sample web site and the mail server's stand-in."""
         self.say("sample web site and mail sink")
-        self.add("site", [PYTHON, "-m", "lab.sample_site", str(self.ports["site"]), str(self.folder / "site")])
+        self.add(
+            "site", [PYTHON, "-m", "lab.sample_site", str(self.ports["site"]), str(self.folder / "site")]
+        )
         mail = [PYTHON, "-m", "lab.mail_sink", str(self.ports["mail"]), str(self.folder / "mail")]
         self.add("mail", mail, ready_path=None)
 
@@ -134,7 +136,9 @@ class Stack:
         ready = json.loads(lines[-1])
         credentials = self.folder / "swift.ini"
         credentials.touch(mode=0o600)
-        credentials.write_text(f"[default]\naccess_key = {ready['access_key']}\nsecret_key = {ready['secret_key']}\n")
+        credentials.write_text(
+            f"[default]\naccess_key = {ready['access_key']}\nsecret_key = {ready['secret_key']}\n"
+        )
 
     def start_monitoring(self) -> None:
         """Exporter, blackbox_exporter, Alertmanager and Prometheus, configured by ``leitstand render``."""
@@ -144,7 +148,9 @@ class Stack:
         self.say("blackbox_exporter, Alertmanager, Prometheus")
         rendered = self.folder / "prometheus"
         blackbox = ["prometheus-blackbox-exporter", f"--config.file={rendered}/blackbox.yml"]
-        self.add("blackbox", [*blackbox, f"--web.listen-address={self.at('blackbox')}"], ready_path="/-/healthy")
+        self.add(
+            "blackbox", [*blackbox, f"--web.listen-address={self.at('blackbox')}"], ready_path="/-/healthy"
+        )
         alertmanager = [
             "prometheus-alertmanager",
             f"--config.file={self.folder}/alertmanager/alertmanager.yml",
@@ -186,7 +192,9 @@ class Stack:
         for name in ("prometheus", "alertmanager"):
             shorten_folder(folder / name, SPEED)
 
-    def add(self, name: str, argv: list[str], port: int | None = None, ready_path: str | None = "/") -> Server:
+    def add(
+        self, name: str, argv: list[str], port: int | None = None, ready_path: str | None = "/"
+    ) -> Server:
         """Start a server and keep it under its name."""
         log = self.folder / "logs" / f"{name}.log"
         server = Server(name, argv, log, self.ports[name] if port is None else port, ready_path)
@@ -207,7 +215,9 @@ class Stack:
         argv = [PYTHON, "-m", "leitstand", *arguments]
         done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=300, check=False)
         if check and done.returncode:
-            raise LabError(f"leitstand {' '.join(arguments)} exited {done.returncode}:\n{done.stdout}{done.stderr}")
+            raise LabError(
+                f"leitstand {' '.join(arguments)} exited {done.returncode}:\n{done.stdout}{done.stderr}"
+            )
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def query(self, expression: str) -> list[dict[str, object]]:

@@ -1,0 +1,60 @@
+"""An outage of the sample web site, watched from the public's and from the admin's side."""
+
+import email
+import email.policy
+import time
+from collections.abc import Callable
+
+from lab.processes import LabError, fetch, wait_until
+from lab.promises import page_shows
+from lab.stack import Stack
+
+Say = Callable[[str], None]
+
+
+def play_incident(stack: Stack, say: Say) -> int:
+    """Down, page, mail, up, page, mail; each with its seconds. 0 when all of it was seen."""
+    page_shows(stack, "website", "up")
+    say("the page says Verfügbar / Available; now the web site is stopped")
+    begin = time.monotonic()
+    stack.servers["site"].stop()
+    page_shows(stack, "website", "down")
+    require_words(stack, "Ausgefallen", "Down")
+    say(f"the page says Ausgefallen / Down after {time.monotonic() - begin:.1f} s")
+    show_mail(stack, say, "FIRING", begin)
+    say("the web site is started again")
+    begin = time.monotonic()
+    stack.servers["site"].start()
+    page_shows(stack, "website", "up")
+    require_words(stack, "Verfügbar", "Available")
+    say(f"the page says Verfügbar / Available after {time.monotonic() - begin:.1f} s")
+    show_mail(stack, say, "RESOLVED", begin)
+    return 0
+
+
+def require_words(stack: Stack, german: str, english: str) -> None:
+    """The page in both languages holds the word."""
+    for language, word in (("de", german), ("en", english)):
+        wait_until(lambda: word in fetch(stack.url("page", f"/{language}/"))[1], f"'{word}' on the page", 30)  # noqa: B023
+
+
+def find_mail(stack: Stack, *words: str) -> str | None:
+    """The newest mail whose decoded subject holds every word."""
+    for raw in reversed(stack.mails()):
+        message = email.message_from_string(raw, policy=email.policy.default)
+        subject = str(message["Subject"])
+        if all(word in subject for word in words):
+            body = message.get_body(("plain", "html"))
+            return f"Subject: {subject}\n\n{body.get_content().strip() if body else ''}"
+    return None
+
+
+def show_mail(stack: Stack, say: Say, kind: str, begin: float) -> None:
+    """Wait for the mail about the web site and print it."""
+    wait_until(lambda: find_mail(stack, kind, "ServiceDown"), f"the {kind} mail", 180, 0.2)
+    say(f"the {kind} mail arrived after {time.monotonic() - begin:.1f} s:")
+    text = find_mail(stack, kind, "ServiceDown")
+    if text is None:
+        raise LabError(f"the {kind} mail vanished")
+    for line in text.splitlines()[:25]:
+        print(f"      | {line}")

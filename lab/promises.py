@@ -1,0 +1,183 @@
+"""What the demo promises, each promise checked on the running stack. A check returns what it saw or raises LabError."""
+
+import filecmp
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.processes import LabError, fetch, wait_until
+from lab.sevenzip import open_with_7zip
+from lab.stack import Stack
+
+Check = Callable[[Stack], str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A promise, whether it held, and what was seen."""
+
+    what: str
+    where: str
+    held: bool
+    seen: str
+
+
+def configuration(stack: Stack) -> str:
+    """``leitstand check`` finds nothing wrong."""
+    return stack.leitstand("check", check=True).stdout.strip().rsplit(": ", 1)[-1]
+
+
+def host_is_measured(stack: Stack) -> str:
+    """Prometheus has the host's figures."""
+    wait_until(lambda: stack.query('up{job="host",instance="web1"} == 1'), "web1 to be scraped")
+    wait_until(lambda: stack.query("node_uname_info"), "figures of web1 in Prometheus")
+    samples = stack.query('count({instance="web1",job="host"})')
+    count = samples[0]["value"][1] if samples else "0"  # type: ignore[index]
+    return f"web1 up, {count} series"
+
+
+def alerts_are_delivered(stack: Stack) -> str:
+    """Alertmanager holds the alert that always fires, so the way from rule to receiver is open."""
+
+    def watchdog() -> bool:
+        status, body = fetch(stack.url("alertmanager", "/api/v2/alerts"))
+        return status == 200 and any(alert["labels"]["alertname"] == "Watchdog" for alert in json.loads(body))
+
+    wait_until(watchdog, "the Watchdog alert in Alertmanager")
+    return "Watchdog arrived"
+
+
+def page_shows(stack: Stack, service: str, state: str, seconds: float = 100) -> float:
+    """Wait until the page's JSON gives ``state`` for ``service``; the seconds it took."""
+    return wait_until(
+        lambda: page_state(stack, service) == state, f"'{service}' to be {state} on the page", seconds, 0.2
+    )
+
+
+def page_state(stack: Stack, service: str) -> str:
+    """The state of a service as the public JSON gives it, or a reason."""
+    status, body = fetch(stack.url("page", "/api/v1/status.json"))
+    if status != 200:
+        return f"no answer ({status})"
+    states = {entry["id"]: entry["state"] for entry in json.loads(body)["services"]}
+    return str(states.get(service, "not shown"))
+
+
+def public_page(stack: Stack) -> str:
+    """The page says that the web site is up, in both languages."""
+    page_shows(stack, "website", "up")
+    for language, word in (("de", "Verfügbar"), ("en", "Available")):
+        _, body = fetch(stack.url("page", f"/{language}/"))
+        if word not in body:
+            raise LabError(f"the page in '{language}' does not say {word}")
+    return "Verfügbar / Available"
+
+
+def backup_runs(stack: Stack) -> str:
+    """A backup is written to Swift and to a folder."""
+    stack.leitstand("backup", "run", "website", check=True)
+    snapshots = json.loads(stack.leitstand("backup", "list", "website", "--json", check=True).stdout)
+    stores = sorted({snapshot["store"] for snapshot in snapshots})
+    if stores != ["disk", "swift"]:
+        raise LabError(f"snapshots are in {stores}, not in both stores")
+    return f"{len(snapshots)} snapshots, in {' and '.join(stores)}"
+
+
+def backup_verifies(stack: Stack) -> str:
+    """Every byte of the newest snapshot is read back and proven."""
+    return stack.leitstand("backup", "verify", "website", check=True).stdout.strip().splitlines()[-1]
+
+
+def backup_restores(stack: Stack) -> str:
+    """A restore into an empty folder gives the same tree."""
+    target = stack.folder / "restored"
+    number = 1
+    while target.exists():
+        number += 1
+        target = stack.folder / f"restored-{number}"
+    stack.leitstand("backup", "restore", "website", "--target", str(target), check=True)
+    found = [path for path in target.rglob("www") if path.is_dir()]
+    if len(found) != 1:
+        raise LabError(f"{target} holds {len(found)} folders named www")
+    differences = different(stack.folder / "site" / "www", found[0])
+    if differences:
+        raise LabError(f"the restored tree differs: {differences[:5]}")
+    return f"{sum(1 for _ in target.rglob('*'))} entries, equal to the source"
+
+
+def different(left: Path, right: Path) -> list[str]:
+    """Paths in which two trees differ: names, contents, links, modes, times."""
+    names = {path.relative_to(tree) for tree in (left, right) for path in tree.rglob("*")}
+    return sorted(str(name) for name in names if not _same(left / name, right / name))
+
+
+def _same(left: Path, right: Path) -> bool:
+    try:
+        one, two = left.lstat(), right.lstat()
+    except FileNotFoundError:
+        return False
+    if one.st_mode != two.st_mode or (not left.is_dir() and one.st_mtime_ns != two.st_mtime_ns):
+        return False
+    if left.is_symlink():
+        return os.readlink(left) == os.readlink(right)
+    return left.is_dir() or filecmp.cmp(left, right, shallow=False)
+
+
+def backup_opens_with_7zip(stack: Stack) -> str:
+    """7-Zip alone opens the archive with the password that ``keys show`` prints."""
+    return open_with_7zip(stack)
+
+
+def backup_is_measured(stack: Stack) -> str:
+    """Prometheus knows, through the exporter, that the backup succeeded."""
+    expression = 'leitstand_backup_last_run_success{backup="website"} == 1'
+    wait_until(lambda: len(stack.query(expression)) == 2, "the backup's metrics in Prometheus")
+    return "last run succeeded, both stores"
+
+
+def dashboards_have_data(stack: Stack) -> str:
+    """Every query of every dashboard returns data from this Prometheus."""
+    from lab.dashboards import all_queries
+
+    queries = list(all_queries())
+    empty = [f"{title}: {query}" for title, query in queries if not _has_data(stack, query)]
+    if empty:
+        raise LabError(f"{len(empty)} of {len(queries)} queries return nothing: " + "; ".join(empty[:3]))
+    return f"{len(queries)} queries return data"
+
+
+def _has_data(stack: Stack, query: str) -> bool:
+    try:
+        wait_until(lambda: stack.query(query), query, seconds=20)
+    except LabError:
+        return False
+    return True
+
+
+PROMISES: tuple[tuple[str, str, Check], ...] = (
+    ("configuration is good", "leitstand check", configuration),
+    ("host is measured", "exporter", host_is_measured),
+    ("alerts are delivered", "alertmanager", alerts_are_delivered),
+    ("public sees the state", "page", public_page),
+    ("service is backed up", "swift", backup_runs),
+    ("backup is verified", "leitstand backup verify website", backup_verifies),
+    ("backup is restored", "leitstand backup restore website", backup_restores),
+    ("archive opens without us", "7z", backup_opens_with_7zip),
+    ("backup is monitored", "prometheus", backup_is_measured),
+    ("dashboards have data", "grafana/dashboards", dashboards_have_data),
+)
+
+
+def keep(stack: Stack, say: Callable[[str], None]) -> list[Outcome]:
+    """Check every promise, in order; one that fails does not keep the next from being tried."""
+    outcomes = []
+    for what, where, check in PROMISES:
+        say(what)
+        place = stack.url(where) if where in stack.servers else where
+        try:
+            outcomes.append(Outcome(what, place, True, check(stack)))
+        except (LabError, OSError, ValueError, KeyError) as error:
+            outcomes.append(Outcome(what, place, False, str(error)))
+    return outcomes
