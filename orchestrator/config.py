@@ -1,0 +1,295 @@
+"""The sections ``stores`` and ``backups`` of leitstand.yml. pydantic alone: checking needs nothing else."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from leitstand.fleet import Finding, Fleet, unknown
+from leitstand.models import AbsolutePath, Duration, Model, Name
+from orchestrator.schedule import Schedule, parse_schedule
+
+KIBIBYTE, MEBIBYTE = 1024, 1024**2
+_SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|kB|MB|GB)?$")
+_UNITS = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+_BUCKET = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+
+
+def parse_size(value: Any) -> int:
+    """``64MiB``, ``1GB`` or a number of bytes, in bytes. Raises ValueError for anything else."""
+    found = _SIZE.match(str(value).strip())
+    if not found or isinstance(value, bool):
+        raise ValueError("a size is written as 512KiB, 64MiB or 1GiB")
+    return int(float(found[1]) * _UNITS[found[2] or ""])
+
+
+def _is_endpoint(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("an endpoint starts with http:// or https:// and names a host")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("an endpoint is a URL without user name, password or query")
+    return value.rstrip("/")
+
+
+def _is_bucket(value: str) -> str:
+    if not _BUCKET.match(value):
+        raise ValueError("a bucket is 3 to 63 small letters, digits, '.' or '-'")
+    return value
+
+
+def _is_prefix(value: str) -> str:
+    parts = value.split("/") if value else []
+    if any(
+        not part or part.strip(".") == "" or not part.isprintable() or not part.isascii() for part in parts
+    ):
+        raise ValueError(
+            "a prefix is like 'backups' or 'team/backups': printable ASCII, no '..', no slash at its ends"
+        )
+    return value
+
+
+def _is_a_tidy_path(path: Path) -> Path:
+    if ".." in path.parts or "\0" in str(path):
+        raise ValueError("a path must not hold '..'")
+    return path
+
+
+def _is_schedule(value: str) -> str:
+    parse_schedule(value)
+    return value
+
+
+Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=str)]
+SourcePath = Annotated[AbsolutePath, AfterValidator(_is_a_tidy_path)]
+DatabaseName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_$][A-Za-z0-9_$-]{0,62}$")]
+
+
+class StoreModel(Model):
+    """What every store may say."""
+
+    uploads: int = Field(default=2, ge=1, le=16, description="How many volumes are sent at the same time.")
+
+
+class FolderStore(StoreModel):
+    """A folder on this host; a mounted disk or share."""
+
+    type: Literal["folder"]
+    path: AbsolutePath
+
+
+class S3Store(StoreModel):
+    """A bucket of OpenStack Swift's S3 API, or of any other S3."""
+
+    type: Literal["s3"]
+    endpoint: Annotated[str, AfterValidator(_is_endpoint)]
+    bucket: Annotated[str, AfterValidator(_is_bucket)]
+    region: str = Field(default="us-east-1", pattern=r"^[a-z0-9-]+$")
+    prefix: Annotated[str, AfterValidator(_is_prefix)] = ""
+    credentials_file: AbsolutePath = Field(description="ini file, mode 0600, with access_key and secret_key.")
+    ca_file: AbsolutePath | None = Field(
+        default=None, description="PEM file of the authority that signed the endpoint."
+    )
+    timeout: Duration = Field(default="60s", validate_default=True)
+    tries: int = Field(default=6, ge=1, le=20, description="How often a call is tried before the run fails.")
+
+
+Store = Annotated[
+    Annotated[FolderStore, Tag("folder store")] | Annotated[S3Store, Tag("s3 store")],
+    Discriminator(
+        lambda value: _store_tag(value),
+        custom_error_type="store_type",
+        custom_error_message="a store needs 'type: s3' or 'type: folder'",
+    ),
+]
+
+
+def _store_tag(value: Any) -> str | None:
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return f"{kind} store" if kind in ("folder", "s3") else None
+
+
+class FilesSource(Model):
+    """A folder with all that is in it, or one file."""
+
+    files: SourcePath
+    exclude: list[str] = Field(default=[], description="Patterns of what is left out; see docs/backups.md.")
+    one_file_system: bool = Field(default=True, description="Do not enter other file systems mounted below.")
+    exclude_caches: bool = Field(default=True, description="Leave out folders that hold a CACHEDIR.TAG.")
+
+
+class SqliteSource(Model):
+    """An SQLite database, copied consistently while it is in use."""
+
+    sqlite: SourcePath
+    memory_limit: Size = Field(
+        default=64 * MEBIBYTE, description="A larger copy goes to an unlinked file in the scratch folder."
+    )
+
+
+class MysqlSource(Model):
+    """A database of MariaDB or MySQL."""
+
+    mysql: DatabaseName
+    defaults_file: AbsolutePath | None = Field(
+        default=None, description="Option file, mode 0600, with user and password."
+    )
+
+
+class PostgresqlSource(Model):
+    """A database of PostgreSQL."""
+
+    postgresql: DatabaseName
+    service_file: AbsolutePath | None = None
+    password_file: AbsolutePath | None = None
+
+
+class CommandSource(Model):
+    """What a program writes to its standard output."""
+
+    command: list[str] = Field(min_length=1)
+    name: Name
+    timeout: Duration = Field(default="1h", validate_default=True)
+
+
+SOURCE_KINDS = ("files", "sqlite", "mysql", "postgresql", "command")
+
+
+def _source_tag(value: Any) -> str | None:
+    # The tag must differ from the key: the configuration's error paths drop what is not in the file.
+    for kind in SOURCE_KINDS:
+        if (isinstance(value, dict) and kind in value) or (isinstance(value, Model) and hasattr(value, kind)):
+            return f"{kind} source"
+    return None
+
+
+Source = Annotated[
+    Annotated[FilesSource, Tag("files source")]
+    | Annotated[SqliteSource, Tag("sqlite source")]
+    | Annotated[MysqlSource, Tag("mysql source")]
+    | Annotated[PostgresqlSource, Tag("postgresql source")]
+    | Annotated[CommandSource, Tag("command source")],
+    Discriminator(
+        _source_tag,
+        custom_error_type="source_kind",
+        custom_error_message="a source is one of files, sqlite, mysql, postgresql or command",
+    ),
+]
+
+
+class Keep(Model):
+    """How many snapshots stay: the newest of so many hours, days, …; nothing given keeps everything."""
+
+    last: int = Field(default=0, ge=0)
+    hourly: int = Field(default=0, ge=0)
+    daily: int = Field(default=0, ge=0)
+    weekly: int = Field(default=0, ge=0)
+    monthly: int = Field(default=0, ge=0)
+    yearly: int = Field(default=0, ge=0)
+    within: Duration | None = Field(default=None, description="Everything younger than this stays.")
+    min: int = Field(default=1, ge=1, description="So many always stay, whatever the other rules say.")
+    grace: Duration = Field(default="7d", validate_default=True)
+
+    @property
+    def keeps_everything(self) -> bool:
+        """Whether no rule was given, so that nothing is ever deleted."""
+        counts = (self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly)
+        return not any(counts) and self.within is None
+
+
+class Job(Model):
+    """What is backed up together: sources of one host, sealed in one archive, sent to one or more stores."""
+
+    host: Name
+    sources: list[Source] = Field(min_length=1)
+    stores: list[Name] = Field(min_length=1)
+    schedule: Annotated[str, AfterValidator(_is_schedule)] | None = None
+    keep: Keep = Keep()
+    keys_file: AbsolutePath | None = Field(
+        default=None, description="Made by 'leitstand backup keys generate'."
+    )
+    keys_command: list[str] | None = Field(
+        default=None, min_length=1, description="A program that prints the keys file."
+    )
+    volume_size: Size = 128 * MEBIBYTE
+    policy: Literal["warn", "fail"] = Field(
+        default="warn", description="What a file that cannot be read means for the run."
+    )
+    scratch: AbsolutePath = Path("/var/tmp")  # noqa: S108 - only unlinked files of mode 0600 stand there
+
+    @model_validator(mode="after")
+    def names_its_keys_once(self) -> Self:
+        if (self.keys_file is None) == (self.keys_command is None):
+            raise ValueError("a backup needs its keys: either keys_file or keys_command")
+        return self
+
+    @model_validator(mode="after")
+    def volume_size_is_sensible(self) -> Self:
+        if not 64 * KIBIBYTE <= self.volume_size <= 4096 * MEBIBYTE:
+            raise ValueError("volume_size must lie between 64KiB and 4GiB")
+        return self
+
+    @property
+    def timing(self) -> Schedule | None:
+        """The schedule, parsed."""
+        return parse_schedule(self.schedule) if self.schedule else None
+
+
+class BackupSettings(Model):
+    """The sections that the orchestrator owns."""
+
+    stores: dict[Name, Store] = Field(default={})
+    backups: dict[Name, Job] = Field(default={})
+
+    def cross_check(self, fleet: Fleet) -> Iterator[Finding]:
+        """Unknown hosts and stores; a store named twice; sources that hold the same files."""
+        known: dict[str, object] = dict(self.stores)
+        for name, job in self.backups.items():
+            path = ("backups", name)
+            if job.host not in fleet.hosts:
+                yield unknown((*path, "host"), "host", job.host, fleet.hosts)
+            for index, store in enumerate(job.stores):
+                if store not in self.stores:
+                    yield unknown((*path, "stores", index), "store", store, known)
+                elif store in job.stores[:index]:
+                    yield (*path, "stores", index), f"store '{store}' is named twice", "name each store once"
+            yield from _overlapping_sources(path, job)
+
+
+def _overlapping_sources(path: tuple[str | int, ...], job: Job) -> Iterator[Finding]:
+    seen: list[str] = []
+    for index, source in enumerate(job.sources):
+        label = source_label(source)
+        for earlier in seen:
+            if _holds(earlier, label) or _holds(label, earlier):
+                yield (
+                    (*path, "sources", index),
+                    f"holds the same files as '{earlier}'",
+                    "name each place once",
+                )
+        seen.append(label)
+
+
+def _holds(outer: str, inner: str) -> bool:
+    return PurePosixPath(inner).is_relative_to(PurePosixPath(outer))
+
+
+def source_label(source: FilesSource | SqliteSource | MysqlSource | PostgresqlSource | CommandSource) -> str:
+    """What a source is called in messages, and the folder in the archive that its entries stand under.
+
+    ``files/var/www``, ``sqlite/srv/guestbook.sqlite``, ``mysql/website``: kinds never meet.
+    """
+    match source:
+        case FilesSource():
+            return f"files{source.files}".rstrip("/")
+        case SqliteSource():
+            return f"sqlite{source.sqlite}"
+        case MysqlSource():
+            return f"mysql/{source.mysql}"
+        case PostgresqlSource():
+            return f"postgresql/{source.postgresql}"
+        case CommandSource():
+            return f"command/{source.name}"
