@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
@@ -159,6 +160,15 @@ class Probing(Model):
     canaries: list[ProbeUrl] = []
 
 
+class Paths(Model):
+    """Where Leitstand keeps what it writes on this host."""
+
+    state: AbsolutePath = Field(Path("/var/lib/leitstand"), description="Catalog, status history, ready-made pages.")
+    metrics: AbsolutePath = Field(
+        Path("/var/lib/leitstand/metrics"), description="Textfiles (*.prom) of jobs, published by the exporter."
+    )
+
+
 class Fleet(Model):
     """The sections of leitstand.yml that several programs read."""
 
@@ -168,6 +178,7 @@ class Fleet(Model):
     maintenance: dict[Name, Maintenance] = {}
     alerts: Alerts = Alerts()
     probing: Probing = Probing()
+    paths: Paths = Paths()
 
     def cross_check(self, fleet: "Fleet") -> Iterator[Finding]:
         """Names that are used but not defined."""

@@ -1,14 +1,24 @@
-"""The one door to other programs. No shell, a time limit always, the environment kept small."""
+"""The one door to other programs. No shell, a time limit always, the environment kept small.
+
+Every program leads its own session: so a time limit ends its children too, and none can ask on our terminal.
+"""
 
 import os
+import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from types import TracebackType
+from typing import IO, Self
 
 from leitstand.errors import LeitstandError
 
 # What a child may inherit: enough to find programs and speak the user's language, and no secret of ours.
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "SSH_AUTH_SOCK", "TMPDIR", "XDG_RUNTIME_DIR")
+INHERITED = tuple("PATH HOME LANG LC_ALL TZ USER LOGNAME SSH_AUTH_SOCK TMPDIR XDG_RUNTIME_DIR".split())
+STDERR_KEPT = 65536  # bytes; what a program says last is what explains its failure
+_GRACE = 5.0  # seconds for the kernel to end what was killed, and for the last words on stderr
 
 
 class ProcessError(LeitstandError):
@@ -17,11 +27,75 @@ class ProcessError(LeitstandError):
 
 @dataclass(frozen=True)
 class Finished:
-    """A program that ended: exit status and both outputs."""
+    """A program that ended: exit status (minus the signal's number if one ended it) and both outputs.
+
+    ``stdout`` is empty for a `Stream`, whose reader had it already; ``stderr`` is the last 64 KiB at most.
+    """
 
     status: int
     stdout: bytes
     stderr: str
+
+
+class Stream:
+    """A program whose ``stdout`` is read while it runs. As a context manager it never outlives its block.
+
+    Read ``stdout`` to its end, then call `finish`. `kill` may be called from any thread, at any time: the
+    reader then sees the end of the file.
+    """
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        if process.stdout is None or process.stderr is None:
+            raise ValueError("a stream needs both outputs as pipes")
+        self.stdout: IO[bytes] = process.stdout
+        self._name, self._process = name, process
+        self._last_words = _Tail(process.stderr)
+
+    def finish(self, timeout: float) -> Finished:
+        """Wait for the end. What was not read of ``stdout`` is refused: the program then fails with SIGPIPE.
+
+        Raises ProcessError when it is still running after ``timeout`` seconds (it is killed then).
+        """
+        self.stdout.close()
+        try:
+            status = self._process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            self.kill()
+            raise _too_slow(self._name, timeout) from error
+        return Finished(status, b"", self._last_words.text())
+
+    def kill(self) -> None:
+        """End the program and its children at once; nothing happens if it has ended."""
+        _kill_group(self._process)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+        self.stdout.close()
+        self._last_words.text()
+
+
+class _Tail:
+    """Reads a pipe to its end in the background, so that its writer never blocks; keeps the last bytes."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe, self._kept = pipe, b""
+        self._reader = threading.Thread(target=self._read, name="stderr", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with self._pipe:
+            while chunk := os.read(self._pipe.fileno(), STDERR_KEPT):
+                self._kept = (self._kept + chunk)[-STDERR_KEPT:]
+
+    def text(self) -> str:
+        # A daemon that the program left behind may hold the pipe for ever: so no wait without limit.
+        self._reader.join(_GRACE)
+        return self._kept.decode(errors="replace")
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -35,16 +109,68 @@ def run(
 ) -> Finished:
     """Run a program to its end, whatever its exit status.
 
-    Raises ProcessError when it is not there or takes longer than ``timeout`` seconds (it is killed then).
-    Never put a secret into ``argv``: every user of the machine can read it.
+    Raises ProcessError when it is not there or takes longer than ``timeout`` seconds (it and its children are
+    killed then). Never put a secret into ``argv``: every user of the machine can read it.
     """
+    process = _start(argv, env, subprocess.PIPE)
+    with process:
+        try:
+            stdout, stderr = process.communicate(stdin, timeout)
+        except subprocess.TimeoutExpired as error:
+            raise _too_slow(argv[0], timeout) from error
+        finally:
+            _kill_group(process)
+    return Finished(process.returncode, stdout, stderr[-STDERR_KEPT:].decode(errors="replace"))
+
+
+def open_stream(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: bytes | IO[bytes] | None = None
+) -> Stream:
+    """Start a program whose output is too large to hold; see `Stream`.
+
+    ``stdin`` is what it reads: bytes, an open file (with a descriptor; it stays yours to close), or nothing.
+    Raises ProcessError when the program is not there.
+    """
+    if isinstance(stdin, bytes):
+        with _in_memory(stdin) as file:
+            return Stream(argv[0], _start(argv, env, file))
+    return Stream(argv[0], _start(argv, env, subprocess.DEVNULL if stdin is None else stdin))
+
+
+def _start(
+    argv: Sequence[str], env: Mapping[str, str] | None, stdin: int | IO[bytes]
+) -> subprocess.Popen[bytes]:
     try:
-        done = subprocess.run(
-            list(argv), input=stdin, capture_output=True, timeout=timeout, env=environment(env), check=False
+        return subprocess.Popen(
+            list(argv),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(env),
+            start_new_session=True,
         )
     except FileNotFoundError as error:
-        raise ProcessError(f"{argv[0]}: no such program", f"install the package that has {argv[0]}") from error
-    except (OSError, subprocess.TimeoutExpired) as error:
-        reason = f"took longer than {timeout:g} s" if isinstance(error, subprocess.TimeoutExpired) else str(error)
-        raise ProcessError(f"{argv[0]}: {reason}") from error
-    return Finished(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+        raise ProcessError(f"{argv[0]}: no such program", "install the package that has it") from error
+    except OSError as error:
+        raise ProcessError(f"{argv[0]}: cannot be started: {error.strerror}") from error
+
+
+def _in_memory(content: bytes) -> IO[bytes]:
+    # A pipe would need a thread that feeds it; a file on disk would be plain text on disk.
+    file = open(os.memfd_create("stdin"), "w+b")  # noqa: PTH123, SIM115 - a descriptor has no path
+    file.write(content)
+    file.seek(0)
+    return file
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    # Once it was waited for, its number may belong to a stranger: then nothing is killed.
+    if process.returncode is None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE)
+
+
+def _too_slow(name: str, timeout: float) -> ProcessError:
+    return ProcessError(f"{name}: took longer than {timeout:g} s", "it and what it started were killed")
