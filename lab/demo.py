@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from lab.grafana import start_grafana
@@ -42,9 +43,8 @@ def main() -> int:
     return 0
 
 
-def run(stack: Stack, arguments: argparse.Namespace, say: "object") -> int:
+def run(stack: Stack, arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Start, do the job, and what the options ask for."""
-    assert callable(say)
     try:
         stack.start()
         grafana = start_grafana(stack)
@@ -128,14 +128,18 @@ def stay(stack: Stack) -> None:
         state = f"dead: {', '.join(dead)}" if dead else "all servers run"
         alerts = stack.query('count(ALERTS{alertstate="firing",alertname!="Watchdog"}) or vector(0)')
         firing = alerts[0]["value"][1] if alerts else "?"  # type: ignore[index]
-        line = f"  {time.strftime('%H:%M:%S')}  {state} · website: {page_state(stack, 'website')} · alerts firing: {firing}"
-        print(
-            f"\r\033[K{line}" if sys.stdout.isatty() else line,
-            end="" if sys.stdout.isatty() else "\n",
-            flush=True,
-        )
+        website = page_state(stack, "website")
+        print_live(f"  {time.strftime('%H:%M:%S')}  {state} · website: {website} · alerts firing: {firing}")
         with contextlib.suppress(LabError):
             wait_until(lambda: False, "the next line", seconds=3, pause=0.5)
+
+
+def print_live(line: str) -> None:
+    """Replace the last line on a terminal; one line after the other elsewhere."""
+    if sys.stdout.isatty():
+        print(f"\r\033[K{line}", end="", flush=True)
+    else:
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Start real servers as children that never outlive us, wait until they serve, and end them by their process id."""
+"""Start real servers as children that never outlive us; wait until they serve; end them by process id."""
 
 import os
 import random
@@ -35,7 +35,7 @@ def free_port() -> int:
 def wait_until(
     condition: Callable[[], object], what: str, seconds: float = READY_SECONDS, pause: float = 0.05
 ) -> float:
-    """Wait until ``condition()`` is true; the seconds it took. Raises LabError naming ``what`` after ``seconds``."""
+    """Wait until ``condition()`` is true; the seconds it took. LabError naming ``what`` after ``seconds``."""
     start = time.monotonic()
     while not condition():
         if time.monotonic() - start > seconds:
@@ -58,7 +58,7 @@ def fetch(url: str, timeout: float = 5.0) -> tuple[int, str]:
 
 @dataclass
 class Server:
-    """One program of the lab. ``url`` is asked to know when it is ready; without one, a listening port is enough."""
+    """One program of the lab, ready when ``ready_path`` answers (None: its port is open; port 0: at once)."""
 
     name: str
     argv: Sequence[str]

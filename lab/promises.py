@@ -1,8 +1,7 @@
-"""What the demo promises, each promise checked on the running stack. A check returns what it saw or raises LabError."""
+"""What the demo promises, checked on the running stack. A check returns what it saw or raises LabError."""
 
 import filecmp
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +120,7 @@ def _same(left: Path, right: Path) -> bool:
     if one.st_mode != two.st_mode or (not left.is_dir() and one.st_mtime_ns != two.st_mtime_ns):
         return False
     if left.is_symlink():
-        return os.readlink(left) == os.readlink(right)
+        return left.readlink() == right.readlink()
     return left.is_dir() or filecmp.cmp(left, right, shallow=False)
 
 

@@ -1,4 +1,4 @@
-"""A small web site to look after: files, uploads, a guest book in SQLite. ``python -m lab.sample_site PORT FOLDER``."""
+"""A small web site: files, uploads, a guest book in SQLite. ``python -m lab.sample_site PORT FOLDER``."""
 
 import html
 import os
@@ -52,7 +52,7 @@ def _fill_database(path: Path, generator: random.Random) -> None:
 class Handler(SimpleHTTPRequestHandler):
     """Serves www/ and the guest book."""
 
-    def do_GET(self) -> None:  # noqa: N802 - the library's name
+    def do_GET(self) -> None:
         """A file, or the last entries of the guest book."""
         if self.path == "/guestbook":
             self._answer_guestbook()

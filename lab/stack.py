@@ -18,7 +18,8 @@ SPEED = 5  # intervals, windows and waiting times of the rules are this much sho
 PORTS = ("swift", "site", "exporter", "prometheus", "alertmanager", "blackbox", "mail", "page", "grafana")
 
 CONFIGURATION = """\
-# The demo's configuration, as you would write your own. Check it with: leitstand check --config {folder}/leitstand.yml
+# The demo's configuration, as you would write your own.
+# Check it with: leitstand check --config {folder}/leitstand.yml
 site:
   name: {{de: Rennteam, en: Racing team}}
   languages: [de, en]
@@ -41,7 +42,11 @@ probing:
   canaries: ["http://127.0.0.1:{swift}/healthcheck"]   # if these fail too, it is us who are offline
 
 alerts:
-  mail: {{to: [admin@example.org], sender: leitstand@example.org, smarthost: "127.0.0.1:{mail}", require_tls: false}}
+  mail:
+    to: [admin@example.org]
+    sender: leitstand@example.org
+    smarthost: "127.0.0.1:{mail}"
+    require_tls: false
 
 stores:
   swift:
@@ -101,7 +106,7 @@ class Stack:
         return self.folder / "leitstand.yml"
 
     def start(self) -> None:
-        """Write the configuration and start everything; what is started before an error is stopped by ``stop``."""
+        """Write the configuration and start everything; ``stop`` ends what was started."""
         self.prepare()
         for step in (self.start_site, self.start_swift, self.start_monitoring, self.start_page):
             step()
@@ -210,7 +215,7 @@ class Stack:
         return f"http://{self.at(name)}{path}"
 
     def leitstand(self, *arguments: str, check: bool = False) -> Ran:
-        """Run ``leitstand ARGUMENTS`` with this stack's configuration. With ``check``, raise LabError when it fails."""
+        """Run ``leitstand`` with this stack's configuration; with ``check``, LabError if it fails."""
         environment = {**os.environ, "LEITSTAND_CONFIG": str(self.config)}
         argv = [PYTHON, "-m", "leitstand", *arguments]
         done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=300, check=False)
