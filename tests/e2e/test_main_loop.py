@@ -1,0 +1,45 @@
+"""The main job on the running stack: measured, scraped, shown, alerted on, backed up, restored, told to the public."""
+
+import pytest
+
+from lab.incident import find_mail, play_incident
+from lab.processes import fetch, wait_until
+from lab.promises import PROMISES, Check, page_shows, page_state
+from lab.stack import Stack
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(("what", "check"), [(what, check) for what, _, check in PROMISES])
+def test_the_demo_keeps_its_promise(stack: Stack, what: str, check: Check) -> None:
+    assert check(stack), what
+
+
+def test_an_outage_is_seen_by_the_public_and_mailed_to_the_admin(
+    stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[str] = []
+    assert play_incident(stack, told.append) == 0
+    assert any("Ausgefallen / Down" in line for line in told)
+    assert "website" in capsys.readouterr().out, "the mail names the service"
+
+
+def test_an_exporter_that_is_killed_is_mailed_as_a_host_that_is_down(stack: Stack) -> None:
+    stack.servers["exporter"].kill()
+    wait_until(lambda: find_mail(stack, "FIRING", "HostDown"), "the HostDown mail", 180, 0.2)
+    stack.start_exporter()
+    wait_until(lambda: find_mail(stack, "RESOLVED", "HostDown"), "the HostDown resolved mail", 180, 0.2)
+    assert "web1" in (find_mail(stack, "FIRING", "HostDown") or "")
+
+
+def test_the_page_stands_without_prometheus_and_says_how_old_its_data_is(stack: Stack) -> None:
+    page_shows(stack, "website", "up")
+    stack.servers["prometheus"].stop()
+    wait_until(lambda: page_state(stack, "website") == "unknown", "the page to turn to unknown", 240, 0.2)
+    status, body = fetch(stack.url("page", "/en/"))
+    assert status == 200
+    assert "Unknown" in body
+    assert "Available" not in body
+    assert "<time" in body
+    stack.servers["prometheus"].start()
+    page_shows(stack, "website", "up", seconds=120)
