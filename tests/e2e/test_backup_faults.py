@@ -1,4 +1,4 @@
-"""What goes wrong with backups on the running stack: one clear line each, the right exit code, nothing half-made."""
+"""What goes wrong with backups on the running stack: one clear line each, the right exit code."""
 
 import json
 import os
@@ -86,7 +86,7 @@ def test_a_full_disk_in_a_restore_is_one_clear_line(stack: Stack, snapshot: str,
     target = small_disk / "restored"
     ran = stack.leitstand("backup", "restore", "website", "--target", str(target))
     assert_one_clear_line(ran, 3, "No space left")
-    whole = [path for path in target.rglob("bild-*.jpg")] if target.exists() else []
+    whole = list(target.rglob("bild-*.jpg")) if target.exists() else []
     assert all(path.stat().st_size == 300_000 for path in whole), "what has its name is whole"
     again = stack.leitstand("backup", "restore", "website", "--target", str(stack.folder / "after-full-disk"))
     assert again.status == 0, again.stderr

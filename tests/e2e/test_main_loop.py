@@ -1,4 +1,4 @@
-"""The main job on the running stack: measured, scraped, shown, alerted on, backed up, restored, told to the public."""
+"""The main job on the running stack: measured, scraped, alerted on, backed up, told to the public."""
 
 import pytest
 
