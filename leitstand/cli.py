@@ -17,7 +17,7 @@ from leitstand.logs import LogFormat, set_up_logging
 # Name, where its click command stands, and the one line of `leitstand --help`.
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("leitstand.commands:check", "Check leitstand.yml and print every problem."),
-    "render": ("leitstand.commands:render", "Write what other programs read: Prometheus targets and probes."),
+    "render": ("leitstand.render.commands:render", "Write what other programs read: Prometheus, Alertmanager."),
     "schema": ("leitstand.commands:schema", "Print the JSON Schema of leitstand.yml, for editors."),
     "exporter": ("exporter.cli:exporter", "Serve this host's figures and inventory to Prometheus."),
     "backup": ("orchestrator.cli:backup", "Back up, verify, list and restore; manage keys."),

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -151,12 +151,17 @@ class Alerts(Model):
     watchdog_url_file: AbsolutePath | None = Field(
         None, description="File with the URL of an outside dead man's switch that must hear from us."
     )
+    watchdog_url: ProbeUrl | None = Field(None, description="The same, for a URL that is no secret.")
+    runbook_url: ProbeUrl | None = Field(
+        None, description="Where docs/runbooks is published; {alert} stands for the alert's name."
+    )
 
 
 class Probing(Model):
     """How services are probed. Canaries are well-known outside targets: if they fail too, we are the ones offline."""
 
-    interval: Duration = Field("15s", validate_default=True)  # type: ignore[assignment]
+    # Longer, and an outage would be told late: it takes four samples in a row to be believed.
+    interval: Duration = Field("15s", ge=timedelta(seconds=1), le=timedelta(minutes=1))  # type: ignore[assignment]
     canaries: list[ProbeUrl] = []
 
 

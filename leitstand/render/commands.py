@@ -1,0 +1,106 @@
+"""``leitstand render``: write the folders that other programs are started with."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from leitstand.config import load_document, read
+from leitstand.errors import EXIT_OK, EXIT_WARNINGS
+from leitstand.fleet import Fleet
+from leitstand.options import config_option, json_option
+from leitstand.render.alertmanager import alertmanager_files, needs_url_file, tells_somebody
+from leitstand.render.output import Written, write_files
+from leitstand.render.prometheus import Addresses, prometheus_files
+from leitstand.share import share
+
+# Who must be told to read a changed file again. Target files are watched, so nobody needs to be told of them.
+RELOADS = {
+    "prometheus.yml": "Prometheus",
+    "rules": "Prometheus",
+    "blackbox.yml": "blackbox_exporter",
+    "alertmanager.yml": "Alertmanager",
+    "templates": "Alertmanager",
+}
+_log = logging.getLogger(__name__)
+
+
+class _HostAndPort(click.ParamType[str]):
+    name = "host:port"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        host, _, port = str(value).rpartition(":")
+        if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
+            self.fail(f"'{value}' is not HOST:PORT, such as 127.0.0.1:9115", param, ctx)
+        return str(value)
+
+
+def _address(name: str) -> Callable[..., Any]:
+    default = getattr(Addresses(), name)
+    return click.option(
+        f"--{name}", type=_HostAndPort(), default=default, show_default=True, help=f"Where {name} listens."
+    )
+
+
+_out_option = click.option(
+    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to."
+)
+
+
+@click.group()
+def render() -> None:
+    """Write what other programs read, made from leitstand.yml.
+
+    A file that would not change is not touched, and nothing is removed.
+
+    Exit codes: 0 all good, 1 written, with a warning, 2 wrong usage or configuration, 3 failed.
+    """
+
+
+@render.command(epilog="Example: leitstand render prometheus --out /etc/leitstand/prometheus")
+@config_option
+@_out_option
+@_address("prometheus")
+@_address("alertmanager")
+@_address("blackbox")
+@json_option
+def prometheus(config_path: Path, out: Path, as_json: bool, **addresses: str) -> int:
+    """Configuration, rules, targets and blackbox modules: a folder that Prometheus can start with."""
+    fleet = read(load_document(config_path), Fleet)
+    files = prometheus_files(fleet, Addresses(**addresses), share("prometheus"))
+    _report(out, write_files(out, files), as_json)
+    return EXIT_OK
+
+
+@render.command(epilog="Example: leitstand render alertmanager --out /etc/leitstand/alertmanager")
+@config_option
+@_out_option
+@json_option
+def alertmanager(config_path: Path, out: Path, as_json: bool) -> int:
+    """Routes, inhibition, receivers and mail templates: a folder that Alertmanager can start with."""
+    alerts = (fleet := read(load_document(config_path), Fleet)).alerts
+    _report(out, write_files(out, alertmanager_files(fleet, share("prometheus") / "alertmanager")), as_json)
+    if needs_url_file(alerts):
+        _log.info("a URL named by file needs Alertmanager 0.26 or newer")
+    if not tells_somebody(alerts):
+        _log.warning("no alert will reach anybody: 'alerts:' has neither 'mail' nor 'webhook_url'")
+        return EXIT_WARNINGS
+    return EXIT_OK
+
+
+def _report(out: Path, written: list[Written], as_json: bool) -> None:
+    touched = [file for file in written if file.change != "unchanged"]
+    reload = sorted({RELOADS[top] for file in touched if (top := file.path.split("/")[0]) in RELOADS})
+    if as_json:
+        files = [{"path": str(out / file.path), "change": file.change} for file in written]
+        click.echo(json.dumps({"files": files, "reload": reload}))
+        return
+    for file in touched:
+        click.echo(f"{file.change:>9}  {out / file.path}")
+    click.echo(
+        f"{len(touched)} of {len(written)} files written"
+        + (f"; reload: {', '.join(reload)}" if reload else "")
+    )

@@ -1,0 +1,75 @@
+"""Write rendered files: atomically, only where they differ, and remove nothing."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from leitstand.errors import LeitstandError
+from leitstand.files import write_atomically
+
+Change = Literal["new", "changed", "unchanged"]
+Files = dict[str, str]  # path below the output folder, with '/', and the text
+_HEADER = "# Written by 'leitstand render'; what you change here is lost. Change leitstand.yml instead.\n"
+
+
+@dataclass(frozen=True)
+class Written:
+    """One file of a rendered folder and what became of it."""
+
+    path: str
+    change: Change
+
+
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that keeps expressions of several lines readable and writes equal parts out."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text_node)
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of one of our own YAML files."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def yaml_text(data: Any) -> str:
+    """``data`` as a YAML file, in the order given, with a line that says where it comes from."""
+    return _HEADER + yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def json_text(data: Any) -> str:
+    """``data`` as a JSON file that a person can read."""
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> list[Written]:
+    """Bring ``folder`` to hold ``files``. A file that is equal already is not touched, so nobody reloads it.
+
+    Raises LeitstandError when something cannot be written; files before it are written then.
+    """
+    return [Written(path, _write(folder / path, text.encode())) for path, text in files.items()]
+
+
+def _write(path: Path, content: bytes) -> Change:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        present = path.read_bytes() if path.exists() else None
+        if present == content:
+            return "unchanged"
+        write_atomically(path, content)
+    except OSError as error:
+        raise LeitstandError(
+            f"{path}: cannot be written: {error.strerror}", "give --out a folder that you may write to"
+        ) from error
+    return "new" if present is None else "changed"

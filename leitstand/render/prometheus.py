@@ -1,0 +1,85 @@
+"""A complete folder for Prometheus: configuration, rules, targets, and blackbox_exporter's modules."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from leitstand.fleet import Fleet, Host
+from leitstand.render.blackbox import CANARY_MODULE, blackbox_files, module_name
+from leitstand.render.durations import format_duration, parse
+from leitstand.render.output import Files, json_text, read_yaml, yaml_text
+from leitstand.render.rules import rule_files
+
+VANTAGE = "local"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """``host:port`` of the programs that Prometheus speaks to, and its own."""
+
+    prometheus: str = "127.0.0.1:9090"
+    alertmanager: str = "127.0.0.1:9093"
+    blackbox: str = "127.0.0.1:9115"
+
+
+def prometheus_files(fleet: Fleet, addresses: Addresses, share: Path) -> Files:
+    """Every file of the folder. ``share`` holds ``prometheus.yml``, ``blackbox.yml`` and ``rules/`` as shipped."""
+    return {
+        "targets/hosts.json": json_text([_host_target(name, host) for name, host in fleet.hosts.items()]),
+        "targets/services.json": json_text(list(_service_targets(fleet, addresses.blackbox))),
+        "targets/canaries.json": json_text(list(_canary_targets(fleet, addresses.blackbox))),
+        **blackbox_files(fleet, share),
+        **rule_files(fleet, share),
+        "prometheus.yml": yaml_text(_configuration(fleet, addresses, share)),
+    }
+
+
+def _host_target(name: str, host: Host) -> dict[str, Any]:
+    address = f"[{host.address}]" if ":" in host.address else host.address
+    return {"targets": [f"{address}:{host.exporter_port}"], "labels": {"instance": name}}
+
+
+def _service_targets(fleet: Fleet, prober: str) -> Iterator[dict[str, Any]]:
+    for name, service in fleet.services.items():
+        yield _probe(service.url, prober, module_name(name), {"service": name})
+
+
+def _canary_targets(fleet: Fleet, prober: str) -> Iterator[dict[str, Any]]:
+    for url in fleet.probing.canaries:
+        yield _probe(url, prober, CANARY_MODULE, {})
+
+
+def _probe(url: str, prober: str, module: str, labels: dict[str, str]) -> dict[str, Any]:
+    return {
+        "targets": [url],
+        "labels": {**labels, "vantage": VANTAGE, "__module": module, "__prober": prober},
+    }
+
+
+def _configuration(fleet: Fleet, addresses: Addresses, share: Path) -> dict[str, Any]:
+    configuration: dict[str, Any] = read_yaml(share / "prometheus.yml")
+    # Prometheus 3 reads $NAME in an external label as a variable of its environment.
+    site = fleet.site.name.in_language("en").replace("$", "")
+    configuration["global"]["external_labels"] = {"site": site}
+    configuration["alerting"]["alertmanagers"][0]["static_configs"] = _static(addresses.alertmanager)
+    own = {job: _static(address) for job, address in vars(addresses).items()}
+    for job in configuration["scrape_configs"]:
+        if job["job_name"] in own:
+            job["static_configs"] = own[job["job_name"]]
+        if job["job_name"] in ("probe", "canary"):
+            job |= _pace(fleet.probing.interval, parse(configuration["global"]["scrape_timeout"]))
+    return configuration
+
+
+def _static(address: str) -> list[dict[str, list[str]]]:
+    return [{"targets": [address]}]
+
+
+def _pace(interval: timedelta, timeout: timedelta) -> dict[str, str]:
+    # Prometheus refuses a timeout that is longer than the interval.
+    return {
+        "scrape_interval": format_duration(interval),
+        "scrape_timeout": format_duration(min(interval, timeout)),
+    }

@@ -1,0 +1,20 @@
+"""Where the data files stand that Leitstand hands out: rules, dashboards, templates."""
+
+from pathlib import Path
+
+from leitstand.errors import LeitstandError
+
+_PACKAGE = Path(__file__).parent
+
+
+def share(name: str, package: Path = _PACKAGE) -> Path:
+    """The folder ``prometheus`` or ``grafana``: inside an installed wheel, or beside the package in a checkout.
+
+    Raises LeitstandError when neither is there, as with a copy of the bare Python files.
+    """
+    for folder in (package / "share" / name, package.parent / name):
+        if folder.is_dir():
+            return folder
+    raise LeitstandError(
+        f"the data files '{name}' are not installed", "install Leitstand from its wheel or its checkout"
+    )
