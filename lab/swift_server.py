@@ -1,10 +1,11 @@
-"""A real OpenStack Swift with the S3 API on loopback, in one process, without root. Runs in its own environment.
+"""A real OpenStack Swift with the S3 API on loopback, in one process, without root, in its own environment.
 
     python swift_server.py DIR [PORT]    # PORT 0 (the default): a free port
 
 Serves Swift's own proxy, account, container and object servers (one replica, one device: DIR/srv/d1) in the
-foreground until SIGTERM or SIGINT. One line of JSON on standard output says when: endpoint, region, access_key,
-secret_key, users, pid. Standard error is the log. DIR keeps data and keys: a restart serves the same buckets.
+foreground until SIGTERM or SIGINT. One line of JSON on standard output says when: endpoint, region,
+access_key, secret_key, users, pid. Standard error is the log. DIR keeps data and keys: a restart serves the
+same buckets.
 
 DIR must be on a file system with user extended attributes (ext4, xfs, btrfs; tmpfs since Linux 6.6).
 """
@@ -114,7 +115,7 @@ def check_extended_attributes(folder: Path) -> None:
 
 
 def listen(port: int, tls: list[str] | None = None) -> socket.socket:
-    """Listen on loopback. eventlet.listen would set SO_REUSEPORT: two instances would share one port silently."""
+    """Listen on loopback. eventlet.listen sets SO_REUSEPORT: two instances would share a port silently."""
     server = socket.create_server(("127.0.0.1", port), backlog=1024)
     server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
     if not tls:
@@ -141,7 +142,7 @@ class Instance:
         self.sockets: dict[str, socket.socket] = {}
 
     def prepare_library(self) -> None:
-        """Point Swift to our folder. Must come before any socket is made and before Swift's constraints are read."""
+        """Point Swift to our folder, before any socket is made and before Swift's constraints are read."""
         utils = importlib.import_module("swift.common.utils")
         utils.monkey_patch()
         utils.set_swift_dir(str(self.etc))
@@ -174,7 +175,7 @@ class Instance:
         write_private(self.etc / "proxy-server.conf", self.defaults + text)
 
     def serve(self) -> None:
-        """Start the four servers in this process. ``capitalize``: S3 clients want "ETag", not "Etag"."""
+        """Start the four servers in this process. S3 clients want "ETag", not a capitalised "Etag"."""
         eventlet = importlib.import_module("eventlet")
         wsgi = importlib.import_module("eventlet.wsgi")
         options: dict[str, Any] = {
@@ -193,7 +194,7 @@ class Instance:
             eventlet.spawn(self.expire)
 
     def expire(self) -> None:
-        """Delete objects whose X-Delete-At has passed; the expirer finds its queue through the updater only."""
+        """Delete objects whose X-Delete-At has passed; only the updater tells the expirer of its queue."""
         eventlet = importlib.import_module("eventlet")
         path = self.etc / "object-expirer.conf"  # the name matters: the expirer looks at it
         write_private(path, self.defaults + STORAGE_CONF.format(kind="proxy", app="proxy"))

@@ -1,0 +1,19 @@
+"""Every kind of store, by its settings."""
+
+from orchestrator.config import FolderStore as FolderSettings
+from orchestrator.config import S3Store as S3Settings
+from orchestrator.stores.folder import FolderStore
+from orchestrator.stores.store import ObjectInfo, ObjectMissingError, Store, StoreError
+
+__all__ = ["ObjectInfo", "ObjectMissingError", "Store", "StoreError", "open_store"]
+
+
+def open_store(name: str, settings: FolderSettings | S3Settings) -> Store:
+    """The store these settings describe; nothing is sent yet. Raises UsageError for unusable credentials."""
+    match settings:
+        case FolderSettings():
+            return FolderStore(name, settings)
+        case S3Settings():
+            from orchestrator.stores.s3 import S3Store  # boto3 takes 0.2 s to import: only who needs it pays
+
+            return S3Store(name, settings)

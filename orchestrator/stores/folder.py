@@ -1,0 +1,126 @@
+"""Objects as files in a folder: a second disk, a mounted share."""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from leitstand.files import sync_folder
+from orchestrator.config import FolderStore as FolderSettings
+from orchestrator.stores.store import ObjectInfo, ObjectMissingError, StoreError, check_key
+
+_TEMPORARY = ".partial-"
+
+
+class FolderStore:
+    """A store in a folder. A file appears under its name only when all of it is on the disk."""
+
+    def __init__(self, name: str, settings: FolderSettings) -> None:
+        self.name, self.root = name, settings.path
+
+    def prepare(self) -> None:
+        """The folder must be there: making it could fill the root disk when a disk is not mounted."""
+        if not self.root.is_dir():
+            raise StoreError(
+                f"{self.name}: there is no folder {self.root}", "mount the disk, or mkdir it", permanent=True
+            )
+
+    def put(self, key: str, data: bytes, *, sha256: str) -> None:
+        """Write beside, sync, then link under the final name: a link never replaces what is there."""
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise StoreError(
+                f"{self.name}: {key}: the bytes do not have the SHA-256 they should", permanent=True
+            )
+        self.prepare()
+        path = self._path(key)
+        temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write_durably(temporary, data)
+            self._link(temporary, path, sha256)
+        except OSError as error:
+            raise self._error(key, error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _link(self, temporary: Path, path: Path, sha256: str) -> None:
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+                raise StoreError(
+                    f"{self.name}: {path} exists with other content",
+                    "nothing is ever overwritten",
+                    permanent=True,
+                ) from None
+        sync_folder(path.parent)
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Read a file, or a part of it."""
+        try:
+            with self._path(key).open("rb") as file:
+                file.seek(start)
+                return file.read(-1 if length is None else length)
+        except FileNotFoundError:
+            raise ObjectMissingError(self.name, key) from None
+        except OSError as error:
+            raise self._error(key, error) from error
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Size and modification time of a file."""
+        try:
+            return _info(key, self._path(key))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._error(key, error) from error
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Walk only the folder that the prefix names."""
+        folder = self.root / prefix.rpartition("/")[0]
+        try:
+            found = [
+                path for path in folder.rglob("*") if not path.name.startswith(_TEMPORARY) and path.is_file()
+            ]
+            infos = [_info(path.relative_to(self.root).as_posix(), path) for path in found]
+        except OSError as error:
+            raise self._error(prefix, error) from error
+        yield from sorted((info for info in infos if info.key.startswith(prefix)), key=lambda info: info.key)
+
+    def delete(self, key: str) -> None:
+        """Remove a file and the folders that are empty without it."""
+        path = self._path(key)
+        try:
+            path.unlink(missing_ok=True)
+            for folder in path.parents:
+                if folder == self.root or any(folder.iterdir()):
+                    break
+                folder.rmdir()
+        except FileNotFoundError:
+            return  # another prune removed the same folder
+        except OSError as error:
+            raise self._error(key, error) from error
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _path(self, key: str) -> Path:
+        return self.root / check_key(key)
+
+    def _error(self, key: str, error: OSError) -> StoreError:
+        return StoreError(f"{self.name}: {self.root / key}: {error.strerror}", permanent=True)
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _info(key: str, path: Path) -> ObjectInfo:
+    status = path.stat()
+    return ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))

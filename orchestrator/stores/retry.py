@@ -1,0 +1,43 @@
+"""The one loop that tries a store's call again."""
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from orchestrator.stores.store import StoreError
+
+Result = TypeVar("Result")
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Retry:
+    """Tries a call up to ``tries`` times; pauses double from ``first_pause`` to ``longest_pause`` seconds.
+
+    Each pause is drawn between half and all of that, so that several writers do not come back together.
+    ``stop`` ends the waiting, for instance when another volume of the same run has failed for good.
+    """
+
+    tries: int = 6
+    first_pause: float = 0.5
+    longest_pause: float = 30.0
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def call(self, what: str, action: Callable[[], Result]) -> Result:
+        """The result of ``action``. Raises its StoreError when that is permanent or was the last try."""
+        for attempt in range(1, self.tries + 1):
+            try:
+                return action()
+            except StoreError as error:
+                if error.permanent or attempt == self.tries or self.stop.is_set():
+                    raise
+                longest = min(self.longest_pause, self.first_pause * 2 ** (attempt - 1))
+                pause = longest * random.uniform(0.5, 1)  # noqa: S311 - not a secret
+                _log.warning(
+                    "%s: %s; trying again in %.1f s (%d of %d)", what, error, pause, attempt, self.tries
+                )
+                self.stop.wait(pause)
+        raise AssertionError("unreachable: the last try returns or raises")

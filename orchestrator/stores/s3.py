@@ -1,0 +1,223 @@
+"""Objects in a bucket over the S3 API: OpenStack Swift first, any other S3 as well.
+
+Only calls that Swift's s3api answers as S3 does: no retention, lifecycle, tagging or encryption calls (on
+Swift some of them replace the object or delete the bucket), no multipart uploads, no delete of several keys.
+"""
+
+import base64
+import configparser
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, SSLError
+from pydantic import SecretStr
+
+from leitstand.errors import UsageError
+from orchestrator.config import S3Store as S3Settings
+from orchestrator.stores.retry import Retry
+from orchestrator.stores.store import ObjectInfo, ObjectMissingError, StoreError, check_key
+
+Result = TypeVar("Result")
+CONNECT_SECONDS = 10
+_MISSING = ("NoSuchKey", "404", "NotFound")
+# Refusals that are worth another try all the same: the bytes were damaged or cut on the way.
+_DAMAGED = ("BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch", "SlowDown")
+_HINTS = {
+    "SignatureDoesNotMatch": "access_key or secret_key in the credentials file is wrong",
+    "InvalidAccessKeyId": "access_key in the credentials file is wrong",
+    "AccessDenied": "these credentials may not do this",
+    "403": "these credentials may not do this, or they are wrong",
+    "NoSuchBucket": "the bucket is not there; 'leitstand backup run' makes it",
+    "RequestTimeTooSkewed": "this machine's clock is wrong",
+    "AuthorizationHeaderMalformed": "the store's region is another one: set 'region'",
+}
+
+
+class S3Store:
+    """A store in a bucket. Every body is checked by the server: its MD5, and its SHA-256 in the signature."""
+
+    def __init__(self, name: str, settings: S3Settings, retry: Retry | None = None) -> None:
+        self.name, self.settings = name, settings
+        self.retry = retry or Retry(settings.tries)
+        self.root = f"{settings.prefix}/" if settings.prefix else ""
+        self.client = _connect(settings, read_credentials(settings.credentials_file))
+        self._write_once = threading.Event()  # set while the server is not known to refuse If-None-Match
+        self._write_once.set()
+
+    def prepare(self) -> None:
+        """Make the bucket when it is not there. A writer that may not ask is believed to have one."""
+        try:
+            self._call("bucket", lambda: self.client.head_bucket(Bucket=self.settings.bucket))
+        except ObjectMissingError:
+            self._call("bucket", lambda: self.client.create_bucket(Bucket=self.settings.bucket))
+        except StoreError as error:
+            if not isinstance(error.__cause__, ClientError) or _status(error.__cause__) != 403:
+                raise
+
+    def put(self, key: str, data: bytes, *, sha256: str) -> None:
+        """One PutObject, refused by the server when there is an object under this key."""
+        digest = hashlib.md5(data, usedforsecurity=False).digest()
+        request: dict[str, Any] = {
+            "Bucket": self.settings.bucket,
+            "Key": self.root + check_key(key),
+            "Body": data,
+            "ContentMD5": base64.b64encode(digest).decode(),
+            "ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode(),
+        }
+        self.retry.call(self.name, lambda: self._put(key, request, digest.hex()))
+
+    def _put(self, key: str, request: dict[str, Any], md5: str) -> None:
+        conditions = {"IfNoneMatch": "*"} if self._write_once.is_set() else {}
+        try:
+            self._once(key, lambda: self.client.put_object(**request, **conditions))
+        except StoreError as error:
+            code = _code(error.__cause__)
+            if code == "NotImplemented" and conditions:
+                self._write_once.clear()  # Swift before 2.36; keys are unique by their random part anyway
+                self._put(key, request, md5)
+            elif code != "PreconditionFailed" or not self._holds(key, md5):
+                raise
+
+    def _holds(self, key: str, md5: str) -> bool:
+        info = self._stat(key)
+        return info is not None and info.md5 == md5
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """One GetObject with a range."""
+        if length == 0:
+            return b""
+        end = "" if length is None else str(start + length - 1)
+        span = {"Range": f"bytes={start}-{end}"} if start or end else {}
+        full_key = self.root + check_key(key)
+
+        def read() -> bytes:
+            answer = self.client.get_object(Bucket=self.settings.bucket, Key=full_key, **span)
+            with answer["Body"] as body:
+                data: bytes = body.read()
+                return data
+
+        try:
+            return self._call(key, read)
+        except StoreError as error:
+            if _code(error.__cause__) in ("InvalidRange", "416"):
+                return b""
+            raise
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """One HeadObject."""
+        return self.retry.call(self.name, lambda: self._stat(key))
+
+    def _stat(self, key: str) -> ObjectInfo | None:
+        full_key = self.root + check_key(key)
+        try:
+            answer = self._once(
+                key, lambda: self.client.head_object(Bucket=self.settings.bucket, Key=full_key)
+            )
+        except ObjectMissingError:
+            return None
+        return ObjectInfo(key, answer["ContentLength"], answer["LastModified"], answer["ETag"].strip('"'))
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """ListObjectsV2, page by page."""
+        request: dict[str, Any] = {"Bucket": self.settings.bucket, "Prefix": self.root + prefix}
+        while True:
+            page = self._call("listing", lambda: self.client.list_objects_v2(**request))
+            for entry in page.get("Contents", []):
+                key = entry["Key"].removeprefix(self.root)
+                yield ObjectInfo(key, entry["Size"], entry["LastModified"], entry["ETag"].strip('"'))
+            if not page.get("IsTruncated"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def delete(self, key: str) -> None:
+        """One DeleteObject."""
+        full_key = self.root + check_key(key)
+        self._call(key, lambda: self.client.delete_object(Bucket=self.settings.bucket, Key=full_key))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.close()
+
+    def _call(self, key: str, action: Callable[[], Result]) -> Result:
+        return self.retry.call(self.name, lambda: self._once(key, action))
+
+    def _once(self, key: str, action: Callable[[], Result]) -> Result:
+        """One try of a call, with boto's errors translated."""
+        try:
+            return action()
+        except ClientError as error:
+            if _code(error) in _MISSING:
+                raise ObjectMissingError(self.name, key) from error
+            raise self._refused(key, error) from error
+        except EndpointConnectionError as error:
+            message = f"{self.name}: {self.settings.endpoint} cannot be reached"
+            raise StoreError(message, "is the store running, and the endpoint right?") from error
+        except SSLError as error:
+            message = f"{self.name}: {self.settings.endpoint}: TLS failed: {error}"
+            raise StoreError(
+                message, "name the authority's certificate as ca_file", permanent=True
+            ) from error
+        except BotoCoreError as error:
+            raise StoreError(f"{self.name}: {key}: {error}") from error
+
+    def _refused(self, key: str, error: ClientError) -> StoreError:
+        code, status = _code(error), _status(error)
+        text = str(error.response.get("Error", {}).get("Message", ""))
+        permanent = 400 <= status < 500 and status not in (408, 429) and code not in _DAMAGED
+        message = f"{self.name}: {key}: {code} ({status}) {text}".rstrip()
+        return StoreError(message, _HINTS.get(code, ""), permanent=permanent or code == "NotImplemented")
+
+
+def read_credentials(path: Path) -> tuple[str, SecretStr]:
+    """access_key and secret_key from an ini file that others must not read. Raises UsageError."""
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        if path.stat().st_mode & 0o007:
+            raise UsageError(f"{path}: every user may read these credentials", f"chmod 600 {path}")
+        parser.read_string(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", "it holds access_key and secret_key") from error
+    except (configparser.Error, UnicodeDecodeError):
+        # The parser's own message would quote the line, and so the secret.
+        parser.clear()
+    for section in parser.values():
+        if "access_key" in section and "secret_key" in section:
+            return section["access_key"], SecretStr(section["secret_key"])
+    raise UsageError(
+        f"{path}: no access_key and secret_key in it", "[default], access_key = …, secret_key = …"
+    )
+
+
+def _connect(settings: S3Settings, credentials: tuple[str, SecretStr]) -> Any:
+    config = Config(
+        signature_version="s3v4",
+        s3={"addressing_style": "path", "payload_signing_enabled": True},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=settings.timeout.total_seconds(),
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=settings.uploads + 4,
+    )
+    return boto3.session.Session(
+        aws_access_key_id=credentials[0], aws_secret_access_key=credentials[1].get_secret_value()
+    ).client(
+        "s3",
+        endpoint_url=settings.endpoint,
+        region_name=settings.region,
+        verify=str(settings.ca_file) if settings.ca_file else True,
+        config=config,
+    )
+
+
+def _code(error: BaseException | None) -> str:
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

@@ -1,0 +1,77 @@
+"""What a store is: objects under keys, written once, with the time at which the store took them."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from leitstand.errors import LeitstandError
+
+_KEY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")
+
+
+class StoreError(LeitstandError):
+    """A store did not do what it was asked. ``permanent``: trying again cannot help."""
+
+    def __init__(self, message: str, hint: str = "", *, permanent: bool = False) -> None:
+        super().__init__(message, hint)
+        self.permanent = permanent
+
+
+class ObjectMissingError(StoreError):
+    """There is no object under this key."""
+
+    def __init__(self, store: str, key: str) -> None:
+        super().__init__(f"{store}: {key} is not there", permanent=True)
+        self.key = key
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """One object: size in bytes, the store's own time, its MD5 in hex where the store knows it ("" else)."""
+
+    key: str
+    size: int
+    modified: datetime
+    md5: str = ""
+
+
+class Store(Protocol):
+    """A place for objects. Keys are relative to the store's own prefix. Safe to use from several threads.
+
+    Every method raises StoreError; one that is not ``permanent`` has already been tried several times.
+    """
+
+    name: str
+
+    def prepare(self) -> None:
+        """Make the bucket when it is not there, or say clearly why nothing can be stored."""
+
+    def put(self, key: str, data: bytes, *, sha256: str) -> None:
+        """Store an object once. ``sha256`` (hex) must be that of ``data``; the store checks what arrived.
+
+        The same content under the same key again is no error: an answer may have been lost.
+        """
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """The bytes from ``start``, at most ``length``. Raises ObjectMissingError."""
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Size and time of an object, None when it is not there."""
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Every object whose key starts with ``prefix``, in order of keys. May lag behind by seconds."""
+
+    def delete(self, key: str) -> None:
+        """Remove an object; no error when it is not there."""
+
+    def close(self) -> None:
+        """Give back connections."""
+
+
+def check_key(key: str) -> str:
+    """``key`` itself, if it is one that every store takes literally. Raises ValueError."""
+    if not _KEY.match(key) or len(key) > 900:
+        raise ValueError(f"not a key of ours: {key!r}")
+    return key
