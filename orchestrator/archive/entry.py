@@ -1,0 +1,143 @@
+"""What goes into an archive and what is known of it afterwards: plain values, no I/O."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from leitstand.errors import LeitstandError
+
+
+class ArchiveError(LeitstandError):
+    """An archive, a manifest or a part of them is damaged, forged, or cannot be made."""
+
+
+class WrongPassword(ArchiveError):
+    """The password does not open this archive."""
+
+
+class EntryChanged(Exception):  # noqa: N818 - a report, not a failure: the bytes that were read are kept
+    """Raised by an entry's blocks after the last one: the file changed while it was read."""
+
+
+class Kind(StrEnum):
+    """What a path is. ``fifo``, ``socket`` and ``device`` are known to the manifest only, not to the ZIP."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    SYMLINK = "symlink"
+    HARDLINK = "hardlink"
+    FIFO = "fifo"
+    SOCKET = "socket"
+    DEVICE = "device"
+
+
+class Method(StrEnum):
+    """How the bytes stand in the inner ZIP; ``none``: the manifest alone knows the path."""
+
+    STORE = "store"
+    DEFLATE = "deflate"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What a path has besides its content.
+
+    ``path`` is relative, with ``/`` between its parts and none at its ends; any bytes but NUL.
+    ``mode`` holds permission bits (0o7777). ``link`` is a symbolic link's target as it stands, or the path (in
+    this archive) of the first name of a hard link. ``ctime_ns``, ``inode`` and ``device`` tell a later run
+    whether a file changed; for ``Kind.DEVICE`` ``device`` is the node's own number.
+    """
+
+    path: bytes
+    kind: Kind = Kind.FILE
+    mode: int = 0o600
+    uid: int = 0
+    gid: int = 0
+    user: str = ""
+    group: str = ""
+    mtime_ns: int = 0
+    link: bytes = b""
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
+    ctime_ns: int = 0
+    inode: int = 0
+    device: int = 0
+
+
+def no_blocks() -> Iterable[bytes]:
+    """The content of what has none: directories, links, special files."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One path to be saved.
+
+    ``size`` is a hint in bytes (None: unknown, as of a dump). ``blocks`` is called once, perhaps in another
+    thread, and gives the content in blocks of any length. What it raises: OSError (the file vanished or cannot
+    be read), ``EntryChanged`` after the last block, ``ArchiveError`` or anything else to fail the archive.
+    """
+
+    metadata: Metadata
+    size: int | None = 0
+    blocks: Callable[[], Iterable[bytes]] = no_blocks
+
+    @property
+    def path(self) -> bytes:
+        return self.metadata.path
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """One saved path: what the manifest keeps of it and what a restore of it alone needs.
+
+    ``size``, ``sha256`` (32 bytes) and ``crc32`` are those of the content: of a link, of the text that stands in
+    the ZIP. ``offset`` and ``length`` are bytes of the inner ZIP and span the content as it stands there
+    (deflated or stored). ``problem`` is empty, or says why the content may not be the file's
+    (``changed while it was read``, or the error that cut it short).
+    """
+
+    metadata: Metadata
+    size: int
+    sha256: bytes
+    crc32: int
+    offset: int
+    length: int
+    method: Method
+    problem: str = ""
+
+    @property
+    def path(self) -> bytes:
+        return self.metadata.path
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A path that is not, or not surely, what the source has: ``what`` is one line, without the path."""
+
+    path: bytes
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveSummary:
+    """A finished archive: entries in the inner ZIP, bytes of their content, of the inner ZIP and of the whole."""
+
+    entries: int
+    content_bytes: int
+    inner_bytes: int
+    archive_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """One finished part of the archive's byte stream; ``index`` counts from 1, ``data`` may be kept."""
+
+    index: int
+    data: memoryview
+    sha256: bytes
+    md5: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)

@@ -1,0 +1,160 @@
+"""Master keys: generations of 32 random bytes, and what each archive gets from them.
+
+The file is text, mode 0600, one line per generation, the last one is used for new snapshots::
+
+    leitstand-keys 1
+    1 <secret: 52 letters and digits of base32> <check: 8 of them>
+
+The check is the start of the base32 SHA-256 of ``<number> <secret>``, so that a kit typed in by hand is not
+silently wrong.
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from leitstand import process
+from leitstand.errors import LeitstandError
+from leitstand.files import write_atomically
+
+SECRET_BYTES = 32
+PASSWORD_BYTES = 20
+_FIRST_LINE = "leitstand-keys 1"
+_LINE = re.compile(r"([1-9][0-9]{0,8}) ([A-Z2-7]{52}) ([A-Z2-7]{8})")
+
+
+class KeysError(LeitstandError):
+    """The key file cannot be read, is open to others, or lacks a generation."""
+
+
+class KeyRing:
+    """Master generations: number -> secret. Shows no secret when printed."""
+
+    def __init__(self, generations: Mapping[int, bytes]) -> None:
+        if not generations or any(len(secret) != SECRET_BYTES for secret in generations.values()):
+            raise KeysError("a key ring needs at least one generation of 32 bytes")
+        self._generations = dict(sorted(generations.items()))
+
+    def __repr__(self) -> str:
+        return f"KeyRing(generations={list(self._generations)})"
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The key file. Raises KeysError when others may read it, too."""
+        return cls(_parse(_read(path), str(path)))
+
+    @classmethod
+    def from_command(cls, argv: Sequence[str], timeout: float = 60) -> Self:
+        """The output of a program (a password manager, say) in the key file's format."""
+        done = process.run(argv, timeout=timeout)
+        if done.status:
+            raise KeysError(f"{argv[0]} ended with status {done.status} instead of printing the keys")
+        return cls(_parse(done.stdout, f"the output of {argv[0]}"))
+
+    @property
+    def current(self) -> int:
+        """The generation for new snapshots: the highest."""
+        return max(self._generations)
+
+    @property
+    def generations(self) -> tuple[int, ...]:
+        return tuple(self._generations)
+
+    def archive_password(self, snapshot: str, generation: int) -> str:
+        """What opens this snapshot's archive and manifest in 7-Zip: 32 letters and digits, 160 bits."""
+        digest = self._derive(generation, f"leitstand archive password:{snapshot}")
+        return base64.b32encode(digest[:PASSWORD_BYTES]).decode()
+
+    def commit_key(self, generation: int) -> bytes:
+        """The 32 bytes that COMMIT is signed with."""
+        return self._derive(generation, "leitstand commit key")
+
+    def with_new_generation(self) -> "KeyRing":
+        """This ring and one more generation, which new snapshots will use. Older ones stay readable."""
+        return KeyRing({**self._generations, self.current + 1: secrets.token_bytes(SECRET_BYTES)})
+
+    def export(self) -> str:
+        """The key file's text: everything that is needed to read every snapshot. Print it, lock it away."""
+        return "\n".join([_FIRST_LINE, *(_line(*each) for each in self._generations.items())]) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write the key file, mode 0600, in place of the one that is there."""
+        write_atomically(path, self.export(), mode=0o600)
+
+    def _derive(self, generation: int, purpose: str) -> bytes:
+        if generation not in self._generations:
+            raise KeysError(
+                f"the keys have no generation {generation}",
+                "this snapshot was made with other keys: use the key file or recovery kit of that time",
+            )
+        return hmac.digest(self._generations[generation], purpose.encode(), "sha256")
+
+
+def generate(path: Path) -> KeyRing:
+    """Make a key file with one fresh generation. Raises KeysError when ``path`` exists: keys are never overwritten."""
+    if path.exists():
+        raise KeysError(
+            f"{path} exists; keys are never overwritten", "add a generation to it, or name another file"
+        )
+    ring = KeyRing({1: secrets.token_bytes(SECRET_BYTES)})
+    ring.save(path)
+    return ring
+
+
+def append_generation(path: Path) -> KeyRing:
+    """Add a fresh generation to the key file, for new snapshots; old snapshots stay readable."""
+    ring = KeyRing.load(path).with_new_generation()
+    ring.save(path)
+    return ring
+
+
+def _read(path: Path) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise KeysError(
+            f"{path}: {error.strerror}", f"make keys with: leitstand backup keys generate (file: {path})"
+        ) from error
+    with os.fdopen(descriptor, "rb") as file:
+        if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+            raise KeysError(f"{path} may be read by others", f"chmod 600 {path}")
+        return file.read(1 << 20)
+
+
+def _parse(data: bytes, where: str) -> dict[int, bytes]:
+    lines = [line.strip() for line in data.decode("ascii", "replace").splitlines() if line.strip()]
+    if not lines or lines[0] != _FIRST_LINE:
+        raise KeysError(f"{where} is not a key file", f"its first line must be: {_FIRST_LINE}")
+    found: dict[int, bytes] = {}
+    for number, line in enumerate(lines[1:], start=2):
+        generation, secret = _parse_line(line, f"{where}: line {number}")
+        if generation in found:
+            raise KeysError(f"{where}: line {number}: generation {generation} stands there twice")
+        found[generation] = secret
+    return found
+
+
+def _parse_line(line: str, where: str) -> tuple[int, bytes]:
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise KeysError(f"{where} is not '<number> <secret> <check>'")
+    number, text, check = int(match[1]), match[2], match[3]
+    if _check(number, text) != check:
+        raise KeysError(f"{where}: the check does not fit the secret", "a letter was mistyped or lost")
+    return number, base64.b32decode(text + "====")
+
+
+def _line(number: int, secret: bytes) -> str:
+    text = base64.b32encode(secret).decode().rstrip("=")
+    return f"{number} {text} {_check(number, text)}"
+
+
+def _check(number: int, text: str) -> str:
+    return base64.b32encode(hashlib.sha256(f"{number} {text}".encode()).digest()).decode()[:8]
