@@ -54,7 +54,9 @@ def test_a_demo_that_ends_leaves_no_process_behind(
     demo: subprocess.Popen[str], tmp_path: Path, number: signal.Signals
 ) -> None:
     output = tmp_path / "output"
-    wait_until(lambda: "status page  " in output.read_text() or demo.poll() is not None, "the demo's table", 180)
+    wait_until(
+        lambda: "status page  " in output.read_text() or demo.poll() is not None, "the demo's table", 180
+    )
     assert demo.poll() is None, output.read_text()
     children = psutil.Process(demo.pid).children(recursive=True)
     assert len(children) >= 9, output.read_text()
