@@ -68,20 +68,14 @@ SourcePath = Annotated[AbsolutePath, AfterValidator(_is_a_tidy_path)]
 DatabaseName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_$][A-Za-z0-9_$-]{0,62}$")]
 
 
-class StoreModel(Model):
-    """What every store may say."""
-
-    uploads: int = Field(default=2, ge=1, le=16, description="How many volumes are sent at the same time.")
-
-
-class FolderStore(StoreModel):
+class FolderStore(Model):
     """A folder on this host; a mounted disk or share."""
 
     type: Literal["folder"]
     path: AbsolutePath
 
 
-class S3Store(StoreModel):
+class S3Store(Model):
     """A bucket of OpenStack Swift's S3 API, or of any other S3."""
 
     type: Literal["s3"]
@@ -126,7 +120,7 @@ class SqliteSource(Model):
 
     sqlite: SourcePath
     memory_limit: Size = Field(
-        default=64 * MEBIBYTE, description="A larger copy goes to an unlinked file in the scratch folder."
+        default=16 * MEBIBYTE, description="A larger copy goes to an unlinked file in the scratch folder."
     )
 
 
@@ -214,7 +208,8 @@ class Job(Model):
     keys_command: list[str] | None = Field(
         default=None, min_length=1, description="A program that prints the keys file."
     )
-    volume_size: Size = 128 * MEBIBYTE
+    volume_size: Size = 64 * MEBIBYTE
+    uploads: int = Field(default=1, ge=1, le=8, description="Volumes sent at a time; each is held in memory.")
     policy: Literal["warn", "fail"] = Field(
         default="warn", description="What a file that cannot be read means for the run."
     )

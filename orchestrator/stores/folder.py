@@ -9,7 +9,7 @@ from pathlib import Path
 
 from leitstand.files import sync_folder
 from orchestrator.config import FolderStore as FolderSettings
-from orchestrator.stores.store import ObjectInfo, ObjectMissingError, StoreError, check_key
+from orchestrator.stores.store import Buffer, ObjectInfo, ObjectMissingError, StoreError, check_key
 
 _TEMPORARY = ".partial-"
 
@@ -27,7 +27,7 @@ class FolderStore:
                 f"{self.name}: there is no folder {self.root}", "mount the disk, or mkdir it", permanent=True
             )
 
-    def put(self, key: str, data: bytes, *, sha256: str) -> None:
+    def put(self, key: str, data: Buffer, *, sha256: str) -> None:
         """Write beside, sync, then link under the final name: a link never replaces what is there."""
         if hashlib.sha256(data).hexdigest() != sha256:
             raise StoreError(
@@ -113,7 +113,7 @@ class FolderStore:
         return StoreError(f"{self.name}: {self.root / key}: {error.strerror}", permanent=True)
 
 
-def _write_durably(path: Path, data: bytes) -> None:
+def _write_durably(path: Path, data: Buffer) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)

@@ -7,6 +7,7 @@ Swift some of them replace the object or delete the bucket), no multipart upload
 import base64
 import configparser
 import hashlib
+import io
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,10 +21,11 @@ from pydantic import SecretStr
 from leitstand.errors import UsageError
 from orchestrator.config import S3Store as S3Settings
 from orchestrator.stores.retry import Retry
-from orchestrator.stores.store import ObjectInfo, ObjectMissingError, StoreError, check_key
+from orchestrator.stores.store import Buffer, ObjectInfo, ObjectMissingError, StoreError, check_key
 
 Result = TypeVar("Result")
 CONNECT_SECONDS = 10
+CONNECTIONS = 12  # more than a run and its checks ever use at a time
 _MISSING = ("NoSuchKey", "404", "NotFound")
 # Refusals that are worth another try all the same: the bytes were damaged or cut on the way.
 _DAMAGED = ("BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch", "SlowDown")
@@ -36,6 +38,33 @@ _HINTS = {
     "RequestTimeTooSkewed": "this machine's clock is wrong",
     "AuthorizationHeaderMalformed": "the store's region is another one: set 'region'",
 }
+
+
+class _Body(io.RawIOBase):
+    """A volume as the file boto3 wants, without a copy of it."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data, self._position = data.cast("B"), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._data)}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        part = self._data[self._position : self._position + len(buffer)]
+        buffer[: len(part)] = part
+        self._position += len(part)
+        return len(part)
 
 
 class S3Store:
@@ -59,13 +88,13 @@ class S3Store:
             if not isinstance(error.__cause__, ClientError) or _status(error.__cause__) != 403:
                 raise
 
-    def put(self, key: str, data: bytes, *, sha256: str) -> None:
+    def put(self, key: str, data: Buffer, *, sha256: str) -> None:
         """One PutObject, refused by the server when there is an object under this key."""
         digest = hashlib.md5(data, usedforsecurity=False).digest()
         request: dict[str, Any] = {
             "Bucket": self.settings.bucket,
             "Key": self.root + check_key(key),
-            "Body": data,
+            "Body": data if isinstance(data, bytes | bytearray) else _Body(data),
             "ContentMD5": base64.b64encode(digest).decode(),
             "ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode(),
         }
@@ -202,7 +231,7 @@ def _connect(settings: S3Settings, credentials: tuple[str, SecretStr]) -> Any:
         connect_timeout=CONNECT_SECONDS,
         read_timeout=settings.timeout.total_seconds(),
         retries={"total_max_attempts": 1, "mode": "standard"},
-        max_pool_connections=settings.uploads + 4,
+        max_pool_connections=CONNECTIONS,
     )
     return boto3.session.Session(
         aws_access_key_id=credentials[0], aws_secret_access_key=credentials[1].get_secret_value()

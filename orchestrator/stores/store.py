@@ -8,6 +8,7 @@ from typing import Protocol
 
 from leitstand.errors import LeitstandError
 
+Buffer = bytes | bytearray | memoryview
 _KEY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")
 
 
@@ -48,7 +49,7 @@ class Store(Protocol):
     def prepare(self) -> None:
         """Make the bucket when it is not there, or say clearly why nothing can be stored."""
 
-    def put(self, key: str, data: bytes, *, sha256: str) -> None:
+    def put(self, key: str, data: Buffer, *, sha256: str) -> None:
         """Store an object once. ``sha256`` (hex) must be that of ``data``; the store checks what arrived.
 
         The same content under the same key again is no error: an answer may have been lost.
