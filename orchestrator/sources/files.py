@@ -1,0 +1,261 @@
+"""Files and folders of this machine.
+
+Nothing is followed: each name is looked at with lstat in its open folder, and a file is only read if what was
+opened is the very inode that was looked at. So nobody who may write in the tree can make us read elsewhere.
+"""
+
+import errno
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from orchestrator.archive import Entry, EntryChanged, Kind, Metadata, Problem
+from orchestrator.config import FilesSource as FilesSettings
+from orchestrator.config import source_label
+from orchestrator.sources.patterns import Exclusion
+from orchestrator.sources.source import Report, SourceError
+
+BLOCK_BYTES = 1 << 20
+_CACHE_TAG = "CACHEDIR.TAG"
+_CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"  # https://bford.info/cachedir/
+_KINDS = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.DIRECTORY,
+    stat.S_IFLNK: Kind.SYMLINK,
+    stat.S_IFIFO: Kind.FIFO,
+    stat.S_IFSOCK: Kind.SOCKET,
+    stat.S_IFCHR: Kind.DEVICE,
+    stat.S_IFBLK: Kind.DEVICE,
+}
+
+
+@dataclass
+class _Folder:
+    """An open folder on the way down: its descriptor, its path below the root, the names still to come."""
+
+    descriptor: int
+    relative: str
+    names: Iterator[str]
+
+    def child(self, name: str) -> str:
+        return f"{self.relative}/{name}" if self.relative else name
+
+
+@dataclass
+class FilesSource:
+    """A folder with all that is in it, or one file. ``skip`` are absolute paths left out without a word."""
+
+    settings: FilesSettings
+    skip: frozenset[str] = frozenset()
+    sequential: bool = False
+    label: str = ""
+    _first_names: dict[tuple[int, int], bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.label = source_label(self.settings)
+        self.root = str(self.settings.files).rstrip("/")
+        self.exclusion = Exclusion(self.settings.exclude, self.root)
+
+    def entries(self, report: Report) -> Iterator[Entry]:
+        """The root, then everything below it in the order of names."""
+        try:
+            # The root itself may be a symbolic link: the user named the place, not the link.
+            status = Path(self.root or "/").stat()
+            top = os.open(self.root or "/", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise SourceError(f"{self.settings.files}: {error.strerror}", "is the path right?") from error
+        try:
+            yield self._entry(status, "", f"/proc/self/fd/{top}", follow=True)
+            if stat.S_ISDIR(status.st_mode):
+                yield from self._below(os.dup(top), status.st_dev, report)
+        finally:
+            os.close(top)
+
+    def close(self) -> None:
+        """Forget the names of hard links."""
+        self._first_names.clear()
+
+    def _below(self, top: int, device: int, report: Report) -> Iterator[Entry]:
+        stack = [_Folder(top, "", iter(self._names(top)))]
+        try:
+            while stack:
+                folder = stack[-1]
+                name = next(folder.names, None)
+                if name is None:
+                    os.close(stack.pop().descriptor)
+                    continue
+                entry = self._look(folder, name, report)
+                if entry is None:
+                    continue
+                yield entry
+                if entry.metadata.kind is Kind.DIRECTORY:
+                    self._enter(stack, name, entry.metadata, device, report)
+        finally:
+            for folder in stack:
+                os.close(folder.descriptor)
+
+    def _look(self, folder: _Folder, name: str, report: Report) -> Entry | None:
+        relative = folder.child(name)
+        if f"{self.root}/{relative}" in self.skip:
+            return None
+        try:
+            status = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
+            if self.exclusion.excludes(relative, stat.S_ISDIR(status.st_mode)):
+                return None
+            return self._entry(status, relative, f"/proc/self/fd/{folder.descriptor}/{name}")
+        except OSError as error:
+            report(Problem(self._path(relative), _reason(error)))
+            return None
+
+    def _enter(
+        self, stack: list[_Folder], name: str, metadata: Metadata, device: int, report: Report
+    ) -> None:
+        """Go on in a folder that was just looked at, unless it is a cache or another file system."""
+        folder = stack[-1]
+        try:
+            descriptor = os.open(
+                name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.descriptor
+            )
+        except OSError as error:
+            report(Problem(metadata.path, _reason(error)))
+            return
+        try:
+            names = self._names_to_enter(descriptor, metadata, device)
+        except OSError as error:
+            report(Problem(metadata.path, _reason(error)))
+            names = []
+        stack.append(_Folder(descriptor, folder.child(name), iter(names)))
+
+    def _names_to_enter(self, descriptor: int, metadata: Metadata, device: int) -> list[str]:
+        status = os.fstat(descriptor)
+        if status.st_ino != metadata.inode:
+            raise OSError(errno.ESTALE, "replaced while it was read")
+        if self.settings.one_file_system and status.st_dev != device:
+            return []
+        return self._names(descriptor)
+
+    def _names(self, descriptor: int) -> list[str]:
+        """The names in a folder, sorted; of a cache only the tag that says so."""
+        if self.settings.exclude_caches and _is_cache(descriptor):
+            return [_CACHE_TAG]
+        return sorted(os.listdir(descriptor))
+
+    def _path(self, relative: str) -> bytes:
+        return os.fsencode(f"{self.label}/{relative}" if relative else self.label)
+
+    def _entry(self, status: os.stat_result, relative: str, place: str, *, follow: bool = False) -> Entry:
+        kind = _KINDS[stat.S_IFMT(status.st_mode)]
+        path, link = self._path(relative), b""
+        if kind is Kind.SYMLINK:
+            link = os.fsencode(os.readlink(place))  # noqa: PTH115 - a Path would tidy what it leads to
+        elif kind is not Kind.DIRECTORY and status.st_nlink > 1:
+            first = self._first_names.setdefault((status.st_dev, status.st_ino), path)
+            kind, link = (kind, b"") if first == path else (Kind.HARDLINK, first)
+        metadata = metadata_of(status, path, kind, link, _xattrs(place, follow))
+        if kind is not Kind.FILE:
+            return Entry(metadata)
+        return Entry(metadata, status.st_size, self._blocks(relative, status))
+
+    def _blocks(self, relative: str, status: os.stat_result) -> Callable[[], Iterator[bytes]]:
+        place = f"{self.root}/{relative}" if relative else self.root
+        return lambda: read_file(place, status, follow=not relative)
+
+
+def read_file(place: str, expected: os.stat_result, *, follow: bool = False) -> Iterator[bytes]:
+    """The content of a regular file in blocks, no more than the size it had when it was opened.
+
+    Raises OSError, ESTALE when the path now leads to another file; EntryChanged after the last block when the
+    file was written meanwhile.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(place, flags)
+    try:
+        before = os.fstat(descriptor)
+        if (before.st_dev, before.st_ino) != (expected.st_dev, expected.st_ino):
+            raise OSError(errno.ESTALE, "replaced while it was read")
+        left = before.st_size
+        while left and (block := os.read(descriptor, min(left, BLOCK_BYTES))):
+            left -= len(block)
+            yield block
+        after = os.fstat(descriptor)
+        if left or (after.st_mtime_ns, after.st_size) != (expected.st_mtime_ns, expected.st_size):
+            raise EntryChanged
+    finally:
+        os.close(descriptor)
+
+
+def metadata_of(
+    status: os.stat_result,
+    path: bytes,
+    kind: Kind,
+    link: bytes = b"",
+    xattrs: tuple[tuple[bytes, bytes], ...] = (),
+) -> Metadata:
+    """An inode's status as the archive keeps it."""
+    return Metadata(
+        path=path,
+        kind=kind,
+        mode=stat.S_IMODE(status.st_mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        user=_user_name(status.st_uid),
+        group=_group_name(status.st_gid),
+        mtime_ns=status.st_mtime_ns,
+        link=link,
+        xattrs=xattrs,
+        ctime_ns=status.st_ctime_ns,
+        inode=status.st_ino,
+        device=status.st_rdev if kind is Kind.DEVICE else status.st_dev,
+    )
+
+
+def _is_cache(descriptor: int) -> bool:
+    with suppress(OSError):
+        tag = os.open(_CACHE_TAG, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
+        try:
+            return os.read(tag, len(_CACHE_SIGNATURE)) == _CACHE_SIGNATURE
+        finally:
+            os.close(tag)
+    return False
+
+
+def _xattrs(place: str, follow: bool) -> tuple[tuple[bytes, bytes], ...]:
+    """Extended attributes, access lists among them; none where the file system has none."""
+    try:
+        names = sorted(os.listxattr(place, follow_symlinks=follow))
+        return tuple((os.fsencode(name), os.getxattr(place, name, follow_symlinks=follow)) for name in names)
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.ENODATA, errno.EPERM, errno.EACCES):
+            return ()
+        raise
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return "vanished before it was read"
+    return f"cannot be read: {error.strerror}"
+
+
+@cache
+def _user_name(uid: int) -> str:
+    with suppress(KeyError):
+        return pwd.getpwuid(uid).pw_name
+    return ""
+
+
+@cache
+def _group_name(gid: int) -> str:
+    with suppress(KeyError):
+        return grp.getgrgid(gid).gr_name
+    return ""
+
+
+def sqlite_companions(path: Path) -> frozenset[str]:
+    """A database file and what SQLite keeps beside it: left to the database's own source."""
+    return frozenset(f"{path}{end}" for end in ("", "-wal", "-shm", "-journal"))

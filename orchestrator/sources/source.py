@@ -1,0 +1,33 @@
+"""What a source is: entries for the archive, and a report of every path that could not be taken."""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from leitstand.errors import LeitstandError
+from orchestrator.archive import Entry, Problem
+
+Report = Callable[[Problem], None]
+
+
+class SourceError(LeitstandError):
+    """A source as a whole cannot be read: the run fails and leaves no snapshot."""
+
+
+class Source(Protocol):
+    """Something that is backed up.
+
+    ``label`` is the folder in the archive under which its entries stand (``files/var/www``). ``sequential``
+    says that each entry's blocks must be read before the next entry is asked for, as from a pipe.
+    """
+
+    label: str
+    sequential: bool
+
+    def entries(self, report: Report) -> Iterator[Entry]:
+        """Every path, a folder before what is in it. ``report`` is told of paths left out by an error.
+
+        Raises SourceError when the source as a whole cannot be read.
+        """
+
+    def close(self) -> None:
+        """Free what was held for the entries; called after the archive was closed or aborted."""

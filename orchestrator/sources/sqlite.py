@@ -1,0 +1,109 @@
+"""An SQLite database, copied through SQLite's own backup call while others use it."""
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from orchestrator.archive import Entry, Kind
+from orchestrator.config import SqliteSource as SqliteSettings
+from orchestrator.config import source_label
+from orchestrator.sources.files import BLOCK_BYTES, metadata_of
+from orchestrator.sources.source import Report, SourceError
+
+BUSY_SECONDS = 60.0
+
+
+@dataclass
+class SqliteSource:
+    """One database file. A copy up to ``memory_limit`` bytes is held in memory, a larger one in ``scratch``.
+
+    The scratch file, mode 0600 in a folder of 0700, loses its name before the first byte is copied.
+    """
+
+    settings: SqliteSettings
+    scratch: Path
+    sequential: bool = True
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        self.label = source_label(self.settings)
+
+    def entries(self, report: Report) -> Iterator[Entry]:
+        """The one consistent copy."""
+        path = self.settings.sqlite
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise SourceError(f"{path}: {error.strerror}", "is the path of the database right?") from error
+        metadata = metadata_of(status, os.fsencode(self.label), Kind.FILE)
+        yield Entry(metadata, None, self._copy)
+
+    def close(self) -> None:
+        """The copy went with its last block."""
+
+    def _copy(self) -> Iterator[bytes]:
+        path = self.settings.sqlite
+        try:
+            with closing(_connect(path)) as source:
+                small = _bytes_of(source) <= self.settings.memory_limit
+                yield from (_through_memory if small else self._through_scratch)(source)
+        except sqlite3.Error as error:
+            raise SourceError(
+                f"{path}: {error}", "is it an SQLite database, and not locked for long?"
+            ) from error
+
+    def _through_scratch(self, source: sqlite3.Connection) -> Iterator[bytes]:
+        # A private folder: SQLite opens by name, and the name must lead nowhere else before it is gone.
+        with tempfile.TemporaryDirectory(prefix="leitstand-", dir=self.scratch) as folder:
+            name = Path(folder) / "copy"
+            descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            copy = sqlite3.connect(name)
+            copy.execute("PRAGMA journal_mode = OFF")
+            name.unlink()
+        with closing(copy), os.fdopen(descriptor, "rb") as file:
+            _back_up(source, copy)
+            while block := file.read(BLOCK_BYTES):
+                yield block
+
+
+def _through_memory(source: sqlite3.Connection) -> Iterator[bytes]:
+    with closing(sqlite3.connect(":memory:")) as copy:
+        _back_up(source, copy)
+        yield copy.serialize()
+
+
+def _back_up(source: sqlite3.Connection, copy: sqlite3.Connection) -> None:
+    """Copy in one step, so under one read lock, and have SQLite look the copy over."""
+    source.backup(copy)
+    answer = copy.execute("PRAGMA quick_check(1)").fetchone()
+    if answer != ("ok",):
+        raise sqlite3.DatabaseError(f"the database is damaged: {answer[0] if answer else 'no answer'}")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+
+
+def _bytes_of(connection: sqlite3.Connection) -> int:
+    pages, page_bytes = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+    )
+    return int(pages) * int(page_bytes)
+
+
+def table_rows(path: Path) -> dict[str, int]:
+    """Rows of each table of a database file."""
+    with closing(_connect(path)) as connection:
+        query = (
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+        )
+        tables = [name for (name,) in connection.execute(query)]
+        count: Callable[[str], int] = lambda table: connection.execute(  # noqa: E731
+            f'SELECT count(*) FROM "{table.replace(chr(34), chr(34) * 2)}"'  # noqa: S608 - names are quoted
+        ).fetchone()[0]
+        return {table: count(table) for table in tables}
