@@ -1,0 +1,223 @@
+"""What the exporter answers on which path: live figures, inventory, health, and a page for people."""
+
+import math
+import socket
+import threading
+from collections.abc import Callable, Collection
+from http import HTTPStatus
+from typing import Protocol
+from urllib.parse import parse_qs
+
+from exporter.http1 import Request, Response, problem
+from exporter.landing import CONTENT_SECURITY_POLICY, landing_page
+from exporter.negotiation import OPENMETRICS, TEXT, Offer, choose_metrics, gzip, wants_gzip
+from exporter.openmetrics import to_openmetrics
+from exporter.server import ServerStatus
+from leitstand import __version__
+from leitstand.exposition import Family, render
+
+DEFAULT_DEADLINE_SECONDS = 9.5  # Prometheus gives up after 10 s unless told otherwise
+MAXIMUM_DEADLINE_SECONDS = 120.0
+# What the answer needs to reach Prometheus after the last collector had its time.
+DELIVERY_SECONDS = 0.5
+_SMALLEST_WORTH_GZIP = 512  # bytes; below, gzip's own header eats what it saves
+_VARY = (("Vary", "Accept, Accept-Encoding"),)
+
+
+class Scraping(Protocol):
+    """The live collectors, as this module needs them."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """The collectors that are switched on."""
+
+    def render(self, deadline_seconds: float, names: Collection[str] | None = None) -> bytes:
+        """A page in the text format 0.0.4, ready after ``deadline_seconds`` at the latest."""
+
+
+class Snapshot(Protocol):
+    """The inventory at one moment; frozen."""
+
+    @property
+    def series(self) -> bytes:
+        """One ``_info`` series per item, in the text format."""
+
+    @property
+    def document(self) -> bytes:
+        """The whole inventory as JSON."""
+
+    @property
+    def etag(self) -> str:
+        """A name of the document's content, without quotes."""
+
+
+class Inventory(Protocol):
+    """The inventory, as this module needs it."""
+
+    def snapshot(self) -> Snapshot:
+        """The newest snapshot, at once."""
+
+
+class App:
+    """The handler of every request: ``App(scraper, inventory)(request)``.
+
+    ``telemetry_path`` is where the live figures are; the inventory's series are below it.
+    """
+
+    def __init__(
+        self, scraper: Scraping, inventory: Inventory, telemetry_path: str = "/metrics", host: str = ""
+    ) -> None:
+        self._scraper, self._inventory = scraper, inventory
+        self._status: Callable[[], ServerStatus] | None = None
+        self._variants = _Variants()
+        series_path = telemetry_path.rstrip("/") + "/inventory"
+        self._landing = landing_page(
+            host or socket.gethostname(), __version__, _links(telemetry_path, series_path)
+        )
+        self._routes: dict[str, Callable[[Request], Response]] = {
+            "/": self._root,
+            "/inventory": self._document,
+            "/-/healthy": lambda _: Response(HTTPStatus.OK, b"Healthy\n"),
+            "/-/ready": lambda _: Response(HTTPStatus.OK, b"Ready\n"),
+            series_path: self._series,
+            telemetry_path: self._metrics,
+        }
+
+    def __call__(self, request: Request) -> Response:
+        """The answer to a GET or HEAD."""
+        route = self._routes.get(request.path)
+        return route(request) if route else problem(HTTPStatus.NOT_FOUND)
+
+    def observe(self, status: Callable[[], ServerStatus]) -> None:
+        """Serve the server's own figures too: ``app.observe(server.status)``."""
+        self._status = status
+
+    def _root(self, _: Request) -> Response:
+        headers = (
+            ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+            ("X-Content-Type-Options", "nosniff"),
+        )
+        return Response(HTTPStatus.OK, self._landing, "text/html; charset=utf-8", headers)
+
+    def _metrics(self, request: Request) -> Response:
+        try:
+            names = chosen_names(request.query, self._scraper.names)
+        except ValueError as error:
+            return problem(HTTPStatus.BAD_REQUEST, str(error))
+        page = self._scraper.render(deadline(request), names)
+        if self._status is not None and names is None:
+            page += render(server_families(self._status())).encode()
+        offer = _offer(request)
+        body = page if offer is TEXT else to_openmetrics(page)
+        return _encoded(request, body, offer.content_type, gzip)
+
+    def _series(self, request: Request) -> Response:
+        page = self._inventory.snapshot().series
+        offer = _offer(request)
+        body = page if offer is TEXT else self._variants.get(page, to_openmetrics)
+        return _encoded(request, body, offer.content_type, self._gzip_once)
+
+    def _document(self, request: Request) -> Response:
+        snapshot = self._inventory.snapshot()
+        tag = f'"{snapshot.etag}"'
+        headers = (("ETag", tag), ("Cache-Control", "no-cache"))
+        if _same(request.headers.get("if-none-match", ""), tag):
+            return Response(HTTPStatus.NOT_MODIFIED, headers=(*headers, *_VARY))
+        return _encoded(request, snapshot.document, "application/json", self._gzip_once, headers)
+
+    def _gzip_once(self, body: bytes) -> bytes:
+        return self._variants.get(body, gzip)
+
+
+class _Variants:
+    """Other forms of large bodies that stay the same for hours, each made once."""
+
+    _MOST = 8
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # The body is kept with its form, so that its id is not given to another one meanwhile.
+        self._made: dict[tuple[int, Callable[[bytes], bytes]], tuple[bytes, bytes]] = {}
+
+    def get(self, body: bytes, make: Callable[[bytes], bytes]) -> bytes:
+        with self._lock:
+            key = (id(body), make)
+            if key not in self._made:
+                while len(self._made) >= self._MOST:
+                    del self._made[next(iter(self._made))]
+                self._made[key] = (body, make(body))
+            return self._made[key][1]
+
+
+def _links(telemetry_path: str, series_path: str) -> list[tuple[str, str]]:
+    return [
+        (telemetry_path, "Live figures and inventory counts, for Prometheus"),
+        (series_path, "One series per inventory item, for a scrape job of its own"),
+        ("/inventory", "The whole inventory as JSON"),
+        ("/-/healthy", "Whether the exporter runs"),
+    ]
+
+
+def _offer(request: Request) -> Offer:
+    return choose_metrics(request.headers.get("accept", ""))
+
+
+def _encoded(
+    request: Request,
+    body: bytes,
+    content_type: str,
+    compress: Callable[[bytes], bytes],
+    headers: tuple[tuple[str, str], ...] = (),
+) -> Response:
+    headers = (*headers, *_VARY)
+    if len(body) >= _SMALLEST_WORTH_GZIP and wants_gzip(request.headers.get("accept-encoding", "")):
+        body, headers = compress(body), (*headers, ("Content-Encoding", "gzip"))
+    return Response(HTTPStatus.OK, body, content_type, headers)
+
+
+def _same(if_none_match: str, tag: str) -> bool:
+    """Whether an ``If-None-Match`` header names this tag (RFC 9110 13.1.2: weak comparison)."""
+    named = [item.strip().removeprefix("W/") for item in if_none_match.split(",")]
+    return "*" in named or tag in named
+
+
+def deadline(request: Request) -> float:
+    """Seconds a scrape may take, from ``X-Prometheus-Scrape-Timeout-Seconds``."""
+    try:
+        timeout = float(request.headers.get("x-prometheus-scrape-timeout-seconds", ""))
+    except ValueError:
+        return DEFAULT_DEADLINE_SECONDS
+    if not math.isfinite(timeout) or timeout <= 0:
+        return DEFAULT_DEADLINE_SECONDS
+    return min(MAXIMUM_DEADLINE_SECONDS, max(timeout - DELIVERY_SECONDS, timeout / 2))
+
+
+def chosen_names(query: str, known: Collection[str]) -> list[str] | None:
+    """The collectors that ``collect[]`` and ``exclude[]`` leave, None for all. Raises ValueError."""
+    parameters = parse_qs(query, max_num_fields=1000)
+    wanted, unwanted = parameters.get("collect[]", []), parameters.get("exclude[]", [])
+    if wanted and unwanted:
+        raise ValueError("collect[] and exclude[] cannot be combined")
+    if unknown := next((name for name in (*wanted, *unwanted) if name not in known), None):
+        raise ValueError(f"missing collector: {unknown[:64]!r}")
+    if wanted:
+        return list(dict.fromkeys(wanted))
+    return [name for name in known if name not in unwanted] if unwanted else None
+
+
+def server_families(status: ServerStatus) -> list[Family]:
+    """The server's own figures."""
+    connections = Family("leitstand_exporter_connections", "gauge", "Connections open at this moment.")
+    connections.add(status.connections)
+    refused = Family(
+        "leitstand_exporter_refused_total",
+        "counter",
+        "Requests and connections the exporter refused or ended, by reason.",
+        ("reason",),
+    )
+    for reason, count in sorted(status.refused.items()):
+        refused.add(count, reason)
+    return [connections, refused]
+
+
+__all__ = ["OPENMETRICS", "App", "Inventory", "Scraping", "Snapshot", "chosen_names", "deadline"]

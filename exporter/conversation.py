@@ -1,0 +1,208 @@
+"""One client's connection: handshake, request, answer, next request, each without ever blocking a thread.
+
+A step that would have to wait says for what; the server waits for it, and a worker goes on when it is there. So
+a client that sends nothing, or half of something, costs a file descriptor and no thread.
+"""
+
+import contextlib
+import enum
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from exporter.http1 import BadRequestError, Request, Response, parse_head, problem, split_head, write_response
+from exporter.rules import Rules
+
+READ, WRITE = select.EPOLLIN, select.EPOLLOUT
+ENDED, PARKED = 0, -1
+
+_TLS_HANDSHAKE = b"\x16"  # RFC 8446 5.1: the content type of a record that holds a ClientHello
+_HTTP_STARTS = (b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO")
+_PLAIN_TO_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+_LINGER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What clients may take. Counts of connections and requests; bytes of a request's head; seconds.
+
+    ``requests`` is how many are worked on at once (node_exporter's ``--web.max-requests``); the next get 503.
+    ``checks`` is how many unknown passwords wait for bcrypt at once; the next replaces one of them.
+    """
+
+    connections: int = 256
+    requests: int = 40
+    checks: int = 16
+    head_bytes: int = 16 * 1024
+    handshake_seconds: float = 10
+    head_seconds: float = 10
+    idle_seconds: float = 180
+    write_seconds: float = 30
+    linger_seconds: float = 2
+    shutdown_seconds: float = 5
+
+
+class Host(Protocol):
+    """What a conversation needs from its server."""
+
+    limits: Limits
+
+    def rules(self) -> Rules:
+        """The rules in force now."""
+
+    def answer(self, request: Request) -> Response | None:
+        """The answer; None when it comes later, by ``say`` and another ``advance``."""
+
+
+class _Phase(enum.Enum):
+    START = enum.auto()
+    HANDSHAKE = enum.auto()
+    HEAD = enum.auto()
+    PARKED = enum.auto()
+    WRITE = enum.auto()
+    LINGER = enum.auto()
+    ENDED = enum.auto()
+
+
+class Conversation:
+    """The state of one connection. One thread at a time may call its methods.
+
+    ``deadline`` (monotonic seconds) is when waiting for the client ends; ``served`` counts whole answers;
+    ``request`` is the one being worked on.
+    """
+
+    def __init__(self, sock: socket.socket, client: str, host: Host) -> None:
+        sock.setblocking(False)
+        self.sock, self.client = sock, client
+        self.busy = False
+        self.served = 0
+        self._host = host
+        self._phase = _Phase.START
+        self._buffer = b""
+        self._out = memoryview(b"")
+        self.request: Request | None = None
+        self._closes = False
+        self._lingered = 0
+        tls = host.rules().context is not None
+        self.deadline = time.monotonic() + (
+            host.limits.handshake_seconds if tls else host.limits.head_seconds
+        )
+        self._steps: dict[_Phase, Callable[[], _Phase]] = {
+            _Phase.START: self._start,
+            _Phase.HANDSHAKE: self._shake_hands,
+            _Phase.HEAD: self._read_head,
+            _Phase.WRITE: self._write,
+            _Phase.LINGER: self._linger,
+        }
+
+    def advance(self) -> int:
+        """Go on as far as possible without waiting.
+
+        Returns what to wait for, READ or WRITE, or PARKED (the answer comes from elsewhere), or ENDED.
+        """
+        try:
+            while (step := self._steps.get(self._phase)) is not None:
+                self._phase = step()
+        except ssl.SSLWantWriteError:
+            return WRITE
+        except ssl.SSLWantReadError:
+            return READ
+        except BlockingIOError:
+            return WRITE if self._phase is _Phase.WRITE else READ
+        except OSError:
+            return ENDED
+        return PARKED if self._phase is _Phase.PARKED else ENDED
+
+    def say(self, response: Response) -> None:
+        """Make ``response`` the answer to the request that is being worked on; ``advance`` sends it."""
+        request = self.request
+        self._closes = self._closes or request is None or not request.keeps_alive
+        head_only = request is not None and request.method == "HEAD"
+        self._out = memoryview(write_response(response, head_only=head_only, keep_alive=not self._closes))
+        self._phase = _Phase.WRITE
+        self._expect(self._host.limits.write_seconds)
+
+    def say_goodbye(self, response: Response) -> None:
+        """As ``say``, and end the connection after it."""
+        self._closes = True
+        self.say(response)
+
+    def _expect(self, seconds: float) -> None:
+        self.deadline = time.monotonic() + seconds
+
+    def _start(self) -> _Phase:
+        first = self.sock.recv(5, socket.MSG_PEEK)
+        context = self._host.rules().context
+        if not first:
+            return _Phase.ENDED
+        if context is None:
+            return _Phase.HEAD
+        if first.startswith(_TLS_HANDSHAKE):
+            self.sock = context.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
+            return _Phase.HANDSHAKE
+        if first not in _HTTP_STARTS:
+            return _Phase.ENDED
+        self._closes, self._out = True, memoryview(_PLAIN_TO_TLS)
+        return _Phase.WRITE
+
+    def _shake_hands(self) -> _Phase:
+        assert isinstance(self.sock, ssl.SSLSocket)  # noqa: S101 - _start made it one
+        self.sock.do_handshake()
+        if not self._host.rules().admits(self.sock.getpeercert()):
+            return _Phase.ENDED
+        self._expect(self._host.limits.head_seconds)
+        return _Phase.HEAD
+
+    def _read_head(self) -> _Phase:
+        try:
+            return self._next_request()
+        except BadRequestError as error:
+            self.request = None
+            self.say_goodbye(problem(error.status, error.reason))
+            return _Phase.WRITE
+
+    def _next_request(self) -> _Phase:
+        parts = split_head(self._buffer, self._host.limits.head_bytes)
+        if parts is None:
+            received = self.sock.recv(16 * 1024)
+            if received and not self._buffer and self.served:
+                self._expect(self._host.limits.head_seconds)
+            self._buffer += received
+            return _Phase.HEAD if received else _Phase.ENDED
+        head, self._buffer = parts
+        self.request = parse_head(head, self.client)
+        response = self._host.answer(self.request)
+        if response is None:
+            return _Phase.PARKED
+        self.say(response)
+        return _Phase.WRITE
+
+    def _write(self) -> _Phase:
+        while self._out:
+            self._out = self._out[self.sock.send(self._out) :]
+        self.served += 1
+        if self._closes:
+            self._hang_up()
+            self._expect(self._host.limits.linger_seconds)
+            return _Phase.LINGER
+        self._expect(self._host.limits.idle_seconds)
+        return _Phase.HEAD
+
+    def _hang_up(self) -> None:
+        if isinstance(self.sock, ssl.SSLSocket):
+            # Send TLS's own goodbye; the client's need not be waited for.
+            with contextlib.suppress(OSError, ValueError):
+                self.sock = self.sock.unwrap()
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def _linger(self) -> _Phase:
+        # Closing with unread bytes resets the connection, and the client may lose the answer: so read them.
+        while received := self.sock.recv(64 * 1024):
+            self._lingered += len(received)
+            if self._lingered > _LINGER_BYTES:
+                return _Phase.ENDED
+        return _Phase.ENDED

@@ -1,0 +1,57 @@
+"""Listening sockets from addresses as users write them."""
+
+import contextlib
+import socket
+
+from leitstand.errors import LeitstandError, UsageError
+
+_BACKLOG = 1024  # a burst of silent clients must not keep a scrape from being accepted
+
+
+def listen_on(addresses: list[str]) -> list[socket.socket]:
+    """Non-blocking listening sockets for ``host:port``, ``[v6]:port`` and ``:port``.
+
+    Raises UsageError for what is no address, LeitstandError when it cannot be had; then none stays open.
+    """
+    if not addresses:
+        raise UsageError("no address to listen on", "name one: --web.listen-address 127.0.0.1:9815")
+    with contextlib.ExitStack() as opened:
+        sockets = [opened.enter_context(_listen(*split_address(address))) for address in addresses]
+        opened.pop_all()
+    return sockets
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of ``host:port``; the host is empty for all addresses. Raises UsageError."""
+    host, colon, port = address.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    brackets_fit = (f"[{bare}]" == host) if ":" in bare else (bare == host)
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535 or not brackets_fit:
+        raise UsageError(
+            f"'{address}' is no address to listen on",
+            "write HOST:PORT, [IPV6]:PORT, or :PORT for all addresses",
+        )
+    return bare, int(port)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        if host:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            sock = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        else:
+            sock = _listen_everywhere(port)
+    except OSError as error:
+        # create_server adds its own words to strerror; the user needs the reason alone.
+        reason = (error.strerror or str(error)).partition(" (")[0]
+        raise LeitstandError(
+            f"cannot listen on {host or '*'}:{port}: {reason}", "is another exporter running on this port?"
+        ) from error
+    sock.setblocking(False)
+    return sock
+
+
+def _listen_everywhere(port: int) -> socket.socket:
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
+    return socket.create_server(("", port), backlog=_BACKLOG)
