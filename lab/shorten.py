@@ -1,16 +1,14 @@
 """Make a rendered folder faster, so that nobody waits minutes for what the rules wait for in production.
 
-Every duration becomes shorter by one factor, so a window keeps its number of samples. Numbers in expressions are
-thresholds, not durations, and stay.
+Every duration becomes shorter by one factor, so a window keeps its number of samples. Numbers in expressions
+are thresholds, not durations, and stay.
 """
 
-import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from leitstand.render.durations import format_duration, parse, scale, scale_expression
+from leitstand.render.durations import parse, scale, scale_expression
+from leitstand.render.output import read_yaml, yaml_text
 
 DURATIONS = {
     "evaluation_interval",
@@ -22,15 +20,12 @@ DURATIONS = {
     "repeat_interval",
     "scrape_interval",
 }
-# Below this, Alertmanager refuses the interval and Prometheus scrapes without pause.
-_SHORTEST = parse("1s")
 
 
 def shorten_folder(folder: Path, factor: float) -> None:
     """Rewrite every ``*.yml`` below ``folder`` with durations divided by ``factor``."""
     for path in sorted(folder.rglob("*.yml")):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        path.write_text(yaml.safe_dump(shorten(content, factor), sort_keys=False), encoding="utf-8")
+        path.write_text(yaml_text(shorten(read_yaml(path), factor)), encoding="utf-8")
 
 
 def shorten(content: Any, factor: float) -> Any:
@@ -52,13 +47,6 @@ def shorten(content: Any, factor: float) -> Any:
 def _value(key: str, value: Any, factor: float) -> Any:
     if key == "expr":
         return scale_expression(value, 1 / factor)
-    if key in DURATIONS and isinstance(value, str) and re.match(r"\d", value):
-        return _shorter(key, value, factor)
+    if key in DURATIONS and isinstance(value, str):
+        return scale(value, 1 / factor)
     return shorten(value, factor)
-
-
-def _shorter(key: str, value: str, factor: float) -> str:
-    shorter = scale(value, 1 / factor)
-    if key.endswith("interval") and parse(value) >= _SHORTEST > parse(shorter):
-        return format_duration(_SHORTEST)
-    return shorter

@@ -1,79 +1,53 @@
 """The vocabulary that every program shares: site, hosts, services, maintenance, alerts."""
 
-import ipaddress
-import re
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, available_timezones
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from leitstand.models import AbsolutePath, Duration, Model, Name
+from leitstand.fields import Address, MailAddress, MailServer, Moment, Pattern, Port, ProbeUrl, TimeZone
+from leitstand.models import AbsolutePath, Duration, Model, Name, Refused
 
 Language = Literal["de", "en"]
 Finding = tuple[tuple[str | int, ...], str, str]  # path in the file, what is wrong, what to do
 EXPORTER_PORT = 9815
-_HOST_NAME = re.compile(r"^(?=.{1,253}$)([a-zA-Z0-9_]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*\.?$")
-
-
-def _is_address(value: str) -> str:
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        if not _HOST_NAME.match(value) or re.fullmatch(r"[0-9.]+", value):
-            raise ValueError("an address is an IPv4 or IPv6 address or a host name, without port or scheme") from None
-    return value
-
-
-def _is_time_zone(value: str) -> str:
-    if value not in available_timezones():
-        raise ValueError("no such time zone; write it as Europe/Berlin or UTC")
-    return value
-
-
-def _is_probe_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("a URL starts with http:// or https:// and names a host")
-    if parts.username or parts.password:
-        raise ValueError("a URL must not hold a user name or password")
-    return value
-
-
-def _is_regular_expression(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from None
-    return value
-
-
-Address = Annotated[str, AfterValidator(_is_address)]
-TimeZone = Annotated[str, AfterValidator(_is_time_zone)]
-ProbeUrl = Annotated[str, AfterValidator(_is_probe_url)]
-Pattern = Annotated[str, AfterValidator(_is_regular_expression)]
-Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Text(Model):
-    """A text for the public in the site's languages; what is missing in one falls back to the other."""
+    """A text for the public: one for all languages, or one per language. A missing one falls back to the other."""
 
-    de: str | None = Field(None, min_length=1)
-    en: str | None = Field(None, min_length=1)
+    de: str | None = Field(None, min_length=1, description="German.")
+    en: str | None = Field(None, min_length=1, description="English.")
 
     @model_validator(mode="before")
     @classmethod
     def one_text_serves_all_languages(cls, value: object) -> object:
-        return {"de": value, "en": value} if isinstance(value, str) else value
+        if isinstance(value, (dict, Text)):
+            return value
+        if not isinstance(value, str) or not value.strip():
+            raise Refused("a text is needed", "write one for all languages, or {de: …, en: …}")
+        return {"de": value, "en": value}
 
     @model_validator(mode="after")
     def has_a_language(self) -> Self:
         if self.de is None and self.en is None:
-            raise ValueError("a text is needed in at least one language: {de: …, en: …} or one text for all")
+            raise Refused(
+                "a text is needed in at least one language", "write {de: …, en: …} or one text for all"
+            )
         return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        by_language = handler.resolve_ref_schema(handler(core_schema))
+        by_language["minProperties"] = 1
+        return {"anyOf": [{"type": "string", "minLength": 1}, by_language], "description": cls.__doc__ or ""}
 
     def in_language(self, language: Language) -> str:
         """The text in ``language``, or in the other one."""
@@ -84,9 +58,11 @@ class Text(Model):
 class Site(Model):
     """Who runs this fleet, as the public reads it."""
 
-    name: Text = Text(de="Leitstand", en="Leitstand")
-    languages: list[Language] = Field(["en"], min_length=1)
-    time_zone: TimeZone = "UTC"
+    name: Text = Field(Text(de="Leitstand", en="Leitstand"), description="What the public knows you as.")
+    languages: list[Language] = Field(
+        ["en"], min_length=1, description="The status page's languages, the main one first."
+    )
+    time_zone: TimeZone = Field("UTC", description="Where days begin at midnight, such as Europe/Berlin.")
     url: ProbeUrl | None = Field(None, description="Where the public finds the status page.")
 
     @property
@@ -98,56 +74,68 @@ class Site(Model):
 class Host(Model):
     """A machine with an exporter on it."""
 
-    address: Address
-    exporter_port: Port = EXPORTER_PORT
+    address: Address = Field(description="IPv4 or IPv6 address or host name, without port.")
+    exporter_port: Port = Field(EXPORTER_PORT, description="Port on which its exporter listens.")
 
 
 class Service(Model):
     """Something the public uses; probed from outside, shown on the status page."""
 
-    name: Text
-    url: ProbeUrl
-    expect: Pattern | None = Field(None, description="Regular expression that the answer's body must match.")
-    status: list[Annotated[int, Field(ge=100, le=599)]] = Field([], description="Good HTTP states; default 2xx.")
-    hosts: list[Name] = []
-    group: Text | None = None
-    public: bool = True
+    name: Text = Field(description="What the status page calls it.")
+    url: ProbeUrl = Field(description="What is asked for, as a visitor would.")
+    expect: Pattern | None = Field(
+        None, description="Regular expression (RE2) that the answer's body must match."
+    )
+    status: list[Annotated[int, Field(ge=100, le=599)]] = Field(
+        [], description="Good HTTP states; default 2xx."
+    )
+    hosts: list[Name] = Field([], description="Hosts it runs on; names from the section hosts.")
+    group: Text | None = Field(None, description="Heading under which the status page shows it.")
+    public: bool = Field(True, description="Whether the status page shows it.")
 
 
 class Maintenance(Model):
     """A planned piece of work: shown to the public, and no alert during it."""
 
-    services: list[Name] = Field(min_length=1)
-    start: datetime
-    end: datetime
-    text: Text
+    services: list[Name] = Field(
+        min_length=1, description="What is concerned; names from the section services."
+    )
+    start: Moment = Field(description="Beginning, with time zone: 2026-12-01T20:00:00+01:00.")
+    end: Moment = Field(description="End, with time zone.")
+    text: Text = Field(description="What the public reads about it.")
 
     @model_validator(mode="after")
     def ends_after_it_starts(self) -> Self:
-        if self.start.tzinfo is None or self.end.tzinfo is None:
-            raise ValueError("start and end need a time zone: 2026-12-01T20:00:00+01:00")
         if self.end <= self.start:
-            raise ValueError("end must be after start")
+            raise Refused("end must be after start")
         return self
 
 
 class Mail(Model):
     """Where alert mails go and through which server."""
 
-    to: list[str] = Field(min_length=1)
-    sender: str
-    smarthost: str = Field("localhost:25", pattern=r"^\S+:\d+$")
-    require_tls: bool = True
-    username: str | None = None
-    password_file: AbsolutePath | None = None
+    to: list[MailAddress] = Field(min_length=1, description="Who gets them.")
+    sender: MailAddress = Field(description="Whom they come from.")
+    smarthost: MailServer = Field("localhost:25", description="Mail server and port that takes them.")
+    require_tls: bool = Field(True, description="Refuse to send unencrypted.")
+    username: str | None = Field(None, min_length=1, description="Login at the mail server.")
+    password_file: AbsolutePath | None = Field(None, description="File that holds the login's password.")
+
+    @model_validator(mode="after")
+    def username_and_password_come_together(self) -> Self:
+        if (self.username is None) != (self.password_file is None):
+            raise Refused("username and password_file belong together", "give both or neither")
+        return self
 
 
 class Alerts(Model):
     """Who is told when something is wrong. Secrets are named by file."""
 
-    mail: Mail | None = None
-    webhook_url: ProbeUrl | None = None
-    webhook_url_file: AbsolutePath | None = None
+    mail: Mail | None = Field(None, description="Alerts by mail.")
+    webhook_url: ProbeUrl | None = Field(None, description="URL that gets each alert as a POST request.")
+    webhook_url_file: AbsolutePath | None = Field(
+        None, description="The same, for a URL that is a secret: the file that holds it."
+    )
     watchdog_url_file: AbsolutePath | None = Field(
         None, description="File with the URL of an outside dead man's switch that must hear from us."
     )
@@ -156,48 +144,98 @@ class Alerts(Model):
         None, description="Where docs/runbooks is published; {alert} stands for the alert's name."
     )
 
+    @model_validator(mode="after")
+    def names_each_url_once(self) -> Self:
+        for name in ("webhook_url", "watchdog_url"):
+            if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
+                raise Refused(f"{name} and {name}_file are given both", "keep one of them")
+        return self
+
 
 class Probing(Model):
-    """How services are probed. Canaries are well-known outside targets: if they fail too, we are the ones offline."""
+    """How services are probed."""
 
     # Longer, and an outage would be told late: it takes four samples in a row to be believed.
-    interval: Duration = Field("15s", ge=timedelta(seconds=1), le=timedelta(minutes=1))  # type: ignore[assignment]
-    canaries: list[ProbeUrl] = []
+    interval: Duration = Field(
+        timedelta(seconds=15),
+        ge=timedelta(seconds=1),
+        le=timedelta(minutes=1),
+        description="Time between two probes of a service.",
+    )
+    canaries: list[ProbeUrl] = Field(
+        [], description="Well-known outside targets: if they fail too, we are the ones offline."
+    )
 
 
 class Paths(Model):
     """Where Leitstand keeps what it writes on this host."""
 
-    state: AbsolutePath = Field(Path("/var/lib/leitstand"), description="Catalog, status history, ready-made pages.")
+    state: AbsolutePath = Field(
+        Path("/var/lib/leitstand"), description="Catalog, status history, ready-made pages."
+    )
     metrics: AbsolutePath = Field(
-        Path("/var/lib/leitstand/metrics"), description="Textfiles (*.prom) of jobs, published by the exporter."
+        Path("/var/lib/leitstand/metrics"),
+        description="Textfiles (*.prom) of jobs, published by the exporter.",
     )
 
 
 class Fleet(Model):
     """The sections of leitstand.yml that several programs read."""
 
-    site: Site = Site()
-    hosts: dict[Name, Host] = {}
-    services: dict[Name, Service] = {}
-    maintenance: dict[Name, Maintenance] = {}
-    alerts: Alerts = Alerts()
-    probing: Probing = Probing()
-    paths: Paths = Paths()
+    site: Site = Field(Site(), description="Who runs this fleet, as the public reads it.")
+    hosts: dict[Name, Host] = Field({}, description="Machines, each with an exporter on it.")
+    services: dict[Name, Service] = Field({}, description="What the public uses; probed and shown.")
+    maintenance: dict[Name, Maintenance] = Field(
+        {}, description="Planned work: shown, and no alert during it."
+    )
+    alerts: Alerts = Field(Alerts(), description="Who is told when something is wrong.")
+    probing: Probing = Field(Probing(), description="How services are probed.")
+    paths: Paths = Field(Paths(), description="Where Leitstand keeps what it writes on this host.")
 
     def cross_check(self, fleet: "Fleet") -> Iterator[Finding]:
         """Names that are used but not defined."""
         for name, service in self.services.items():
-            for index, host in enumerate(service.hosts):
-                if host not in self.hosts:
-                    yield unknown(("services", name, "hosts", index), "host", host, self.hosts)
+            path = ("services", name, "hosts")
+            yield from undefined(path, "host", service.hosts, self.hosts)
         for name, maintenance in self.maintenance.items():
-            for index, service_name in enumerate(maintenance.services):
-                if service_name not in self.services:
-                    yield unknown(("maintenance", name, "services", index), "service", service_name, self.services)
+            path = ("maintenance", name, "services")
+            yield from undefined(path, "service", maintenance.services, self.services)
 
 
-def unknown(path: tuple[str | int, ...], kind: str, name: str, known: dict[str, object] | dict[str, Host] | dict[str, Service]) -> Finding:
+def undefined(
+    path: tuple[str | int, ...], kind: str, names: list[str], known: Mapping[str, Any]
+) -> Iterator[Finding]:
+    """A finding for each of the ``names``, a list that stands at ``path``, that is not ``known``."""
+    for index, name in enumerate(names):
+        if name not in known:
+            yield unknown((*path, index), kind, name, known)
+
+
+def unknown(path: tuple[str | int, ...], kind: str, name: str, known: Mapping[str, Any]) -> Finding:
     """The finding for a reference to something that is not defined."""
-    names = ", ".join(sorted(known)) or "none is defined"
-    return path, f"unknown {kind} '{name}'", f"known: {names}"
+    names = ", ".join(sorted(known))
+    return path, f"unknown {kind} '{name}'", f"known: {names}" if names else f"no {kind} is defined"
+
+
+__all__ = [
+    "EXPORTER_PORT",
+    "Address",
+    "Alerts",
+    "Finding",
+    "Fleet",
+    "Host",
+    "Language",
+    "Mail",
+    "Maintenance",
+    "Paths",
+    "Pattern",
+    "Port",
+    "ProbeUrl",
+    "Probing",
+    "Service",
+    "Site",
+    "Text",
+    "TimeZone",
+    "undefined",
+    "unknown",
+]

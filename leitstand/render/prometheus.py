@@ -25,7 +25,7 @@ class Addresses:
 
 
 def prometheus_files(fleet: Fleet, addresses: Addresses, share: Path) -> Files:
-    """Every file of the folder. ``share`` holds ``prometheus.yml``, ``blackbox.yml`` and ``rules/`` as shipped."""
+    """Every file of the folder. ``share`` is the room ``prometheus`` as shipped."""
     return {
         "targets/hosts.json": json_text([_host_target(name, host) for name, host in fleet.hosts.items()]),
         "targets/services.json": json_text(list(_service_targets(fleet, addresses.blackbox))),
