@@ -36,8 +36,8 @@ class Retry:
                     raise
                 longest = min(self.longest_pause, self.first_pause * 2 ** (attempt - 1))
                 pause = longest * random.uniform(0.5, 1)  # noqa: S311 - not a secret
-                _log.warning(
-                    "%s: %s; trying again in %.1f s (%d of %d)", what, error, pause, attempt, self.tries
-                )
+                # The reason is told once, at the end, if no try succeeds.
+                _log.info("%s: try %d of %d failed, next one in %.1f s", what, attempt, self.tries, pause)
+                _log.debug("%s: %s", what, error)
                 self.stop.wait(pause)
         raise AssertionError("unreachable: the last try returns or raises")

@@ -85,7 +85,7 @@ class S3Store:
         except ObjectMissingError:
             self._call("bucket", lambda: self.client.create_bucket(Bucket=self.settings.bucket))
         except StoreError as error:
-            if not isinstance(error.__cause__, ClientError) or _status(error.__cause__) != 403:
+            if not error.denied or _code(error.__cause__) not in ("403", "AccessDenied"):
                 raise
 
     def put(self, key: str, data: Buffer, *, sha256: str) -> None:
@@ -199,7 +199,8 @@ class S3Store:
         text = str(error.response.get("Error", {}).get("Message", ""))
         permanent = 400 <= status < 500 and status not in (408, 429) and code not in _DAMAGED
         message = f"{self.name}: {key}: {code} ({status}) {text}".rstrip()
-        return StoreError(message, _HINTS.get(code, ""), permanent=permanent or code == "NotImplemented")
+        permanent = permanent or code == "NotImplemented"
+        return StoreError(message, _HINTS.get(code, ""), permanent=permanent, denied=status == 403)
 
 
 def read_credentials(path: Path) -> tuple[str, SecretStr]:

@@ -13,11 +13,16 @@ _KEY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")
 
 
 class StoreError(LeitstandError):
-    """A store did not do what it was asked. ``permanent``: trying again cannot help."""
+    """A store did not do what it was asked.
 
-    def __init__(self, message: str, hint: str = "", *, permanent: bool = False) -> None:
+    ``permanent``: trying again cannot help. ``denied``: these credentials may not do it.
+    """
+
+    def __init__(
+        self, message: str, hint: str = "", *, permanent: bool = False, denied: bool = False
+    ) -> None:
         super().__init__(message, hint)
-        self.permanent = permanent
+        self.permanent, self.denied = permanent, denied
 
 
 class ObjectMissingError(StoreError):

@@ -1,0 +1,76 @@
+"""Where a snapshot's objects are: ``<host>/<job>/<UTC>-<random>/`` and the names below it. Pure."""
+
+import base64
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+MANIFEST, META, COMMIT = "manifest.zip", "meta.json", "COMMIT"
+SINGLE_VOLUME = "vol.zip"
+_ID = re.compile(r"^(\d{8}T\d{6}Z)-[a-z2-7]{8}$")
+_TIME = "%Y%m%dT%H%M%SZ"
+
+
+@dataclass(frozen=True, order=True)
+class SnapshotName:
+    """One snapshot of a job. Names of one job sort by the time they began."""
+
+    host: str
+    job: str
+    id: str
+
+    def key(self, name: str) -> str:
+        """The key of one of this snapshot's objects."""
+        return f"{self.host}/{self.job}/{self.id}/{name}"
+
+    def volume_keys(self, count: int) -> list[str]:
+        """The keys of all volumes: ``vol.zip`` alone, or ``vol.zip.001`` and so on, as 7-Zip expects them."""
+        if count == 1:
+            return [self.key(SINGLE_VOLUME)]
+        return [self.key(volume_name(index)) for index in range(1, count + 1)]
+
+    def sibling(self, snapshot_id: str) -> "SnapshotName":
+        """Another snapshot of the same job, such as a layer."""
+        return SnapshotName(self.host, self.job, snapshot_id)
+
+    @property
+    def began(self) -> datetime:
+        """When the run began, by the clock of the machine that made it."""
+        return datetime.strptime(self.id.partition("-")[0], _TIME).replace(tzinfo=UTC)
+
+
+def volume_name(index: int) -> str:
+    """The name of the volume ``index`` (from 1) when there are several."""
+    return f"{SINGLE_VOLUME}.{index:03}"
+
+
+def new_snapshot(host: str, job: str, now: datetime) -> SnapshotName:
+    """A name nobody else has: the time in seconds and 40 random bits."""
+    random = base64.b32encode(secrets.token_bytes(5)).decode().lower()
+    return SnapshotName(host, job, f"{now.astimezone(UTC).strftime(_TIME)}-{random}")
+
+
+def job_prefix(host: str, job: str) -> str:
+    """What the keys of all snapshots of a job start with."""
+    return f"{host}/{job}/"
+
+
+def parse_key(key: str) -> tuple[SnapshotName, str] | None:
+    """The snapshot and the object's name below it; None for what is not ours."""
+    parts = key.split("/")
+    if len(parts) != 4 or not is_snapshot_id(parts[2]):
+        return None
+    return SnapshotName(parts[0], parts[1], parts[2]), parts[3]
+
+
+def is_snapshot_id(text: str) -> bool:
+    """Whether a text is the name of a snapshot, with a time that exists."""
+    found = _ID.match(text)
+    if found is None:
+        return False
+    try:
+        datetime.strptime(found[1], _TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return False
+    return True

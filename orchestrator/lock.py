@@ -1,0 +1,46 @@
+"""One run of a job at a time on this machine: flock, which the kernel gives back when its owner dies."""
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from leitstand.errors import LeitstandError
+
+
+class JobBusyError(LeitstandError):
+    """Another run of this job is under way."""
+
+
+@contextmanager
+def job_lock(state: Path, job: str) -> Iterator[None]:
+    """Hold the job's lock. Raises JobBusyError at once when another process has it."""
+    folder = state / "locks"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(
+            folder / f"{job}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+    except OSError as error:
+        raise LeitstandError(
+            f"{error.filename}: {error.strerror}", "paths.state must be a folder that this user may write to"
+        ) from error
+    try:
+        _take(descriptor, job)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, job: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+        raise JobBusyError(
+            f"{job}: another run is under way ({owner or 'unknown owner'})", "wait for it to end"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)

@@ -1,0 +1,254 @@
+"""Run one job: sources, sealed archive, volumes to every store, then manifest, meta.json and COMMIT, in this order.
+
+What has no COMMIT does not exist. So whatever ends a run early leaves nothing that anybody takes for a backup.
+"""
+
+import hashlib
+import logging
+import mmap
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Literal
+
+from leitstand.errors import LeitstandError
+from orchestrator.archive import ArchiveSummary, FileRecord, Problem, SealedWriter, VolumeSink
+from orchestrator.commit import Meta, encode_commit, encode_meta
+from orchestrator.config import Job
+from orchestrator.keys import KeyRing
+from orchestrator.layout import COMMIT, MANIFEST, META, SnapshotName, new_snapshot
+from orchestrator.manifest import ManifestHeader, ManifestWriter
+from orchestrator.sources import Source
+from orchestrator.stores import Store, StoreError
+from orchestrator.uploads import Lane, Uploads, raise_if_none_is_left
+
+_log = logging.getLogger(__name__)
+PROBLEMS_KEPT = 1000  # of a run's problems in memory; the manifest has them all
+
+
+class RunFailedError(LeitstandError):
+    """The run made no snapshot."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that one run needs. The stores are open; ``sources`` are not read yet."""
+
+    job_name: str
+    job: Job
+    sources: Sequence[Source]
+    stores: Sequence[Store]
+    keys: KeyRing
+
+
+@dataclass
+class Progress:
+    """Counters that a run moves on and that anyone may look at meanwhile."""
+
+    entries: int = 0
+    content_bytes: int = 0
+    archive_bytes: int = 0
+    problem_count: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    def record(self, record: FileRecord) -> None:
+        """Count one saved path."""
+        self.entries += 1
+        self.content_bytes += record.size
+
+    def problem(self, problem: Problem) -> None:
+        """Count one path that could not be read, or not surely."""
+        self.problem_count += 1
+        if len(self.problems) < PROBLEMS_KEPT:
+            self.problems.append(problem)
+        _log.debug("%s: %s", os.fsdecode(problem.path), problem.what)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run that made a snapshot in at least one store. ``failed`` has the stores that did not get it."""
+
+    name: SnapshotName
+    meta: Meta
+    stored: tuple[str, ...]
+    failed: dict[str, StoreError]
+    problems: tuple[Problem, ...]
+    problem_count: int
+
+
+def run_job(plan: Plan, progress: Progress, now: datetime | None = None) -> RunResult:
+    """Make one snapshot. Raises LeitstandError when no store has one; then nothing is left behind."""
+    started = now or datetime.now(UTC)
+    name = new_snapshot(plan.job.host, plan.job_name, started)
+    lanes = [Lane(store) for store in plan.stores]
+    try:
+        _prepare(lanes)
+        return _Run(plan, name, lanes, progress, started).make()
+    except BaseException:
+        for lane in lanes:
+            lane.clean_up()
+        raise
+    finally:
+        for source in plan.sources:
+            source.close()
+
+
+def _prepare(lanes: list[Lane]) -> None:
+    for lane in lanes:
+        try:
+            lane.store.prepare()
+        except StoreError as error:
+            lane.drop_out(error)
+    raise_if_none_is_left(lanes)
+
+
+@dataclass
+class _Run:
+    """One run under way."""
+
+    plan: Plan
+    name: SnapshotName
+    lanes: list[Lane]
+    progress: Progress
+    started: datetime
+
+    def make(self) -> RunResult:
+        """Archive, manifest, commit."""
+        with tempfile.TemporaryFile(dir=self._scratch()) as file:
+            manifest = ManifestWriter(file, self._password(), self._header())
+            uploads = Uploads(self.lanes, self.name, self.plan.job.volume_size, self.plan.job.uploads)
+            try:
+                summary = self._archive(uploads, manifest)
+                uploads.finish()
+            finally:
+                uploads.abort()
+            volumes = tuple(uploads.volumes)
+            manifest.close(volumes)
+            file.flush()
+            with _view(file) as view:
+                self._publish(view, summary, uploads)
+        return self._result(summary, uploads)
+
+    def _archive(self, uploads: Uploads, manifest: ManifestWriter) -> ArchiveSummary:
+        """Write every source's entries into the archive, its volumes to the stores."""
+
+        def on_record(record: FileRecord) -> None:
+            self.progress.record(record)
+            manifest.add(record)
+
+        def on_problem(problem: Problem) -> None:
+            self.progress.problem(problem)
+            manifest.add_problem(problem)
+
+        def sink(data: bytes | bytearray | memoryview) -> None:
+            self.progress.archive_bytes += len(data)
+            volumes.write(data)
+
+        with (
+            VolumeSink(uploads.deliver, self.plan.job.volume_size) as volumes,
+            SealedWriter(sink, self._password(), on_record=on_record, on_problem=on_problem) as writer,
+        ):
+            for source in self.plan.sources:
+                with closing(source.entries(on_problem)) as entries:
+                    for entry in entries:
+                        streamed = source.sequential or entry.size is None
+                        (writer.add_stream if streamed else writer.add)(entry)
+            summary = writer.close()
+            self._hold_policy()
+            volumes.close()
+        return summary
+
+    def _hold_policy(self) -> None:
+        if self.plan.job.policy == "fail" and self.progress.problem_count:
+            first = self.progress.problems[0]
+            raise RunFailedError(
+                f"{self.plan.job_name}: {os.fsdecode(first.path)}: {first.what}"
+                f" ({self.progress.problem_count} such files; the job's policy is 'fail')",
+                "nothing was kept; exclude these files, or set policy: warn",
+            )
+
+    def _publish(self, manifest: memoryview, summary: ArchiveSummary, uploads: Uploads) -> None:
+        """Manifest, meta.json, and, once every object is seen in its store, COMMIT."""
+        digest = hashlib.sha256(manifest)
+        self._put(MANIFEST, manifest, digest.hexdigest())
+        self.meta = self._meta(summary, uploads, len(manifest))
+        meta = encode_meta(self.meta)
+        self._put(META, meta, hashlib.sha256(meta).hexdigest())
+        for lane in self.lanes:
+            _check_presence(lane, self.name, self.meta)
+        raise_if_none_is_left(self.lanes)
+        key = self.plan.keys.commit_key(self.meta.generation)
+        commit = encode_commit(self.name.id, manifest_sha256=digest.digest(), meta=meta, key=key)
+        self._put(COMMIT, commit, hashlib.sha256(commit).hexdigest())
+
+    def _put(self, name: str, data: bytes | memoryview, sha256: str) -> None:
+        for lane in self.lanes:
+            lane.put(self.name.key(name), data, sha256)
+        raise_if_none_is_left(self.lanes)
+
+    def _result(self, summary: ArchiveSummary, uploads: Uploads) -> RunResult:
+        failed = {lane.store.name: lane.error for lane in self.lanes if lane.error is not None}
+        for lane in self.lanes:
+            if lane.error is not None:
+                lane.clean_up()
+        stored = tuple(lane.store.name for lane in self.lanes if lane.error is None)
+        problems = tuple(self.progress.problems)
+        return RunResult(self.name, self.meta, stored, failed, problems, self.progress.problem_count)
+
+    def _meta(self, summary: ArchiveSummary, uploads: Uploads, manifest_bytes: int) -> Meta:
+        state: Literal["complete", "partial"] = "partial" if self.progress.problem_count else "complete"
+        return Meta(
+            snapshot=self.name.id,
+            host=self.name.host,
+            job=self.name.job,
+            started=_iso(self.started),
+            finished=_iso(datetime.now(UTC)),
+            generation=self.plan.keys.current,
+            state=state,
+            entries=summary.entries,
+            content_bytes=summary.content_bytes,
+            archive_bytes=summary.archive_bytes,
+            manifest_bytes=manifest_bytes,
+            layers=(self.name.id,),
+            volumes=tuple(uploads.volumes),
+        )
+
+    def _header(self) -> ManifestHeader:
+        name = self.name
+        return ManifestHeader(name.id, name.host, name.job, _iso(self.started), (name.id,))
+
+    def _password(self) -> str:
+        return self.plan.keys.archive_password(self.name.id, self.plan.keys.current)
+
+    def _scratch(self) -> Path:
+        scratch = self.plan.job.scratch
+        if not scratch.is_dir():
+            raise RunFailedError(f"{self.plan.job_name}: scratch: there is no folder {scratch}", "make it")
+        return scratch
+
+
+def _check_presence(lane: Lane, name: SnapshotName, meta: Meta) -> None:
+    """Ask the store for each volume: there, of this size, with this MD5. A writer that may not ask is believed."""
+    try:
+        for key, volume in zip(name.volume_keys(len(meta.volumes)), meta.volumes, strict=True):
+            if lane.error is not None:
+                return
+            info = lane.store.stat(key)
+            if info is None or info.size != volume.size or (info.md5 and info.md5 != volume.md5.hex()):
+                raise StoreError(f"{lane.store.name}: {key} is not what was sent there", permanent=True)
+    except StoreError as error:
+        if not error.denied:
+            lane.drop_out(error)
+
+
+def _view(file: IO[bytes]) -> memoryview:
+    """A file's content without reading it into memory."""
+    return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,140 @@
+"""Open a snapshot in a store: prove COMMIT, meta.json and the manifest, then read files out of its layers."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import IO, BinaryIO, cast
+
+from leitstand.errors import LeitstandError
+from orchestrator.archive import ArchiveError, FileRecord, SealedReader, joined
+from orchestrator.commit import Meta, committed_manifest, decode_meta
+from orchestrator.keys import KeyRing
+from orchestrator.layout import COMMIT, MANIFEST, META, SnapshotName
+from orchestrator.manifest import ManifestReader
+from orchestrator.stores import ObjectMissingError, Store
+
+CHUNK_BYTES = 8 << 20
+FIRST_READ_AHEAD = 128 << 10
+MANIFEST_IN_MEMORY = 8 << 20
+
+
+class NoSuchSnapshotError(LeitstandError):
+    """There is no complete snapshot of this name."""
+
+
+@dataclass
+class ReadAhead:
+    """Serves small reads in rising order from few large ones: each request to a store costs a round trip.
+
+    What is read ahead doubles while reads follow each other: one small file costs little more than itself.
+    """
+
+    read_range: Callable[[int, int], bytes]
+    size: int
+    _start: int = 0
+    _data: bytes = b""
+    _ahead: int = FIRST_READ_AHEAD
+
+    def __call__(self, offset: int, length: int) -> bytes:
+        """``length`` bytes from ``offset``, fewer at the end."""
+        length = max(0, min(length, self.size - offset))
+        if not self._start <= offset <= offset + length <= self._start + len(self._data):
+            self._fill(offset, length)
+        at = offset - self._start
+        return self._data[at : at + length]
+
+    def _fill(self, offset: int, length: int) -> None:
+        end = self._start + len(self._data)
+        follows = bool(self._data) and end - CHUNK_BYTES <= offset <= end + self._ahead
+        self._ahead = min(self._ahead * 2, CHUNK_BYTES) if follows else FIRST_READ_AHEAD
+        wanted = min(max(length, self._ahead), self.size - offset)
+        kept = self._data[offset - self._start :] if self._start <= offset < end else b""
+        more = self.read_range(offset + len(kept), max(0, wanted - len(kept)))
+        self._start, self._data = offset, kept + more
+
+
+def open_archive(store: Store, name: SnapshotName, meta: Meta, keys: KeyRing) -> SealedReader:
+    """The reader of one snapshot's own archive."""
+    volumes = name.volume_keys(len(meta.volumes))
+    read_range = joined(
+        lambda index, start, length: store.get(volumes[index - 1], start, length),
+        [volume.size for volume in meta.volumes],
+    )
+    password = keys.archive_password(name.id, meta.generation)
+    return SealedReader(ReadAhead(read_range, meta.archive_bytes), meta.archive_bytes, password)
+
+
+def read_meta(store: Store, name: SnapshotName, keys: KeyRing) -> tuple[Meta, bytes]:
+    """A snapshot's meta.json and the SHA-256 of its manifest, both vouched for by COMMIT.
+
+    Raises NoSuchSnapshotError without COMMIT, ArchiveError when something was changed or the keys are others.
+    """
+    try:
+        commit = store.get(name.key(COMMIT))
+    except ObjectMissingError:
+        raise NoSuchSnapshotError(
+            f"{store.name}: there is no complete snapshot {name.id} of {name.job}",
+            f"see: leitstand backup list {name.job}",
+        ) from None
+    try:
+        data = store.get(name.key(META))
+    except ObjectMissingError as error:
+        raise ArchiveError(f"{store.name}: {name.id}: {META} is missing") from error
+    meta = decode_meta(data)
+    manifest_sha256 = committed_manifest(commit, name.id, meta=data, key=keys.commit_key(meta.generation))
+    if (meta.host, meta.job, meta.snapshot) != (name.host, name.job, name.id):
+        raise ArchiveError(
+            f"{store.name}: {name.id}: {META} is that of {meta.host}/{meta.job}/{meta.snapshot}",
+            "somebody moved objects about in the store",
+        )
+    return meta, manifest_sha256
+
+
+def fetch_manifest(store: Store, name: SnapshotName, meta: Meta, sha256: bytes) -> IO[bytes]:
+    """The manifest as a file (still encrypted; unlinked when large), held against the SHA-256 in COMMIT."""
+    file = tempfile.SpooledTemporaryFile(MANIFEST_IN_MEMORY)  # noqa: SIM115 - the caller reads from it
+    digest = hashlib.sha256()
+    try:
+        for start in range(0, meta.manifest_bytes, CHUNK_BYTES):
+            block = store.get(name.key(MANIFEST), start, min(CHUNK_BYTES, meta.manifest_bytes - start))
+            digest.update(block)
+            file.write(block)
+    except ObjectMissingError as error:
+        raise ArchiveError(f"{store.name}: {name.id}: {MANIFEST} is missing") from error
+    if digest.digest() != sha256:
+        raise ArchiveError(f"{store.name}: {name.id}: {MANIFEST} is damaged: its SHA-256 is another one")
+    file.seek(0)
+    return cast("IO[bytes]", file)
+
+
+@dataclass
+class Snapshot:
+    """A snapshot whose COMMIT, meta.json and manifest were proven."""
+
+    store: Store
+    name: SnapshotName
+    keys: KeyRing
+    meta: Meta
+    manifest: ManifestReader
+    _layers: dict[str, SealedReader] = field(default_factory=dict)
+
+    def layer(self, snapshot_id: str) -> SealedReader:
+        """The archive of one of the snapshots that this one's files are in."""
+        if snapshot_id not in self._layers:
+            name = self.name.sibling(snapshot_id)
+            meta = self.meta if snapshot_id == self.name.id else read_meta(self.store, name, self.keys)[0]
+            self._layers[snapshot_id] = open_archive(self.store, name, meta, self.keys)
+        return self._layers[snapshot_id]
+
+    def copy(self, record: FileRecord, layer: str, write: Callable[[bytes], object]) -> None:
+        """One file's content to ``write``, in blocks; proven only when this returns."""
+        self.layer(layer).copy(record, write)
+
+
+def open_snapshot(store: Store, name: SnapshotName, keys: KeyRing) -> Snapshot:
+    """Prove what a snapshot says of itself. Raises NoSuchSnapshotError and LeitstandErrors of its parts."""
+    meta, sha256 = read_meta(store, name, keys)
+    file = fetch_manifest(store, name, meta, sha256)
+    password = keys.archive_password(name.id, meta.generation)
+    return Snapshot(store, name, keys, meta, ManifestReader(cast("BinaryIO", file), password))

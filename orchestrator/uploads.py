@@ -1,0 +1,110 @@
+"""Send volumes to all stores of a job while the archive is still being written."""
+
+import logging
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from orchestrator.archive import Volume
+from orchestrator.layout import SINGLE_VOLUME, SnapshotName, volume_name
+from orchestrator.manifest import VolumeInfo
+from orchestrator.stores import Store, StoreError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Lane:
+    """One store during one run: what was put there, and why it dropped out, if it did."""
+
+    store: Store
+    keys: list[str] = field(default_factory=list)
+    error: StoreError | None = None
+
+    def put(self, key: str, data: bytes | bytearray | memoryview, sha256: str) -> None:
+        """Put one object, unless this store has dropped out already."""
+        if self.error is not None:
+            return
+        self.keys.append(key)
+        try:
+            self.store.put(key, data, sha256=sha256)
+        except StoreError as error:
+            self.drop_out(error)
+
+    def drop_out(self, error: StoreError) -> None:
+        """Go on without this store: the other stores of the job still get their snapshot."""
+        _log.debug("%s drops out of this run: %s", self.store.name, error)
+        self.error = error
+
+    def clean_up(self) -> None:
+        """Remove what an unfinished run put there; what stays has no COMMIT and is swept by prune."""
+        for key in self.keys:
+            try:
+                self.store.delete(key)
+            except StoreError as error:
+                _log.debug("%s: %s stays until prune sweeps it: %s", self.store.name, key, error)
+                return
+
+
+class Uploads:
+    """Takes volumes in order (`deliver`) and sends each to every lane, ``in_flight`` volumes at a time.
+
+    A volume stays in memory until every store has it.
+    """
+
+    def __init__(self, lanes: list[Lane], name: SnapshotName, volume_bytes: int, in_flight: int) -> None:
+        self.lanes, self.name, self.volume_bytes, self.in_flight = lanes, name, volume_bytes, in_flight
+        self.volumes: list[VolumeInfo] = []
+        self._held: Volume | None = None
+        self._waiting: deque[list[Future[None]]] = deque()
+        self._pool = ThreadPoolExecutor(max(1, len(lanes)) * in_flight, "upload")
+
+    def deliver(self, volume: Volume) -> None:
+        """Take the next volume. Raises StoreError when no store is left."""
+        self.volumes.append(VolumeInfo(volume.index, volume.size, volume.sha256, volume.md5))
+        if volume.index == 1:
+            # Only the second volume, or the end, tells whether the first one is named vol.zip or vol.zip.001.
+            self._held = volume
+            return
+        self._send_held(volume_name(1))
+        self._send(volume, volume_name(volume.index))
+
+    def finish(self) -> None:
+        """Wait until every volume is stored. Raises StoreError when no store is left."""
+        self._send_held(SINGLE_VOLUME)
+        while self._waiting:
+            self._wait()
+        self._pool.shutdown()
+
+    def abort(self) -> None:
+        """Send nothing more."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _send_held(self, name: str) -> None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._send(held, name)
+
+    def _send(self, volume: Volume, name: str) -> None:
+        key, sha256 = self.name.key(name), volume.sha256.hex()
+        self._waiting.append(
+            [
+                self._pool.submit(lane.put, key, volume.data, sha256)
+                for lane in self.lanes
+                if lane.error is None
+            ]
+        )
+        if len(self._waiting) >= self.in_flight:
+            self._wait()
+
+    def _wait(self) -> None:
+        for future in self._waiting.popleft():
+            future.result()
+        raise_if_none_is_left(self.lanes)
+
+
+def raise_if_none_is_left(lanes: list[Lane]) -> None:
+    """Raises the StoreError of the first lane when every lane has dropped out."""
+    errors = [lane.error for lane in lanes if lane.error is not None]
+    if len(errors) == len(lanes):
+        raise errors[0]
