@@ -1,4 +1,5 @@
-"""``meta.json`` and ``COMMIT``: what a snapshot says of itself in the open, and the proof that it is whole."""
+"""``meta.json`` and ``COMMIT``: what a snapshot says of itself in the open, and the proof that it is
+whole."""
 
 import base64
 import hashlib
@@ -19,7 +20,8 @@ COMMIT_VERSION = 1
 class Meta:
     """What anyone who may read the store may know: no file names, no secrets.
 
-    ``started`` and ``finished`` are UTC in ISO 8601. ``volumes`` are those of this snapshot's archive, in order.
+    ``started`` and ``finished`` are UTC in ISO 8601. ``volumes`` are those of this snapshot's archive, in
+    order.
     """
 
     snapshot: str
@@ -52,10 +54,12 @@ def encode_commit(snapshot: str, *, manifest_sha256: bytes, meta: bytes, key: by
 
 
 def verify_commit(commit: bytes, snapshot: str, *, manifest_sha256: bytes, meta: bytes, key: bytes) -> None:
-    """Raises ArchiveError unless COMMIT belongs to this snapshot, manifest and meta.json and was made with ``key``."""
+    """Raises ArchiveError unless COMMIT belongs to this snapshot, manifest and meta.json and was made with
+    ``key``."""
     raise NotImplementedError
 
 
 def committed_manifest(commit: bytes, snapshot: str, *, meta: bytes, key: bytes) -> bytes:
-    """The manifest's SHA-256 that COMMIT vouches for, once it and meta.json are proven. Raises ArchiveError."""
+    """The manifest's SHA-256 that COMMIT vouches for, once it and meta.json are proven. Raises
+    ArchiveError."""
     raise NotImplementedError

@@ -98,7 +98,8 @@ class KeyRing:
 
 
 def generate(path: Path) -> KeyRing:
-    """Make a key file with one fresh generation. Raises KeysError when ``path`` exists: keys are never overwritten."""
+    """Make a key file with one fresh generation. Raises KeysError when ``path`` exists: keys are never
+    overwritten."""
     if path.exists():
         raise KeysError(
             f"{path} exists; keys are never overwritten", "add a generation to it, or name another file"

@@ -1,6 +1,7 @@
 """The manifest: every path of a snapshot with what proves and restores it, as an encrypted ZIP of JSON lines.
 
-Written and read as a stream, so that a million files need no more memory than ten. Format: ``docs/archive-format.md``.
+Written and read as a stream, so that a million files need no more memory than ten. Format:
+``docs/archive-format.md``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,8 @@ from orchestrator.archive.entry import FileRecord, Problem
 
 @dataclass(frozen=True, slots=True)
 class ManifestHeader:
-    """Whose manifest this is. ``created`` is UTC in ISO 8601; ``layers`` the snapshots whose archives it needs."""
+    """Whose manifest this is. ``created`` is UTC in ISO 8601; ``layers`` the snapshots whose archives it
+    needs."""
 
     snapshot: str
     host: str
@@ -23,7 +25,8 @@ class ManifestHeader:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One path: its record, the layer (snapshot id) whose archive holds it, and for a dump the rows per table."""
+    """One path: its record, the layer (snapshot id) whose archive holds it, and for a dump the rows per
+    table."""
 
     record: FileRecord
     layer: str
@@ -42,7 +45,8 @@ class VolumeInfo:
 
 @dataclass(frozen=True, slots=True)
 class ManifestEnd:
-    """The last line: what only the end of a run knows. ``rows`` and ``problems`` are the counts that must be there."""
+    """The last line: what only the end of a run knows. ``rows`` and ``problems`` are the counts that must be
+    there."""
 
     rows: int
     problems: int
@@ -70,7 +74,7 @@ class ManifestWriter:
 class ManifestReader:
     """Reads a manifest of ``size`` bytes from a seekable ``file``, after its MAC has proven all of it.
 
-    Raises ArchiveError (damaged, forged, of a newer version, hostile paths) and WrongPassword.
+    Raises ArchiveError (damaged, forged, of a newer version, hostile paths) and WrongPasswordError.
     """
 
     header: ManifestHeader
@@ -89,7 +93,8 @@ class ManifestReader:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A whole manifest in memory: for tests and small ones. Large ones go through the writer and reader above."""
+    """A whole manifest in memory: for tests and small ones. Large ones go through the writer and reader
+    above."""
 
     header: ManifestHeader
     rows: tuple[Row, ...]

@@ -14,7 +14,7 @@ from orchestrator.archive.entry import (
     Method,
     Problem,
     Volume,
-    WrongPassword,
+    WrongPasswordError,
 )
 from orchestrator.archive.reader import SealedReader
 from orchestrator.archive.volumes import DEFAULT_VOLUME_BYTES, VolumeSink, joined
@@ -35,6 +35,6 @@ __all__ = [
     "SealedWriter",
     "Volume",
     "VolumeSink",
-    "WrongPassword",
+    "WrongPasswordError",
     "joined",
 ]

@@ -11,7 +11,7 @@ class ArchiveError(LeitstandError):
     """An archive, a manifest or a part of them is damaged, forged, or cannot be made."""
 
 
-class WrongPassword(ArchiveError):
+class WrongPasswordError(ArchiveError):
     """The password does not open this archive."""
 
 
@@ -44,9 +44,9 @@ class Metadata:
     """What a path has besides its content.
 
     ``path`` is relative, with ``/`` between its parts and none at its ends; any bytes but NUL.
-    ``mode`` holds permission bits (0o7777). ``link`` is a symbolic link's target as it stands, or the path (in
-    this archive) of the first name of a hard link. ``ctime_ns``, ``inode`` and ``device`` tell a later run
-    whether a file changed; for ``Kind.DEVICE`` ``device`` is the node's own number.
+    ``mode`` holds permission bits (0o7777). ``link`` is a symbolic link's target as it stands, or the path
+    (in this archive) of the first name of a hard link. ``ctime_ns``, ``inode`` and ``device`` tell a later
+    run whether a file changed; for ``Kind.DEVICE`` ``device`` is the node's own number.
     """
 
     path: bytes
@@ -74,8 +74,9 @@ class Entry:
     """One path to be saved.
 
     ``size`` is a hint in bytes (None: unknown, as of a dump). ``blocks`` is called once, perhaps in another
-    thread, and gives the content in blocks of any length. What it raises: OSError (the file vanished or cannot
-    be read), ``EntryChanged`` after the last block, ``ArchiveError`` or anything else to fail the archive.
+    thread, and gives the content in blocks of any length. What it raises: OSError (the file vanished or
+    cannot be read), ``EntryChanged`` after the last block, ``ArchiveError`` or anything else to fail the
+    archive.
     """
 
     metadata: Metadata
@@ -91,8 +92,8 @@ class Entry:
 class FileRecord:
     """One saved path: what the manifest keeps of it and what a restore of it alone needs.
 
-    ``size``, ``sha256`` (32 bytes) and ``crc32`` are those of the content: of a link, of the text that stands in
-    the ZIP. ``offset`` and ``length`` are bytes of the inner ZIP and span the content as it stands there
+    ``size``, ``sha256`` (32 bytes) and ``crc32`` are those of the content: of a link, of the text that stands
+    in the ZIP. ``offset`` and ``length`` are bytes of the inner ZIP and span the content as it stands there
     (deflated or stored). ``problem`` is empty, or says why the content may not be the file's
     (``changed while it was read``, or the error that cut it short).
     """
@@ -121,7 +122,8 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSummary:
-    """A finished archive: entries in the inner ZIP, bytes of their content, of the inner ZIP and of the whole."""
+    """A finished archive: entries in the inner ZIP, bytes of their content, of the inner ZIP and of the
+    whole."""
 
     entries: int
     content_bytes: int

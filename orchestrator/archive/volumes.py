@@ -1,24 +1,36 @@
 """Cut the archive's byte stream into volumes, and read them back as one."""
 
+import hashlib
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import accumulate
 from types import TracebackType
 from typing import Self
 
-from orchestrator.archive.entry import Volume
+from orchestrator.archive.aes import Buffer
+from orchestrator.archive.entry import ArchiveError, Volume
 
 DEFAULT_VOLUME_BYTES = 64 << 20
 
 
 class VolumeSink:
-    """Collects bytes into volumes of ``volume_bytes`` (the last one is shorter) and delivers each in its order.
+    """Collects bytes into volumes of ``volume_bytes`` (the last one is shorter) and delivers each in its
+    order.
 
-    ``deliver`` runs in a thread of the sink, one volume at a time, while the next one fills: so at most two volumes
-    are in memory (plus what ``deliver`` keeps). What it raises is raised by the next ``write`` or by ``close``.
+    ``deliver`` runs in a thread of the sink, one volume at a time, while the next one fills: so at most two
+    volumes are in memory (plus what ``deliver`` keeps). What it raises is raised by the next ``write`` or by
+    ``close``.
     """
 
-    def __init__(
-        self, deliver: Callable[[Volume], None], volume_bytes: int = DEFAULT_VOLUME_BYTES
-    ) -> None: ...
+    def __init__(self, deliver: Callable[[Volume], None], volume_bytes: int = DEFAULT_VOLUME_BYTES) -> None:
+        if volume_bytes < 1:
+            raise ArchiveError("a volume needs at least one byte")
+        self._deliver = deliver
+        self._volume_bytes = volume_bytes
+        self._pool = ThreadPoolExecutor(1, "volumes")
+        self._under_way: Future[None] | None = None
+        self._begin(1)
 
     def __enter__(self) -> Self:
         return self
@@ -28,17 +40,48 @@ class VolumeSink:
     ) -> None:
         self.abort()
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def write(self, data: Buffer) -> None:
         """Take bytes; this is the ``sink`` of SealedWriter."""
-        raise NotImplementedError
+        source, taken = memoryview(data), 0
+        while taken < len(source):
+            if self._filled == self._volume_bytes:
+                self._hand_over()
+            count = min(self._volume_bytes - self._filled, len(source) - taken)
+            self._view[self._filled : self._filled + count] = source[taken : taken + count]
+            self._filled += count
+            taken += count
 
     def close(self) -> None:
         """Deliver the last volume and wait until all are delivered."""
-        raise NotImplementedError
+        if self._filled:
+            self._hand_over()
+        self._wait()
+        self._pool.shutdown()
 
     def abort(self) -> None:
         """Deliver nothing more; wait for the one under way. After ``close`` this does nothing."""
-        raise NotImplementedError
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _begin(self, index: int) -> None:
+        # Untouched memory costs nothing until it is written, so a small archive stays small.
+        self._index, self._filled = index, 0
+        self._view = memoryview(bytearray(self._volume_bytes))
+
+    def _hand_over(self) -> None:
+        self._wait()
+        index, data = self._index, self._view[: self._filled].toreadonly()
+        self._under_way = self._pool.submit(lambda: self._deliver(_volume(index, data)))
+        self._begin(index + 1)
+
+    def _wait(self) -> None:
+        if self._under_way:
+            under_way, self._under_way = self._under_way, None
+            under_way.result()
+
+
+def _volume(index: int, data: memoryview) -> Volume:
+    md5 = hashlib.md5(data, usedforsecurity=False).digest()
+    return Volume(index, data, hashlib.sha256(data).digest(), md5)
 
 
 def joined(
@@ -48,4 +91,15 @@ def joined(
 
     ``read_volume(index, start, length)`` reads from one volume; ``index`` counts from 1.
     """
-    raise NotImplementedError
+    starts = [0, *accumulate(sizes)]
+
+    def read_range(offset: int, length: int) -> bytes:
+        parts = []
+        while length > 0 and offset < starts[-1]:
+            number = bisect_right(starts, offset) - 1
+            count = min(length, starts[number + 1] - offset)
+            parts.append(read_volume(number + 1, offset - starts[number], count))
+            offset, length = offset + count, length - count
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    return read_range

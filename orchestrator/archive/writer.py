@@ -1,23 +1,37 @@
 """Write a sealed archive to a sink that cannot seek."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
-from orchestrator.archive.entry import ArchiveSummary, Entry, FileRecord, Problem
+from orchestrator.archive.aes import Buffer
+from orchestrator.archive.entry import ArchiveError, ArchiveSummary, Entry, FileRecord, Kind, Problem
+from orchestrator.archive.inner_writer import AtOnce, InnerZip, StreamedEntry, Work
+from orchestrator.archive.names import refuse_hostile
+from orchestrator.archive.pack import SMALL_BYTES, Gathered, Grown, Packed, Result, describe, gather, pack_all
+from orchestrator.archive.sealed_zip import SealedZipFile
+from orchestrator.archive.work import OrderedWork
 
-Sink = Callable[[bytes | bytearray | memoryview], None]
+# The one entry a person sees before the password is given.
+ENTRY_NAME = "backup.zip"
+# A batch of small entries is one job: enough to be worth handing over.
+_BATCH_BYTES = 1 << 20
+_BATCH_ENTRIES = 128
+
+Sink = Callable[[Buffer], object]
 
 
 class SealedWriter:
     """The inner plain ZIP inside one WinZip AES-256 (AE-2) entry, streamed to ``sink``.
 
     Used from one thread. ``on_record`` gets each saved path in the order of the stream, which is the order of
-    ``add``; ``on_problem`` each path that could not be read (no record follows) or whose content is doubtful (a record
-    with ``problem`` follows). Both run in the calling thread, inside ``add``, ``add_stream`` or ``close``; what
-    they raise fails the archive. ``sink`` gets buffers that are only valid during the call.
+    ``add``; ``on_problem`` each path that could not be read (no record follows) or whose content is doubtful
+    (a record with ``problem`` follows). Both run in the calling thread, inside ``add``, ``add_stream`` or
+    ``close``; what they raise fails the archive. ``sink`` gets buffers that are only valid during the call.
 
-    Left without ``close()`` (an error in the ``with`` block), nothing usable is left behind: no archive that opens.
+    Left without ``close()`` (an error in the ``with`` block), nothing usable is left behind: no archive that
+    opens.
     """
 
     def __init__(
@@ -29,7 +43,18 @@ class SealedWriter:
         on_problem: Callable[[Problem], None],
         threads: int = 2,
         level: int = 3,
-    ) -> None: ...
+    ) -> None:
+        self._sink = sink
+        self._on_problem = on_problem
+        self._level = level
+        self._archive_bytes = 0
+        self._zip = SealedZipFile(self._write, password)
+        self._entry = self._zip.start(ENTRY_NAME)
+        self._inner = InnerZip(self._entry.write, on_record)
+        self._work = OrderedWork(threads)
+        self._batch: list[tuple[Entry, Gathered | None]] = []
+        self._batch_bytes = 0
+        self._open = True
 
     def __enter__(self) -> Self:
         return self
@@ -40,21 +65,100 @@ class SealedWriter:
         self.abort()
 
     def add(self, entry: Entry) -> None:
-        """Save one path. Its ``blocks`` may be read later, in a worker thread, but before ``close`` returns."""
-        raise NotImplementedError
+        """Save one path. Its ``blocks`` may be read later, in a worker thread, but before ``close``
+        returns."""
+        self._check(entry)
+        if entry.metadata.kind is Kind.FILE and (entry.size is None or entry.size > SMALL_BYTES):
+            self.add_stream(entry)
+        else:
+            self._add_to_batch(entry, None, entry.size or 0)
 
     def add_stream(self, entry: Entry) -> None:
         """Save one path whose ``blocks`` are read now, in this thread: for dumps and streams of many files.
 
-        An OSError from the blocks before the first one is a problem of that path; any later error fails the archive
-        for a stream of unknown size (``size`` None), as half a dump is worse than none.
+        An OSError before the first block is a problem of that path. A later one cuts the entry short, which
+        is a problem, too; but it fails the archive when the size was unknown: half a dump is worse than none.
         """
-        raise NotImplementedError
+        self._check(entry)
+        try:
+            blocks = iter(entry.blocks())
+            first = next(blocks, b"")
+        except OSError as error:
+            problem = Problem(entry.path, describe(error))
+            self._work.then(lambda: self._on_problem(problem))
+            return
+        self._add_begun(entry, chain([first], blocks))
 
     def close(self) -> ArchiveSummary:
         """Write what is pending and both central directories; the archive is whole when this returns."""
-        raise NotImplementedError
+        if not self._open:
+            raise ArchiveError("the archive was closed or given up")
+        self._end_batch()
+        self._work.drain()
+        self._inner.close()
+        self._entry.close()
+        self._zip.close()
+        self._open = False
+        self._work.stop()
+        inner = self._inner
+        return ArchiveSummary(inner.entries, inner.content_bytes, inner.position, self._archive_bytes)
 
     def abort(self) -> None:
         """Stop the workers and write nothing more. After ``close`` this does nothing."""
-        raise NotImplementedError
+        if self._open:
+            self._open = False
+            self._zip.abort()
+            self._work.stop()
+
+    def _check(self, entry: Entry) -> None:
+        if not self._open:
+            raise ArchiveError("the archive was closed or given up")
+        refuse_hostile(entry.path)
+
+    def _write(self, data: Buffer) -> None:
+        self._archive_bytes += len(data)
+        self._sink(data)
+
+    def _add_begun(self, entry: Entry, blocks: Iterable[bytes]) -> None:
+        if entry.size is not None and entry.size <= SMALL_BYTES:
+            start = gather(blocks, SMALL_BYTES)
+            if start.rest is None:
+                self._add_to_batch(entry, start, len(start.content))
+                return
+            blocks = chain([start.content], start.rest)
+        self._end_batch()
+        self._save_stream(self._work, entry, blocks)
+
+    def _save_stream(self, work: Work, entry: Entry, blocks: Iterable[bytes]) -> None:
+        stream = StreamedEntry(self._inner, work, entry, self._level)
+        problem = stream.save(blocks)
+        if problem:
+            work.then(lambda: self._on_problem(Problem(entry.path, problem)))
+
+    def _add_to_batch(self, entry: Entry, gathered: Gathered | None, size: int) -> None:
+        self._batch.append((entry, gathered))
+        self._batch_bytes += size
+        if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_ENTRIES:
+            self._end_batch()
+
+    def _end_batch(self) -> None:
+        if self._batch:
+            batch, weight = self._batch, self._batch_bytes
+            self._batch, self._batch_bytes = [], 0
+            self._work.put(lambda: pack_all(batch, self._level), self._write_all, weight)
+
+    def _write_all(self, results: list[Result]) -> None:
+        for result in results:
+            self._write_one(result)
+
+    def _write_one(self, result: Result) -> None:
+        match result:
+            case Problem():
+                self._on_problem(result)
+            case Packed():
+                if result.problem:
+                    self._on_problem(Problem(result.metadata.path, result.problem))
+                self._inner.add(result)
+            case Grown(entry, start):
+                rest = start.rest or iter(())
+                self._save_stream(AtOnce(), entry, chain([start.content], rest))

@@ -1,0 +1,96 @@
+"""Deflate by ISA-L where its wheel is installed, by zlib else; both write the same format."""
+
+import zlib
+from typing import Protocol
+
+try:
+    from isal import isal_zlib as fast
+except ImportError:  # there is no wheel for this processor: five times the CPU, a little smaller
+    import zlib as fast  # type: ignore[no-redef]
+
+# Raw deflate, as ZIP has it.
+_RAW = -15
+_WINDOW = 32 << 10
+PROBE_BYTES = 64 << 10
+# Ends a deflate stream whose last block was flushed: one empty final block.
+STREAM_END = b"\x03\x00"
+
+crc32 = fast.crc32
+DeflateError = (zlib.error, fast.error)
+
+
+class Compressor(Protocol):
+    """The part of zlib's compressor that is used."""
+
+    def compress(self, data: bytes | bytearray | memoryview, /) -> bytes: ...
+    def flush(self, mode: int = ..., /) -> bytes: ...
+
+
+def compressor(level: int) -> Compressor:
+    """A compressor of one raw deflate stream."""
+    made: Compressor = fast.compressobj(level, zlib.DEFLATED, _RAW)
+    return made
+
+
+def shrink(data: bytes, level: int) -> bytes | None:
+    """``data`` deflated, or None when that is not worth it: so for pictures and archives, after 64 KiB."""
+    probed = data[:PROBE_BYTES]
+    deflated: bytes = fast.compress(probed, level, _RAW)
+    if not _worth(len(deflated), len(probed)):
+        return None
+    if len(data) == len(probed):
+        return deflated
+    deflated = fast.compress(data, level, _RAW)
+    return deflated if len(deflated) < len(data) else None
+
+
+def shrinks(data: bytes, level: int) -> bool:
+    """Whether the first 64 KiB say that deflating is worth it."""
+    probed = data[:PROBE_BYTES]
+    return _worth(len(fast.compress(probed, level, _RAW)), len(probed))
+
+
+def _worth(deflated: int, plain: int) -> bool:
+    # Pictures shrink by a percent or less; inflating them at each restore and check costs more than that is
+    # worth.
+    return deflated < plain - plain // 64
+
+
+def deflate_block(block: bytes, before: bytes, level: int) -> bytes:
+    """One block of a longer stream, deflated on its own but with the window of the block before it.
+
+    So blocks are deflated side by side; joined, and ended by ``STREAM_END``, they are one stream.
+    """
+    if before:
+        stream = fast.compressobj(level, zlib.DEFLATED, _RAW, zdict=before[-_WINDOW:])
+    else:
+        stream = fast.compressobj(level, zlib.DEFLATED, _RAW)
+    deflated: bytes = stream.compress(block) + stream.flush(zlib.Z_SYNC_FLUSH)
+    return deflated
+
+
+class Inflater:
+    """Inflates one stream of a size known before; refuses to give a byte more (bombs) or less.
+
+    Raises zlib's or ISA-L's error (``DeflateError``) and ValueError.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._stream = fast.decompressobj(_RAW)
+        self._left = size
+
+    def feed(self, data: bytes | bytearray | memoryview) -> bytes:
+        """The content that ``data`` completes, never more than is still expected."""
+        # One byte over the limit is asked for, so that a stream that holds more is seen, yet not unpacked.
+        content: bytes = self._stream.decompress(data, self._left + 1)
+        self._left -= len(content)
+        if self._left < 0:
+            raise ValueError("it holds more than the manifest says")
+        if self._stream.unused_data:
+            raise ValueError("bytes follow the end of its deflate stream")
+        return content
+
+    def finish(self) -> None:
+        """Raises ValueError unless the stream ended and gave all of its content."""
+        if self._left or not self._stream.eof:
+            raise ValueError("its deflate stream ends early")

@@ -1,0 +1,147 @@
+"""The records of the inner ZIP, as bytes: a pure function of an entry's metadata, sizes and place.
+
+Source: PKWARE APPNOTE 6.3.10, Info-ZIP's extra fields 0x5455 and 0x7875. The reader builds the same bytes
+from the manifest and compares, so whatever differs anywhere between the contents is found.
+"""
+
+import stat
+import struct
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+
+from orchestrator.archive.entry import Kind, Metadata, Method
+from orchestrator.archive.names import link_to, stored_name
+
+LOCAL = struct.Struct("<4s5H3L2H")
+CENTRAL = struct.Struct("<4s6H3L5H2L")
+DESCRIPTOR = struct.Struct("<4sLQQ")
+_ZIP64_LOCAL = struct.Struct("<2H2Q")
+_TIME = struct.Struct("<2HBl")
+_OWNER = struct.Struct("<2H2BLBL")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR = struct.Struct("<4sLQL")
+_END = struct.Struct("<4s4H2LH")
+
+_METHODS = {Method.STORE: 0, Method.DEFLATE: 8}
+_FORMATS = {Kind.DIRECTORY: stat.S_IFDIR, Kind.SYMLINK: stat.S_IFLNK, Kind.HARDLINK: stat.S_IFLNK}
+# Kinds that only the manifest knows: no ZIP program makes them, and some make files of them.
+UNSTORED = frozenset({Kind.FIFO, Kind.SOCKET, Kind.DEVICE})
+
+_UNIX = 3 << 8
+_ZIP64_VERSION, _VERSION = 45, 20
+_UTF8_FLAG, _DESCRIPTOR_FLAG = 1 << 11, 1 << 3
+_MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
+_FOLDER_ATTRIBUTE = 0x10
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an entry's header starts, what it holds, and whether its sizes follow the data (a stream)."""
+
+    header: int
+    method: Method
+    crc32: int
+    length: int
+    size: int
+    streamed: bool
+
+
+def fixed_content(metadata: Metadata) -> bytes | None:
+    """The content that follows from the metadata alone: nothing, or a link's text; None for a file's."""
+    match metadata.kind:
+        case Kind.FILE:
+            return None
+        case Kind.SYMLINK:
+            return metadata.link
+        case Kind.HARDLINK:
+            return link_to(metadata.path, metadata.link)
+        case _:
+            return b""
+
+
+def local_header(metadata: Metadata, place: Place) -> bytes:
+    """The header before an entry's data; of a stream, the sizes are left to the descriptor."""
+    name, flags, extra = _name(metadata), 0, _extra(metadata)
+    version, crc, length, size = _VERSION, place.crc32, place.length, place.size
+    if place.streamed:
+        version, flags, crc, length, size = _ZIP64_VERSION, _DESCRIPTOR_FLAG, 0, _MAX32, _MAX32
+        extra = _ZIP64_LOCAL.pack(1, 16, 0, 0) + extra
+    stamp = _dos_time(metadata.mtime_ns // 1_000_000_000)
+    flags |= _utf8(name)
+    method = _METHODS[place.method]
+    head = (b"PK\3\4", version, flags, method, *stamp, crc, length, size, len(name), len(extra))
+    return LOCAL.pack(*head) + name + extra
+
+
+def descriptor(place: Place) -> bytes:
+    """What follows the data of a stream."""
+    return DESCRIPTOR.pack(b"PK\7\x08", place.crc32, place.length, place.size) if place.streamed else b""
+
+
+def central_header(metadata: Metadata, place: Place) -> bytes:
+    """The entry's row in the central directory."""
+    name, extra = _name(metadata), _extra(metadata)
+    flags = _utf8(name) | (_DESCRIPTOR_FLAG if place.streamed else 0)
+    large = [value for value in (place.size, place.length, place.header) if value >= _MAX32]
+    if large:
+        extra = struct.pack(f"<2H{len(large)}Q", 1, 8 * len(large), *large) + extra
+    version = _ZIP64_VERSION if large or place.streamed else _VERSION
+    stamp = _dos_time(metadata.mtime_ns // 1_000_000_000)
+    sizes = (min(place.length, _MAX32), min(place.size, _MAX32))
+    head = (
+        b"PK\1\2",
+        _UNIX | _ZIP64_VERSION,
+        version,
+        flags,
+        _METHODS[place.method],
+        *stamp,
+        place.crc32,
+        *sizes,
+    )
+    tail = (len(name), len(extra), 0, 0, 0, _attributes(metadata), min(place.header, _MAX32))
+    return CENTRAL.pack(*head, *tail) + name + extra
+
+
+def end_records(entries: int, start: int, length: int) -> bytes:
+    """What follows the central directory of ``entries`` rows, ``length`` bytes from ``start`` on."""
+    counts = (min(entries, _MAX16), min(entries, _MAX16))
+    end = _END.pack(b"PK\5\6", 0, 0, *counts, min(length, _MAX32), min(start, _MAX32), 0)
+    if entries < _MAX16 and length < _MAX32 and start < _MAX32:
+        return end
+    large = (entries, entries, length, start)
+    end64 = _END64.pack(b"PK\6\6", 44, _UNIX | _ZIP64_VERSION, _ZIP64_VERSION, 0, 0, *large)
+    return end64 + _LOCATOR.pack(b"PK\6\7", 0, start + length, 1) + end
+
+
+def _name(metadata: Metadata) -> bytes:
+    name = stored_name(metadata.path)
+    return (name + "/" if metadata.kind is Kind.DIRECTORY else name).encode()
+
+
+def _utf8(name: bytes) -> int:
+    return 0 if name.isascii() else _UTF8_FLAG
+
+
+def _attributes(metadata: Metadata) -> int:
+    mode = _FORMATS.get(metadata.kind, stat.S_IFREG) | metadata.mode & 0o7777
+    return mode << 16 | (_FOLDER_ATTRIBUTE if metadata.kind is Kind.DIRECTORY else 0)
+
+
+def _extra(metadata: Metadata) -> bytes:
+    """Modification time and owner, where the fields can hold them: the manifest always does."""
+    seconds, extra = metadata.mtime_ns // 1_000_000_000, b""
+    if -(1 << 31) <= seconds < 1 << 31:
+        extra = _TIME.pack(0x5455, 5, 1, seconds)
+    if 0 <= metadata.uid <= _MAX32 and 0 <= metadata.gid <= _MAX32:
+        extra += _OWNER.pack(0x7875, 11, 1, 4, metadata.uid, 4, metadata.gid)
+    return extra
+
+
+@lru_cache(maxsize=1024)
+def _dos_time(seconds: int) -> tuple[int, int]:
+    """Time and date as DOS has them, in UTC, within the years it knows."""
+    # 315532800 is the start of 1980, 4354819198 the end of 2107.
+    moment = time.gmtime(min(max(seconds, 315_532_800), 4_354_819_198))
+    clock = moment.tm_hour << 11 | moment.tm_min << 5 | moment.tm_sec // 2
+    return clock, (moment.tm_year - 1980) << 9 | moment.tm_mon << 5 | moment.tm_mday

@@ -1,0 +1,171 @@
+"""Write the inner ZIP into the sealed entry: offsets, records, the central directory."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+from typing import Protocol, TypeVar
+
+from orchestrator.archive.deflate import STREAM_END, crc32, deflate_block, shrinks
+from orchestrator.archive.entry import ArchiveError, Entry, EntryChanged, FileRecord, Metadata, Method
+from orchestrator.archive.inner import Place, central_header, descriptor, end_records, local_header
+from orchestrator.archive.names import printable
+from orchestrator.archive.pack import CHANGED, Packed, describe
+from orchestrator.archive.spool import Spool
+
+T = TypeVar("T")
+BLOCK = 1 << 20
+
+
+class Work(Protocol):
+    """Where jobs are done: side by side, or at once."""
+
+    def put(self, job: Callable[[], T], finish: Callable[[T], None], weight: int) -> None: ...
+    def then(self, finish: Callable[[], None], weight: int = 0) -> None: ...
+
+
+class AtOnce:
+    """Does each job when it comes: for what must be written now, ahead of jobs already waiting."""
+
+    def put(self, job: Callable[[], T], finish: Callable[[T], None], weight: int) -> None:
+        finish(job())
+
+    def then(self, finish: Callable[[], None], weight: int = 0) -> None:
+        finish()
+
+
+class InnerZip:
+    """A plain ZIP written to ``write``. The central directory waits in a spool: a million names fit in no
+    memory."""
+
+    def __init__(self, write: Callable[[bytes], object], on_record: Callable[[FileRecord], None]) -> None:
+        self._write = write
+        self._on_record = on_record
+        self._directory = Spool(compress=True)
+        self._directory_bytes = 0
+        self.position = 0
+        self.entries = 0
+        self.content_bytes = 0
+
+    def put(self, data: bytes) -> None:
+        self._write(data)
+        self.position += len(data)
+
+    def add(self, packed: Packed) -> None:
+        """An entry that is ready."""
+        place = replace(packed.place, header=self.position) if packed.header else packed.place
+        self.put(packed.header)
+        offset = self.position
+        self.put(packed.data)
+        self.record(packed.metadata, place, offset, packed.sha256, packed.problem)
+
+    def record(self, metadata: Metadata, place: Place, offset: int, sha256: bytes, problem: str) -> None:
+        """Enter a written entry into the central directory, and tell of it."""
+        stored = place.method is not Method.NONE
+        if stored:
+            row = central_header(metadata, place)
+            self._directory.write(row)
+            self._directory_bytes += len(row)
+            self.entries += 1
+        self.content_bytes += place.size
+        span = (offset, place.length) if stored else (0, 0)
+        self._on_record(FileRecord(metadata, place.size, sha256, place.crc32, *span, place.method, problem))
+
+    def close(self) -> None:
+        """Write the central directory and what ends it."""
+        start = self.position
+        for block in self._directory.blocks():
+            self.put(block)
+        self.put(end_records(self.entries, start, self._directory_bytes))
+
+
+class StreamedEntry:
+    """Writes one entry of any length: hashed here as it is read, deflated by ``work`` block by block."""
+
+    def __init__(self, inner: InnerZip, work: Work, entry: Entry, level: int) -> None:
+        self._inner = inner
+        self._work = work
+        self._entry = entry
+        self._level = level
+        self._sha256 = hashlib.sha256()
+        self._crc32 = self._size = 0
+        self._before = b""
+        self._header = self._offset = 0
+        self._method = Method.STORE
+
+    def save(self, blocks: Iterable[bytes]) -> str:
+        """Read all blocks and put the work in order; returns the problem met, or nothing."""
+        pieces = evenly(blocks)
+        problem = ""
+        try:
+            first = next(pieces, b"")
+            self._start(first)
+            for piece in chain([first], pieces):
+                self._take(piece)
+        except EntryChanged:
+            problem = CHANGED
+        except OSError as error:
+            problem = self._cut_short(error)
+        self._end(problem)
+        return problem
+
+    def _cut_short(self, error: OSError) -> str:
+        what = describe(error)
+        if self._entry.size is None:
+            raise ArchiveError(f"{printable(self._entry.path)}: the stream broke off: {what}") from error
+        return f"cut short: {what}"
+
+    def _start(self, first: bytes) -> None:
+        self._method = Method.DEFLATE if shrinks(first, self._level) else Method.STORE
+        self._work.then(self._open)
+
+    def _take(self, piece: bytes) -> None:
+        self._sha256.update(piece)
+        self._crc32 = crc32(piece, self._crc32)
+        self._size += len(piece)
+        if self._method is Method.STORE:
+            self._work.then(lambda: self._inner.put(piece), len(piece))
+            return
+        before, self._before = self._before, piece
+        self._work.put(lambda: deflate_block(piece, before, self._level), self._inner.put, len(piece))
+
+    def _end(self, problem: str) -> None:
+        if self._method is Method.DEFLATE:
+            self._work.then(lambda: self._inner.put(STREAM_END))
+        self._work.then(lambda: self._close(problem))
+
+    def _place(self) -> Place:
+        length = self._inner.position - self._offset
+        return Place(self._header, self._method, self._crc32, length, self._size, True)
+
+    def _open(self) -> None:
+        self._header = self._inner.position
+        self._inner.put(local_header(self._entry.metadata, self._place()))
+        self._offset = self._inner.position
+
+    def _close(self, problem: str) -> None:
+        place = self._place()
+        self._inner.put(descriptor(place))
+        self._inner.record(self._entry.metadata, place, self._offset, self._sha256.digest(), problem)
+
+
+def evenly(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in blocks of 1 MiB, the last one shorter. What is raised comes after the bytes before
+    it."""
+    waiting = bytearray()
+    failure: BaseException | None = None
+    try:
+        for block in blocks:
+            if not waiting and len(block) == BLOCK:
+                yield block
+                continue
+            waiting += block
+            while len(waiting) >= BLOCK:
+                yield bytes(waiting[:BLOCK])
+                del waiting[:BLOCK]
+    except (EntryChanged, OSError) as error:
+        failure = error
+    if waiting:
+        yield bytes(waiting)
+    if failure:
+        raise failure

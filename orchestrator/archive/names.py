@@ -1,0 +1,85 @@
+"""Paths of any bytes as names that every ZIP program takes, and back; and paths that are refused.
+
+A path that is clean UTF-8 is its own name. Of any other, the bytes that trouble readers (not UTF-8, control
+characters, backslash, a leading drive letter's colon) are percent-coded, and so is ``%``. To stay reversible,
+a path that happens to look like such a name is coded, too; ``50%20off.jpg`` is not one and stays as it is.
+"""
+
+import posixpath
+import re
+from urllib.parse import unquote_to_bytes
+
+from orchestrator.archive.entry import ArchiveError
+
+_TROUBLE = re.compile(rb"[\x00-\x1f\x7f\\]|\A[A-Za-z]:")
+_SUSPECT = re.compile(rb"[\x00-\x1f\x7f-\xff\\%:]")
+_CODED = re.compile(rb"%[0-9A-F]{2}")
+_LONGEST = 65_000
+
+
+def stored_name(path: bytes) -> str:
+    """The name in the ZIP and in the manifest of a path."""
+    if not _SUSPECT.search(path):
+        return path.decode("ascii")
+    return _code(path) if _needs_coding(path) else path.decode()
+
+
+def path_of(name: str) -> bytes:
+    """The path of a stored name: the inverse of ``stored_name``."""
+    plain = name.encode()
+    if "%" not in name:
+        return plain
+    decoded = unquote_to_bytes(name)
+    return decoded if _needs_coding(decoded) else plain
+
+
+def _needs_coding(path: bytes) -> bool:
+    if _TROUBLE.search(path) or not _is_utf8(path):
+        return True
+    return bool(_CODED.search(path)) and _needs_coding(unquote_to_bytes(path))
+
+
+def _is_utf8(path: bytes) -> bool:
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _code(path: bytes) -> str:
+    text = path.replace(b"%", b"%25").decode("utf-8", "surrogateescape")
+    coded = re.sub(r"[\x00-\x1f\x7f\\\udc80-\udcff]", _percent, text)
+    return re.sub(r"\A([A-Za-z]):", r"\1%3A", coded)
+
+
+def _percent(match: re.Match[str]) -> str:
+    return f"%{match[0].encode('utf-8', 'surrogateescape')[0]:02X}"
+
+
+def refuse_hostile(path: bytes) -> bytes:
+    """``path``, unless it could lead anywhere but below the folder it is restored to (ArchiveError)."""
+    parts = path.split(b"/")
+    if b"\0" in path or len(path) > _LONGEST or any(part in {b"", b".", b".."} for part in parts):
+        raise ArchiveError(f"refused: {printable(path)!r} is not a path inside a folder")
+    return path
+
+
+def link_to(path: bytes, first: bytes) -> bytes:
+    """The text of a symbolic link standing at ``path`` that leads to ``first``, as stored names."""
+    folder = posixpath.dirname(stored_name(path))
+    return posixpath.relpath(stored_name(first), folder or ".").encode()
+
+
+def leaves_tree(path: bytes, target: bytes) -> bool:
+    """Whether a symbolic link at ``path`` with this ``target`` leads out of the tree that ``path`` stands
+    in."""
+    if target.startswith(b"/"):
+        return True
+    landing = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+    return landing == b".." or landing.startswith(b"../")
+
+
+def printable(path: bytes) -> str:
+    """A path for messages."""
+    return path.decode("utf-8", "backslashreplace")

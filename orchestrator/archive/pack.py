@@ -1,0 +1,97 @@
+"""Read small entries whole and make their part of the inner ZIP: what the worker threads do."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from orchestrator.archive.deflate import crc32, shrink
+from orchestrator.archive.entry import Entry, EntryChanged, Metadata, Method, Problem
+from orchestrator.archive.inner import UNSTORED, Place, fixed_content, local_header
+
+# Entries up to here are held in memory whole, so that their headers carry true sizes; a file that grew past
+# twice that since it was listed goes on as a stream.
+SMALL_BYTES = 4 << 20
+CHANGED = "changed while it was read"
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The start of an entry's content; ``rest`` goes on with it unless it ended within the limit."""
+
+    content: bytes
+    rest: Iterator[bytes] | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """One entry ready to be written; ``place.header`` is still 0, as only the writer knows where it goes."""
+
+    metadata: Metadata
+    place: Place
+    sha256: bytes
+    header: bytes
+    data: bytes
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """An entry that turned out too large to be held: it goes on as a stream."""
+
+    entry: Entry
+    start: Gathered
+
+
+Result = Packed | Grown | Problem
+
+
+def gather(blocks: Iterable[bytes], limit: int) -> Gathered:
+    """Read until the end or until more than ``limit`` bytes are there. Raises what the blocks raise, but
+    EntryChanged."""
+    parts, size, iterator = [], 0, iter(blocks)
+    try:
+        for block in iterator:
+            parts.append(block)
+            size += len(block)
+            if size > limit:
+                return Gathered(b"".join(parts), iterator)
+    except EntryChanged:
+        return Gathered(b"".join(parts), None, CHANGED)
+    return Gathered(parts[0] if len(parts) == 1 else b"".join(parts))
+
+
+def pack_all(entries: list[tuple[Entry, Gathered | None]], level: int) -> list[Result]:
+    """Pack a batch of entries; what was gathered already is not read again."""
+    return [_pack(entry, gathered, level) for entry, gathered in entries]
+
+
+def _pack(entry: Entry, gathered: Gathered | None, level: int) -> Result:
+    try:
+        content = gathered or _read(entry)
+    except OSError as error:
+        return Problem(entry.path, describe(error))
+    if content.rest is not None:
+        return Grown(entry, content)
+    return _packed(entry.metadata, content, level)
+
+
+def _read(entry: Entry) -> Gathered:
+    fixed = fixed_content(entry.metadata)
+    return gather(entry.blocks(), 2 * SMALL_BYTES) if fixed is None else Gathered(fixed)
+
+
+def _packed(metadata: Metadata, gathered: Gathered, level: int) -> Packed:
+    content = gathered.content
+    digest = hashlib.sha256(content).digest()
+    if metadata.kind in UNSTORED:
+        return Packed(metadata, Place(0, Method.NONE, 0, 0, 0, False), digest, b"", b"")
+    deflated = shrink(content, level) if content else None
+    data, method = (content, Method.STORE) if deflated is None else (deflated, Method.DEFLATE)
+    place = Place(0, method, crc32(content), len(data), len(content), False)
+    return Packed(metadata, place, digest, local_header(metadata, place), data, gathered.problem)
+
+
+def describe(error: OSError) -> str:
+    """One line without the path, which stands beside it."""
+    return error.strerror or str(error) or type(error).__name__

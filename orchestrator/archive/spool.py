@@ -1,0 +1,106 @@
+"""Temporary bytes that may be many: in memory up to a limit, then in an unlinked file, encrypted with a key
+of its own.
+
+So neither names nor contents touch a disk in plain, and the memory stays flat.
+"""
+
+import io
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+
+MEMORY_BYTES = 8 << 20
+_BLOCK = 16
+_READ_BYTES = 256 << 10
+
+
+class CipherFile(io.RawIOBase):
+    """A seekable temporary file, written once from its start, whose bytes on disk are AES-256-CTR.
+
+    The key lives in this object alone. ``folder`` is where the unlinked file stands (default: the system's).
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        super().__init__()
+        self._key = algorithms.AES(os.urandom(32))
+        self._file: BinaryIO = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close
+        self._writer = self._cipher_at(0)
+        self._reader = self._cipher_at(0)
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
+        self._file.write(self._writer.update(data))
+        return len(data)
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        plain = self._reader.update(self._file.read(len(buffer)))
+        buffer[: len(plain)] = plain
+        return len(plain)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        position = self._file.seek(offset, whence)
+        self._reader = self._cipher_at(position)
+        return position
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+    def _cipher_at(self, position: int) -> CipherContext:
+        blocks, rest = divmod(position, _BLOCK)
+        context = Cipher(self._key, modes.CTR(blocks.to_bytes(_BLOCK, "big"))).decryptor()
+        context.update(bytes(rest))
+        return context
+
+
+class Spool:
+    """A growing file: in memory, compressed, or both turned into a CipherFile when they exceed the limit."""
+
+    def __init__(self, memory_bytes: int = MEMORY_BYTES, *, compress: bool = False) -> None:
+        self._limit = memory_bytes
+        self._file: BinaryIO | CipherFile = io.BytesIO()
+        self._size = 0
+        self._compressor = zlib.compressobj(1) if compress else None
+
+    def write(self, data: bytes) -> None:
+        self._put(self._compressor.compress(data) if self._compressor else data)
+
+    def reader(self) -> BinaryIO:
+        """End the writing; the plain bytes as a seekable file (with ``compress``: use ``blocks``)."""
+        self._file.seek(0)
+        if isinstance(self._file, CipherFile):
+            return io.BufferedReader(self._file, _READ_BYTES)
+        return self._file
+
+    def blocks(self) -> Iterator[bytes]:
+        """End the writing; what was written, in blocks."""
+        if self._compressor:
+            self._put(self._compressor.flush())
+        plain = zlib.decompressobj() if self._compressor else None
+        with self.reader() as file:
+            while data := file.read(_READ_BYTES):
+                yield plain.decompress(data) if plain else data
+
+    def _put(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > self._limit and isinstance(self._file, io.BytesIO):
+            memory, self._file = self._file, CipherFile()
+            self._file.write(memory.getbuffer())
+        self._file.write(data)

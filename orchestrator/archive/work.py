@@ -1,0 +1,57 @@
+"""Work that is done side by side and finished in order, with a bound on what is under way."""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+# Content under way, so the memory the pipeline holds (twice: read and deflated).
+_BYTES_UNDER_WAY = 12 << 20
+
+
+class OrderedWork:
+    """Runs jobs in ``threads`` threads; each job's ``finish`` runs in the calling thread, in the order of
+    ``put``."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, "archive")
+        self._most = 4 * threads
+        self._queue: deque[tuple[Callable[[], None], int]] = deque()
+        self._weight = 0
+
+    def put(self, job: Callable[[], T], finish: Callable[[T], None], weight: int) -> None:
+        """Start a job of ``weight`` bytes, and finish older ones while too much is under way."""
+        future = self._pool.submit(job)
+        self._enqueue(lambda: finish(_result(future)), weight)
+
+    def then(self, finish: Callable[[], None], weight: int = 0) -> None:
+        """Only a ``finish``, in its turn."""
+        self._enqueue(finish, weight)
+
+    def drain(self) -> None:
+        """Finish everything."""
+        while self._queue:
+            self._finish_one()
+
+    def stop(self) -> None:
+        """Drop what has not begun, and wait for what has."""
+        self._queue.clear()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _enqueue(self, finish: Callable[[], None], weight: int) -> None:
+        self._queue.append((finish, weight))
+        self._weight += weight
+        while len(self._queue) > 1 and (self._weight > _BYTES_UNDER_WAY or len(self._queue) > self._most):
+            self._finish_one()
+
+    def _finish_one(self) -> None:
+        finish, weight = self._queue.popleft()
+        self._weight -= weight
+        finish()
+
+
+def _result(future: "Future[T]") -> T:
+    return future.result()
