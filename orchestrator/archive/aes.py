@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from Cryptodome.Util.strxor import strxor
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 SALT_BYTES = 16
 VERIFIER_BYTES = 2
@@ -51,8 +51,9 @@ class KeyStream:
     used."""
 
     def __init__(self, key: bytes) -> None:
-        self._encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305 - CTR is built
-        from it blocks = b"".join(number.to_bytes(_BLOCK, "little") for number in range(_SLICE_BLOCKS))
+        # CTR is built from it.
+        self._encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305
+        blocks = b"".join(number.to_bytes(_BLOCK, "little") for number in range(_SLICE_BLOCKS))
         self._counters = bytearray(blocks)
         low = blocks[1::_BLOCK]
         self._seconds = [bytes(value | top << 6 for value in low) for top in range(4)]
