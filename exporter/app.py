@@ -12,6 +12,7 @@ from exporter.http1 import Request, Response, problem
 from exporter.landing import CONTENT_SECURITY_POLICY, landing_page
 from exporter.negotiation import OPENMETRICS, TEXT, Offer, choose_metrics, gzip, wants_gzip
 from exporter.openmetrics import to_openmetrics
+from exporter.rules import RulesState
 from exporter.server import ServerStatus
 from leitstand import __version__
 from leitstand.exposition import Family, render
@@ -217,7 +218,25 @@ def server_families(status: ServerStatus) -> list[Family]:
     )
     for reason, count in sorted(status.refused.items()):
         refused.add(count, reason)
-    return [connections, refused]
+    return [connections, refused, *_rules_families(status.rules)]
+
+
+def _rules_families(state: RulesState | None) -> list[Family]:
+    if state is None:
+        return []
+    valid = Family(
+        "leitstand_exporter_web_config_valid",
+        "gauge",
+        "Whether the web configuration on disk is in force; 0: it is refused, and an earlier one is.",
+    )
+    valid.add(int(state.valid))
+    loaded = Family(
+        "leitstand_exporter_web_config_loaded_timestamp_seconds",
+        "gauge",
+        "When the web configuration in force was read.",
+    )
+    loaded.add(state.loaded)
+    return [valid, loaded]
 
 
 __all__ = ["OPENMETRICS", "App", "Inventory", "Scraping", "Snapshot", "chosen_names", "deadline"]

@@ -1,7 +1,7 @@
 """One client's connection: handshake, request, answer, next request, each without ever blocking a thread.
 
-A step that would have to wait says for what; the server waits for it, and a worker goes on when it is there. So
-a client that sends nothing, or half of something, costs a file descriptor and no thread.
+A step that would have to wait says for what; the server waits for it, and a worker goes on when it is there.
+So a client that sends nothing, or half of something, costs a file descriptor and no thread.
 """
 
 import contextlib
@@ -87,10 +87,7 @@ class Conversation:
         self.request: Request | None = None
         self._closes = False
         self._lingered = 0
-        tls = host.rules().context is not None
-        self.deadline = time.monotonic() + (
-            host.limits.handshake_seconds if tls else host.limits.head_seconds
-        )
+        self.deadline = time.monotonic() + host.limits.head_seconds
         self._steps: dict[_Phase, Callable[[], _Phase]] = {
             _Phase.START: self._start,
             _Phase.HANDSHAKE: self._shake_hands,
@@ -143,6 +140,7 @@ class Conversation:
             return _Phase.HEAD
         if first.startswith(_TLS_HANDSHAKE):
             self.sock = context.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
+            self._expect(self._host.limits.handshake_seconds)
             return _Phase.HANDSHAKE
         if first not in _HTTP_STARTS:
             return _Phase.ENDED

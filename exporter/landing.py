@@ -23,7 +23,7 @@ span{display:block;color:var(--soft);font-size:.9rem}
 """
 
 # The page needs its own style and nothing else.
-CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
 def landing_page(host: str, version: str, links: Sequence[tuple[str, str]]) -> bytes:

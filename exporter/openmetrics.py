@@ -1,7 +1,8 @@
 """OpenMetrics 1.0.0 from the text format 0.0.4: the same samples, other words around them.
 
 Source: the OpenMetrics 1.0.0 specification. What differs: a counter's family is named without ``_total``,
-untyped is called unknown, quotes in HELP are escaped, bounds of buckets are floats, and ``# EOF`` ends the page.
+untyped is called unknown, quotes in HELP are escaped, bounds of buckets are floats, and
+``# EOF`` ends the page.
 """
 
 import math

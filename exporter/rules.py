@@ -7,14 +7,15 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 
-class TokenBucket:
+class RateLimiter:
     """At most one request an ``interval`` (seconds) in the long run, and ``burst`` at once."""
 
     def __init__(self, interval: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.terms = (interval, burst)
         self._interval, self._burst, self._clock = interval, burst, clock
         self._lock = threading.Lock()
         self._tokens, self._at = float(burst), clock()
@@ -43,11 +44,49 @@ class Rules:
     allowed_names: frozenset[str] = frozenset()
     users: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     headers: tuple[tuple[str, str], ...] = ()
-    limiter: TokenBucket | None = None
+    limiter: RateLimiter | None = None
+
+    def continuing(self, before: "Rules") -> "Rules":
+        """These rules, with the count of requests so far when the rate limit is the same as before."""
+        if self.limiter and before.limiter and self.limiter.terms == before.limiter.terms:
+            return replace(self, limiter=before.limiter)
+        return self
 
     def admits(self, certificate: Mapping[str, Any] | None) -> bool:
         """Whether a client with this verified certificate (``SSLSocket.getpeercert()``) may go on."""
         return not self.allowed_names or not self.allowed_names.isdisjoint(_names(certificate or {}))
+
+
+@dataclass(frozen=True)
+class RulesState:
+    """Whether the files on disk are the rules in force, and when those were read (Unix time)."""
+
+    valid: bool
+    loaded: float
+
+
+class RulesSource(Protocol):
+    """Where the rules come from."""
+
+    def current(self) -> Rules:
+        """The rules in force."""
+
+    def state(self) -> RulesState | None:
+        """How they were read; None when there is nothing to read."""
+
+
+class NoRules:
+    """Everybody may enter, without TLS."""
+
+    def __init__(self) -> None:
+        self._rules = Rules()
+
+    def current(self) -> Rules:
+        """The same rules for ever."""
+        return self._rules
+
+    def state(self) -> None:
+        """There is nothing to read."""
 
 
 def _names(certificate: Mapping[str, Any]) -> set[str]:

@@ -11,31 +11,36 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 
 from exporter.conversation import ENDED, PARKED, READ, Conversation, Limits
-from exporter.http1 import METHODS, Handler, Request, Response, problem, write_response
+from exporter.http1 import METHODS, Handler, Request, Response, problem
 from exporter.listening import listen_on
-from exporter.rules import Rules
+from exporter.passwords import Attempt, Passwords, Verdict
+from exporter.rules import NoRules, Rules, RulesSource, RulesState, basic_credentials
 
 _log = logging.getLogger(__name__)
 _TURN_SECONDS = 0.5  # how often deadlines and `stop` are looked at when nothing happens
 _SPARE_WORKERS = 4  # for handshakes and refusals while every request slot is taken
 _ACCEPTS_PER_TURN = 64
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-REFUSALS = ("connections", "deadline", "parallel_requests", "password", "rate_limit")
+REFUSALS = ("connections", "deadline", "parallel_requests", "password", "password_checks", "rate_limit")
 
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """How the server does: open connections, and what was refused since its start, by reason (REFUSALS)."""
+    """How the server does: open connections, and what was refused since its start, by reason (REFUSALS).
+
+    ``rules`` is the state of the web configuration; None without one.
+    """
 
     connections: int
     refused: Mapping[str, int]
+    rules: RulesState | None = None
 
 
 class Server:
@@ -54,12 +59,14 @@ class Server:
     ) -> None:
         self.limits = limits or Limits()
         self._handler = handler
-        self.rules = _rules_from(web_config)
+        self._source = _rules_from(web_config)
+        self.rules = self._source.current
         self._listeners = {sock.fileno(): sock for sock in listen_on(listen)}
         self._epoll = select.epoll()
         for descriptor in self._listeners:
             self._epoll.register(descriptor, READ)
         self._workers = ThreadPoolExecutor(self.limits.requests + _SPARE_WORKERS, "http")
+        self._passwords = Passwords(self.limits.checks)
         self._slots = threading.Semaphore(self.limits.requests)
         # Guards what follows, and that nobody closes a connection that another thread hands back.
         self._lock = threading.Lock()
@@ -75,7 +82,7 @@ class Server:
     def status(self) -> ServerStatus:
         """The figures of this moment."""
         with self._lock:
-            return ServerStatus(len(self._open), dict(self._refused))
+            return ServerStatus(len(self._open), dict(self._refused), self._source.state())
 
     def serve_until(self, stop: threading.Event) -> None:
         """Serve until ``stop`` is set, then give answers under way a few seconds, and close."""
@@ -101,6 +108,7 @@ class Server:
         for sock in self._listeners.values():
             sock.close()
         self._epoll.close()
+        self._passwords.close()
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     def _turn(self) -> None:
@@ -139,7 +147,8 @@ class Server:
 
     def _admit(self, sock: socket.socket, client: str) -> None:
         if len(self._open) >= self.limits.connections and not self._make_room():
-            self._turn_away(sock)
+            self._count("connections")
+            sock.close()
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         conversation = Conversation(sock, client, self)
@@ -156,19 +165,6 @@ class Server:
             descriptor, oldest = min(waiting, key=lambda item: (item[1].served > 0, item[1].deadline))
             self._drop(descriptor, oldest, "connections")
         return True
-
-    def _turn_away(self, sock: socket.socket) -> None:
-        with self._lock:
-            self._refused["connections"] += 1
-        answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
-        sock.setblocking(False)
-        try:
-            if self.rules().context is None:
-                sock.send(write_response(answer, head_only=False, keep_alive=False))
-        except OSError:
-            pass
-        finally:
-            sock.close()
 
     # Waiting
 
@@ -193,7 +189,9 @@ class Server:
         except Exception:  # noqa: BLE001 - one client's connection must not end the server
             _log.exception("a connection from %s ended by an internal error", conversation.client)
             wanted = ENDED
-        if wanted != PARKED:
+        if wanted == PARKED:
+            self._check_password(conversation)
+        else:
             self._hand_back(descriptor, conversation, wanted)
 
     def _hand_back(self, descriptor: int, conversation: Conversation, wanted: int) -> None:
@@ -206,10 +204,59 @@ class Server:
             self._epoll.modify(descriptor, wanted | select.EPOLLONESHOT)
 
     def answer(self, request: Request) -> Response | None:
-        """The answer to one request; None while its password is being checked."""
-        if request.method not in METHODS:
-            return problem(HTTPStatus.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(METHODS)),))
-        return self._handle(request)
+        """The answer to one request; None while its password has to be checked first."""
+        rules = self.rules()
+        if rules.limiter and not rules.limiter.allows():
+            self._count("rate_limit")
+            return problem(HTTPStatus.TOO_MANY_REQUESTS)
+        if not rules.users:
+            return self._answer_admitted(request, rules)
+        attempt = self._attempt(request, rules)
+        verdict = self._passwords.known_verdict(attempt) if attempt else False
+        return None if verdict is None else self._answer_after_check(request, rules, verdict)
+
+    def _attempt(self, request: Request, rules: Rules) -> Attempt | None:
+        credentials = basic_credentials(request.headers.get("authorization", ""))
+        return self._passwords.attempt(rules.users, *credentials) if credentials else None
+
+    def _check_password(self, conversation: Conversation) -> None:
+        request, rules = conversation.request, self.rules()
+        attempt = self._attempt(request, rules) if request else None
+        if request is None or attempt is None:  # the users were changed a moment ago
+            self._resume(conversation, problem(HTTPStatus.SERVICE_UNAVAILABLE))
+            return
+
+        def tell(verdict: Verdict) -> None:
+            self._workers.submit(self._resume_after_check, conversation, request, rules, verdict)
+
+        self._passwords.check(conversation.client, attempt, tell)
+
+    def _resume_after_check(
+        self, conversation: Conversation, request: Request, rules: Rules, verdict: Verdict
+    ) -> None:
+        self._resume(conversation, self._answer_after_check(request, rules, verdict))
+
+    def _resume(self, conversation: Conversation, response: Response) -> None:
+        conversation.say(response)
+        self._advance(conversation)
+
+    def _answer_after_check(self, request: Request, rules: Rules, verdict: Verdict) -> Response:
+        if verdict:
+            return self._answer_admitted(request, rules)
+        if verdict is None:
+            self._count("password_checks")
+            refusal = problem(HTTPStatus.SERVICE_UNAVAILABLE, "too many passwords to check")
+        else:
+            self._count("password")
+            refusal = problem(HTTPStatus.UNAUTHORIZED, headers=(("WWW-Authenticate", "Basic"),))
+        return _with_headers(refusal, rules.headers)
+
+    def _answer_admitted(self, request: Request, rules: Rules) -> Response:
+        if request.method in METHODS:
+            response = self._handle(request)
+        else:
+            response = problem(HTTPStatus.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(METHODS)),))
+        return _with_headers(response, rules.headers)
 
     def _handle(self, request: Request) -> Response:
         if not self._slots.acquire(blocking=False):
@@ -230,11 +277,19 @@ class Server:
             self._refused[reason] += 1
 
 
-def _rules_from(web_config: Path | None) -> Callable[[], Rules]:
+def _with_headers(response: Response, headers: tuple[tuple[str, str], ...]) -> Response:
+    """The response with further headers, which replace its own of the same name."""
+    if not headers:
+        return response
+    named = {name.lower() for name, _ in headers}
+    kept = tuple(header for header in response.headers if header[0].lower() not in named)
+    return replace(response, headers=(*kept, *headers))
+
+
+def _rules_from(web_config: Path | None) -> RulesSource:
     if web_config is None:
-        rules = Rules()
-        return lambda: rules
+        return NoRules()
     # Imported here: a server without a web configuration need not hold pydantic in memory.
     from exporter.web_config import WebConfigFile
 
-    return WebConfigFile(web_config).current
+    return WebConfigFile(web_config)

@@ -1,0 +1,159 @@
+"""The web configuration file: read, check, and read again whenever it changes.
+
+At the start a broken file is refused. Later the last good version stays in force, and so it does when a new
+one would open what is closed: a file that is just being written looks like one without users.
+"""
+
+import logging
+import ssl
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from exporter.rules import RateLimiter, Rules, RulesState, canonical_name
+from exporter.tls import TlsError, files_of, server_context
+from exporter.web_settings import WebSettings
+from leitstand.document import ConfigError, Document, Problem, load_document
+from leitstand.errors import LeitstandError
+
+_log = logging.getLogger(__name__)
+# Two changes within one tick of the file system's clock have the same time: so content decides at first.
+_FRESH_NANOSECONDS = 1_000_000_000
+_SECRET_KEYS = ("basic_auth_users",)
+
+_Signature = tuple[tuple[int | bytes, ...], ...]
+
+
+def load_web_config(path: Path) -> tuple[Rules, list[Path]]:
+    """The rules of a web configuration file, and every file they were read from.
+
+    Raises ConfigError with every problem, each naming its key; never with a secret in it.
+    """
+    document = load_document(path)
+    settings = _validate(document)
+    problems = [*document.problems, *(document.problem(*finding) for finding in settings.findings())]
+    if problems:
+        raise ConfigError(problems)
+    tls, folder = settings.tls_server_config, path.absolute().parent
+    try:
+        context = server_context(tls, folder) if tls.is_on else None
+    except TlsError as error:
+        raise ConfigError([document.problem(("tls_server_config", error.key), error.what)]) from error
+    return _rules(settings, context), [path, *files_of(tls, folder)]
+
+
+def _validate(document: Document) -> WebSettings:
+    try:
+        return WebSettings.model_validate(document.data)
+    except ValidationError as error:
+        found = [_problem(document, dict(detail)) for detail in error.errors(include_url=False)]
+        raise ConfigError([*document.problems, *found]) from error
+
+
+def _problem(document: Document, detail: dict[str, Any]) -> Problem:
+    path = tuple(detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return document.problem(path, "unknown key", "the keys are those of Prometheus' exporter-toolkit")
+    if path[0] in _SECRET_KEYS and len(path) > 1:
+        return document.problem(path[:2], "must be a bcrypt hash", "make one: htpasswd -nBC 10 ''")
+    return document.problem(path, str(detail["msg"]).removeprefix("Value error, "))
+
+
+def _rules(settings: WebSettings, context: ssl.SSLContext | None) -> Rules:
+    limit, tls = settings.rate_limit, settings.tls_server_config
+    users = {user: secret.get_secret_value().encode() for user, secret in settings.basic_auth_users.items()}
+    return Rules(
+        context=context,
+        allowed_names=frozenset(map(canonical_name, tls.client_allowed_sans)),
+        users=users,
+        headers=tuple((name, value) for name, value in settings.http_server_config.headers.items() if value),
+        limiter=RateLimiter(limit.interval.total_seconds(), limit.burst) if limit.interval else None,
+    )
+
+
+class WebConfigFile:
+    """The rules of one web configuration file, always those of its last good version.
+
+    Raises ConfigError when the file cannot be used at the start.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._rules, self._watched = load_web_config(path)
+        # Not known yet: a file may have changed while it was read, so the first request reads it once more.
+        self._signature: _Signature = ()
+        self._complaint = ""
+        self._loaded = time.time()
+
+    def current(self) -> Rules:
+        """The rules in force. Looks at the files' times, and reads them when one has changed."""
+        # While another thread reads, the rules so far are good enough.
+        if self._lock.acquire(blocking=False):
+            try:
+                self._refresh()
+            finally:
+                self._lock.release()
+        return self._rules
+
+    def state(self) -> RulesState:
+        """Whether the files on disk are the ones in force, and when those were read (Unix time)."""
+        return RulesState(valid=not self._complaint, loaded=self._loaded)
+
+    def _refresh(self) -> None:
+        signature = _signature(self._watched)
+        if signature == self._signature:
+            return
+        self._signature = signature
+        try:
+            rules, watched = load_web_config(self._path)
+            _refuse_opening(self._path, self._rules, rules)
+        except LeitstandError as error:
+            self._complain(error.message)
+            return
+        if watched != self._watched:
+            self._watched, self._signature = watched, ()
+        self._rules, self._complaint, self._loaded = rules.continuing(self._rules), "", time.time()
+
+    def _complain(self, message: str) -> None:
+        if message != self._complaint:
+            _log.error("the web configuration is refused, the one before stays in force: %s", message)
+        self._complaint = message
+
+
+def _signature(paths: list[Path]) -> _Signature:
+    """What changes when a file's content does: its times and size, and while it is fresh, its content."""
+    fresh = time.time_ns() - _FRESH_NANOSECONDS
+    return tuple(_file_signature(path, fresh) for path in paths)
+
+
+def _file_signature(path: Path, fresh: int) -> tuple[int | bytes, ...]:
+    try:
+        status = path.stat()
+        times = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return (*times, path.read_bytes()) if status.st_ctime_ns > fresh else times
+    except OSError:
+        return ()
+
+
+def _refuse_opening(path: Path, before: Rules, after: Rules) -> None:
+    """Raise ConfigError when the change would let in who is kept out now."""
+    opened = next((key for key, closed in _doors(before, after) if closed), None)
+    if opened:
+        raise ConfigError(
+            [Problem(path, 1, opened, "would open what is closed", "restart the exporter to do that")]
+        )
+
+
+def _doors(before: Rules, after: Rules) -> list[tuple[str, bool]]:
+    """Each key that keeps somebody out, and whether it did and would no longer."""
+    asked, asks = (rules.context.verify_mode if rules.context else ssl.CERT_NONE for rules in (before, after))
+    return [
+        ("tls_server_config", before.context is not None and after.context is None),
+        ("tls_server_config.client_auth_type", asks < asked),
+        ("tls_server_config.client_allowed_sans", bool(before.allowed_names) and not after.allowed_names),
+        ("basic_auth_users", bool(before.users) and not after.users),
+    ]
