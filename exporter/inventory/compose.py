@@ -1,0 +1,160 @@
+"""Put the sources' parts together: the page for /metrics, the series and the document."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from exporter.inventory.kinds import KINDS
+from exporter.inventory.part import KindPart, Part
+from exporter.inventory.watch import MAXIMUM_WATCHED
+from leitstand.exposition import Family, render
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(slots=True)
+class SourceState:
+    """How a source fares. ``duration`` in seconds; ``refreshed``: Unix time of the last success, 0: never."""
+
+    part: Part | None = None
+    success: bool = False
+    ran: bool = False
+    duration: float = 0.0
+    refreshed: float = 0.0
+    skipped: int = 0
+
+
+def kind_parts(states: Iterable[SourceState], kind: str) -> list[KindPart]:
+    """What all sources have of one kind, in the order of the sources."""
+    return [state.part.kinds[kind] for state in states if state.part and kind in state.part.kinds]
+
+
+def merge_series(kind: str, parts: Sequence[KindPart]) -> str:
+    """The family of one kind. A line of two sources appears once: Prometheus refuses duplicates."""
+    if not parts:
+        return ""
+    text = "".join(part.series for part in parts)
+    if len(parts) > 1:
+        text = "".join(sorted(set(text.splitlines(keepends=True))))
+    name = f"leitstand_{kind}_info"
+    return f"# HELP {name} {KINDS[kind].help}\n# TYPE {name} gauge\n{text}"
+
+
+def series(states: Sequence[SourceState]) -> str:
+    """The page for /metrics/inventory."""
+    return "".join([merge_series(kind, kind_parts(states, kind)) for kind in KINDS])
+
+
+def document_items(states: Sequence[SourceState]) -> str:
+    """The ``items`` of the document: every kind, also the empty ones, in a fixed order."""
+    rows = []
+    for kind in sorted(KINDS):
+        values = ",\n".join(part.document for part in kind_parts(states, kind) if part.document)
+        rows.append(f'"{kind}":[{values}]')
+    return "{" + ",\n".join(rows) + "}"
+
+
+def document(states: Sequence[SourceState], incomplete: Sequence[str]) -> tuple[str, str]:
+    """The JSON document and the SHA-256 (hexadecimal) of its content.
+
+    ``incomplete`` names the kinds of which a source has not yet been read: a reader must not take their
+    absence for removal. The document holds no time of its own, so equal content has equal bytes.
+    """
+    items = document_items(states)
+    kinds = ",".join(f'"{kind}"' for kind in sorted(incomplete))
+    digest = hashlib.sha256(f"{SCHEMA_VERSION}\n{kinds}\n{items}".encode()).hexdigest()
+    head = f'{{"schema_version":{SCHEMA_VERSION},"sha256":"{digest}","incomplete":[{kinds}],"items":'
+    return f"{head}{items}}}\n", digest
+
+
+def merged(families: Iterable[Family]) -> list[Family]:
+    """Families with one entry per name: two sources may each have samples of one metric."""
+    by_name: dict[str, Family] = {}
+    for family in families:
+        known = by_name.setdefault(
+            family.name, Family(family.name, family.kind, family.documentation, family.label_names)
+        )
+        known.samples.extend(family.samples)
+    return list(by_name.values())
+
+
+def counts(states: Sequence[SourceState]) -> list[Family]:
+    """How many items of each kind, packages of each manager."""
+    items = Family("leitstand_inventory_items", "gauge", "Items in the inventory.", ("kind",))
+    for kind in KINDS:
+        items.add(sum(part.count for part in kind_parts(states, kind)), kind)
+    packages = Family("leitstand_packages", "gauge", "Installed packages.", ("manager",))
+    for state in states:
+        for manager, count in sorted(state.part.packages.items() if state.part else ()):
+            packages.add(count, manager)
+    return merged([items, packages])
+
+
+def watched_packages(states: Iterable[SourceState]) -> list[Family]:
+    """The watch list, capped, and how many were cut."""
+    found = sorted({pair for state in states if state.part for pair in state.part.watched})
+    info = Family(
+        "leitstand_watched_package_info",
+        "gauge",
+        "An installed package of the watch list.",
+        ("name", "version"),
+    )
+    for name, version in found[:MAXIMUM_WATCHED]:
+        info.add(1, name, version)
+    cut = Family("leitstand_watched_packages_cut", "gauge", "Packages of the watch list left out by its cap.")
+    cut.add(max(0, len(found) - MAXIMUM_WATCHED))
+    return [info, cut]
+
+
+def guard(states: Mapping[str, SourceState]) -> list[Family]:
+    """How each source fares: success, duration, last refresh, skipped items."""
+    success = Family(
+        "leitstand_inventory_source_success",
+        "gauge",
+        "Whether the last run of the source succeeded.",
+        ("source",),
+    )
+    duration = Family(
+        "leitstand_inventory_source_duration_seconds",
+        "gauge",
+        "Time the last run of the source took.",
+        ("source",),
+    )
+    refreshed = Family(
+        "leitstand_inventory_source_last_refresh_timestamp_seconds",
+        "gauge",
+        "When the source was last known to be up to date.",
+        ("source",),
+    )
+    skipped = Family(
+        "leitstand_inventory_items_skipped_total",
+        "counter",
+        "Items a source could not read or understand.",
+        ("source",),
+    )
+    for name, state in states.items():
+        if not state.ran:
+            continue
+        success.add(int(state.success), name)
+        duration.add(state.duration, name)
+        skipped.add(state.skipped, name)
+        if state.refreshed:
+            refreshed.add(state.refreshed, name)
+    return [success, duration, refreshed, skipped]
+
+
+def metrics(states: Mapping[str, SourceState], digest: str, changed: float) -> str:
+    """The inventory's share of /metrics. ``digest`` is empty until every source has had its first run."""
+    families = guard(states)
+    if digest:
+        info = Family("leitstand_inventory_info", "gauge", "SHA-256 of the inventory document.", ("sha256",))
+        info.add(1, digest)
+        moment = Family(
+            "leitstand_inventory_changed_timestamp_seconds", "gauge", "When the inventory last changed."
+        )
+        moment.add(changed)
+        families += [info, moment]
+    parts = list(states.values())
+    families += counts(parts) + watched_packages(parts)
+    families += [family for state in parts if state.part for family in state.part.families]
+    return render(merged(families))

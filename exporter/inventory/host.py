@@ -1,0 +1,148 @@
+"""The host itself: its names, its machine, its kernel and distribution."""
+
+import os
+import re
+from pathlib import Path
+
+from exporter.collectors.collector import Roots
+from exporter.inventory.source import Context, Findings
+from exporter.tree import Tree
+
+# Vendor and product of DMI -> the hypervisor, as systemd-detect-virt(1) names it.
+HYPERVISORS = (
+    ("KVM", "kvm"),
+    ("Google Compute Engine", "google"),
+    ("OpenStack", "kvm"),
+    ("QEMU", "qemu"),
+    ("VMware", "vmware"),
+    ("VMW", "vmware"),
+    ("innotek GmbH", "oracle"),
+    ("VirtualBox", "oracle"),
+    ("Xen", "xen"),
+    ("Bochs", "bochs"),
+    ("Parallels", "parallels"),
+    ("BHYVE", "bhyve"),
+    ("Amazon EC2", "amazon"),
+    ("Hetzner", "kvm"),
+    ("Microsoft Corporation Virtual Machine", "microsoft"),
+)
+
+
+def read(context: Context) -> Findings:
+    """One item: the host."""
+    tree, roots = context.tree, context.roots
+    hostname = first_line(roots.proc / "sys/kernel/hostname")
+    fqdn, aliases = names_of(
+        hostname, tree.text_or_empty("/etc/hosts"), tree.text_or_empty("/etc/resolv.conf")
+    )
+    release = parse_os_release(
+        tree.text_or_empty("/etc/os-release") or tree.text_or_empty("/usr/lib/os-release")
+    )
+    vendor, model = hardware(roots.sys)
+    findings = Findings()
+    findings.add(
+        "host",
+        hostname=hostname,
+        fqdn=fqdn,
+        aliases=aliases,
+        machine_id=tree.text_or_empty("/etc/machine-id").strip(),
+        boot_id=first_line(roots.proc / "sys/kernel/random/boot_id"),
+        virtualisation=virtualisation(roots, tree, f"{vendor} {model}"),
+        hardware_vendor=vendor,
+        hardware_model=model,
+        kernel=first_line(roots.proc / "sys/kernel/osrelease"),
+        architecture=first_line(roots.proc / "sys/kernel/arch") or os.uname().machine,
+        distribution=release.get("ID", ""),
+        distribution_version=release.get("VERSION_ID", ""),
+        distribution_name=release.get("PRETTY_NAME", ""),
+        time_zone=time_zone(tree),
+    )
+    return findings
+
+
+def first_line(path: Path) -> str:
+    """The first line of a file of the kernel, empty if there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.readline(4096).rstrip(b"\n\0").decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def names_of(hostname: str, hosts: str, resolver: str) -> tuple[str, list[str]]:
+    """(full name, further names) of the host. No resolver is asked: it may hang or change its mind.
+
+    As ``hostname --fqdn`` finds it: the first name of the line of hosts(5) that has the host name; else the
+    host name under the search domain.
+    """
+    if not hostname:
+        return "", []
+    lines = [line.partition("#")[0].split()[1:] for line in hosts.splitlines()]
+    ours = [
+        names
+        for names in lines
+        if hostname in names or any(name.startswith(f"{hostname}.") for name in names)
+    ]
+    names = list(dict.fromkeys([name for line in ours for name in line if not name.startswith("localhost")]))
+    full = next((name for name in [hostname, *names] if "." in name), "")
+    if not full:
+        found = re.search(r"^\s*(?:domain|search)\s+(\S+)", resolver, re.MULTILINE)
+        full = f"{hostname}.{found[1].strip('.')}" if found and found[1].strip(".") else ""
+    return full, sorted(set(names) - {hostname, full})
+
+
+def parse_os_release(text: str) -> dict[str, str]:
+    """The variables of os-release(5), unquoted."""
+    pairs = re.findall(
+        r"""^([A-Z_][A-Z0-9_]*)=(?:"((?:[^"\\\n]|\\.)*)"|'([^'\n]*)'|([^\s"']*))[ \t]*$""", text, re.M
+    )
+    return {name: re.sub(r"\\(.)", r"\1", double) or single or bare for name, double, single, bare in pairs}
+
+
+def hardware(sys: Path) -> tuple[str, str]:
+    """(vendor, model) by DMI, or by the device tree where there is no DMI."""
+    folder = sys / "class/dmi/id"
+    vendor, model = first_line(folder / "sys_vendor"), first_line(folder / "product_name")
+    return vendor, model or first_line(sys / "firmware/devicetree/base/model")
+
+
+def virtualisation(roots: Roots, tree: Tree, machine: str) -> str:
+    """The container manager or hypervisor below this host, "none" on bare metal (systemd-detect-virt(1))."""
+    container = container_manager(tree, first_line(roots.proc / "1/cgroup"))
+    if container:
+        return container
+    hypervisor = first_line(roots.sys / "hypervisor/type")
+    known = hypervisor or next((name for words, name in HYPERVISORS if words in machine), "")
+    return known or ("other" if has_hypervisor_flag(roots.proc) else "none")
+
+
+def container_manager(tree: Tree, group: str) -> str:
+    """docker, podman, lxc, … by the marks they leave; empty outside a container."""
+    if tree.is_file("/.dockerenv"):
+        return "docker"
+    if tree.is_file("/run/.containerenv"):
+        return "podman"
+    named = tree.text_or_empty("/run/systemd/container").strip()
+    return named or ("lxc" if "/lxc" in group else "")
+
+
+def has_hypervisor_flag(proc: Path) -> bool:
+    """True if the processor says that it is a virtual one (x86 only)."""
+    try:
+        with (proc / "cpuinfo").open("rb") as file:
+            head = file.read(1 << 16)
+    except OSError:
+        return False
+    return re.search(rb"^flags\s*:.*\bhypervisor\b", head, re.MULTILINE) is not None
+
+
+def time_zone(tree: Tree) -> str:
+    """The zone's name by Debian's file, or by where /etc/localtime points."""
+    named = tree.text_or_empty("/etc/timezone").strip()
+    if re.fullmatch(r"[A-Za-z0-9_+/-]{1,64}", named):
+        return named
+    try:
+        _, found, zone = tree.resolve("/etc/localtime").partition("/zoneinfo/")
+    except OSError:
+        return ""
+    return zone if found else "UTC"

@@ -1,0 +1,99 @@
+"""Ask the kernel for its addresses over rtnetlink, which alone knows scope and lifetime of both families.
+
+Layout: linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h.
+"""
+
+import ipaddress
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
+ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
+ATTRIBUTE = struct.Struct("=HH")  # rtattr: length, type
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+RTM_NEWADDR, RTM_GETADDR = 20, 22
+NLM_F_REQUEST_DUMP = 0x301
+IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
+IFA_F_TEMPORARY = 0x01
+SCOPES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
+FAMILIES = {socket.AF_INET: "inet", socket.AF_INET6: "inet6"}
+MAXIMUM_ANSWER = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Address:
+    """One address of one interface. ``temporary`` as in RFC 8981: it changes daily by itself."""
+
+    index: int
+    family: str
+    address: str
+    prefix: int
+    scope: str
+    temporary: bool
+
+
+def dump_addresses(timeout: float = 2.0) -> bytes:
+    """The kernel's answer to RTM_GETADDR, as it came. Raises OSError."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as link:
+        link.settimeout(timeout)
+        link.send(
+            HEADER.pack(HEADER.size + ADDRESS.size, RTM_GETADDR, NLM_F_REQUEST_DUMP, 1, 0)
+            + bytes(ADDRESS.size)
+        )
+        answer = b""
+        while len(answer) < MAXIMUM_ANSWER:
+            chunk = link.recv(1 << 16)
+            answer += chunk
+            if any(kind in (NLMSG_DONE, NLMSG_ERROR) for kind, _ in messages(chunk)):
+                break
+        return answer
+
+
+def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, payload) of each message; what is cut short is left out."""
+    offset = 0
+    while offset + HEADER.size <= len(data):
+        length, kind, _, _, _ = HEADER.unpack_from(data, offset)
+        if length < HEADER.size or offset + length > len(data):
+            return
+        yield kind, data[offset + HEADER.size : offset + length]
+        offset += (length + 3) & ~3
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """Attribute type -> value."""
+    found: dict[int, bytes] = {}
+    offset = 0
+    while offset + ATTRIBUTE.size <= len(data):
+        length, kind = ATTRIBUTE.unpack_from(data, offset)
+        if length < ATTRIBUTE.size or offset + length > len(data):
+            break
+        found[kind] = data[offset + ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3
+    return found
+
+
+def parse_addresses(data: bytes) -> list[Address]:
+    """Every IPv4 and IPv6 address in an answer to RTM_GETADDR."""
+    payloads = [payload for kind, payload in messages(data) if kind == RTM_NEWADDR]
+    return [address for address in map(parse_address, payloads) if address]
+
+
+def parse_address(payload: bytes) -> Address | None:
+    """One ifaddrmsg with its attributes; None if it is of another family or malformed."""
+    if len(payload) < ADDRESS.size:
+        return None
+    family, prefix, flags, scope, index = ADDRESS.unpack_from(payload)
+    found = attributes(payload[ADDRESS.size :])
+    # On a point-to-point link IFA_ADDRESS is the peer and IFA_LOCAL ours.
+    raw = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS, b"")
+    if family not in FAMILIES or len(raw) != (4 if family == socket.AF_INET else 16):
+        return None
+    wide = found.get(IFA_FLAGS, b"")
+    flags = struct.unpack("=I", wide)[0] if len(wide) == 4 else flags
+    # For IPv4 the same bit means "secondary".
+    temporary = family == socket.AF_INET6 and bool(flags & IFA_F_TEMPORARY)
+    text = str(ipaddress.ip_address(raw))
+    return Address(index, FAMILIES[family], text, prefix, SCOPES.get(scope, str(scope)), temporary)

@@ -1,0 +1,129 @@
+"""The finished form of one source's findings, as it goes from the worker to the exporter.
+
+Rendered text instead of objects: 2,500 packages are two strings, and a scrape of the exporter never waits for
+their rendering.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from exporter.inventory.kinds import KINDS
+from exporter.inventory.source import Findings, Item, Value
+from exporter.inventory.watch import watched
+from leitstand.exposition import Family, escape_label
+
+MAXIMUM_ITEMS = 50_000
+MAXIMUM_TEXT = 1024
+
+
+@dataclass(slots=True)
+class KindPart:
+    """Items of one kind from one source: JSON values joined by commas, and series, one per line."""
+
+    count: int
+    document: str
+    series: str
+
+
+@dataclass(slots=True)
+class Part:
+    """What one source contributes.
+
+    ``packages`` counts by manager, ``watched`` are the (name, version) that the watch list asks for.
+    """
+
+    kinds: dict[str, KindPart] = field(default_factory=dict)
+    families: list[Family] = field(default_factory=list)
+    packages: dict[str, int] = field(default_factory=dict)
+    watched: list[tuple[str, str]] = field(default_factory=list)
+    skipped: int = 0
+
+
+def clean(text: str) -> str:
+    """Text that any reader can take: valid UTF-8, no control characters, at most 1,024 characters."""
+    if not text.isprintable():
+        text = "".join(
+            [character if character.isprintable() else "�" for character in text[: 2 * MAXIMUM_TEXT]]
+        )
+    return text[:MAXIMUM_TEXT]
+
+
+def clean_value(value: Value) -> Value:
+    """``value`` with every text in it cleaned."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [clean(entry) for entry in value]
+    return value
+
+
+def label(value: Value) -> str:
+    """A field as a label value: lists joined by commas, truth as true/false, nothing as the empty text."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
+def render_series(kind: str, items: list[Item]) -> str:
+    """One line per distinct set of labels, sorted."""
+    names = KINDS[kind].labels
+    lines = set()
+    for item in items:
+        pairs = ",".join([f'{name}="{escape_label(label(item.get(name)))}"' for name in names])
+        lines.add(f"leitstand_{kind}_info{{{pairs}}} 1\n")
+    return "".join(sorted(lines))
+
+
+def render_document(items: list[Item]) -> str:
+    """The items as JSON values in a fixed order, each once."""
+    lines = {json.dumps(item, ensure_ascii=False, sort_keys=True, separators=(",", ":")) for item in items}
+    return ",\n".join(sorted(lines))
+
+
+def render_part(findings: Findings, watch: Sequence[str]) -> Part:
+    """Make the finished form; what stands beyond 50,000 items is cut and counted as skipped."""
+    kept = findings.items[:MAXIMUM_ITEMS]
+    by_kind: dict[str, list[Item]] = {}
+    for kind, item in kept:
+        cleaned = {name: clean_value(value) for name, value in item.items()}
+        by_kind.setdefault(kind, []).append(cleaned)
+    part = Part(families=findings.families, skipped=findings.skipped + len(findings.items) - len(kept))
+    for kind, items in by_kind.items():
+        part.kinds[kind] = KindPart(len(items), render_document(items), render_series(kind, items))
+    packages = by_kind.get("package", [])
+    part.packages = dict(Counter(label(item["manager"]) for item in packages))
+    part.watched = watched(packages, watch)
+    return part
+
+
+def to_wire(part: Part) -> bytes:
+    """The part as JSON, for the pipe between two processes of the same version."""
+    return json.dumps(asdict(part)).encode()
+
+
+def from_wire(data: bytes) -> Part:
+    """The part as it was sent. Raises ValueError for anything else."""
+    try:
+        return _part(json.loads(data))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a part: {error}") from error
+
+
+def _part(raw: dict[str, Any]) -> Part:
+    return Part(
+        kinds={kind: KindPart(**fields) for kind, fields in raw["kinds"].items()},
+        families=[_family(fields) for fields in raw["families"]],
+        packages=dict(raw["packages"]),
+        watched=[(name, version) for name, version in raw["watched"]],
+        skipped=int(raw["skipped"]),
+    )
+
+
+def _family(raw: dict[str, Any]) -> Family:
+    samples: list[tuple[Sequence[str], float]] = [(tuple(labels), value) for labels, value in raw["samples"]]
+    return Family(raw["name"], raw["kind"], raw["documentation"], tuple(raw["label_names"]), samples)

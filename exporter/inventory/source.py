@@ -1,0 +1,61 @@
+"""What a source of the inventory is: a function that looks at the host and returns what it found."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from exporter.collectors.collector import Roots
+from exporter.tree import Tree
+from leitstand.exposition import Family
+
+Value = str | int | float | bool | None | list[str]
+Item = dict[str, Value]
+
+
+@dataclass(slots=True)
+class Findings:
+    """What one run of one source found.
+
+    ``items`` is the lasting content (kind, fields): it makes the document and its hash. ``families`` are
+    figures for /metrics, which may change at any time. ``skipped`` counts what could not be understood.
+    """
+
+    items: list[tuple[str, Item]] = field(default_factory=list)
+    families: list[Family] = field(default_factory=list)
+    skipped: int = 0
+
+    def add(self, kind: str, **fields: Value) -> None:
+        """Add one item; ``kind`` is a key of ``kinds.KINDS``, the fields are those of the kind."""
+        self.items.append((kind, fields))
+
+    def skip(self, count: int = 1) -> None:
+        """Count items that were there but could not be read or understood."""
+        self.skipped += count
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a source may look at; ``now`` is Unix time."""
+
+    roots: Roots
+    tree: Tree
+    now: float
+
+
+Read = Callable[[Context], Findings]
+
+
+@dataclass(frozen=True)
+class SourceEntry:
+    """One line of the registry.
+
+    ``read`` is ``module:function`` below ``exporter.inventory``, imported only in the process that runs it.
+    ``watches`` are files: while size, time and inode of all are unchanged the source need not run again.
+    ``limit`` is in seconds of wall time. ``quick`` sources run every minute, the others on the service's
+    interval.
+    """
+
+    read: str
+    kinds: tuple[str, ...]
+    watches: tuple[str, ...] = ()
+    limit: float = 10.0
+    quick: bool = False

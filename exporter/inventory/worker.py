@@ -1,0 +1,131 @@
+"""The process that looks at the host: reads its orders from standard input, answers on standard output.
+
+Apart from the exporter, so that a hostile file, a dead mount or a parser gone wild costs neither its memory
+nor its scrapes. This process has one thread, so it may fork: each source runs in a child of its own with
+limits on time, CPU and memory, and what happens there happens to that source alone.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from typing import NoReturn
+
+from exporter.collectors.collector import NoData
+from exporter.inventory import SOURCES
+from exporter.inventory.order import Order
+from exporter.inventory.part import render_part, to_wire
+from exporter.inventory.source import Context, Findings, Read
+from exporter.tree import Tree
+
+MEMORY_LIMIT = 1024 * 1024 * 1024
+ANSWER_LIMIT = 64 * 1024 * 1024
+
+
+def load(name: str) -> Read:
+    """The function that reads a source."""
+    module, function = SOURCES[name].read.split(":")
+    read: Read = getattr(importlib.import_module(f"exporter.inventory.{module}"), function)
+    return read
+
+
+def look(name: str, order: Order) -> Findings:
+    """Run one source here and now. What is not on this host is an empty finding."""
+    try:
+        return load(name)(Context(order.roots, Tree(order.roots.root), time.time()))
+    except NoData:
+        return Findings()
+
+
+def child(name: str, order: Order, answer: int) -> NoReturn:
+    """Run one source and write ``part`` or ``error`` to the descriptor ``answer``; never returns."""
+    limit = SOURCES[name].limit
+    os.setsid()  # a program started by the source ends with it
+    # Killed by the kernel without our help: the alarm's default action and the CPU limit need no cooperation.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, limit + 1)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(limit) + 1, int(limit) + 2))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    silence = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1):
+        os.dup2(silence, descriptor)
+    try:
+        message = b"part\n" + to_wire(render_part(look(name, order), order.watch))
+    except Exception as error:  # noqa: BLE001 - a source fails alone; the exporter logs it and says so in a metric
+        message = f"error\n{type(error).__name__}: {error}".encode("utf-8", "replace")
+    with contextlib.suppress(OSError), os.fdopen(answer, "wb") as pipe:
+        pipe.write(message)
+    os._exit(0)
+
+
+def receive(pipe: int, deadline: float) -> bytes | None:
+    """Everything until the writer closes; None when that lasts too long or grows too large."""
+    chunks: list[bytes] = []
+    size = 0
+    while size <= ANSWER_LIMIT:
+        ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            return None
+        chunk = os.read(pipe, 1 << 20)
+        if not chunk:
+            return b"".join(chunks)
+        chunks.append(chunk)
+        size += len(chunk)
+    return None
+
+
+def end(pid: int) -> bool:
+    """Kill a child and what it started; False when it stays, as only a process stuck in the kernel does."""
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError):
+            kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 0.5
+    while time.monotonic() < deadline:
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def supervise(name: str, order: Order) -> dict[str, object]:
+    """Run one source in a child and tell how it went, as one line of the answer."""
+    started = time.monotonic()
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        child(name, order, writing)
+    os.close(writing)
+    answer = receive(reading, started + SOURCES[name].limit)
+    os.close(reading)
+    result: dict[str, object] = {"source": name, "duration": time.monotonic() - started}
+    if not end(pid):
+        result["stuck"] = pid
+    kind, _, body = (answer or b"").partition(b"\n")
+    if answer is None:
+        result["error"] = f"took longer than {SOURCES[name].limit:g} s or answered too much"
+    elif kind == b"part":
+        result["part"] = body.decode()
+    else:
+        result["error"] = body.decode("utf-8", "replace") or "died: out of memory or CPU time"
+    return result
+
+
+def main() -> None:
+    """Carry out the order on standard input: one JSON line per source on standard output."""
+    order = Order.from_wire(sys.stdin.buffer.read())
+    # An orphan must end too; the exporter waits no longer than this.
+    signal.alarm(int(sum(SOURCES[name].limit + 1 for name in order.sources)) + 5)
+    os.nice(10)
+    for name in order.sources:
+        sys.stdout.write(json.dumps(supervise(name, order)) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

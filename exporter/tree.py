@@ -1,0 +1,130 @@
+"""Read files below one root, bounded, and never outside it.
+
+The root is ``/`` on a host and a folder where the exporter looks at a mounted system or a test's tree. Links
+are resolved as chroot would: an absolute target starts at the root again and ``..`` stops there. So a link
+that points out of the root leads to a place inside it, or nowhere.
+"""
+
+import fnmatch
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+MAXIMUM_LINKS = 40  # as the kernel, path_resolution(7)
+MAXIMUM_ENTRIES = 20_000
+DEFAULT_LIMIT = 4 * 1024 * 1024
+
+
+class TooLarge(OSError):  # noqa: N818 - reads as a sentence where it is raised
+    """A file has more bytes, or a folder more entries, than its reader will take."""
+
+
+class Tree:
+    """Files below ``root``. A path, absolute or relative, is meant from the root."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._is_host = str(root) == "/"
+
+    def real(self, path: str) -> str:
+        """The path as the host knows it, links followed inside the root. Raises OSError in a loop."""
+        if self._is_host:
+            return path if path.startswith("/") else f"/{path}"
+        return str(self.root) + self.resolve(path)
+
+    def resolve(self, path: str) -> str:
+        """The path within the root, free of links. What does not exist is kept as it is written."""
+        pending = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+        place: list[str] = []
+        links = 0
+        while pending:
+            part = pending.pop()
+            if part == "..":
+                place = place[:-1]
+                continue
+            target = self._link_target([*place, part])
+            if target is None:
+                place.append(part)
+                continue
+            links += 1
+            if links > MAXIMUM_LINKS:
+                raise OSError(f"{path}: too many links")
+            place = [] if target.startswith("/") else place
+            pending += [step for step in reversed(target.split("/")) if step not in ("", ".")]
+        return "/" + "/".join(place)
+
+    def _link_target(self, place: list[str]) -> str | None:
+        base = "" if self._is_host else str(self.root)
+        try:
+            return os.readlink(f"{base}/{'/'.join(place)}")  # noqa: PTH115 - called for every step of every path
+        except OSError:
+            return None
+
+    def read(self, path: str, limit: int = DEFAULT_LIMIT) -> bytes:
+        """The content of one regular file of at most ``limit`` bytes. Raises OSError, TooLarge among them."""
+        # O_NONBLOCK: opening a FIFO would wait for a writer for ever.
+        descriptor = os.open(self.real(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(f"{path}: not a regular file")
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise TooLarge(f"{path}: more than {limit} bytes")
+        return content
+
+    def text(self, path: str, limit: int = DEFAULT_LIMIT) -> str:
+        """As ``read``, decoded as UTF-8; bytes that are not become U+FFFD."""
+        return self.read(path, limit).decode("utf-8", "replace")
+
+    def text_or_empty(self, path: str, limit: int = DEFAULT_LIMIT) -> str:
+        """As ``text``; a file that is missing or not ours to read is the empty string."""
+        try:
+            return self.text(path, limit)
+        except OSError:
+            return ""
+
+    def names(self, folder: str) -> list[str]:
+        """The names in a folder, sorted; none when there is no such folder. Raises TooLarge."""
+        try:
+            names = os.listdir(self.real(folder))  # noqa: PTH208 - thousands of names, no Path each
+        except OSError:
+            return []
+        if len(names) > MAXIMUM_ENTRIES:
+            raise TooLarge(f"{folder}: more than {MAXIMUM_ENTRIES} entries")
+        return sorted(names)
+
+    def stat(self, path: str) -> os.stat_result | None:
+        """What the kernel says of a path, links followed; None when it is not there."""
+        try:
+            return os.stat(self.real(path))  # noqa: PTH116 - called for every package
+        except OSError:
+            return None
+
+    def is_file(self, path: str) -> bool:
+        """True for a regular file, also behind a link."""
+        status = self.stat(path)
+        return status is not None and stat.S_ISREG(status.st_mode)
+
+    def is_folder(self, path: str) -> bool:
+        """True for a folder, also behind a link."""
+        status = self.stat(path)
+        return status is not None and stat.S_ISDIR(status.st_mode)
+
+    def glob(self, pattern: str) -> Iterator[str]:
+        """Existing paths that match, in order; ``*``, ``?`` and ``[…]`` within one name, no ``**``."""
+        yield from self._glob("", [part for part in pattern.split("/") if part])
+
+    def _glob(self, place: str, parts: list[str]) -> Iterator[str]:
+        if not parts:
+            if self.stat(place) is not None:
+                yield place
+            return
+        part, rest = parts[0], parts[1:]
+        if not any(character in part for character in "*?["):
+            yield from self._glob(f"{place}/{part}", rest)
+            return
+        for name in self.names(place or "/"):
+            # A leading dot is matched by a dot only, as the shell does.
+            if fnmatch.fnmatchcase(name, part) and (part.startswith(".") or not name.startswith(".")):
+                yield from self._glob(f"{place}/{name}", rest)
