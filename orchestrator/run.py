@@ -1,6 +1,6 @@
-"""Run one job: sources, sealed archive, volumes to every store, then manifest, meta.json and COMMIT, in this order.
+"""Run one job: sources, sealed archive, volumes to every store, then manifest, meta.json and COMMIT.
 
-What has no COMMIT does not exist. So whatever ends a run early leaves nothing that anybody takes for a backup.
+What has no COMMIT does not exist: whatever ends a run early leaves nothing that anybody takes for a backup.
 """
 
 import hashlib
@@ -9,7 +9,6 @@ import mmap
 import os
 import tempfile
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -153,10 +152,9 @@ class _Run:
             SealedWriter(sink, self._password(), on_record=on_record, on_problem=on_problem) as writer,
         ):
             for source in self.plan.sources:
-                with closing(source.entries(on_problem)) as entries:
-                    for entry in entries:
-                        streamed = source.sequential or entry.size is None
-                        (writer.add_stream if streamed else writer.add)(entry)
+                for entry in source.entries(on_problem):
+                    streamed = source.sequential or entry.size is None
+                    (writer.add_stream if streamed else writer.add)(entry)
             summary = writer.close()
             self._hold_policy()
             volumes.close()
@@ -232,7 +230,7 @@ class _Run:
 
 
 def _check_presence(lane: Lane, name: SnapshotName, meta: Meta) -> None:
-    """Ask the store for each volume: there, of this size, with this MD5. A writer that may not ask is believed."""
+    """Ask the store for each volume: there, of this size, with this MD5. Who may not ask is believed."""
     try:
         for key, volume in zip(name.volume_keys(len(meta.volumes)), meta.volumes, strict=True):
             if lane.error is not None:

@@ -14,6 +14,7 @@ from orchestrator.layout import COMMIT, MANIFEST, META, SnapshotName
 from orchestrator.manifest import ManifestReader
 from orchestrator.stores import ObjectMissingError, Store
 
+ReadVolume = Callable[[int, int, int], bytes]  # index from 1, start, length
 CHUNK_BYTES = 8 << 20
 FIRST_READ_AHEAD = 128 << 10
 MANIFEST_IN_MEMORY = 8 << 20
@@ -54,13 +55,16 @@ class ReadAhead:
         self._start, self._data = offset, kept + more
 
 
-def open_archive(store: Store, name: SnapshotName, meta: Meta, keys: KeyRing) -> SealedReader:
+def open_archive(
+    store: Store, name: SnapshotName, meta: Meta, keys: KeyRing, read_volume: ReadVolume | None = None
+) -> SealedReader:
     """The reader of one snapshot's own archive."""
     volumes = name.volume_keys(len(meta.volumes))
-    read_range = joined(
-        lambda index, start, length: store.get(volumes[index - 1], start, length),
-        [volume.size for volume in meta.volumes],
-    )
+
+    def from_store(index: int, start: int, length: int) -> bytes:
+        return store.get(volumes[index - 1], start, length)
+
+    read_range = joined(read_volume or from_store, [volume.size for volume in meta.volumes])
     password = keys.archive_password(name.id, meta.generation)
     return SealedReader(ReadAhead(read_range, meta.archive_bytes), meta.archive_bytes, password)
 

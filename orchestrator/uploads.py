@@ -37,8 +37,8 @@ class Lane:
         self.error = error
 
     def clean_up(self) -> None:
-        """Remove what an unfinished run put there; what stays has no COMMIT and is swept by prune."""
-        for key in self.keys:
+        """Remove what an unfinished run put there, COMMIT first; what stays is swept by prune."""
+        for key in reversed(self.keys):
             try:
                 self.store.delete(key)
             except StoreError as error:

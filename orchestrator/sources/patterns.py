@@ -10,6 +10,7 @@ What matches is left out with all that is in it. Small and capital letters diffe
 """
 
 import fnmatch
+import os
 import re
 from collections.abc import Iterable
 
@@ -41,6 +42,32 @@ class Exclusion:
             self.names.matches(name, is_folder)
             or self.below.matches(f"/{relative}", is_folder)
             or self.absolute.matches(f"{self.root}/{relative}", is_folder)
+        )
+
+
+class Selection:
+    """Which paths of a snapshot are meant. No pattern means all of them; a folder means all that is in it.
+
+    Patterns are held against the path in the snapshot (``files/var/www/index.html``) and against the path
+    that it had at its source (``/var/www/index.html``).
+    """
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        patterns = tuple(patterns)
+        self.all = not patterns
+        self.exclusion = Exclusion(patterns, "")
+
+    def __contains__(self, path: bytes) -> bool:
+        if self.all:
+            return True
+        text = os.fsdecode(path)
+        return self._matches(text) or self._matches(text.partition("/")[2])
+
+    def _matches(self, text: str) -> bool:
+        ends = [index for index, letter in enumerate(text) if letter == "/"]
+        folders = (text[:end] for end in ends)
+        return self.exclusion.excludes(text, False) or any(
+            self.exclusion.excludes(folder, True) for folder in folders
         )
 
 

@@ -1,0 +1,63 @@
+"""Whom restored files belong to."""
+
+import grp
+import os
+import pwd
+from dataclasses import dataclass, field
+
+from orchestrator.archive import Metadata
+
+
+@dataclass
+class Owners:
+    """Gives files to their owners, by name where this machine knows it (numbers differ between machines).
+
+    Only root can; anyone else keeps what is restored. ``lost_xattrs`` counts attributes that could not be
+    set.
+    """
+
+    may_give: bool
+    numeric: bool = False
+    lost_xattrs: int = 0
+    _users: dict[tuple[str, int], int] = field(default_factory=dict)
+    _groups: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def give(self, target: int | bytes, metadata: Metadata, dir_fd: int | None = None) -> bool:
+        """Set user and group of an open file, or of a link in an open folder.
+
+        False if that is not for us to do.
+        """
+        if not self.may_give:
+            return False
+        os.chown(
+            target, self.user(metadata), self.group(metadata), dir_fd=dir_fd, follow_symlinks=dir_fd is None
+        )
+        return True
+
+    def user(self, metadata: Metadata) -> int:
+        """The number of the user here."""
+        key = (metadata.user, metadata.uid)
+        if key not in self._users:
+            self._users[key] = metadata.uid if self.numeric else _user_id(*key)
+        return self._users[key]
+
+    def group(self, metadata: Metadata) -> int:
+        """The number of the group here."""
+        key = (metadata.group, metadata.gid)
+        if key not in self._groups:
+            self._groups[key] = metadata.gid if self.numeric else _group_id(*key)
+        return self._groups[key]
+
+
+def _user_id(name: str, number: int) -> int:
+    try:
+        return pwd.getpwnam(name).pw_uid if name else number
+    except KeyError:
+        return number
+
+
+def _group_id(name: str, number: int) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid if name else number
+    except KeyError:
+        return number

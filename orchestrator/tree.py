@@ -1,0 +1,192 @@
+"""Write into a folder and never outside it, whatever the names and links in it say.
+
+Every step goes from an open folder to the next one (``dir_fd``, ``O_NOFOLLOW``): a link on the way is an
+error.
+"""
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from orchestrator.archive import Kind, Metadata
+from orchestrator.owners import Owners
+
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_SPARSE_BLOCK = 64 << 10
+# Only root may write these, and they can give rights to a program.
+_PRIVILEGED_XATTRS = (b"security.", b"trusted.")
+
+
+class Tree:
+    """A folder to restore into. Paths are relative bytes, with ``/`` between their parts."""
+
+    def __init__(self, root: Path, owners: Owners) -> None:
+        self.owners = owners
+        self._root = os.open(root, _OPEN_FOLDER)
+        self._folder: tuple[bytes, int] | None = None  # the last parent: neighbours come one after the other
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+        os.close(self._root)
+
+    def has_file(self, metadata: Metadata, size: int) -> bool:
+        """Whether an earlier, interrupted restore has already brought this file."""
+        parent, name = self._parent(metadata.path)
+        with suppress(FileNotFoundError):
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            return (status.st_size, status.st_mtime_ns) == (size, metadata.mtime_ns)
+        return False
+
+    def make_folder(self, path: bytes) -> None:
+        """A folder only we may enter; its own metadata come when it is full."""
+        parent, name = self._parent(path)
+        _make_folder(parent, name)
+
+    def make_link(self, metadata: Metadata) -> None:
+        """A symbolic link, leading where it led; it is never followed here."""
+        parent, name = self._parent(metadata.path)
+        _remove(parent, name)
+        os.symlink(metadata.link, name, dir_fd=parent)
+        self.owners.give(name, metadata, parent)
+        os.utime(name, ns=(metadata.mtime_ns, metadata.mtime_ns), dir_fd=parent, follow_symlinks=False)
+
+    def make_hardlink(self, path: bytes, first: bytes) -> None:
+        """One more name for a file that is there already."""
+        parent, name = self._parent(path)
+        own = os.dup(parent)
+        try:
+            _remove(own, name)
+            first_parent, first_name = self._parent(first)
+            os.link(first_name, name, src_dir_fd=first_parent, dst_dir_fd=own, follow_symlinks=False)
+        finally:
+            os.close(own)
+
+    def make_fifo(self, metadata: Metadata) -> None:
+        """A named pipe."""
+        parent, name = self._parent(metadata.path)
+        _remove(parent, name)
+        os.mkfifo(name, 0o600, dir_fd=parent)
+        self._finish(name, parent, metadata)
+
+    @contextmanager
+    def new_file(self, metadata: Metadata) -> Iterator["SparseFile"]:
+        """A file to write; it gets its name, with all its metadata, only when the block ends well."""
+        parent, name = self._parent(metadata.path)
+        temporary = b".leitstand-part-" + secrets.token_hex(8).encode()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, 0o600, dir_fd=parent)
+        try:
+            file = SparseFile(descriptor)
+            yield file
+            file.finish()
+            self._finish(temporary, parent, metadata)
+            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary, dir_fd=parent)
+            raise
+        finally:
+            os.close(descriptor)
+
+    def finish_folder(self, metadata: Metadata) -> None:
+        """Owner, mode and times of a folder, after everything in it was written."""
+        parent, name = self._parent(metadata.path)
+        self._finish(name, parent, metadata)
+
+    def _finish(self, name: bytes, parent: int, metadata: Metadata) -> None:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        descriptor = os.open(name, flags, dir_fd=parent)
+        try:
+            owned = self.owners.give(descriptor, metadata)
+            # Set-user-id bits of another owner's file must not become ours.
+            os.fchmod(descriptor, metadata.mode if owned else metadata.mode & 0o1777)
+            if metadata.kind in (Kind.FILE, Kind.DIRECTORY):
+                self._set_xattrs(descriptor, metadata)
+            os.utime(descriptor, ns=(metadata.mtime_ns, metadata.mtime_ns))
+        finally:
+            os.close(descriptor)
+
+    def _set_xattrs(self, descriptor: int, metadata: Metadata) -> None:
+        for name, value in metadata.xattrs:
+            if name.startswith(_PRIVILEGED_XATTRS) and not self.owners.may_give:
+                continue
+            try:
+                os.setxattr(descriptor, name, value)
+            except OSError as error:
+                # The target's file system may have no attributes, or not this kind: the content still counts.
+                if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EINVAL):
+                    raise
+                self.owners.lost_xattrs += 1
+
+    def _parent(self, path: bytes) -> tuple[int, bytes]:
+        folder, _, name = path.rpartition(b"/")
+        if name in (b"", b".", b"..") or b"\0" in path:
+            raise ValueError(f"not a path of a snapshot: {path!r}")
+        if self._folder is None or self._folder[0] != folder:
+            descriptor = self._open_folder(folder)
+            self._leave()
+            self._folder = (folder, descriptor)
+        return self._folder[1], name
+
+    def _open_folder(self, path: bytes) -> int:
+        descriptor = os.dup(self._root)
+        for part in path.split(b"/") if path else []:
+            try:
+                _make_folder(descriptor, part)
+                inner = os.open(part, _OPEN_FOLDER, dir_fd=descriptor)
+            finally:
+                os.close(descriptor)
+            descriptor = inner
+        return descriptor
+
+    def _leave(self) -> None:
+        if self._folder is not None:
+            os.close(self._folder[1])
+            self._folder = None
+
+
+class SparseFile:
+    """Writes blocks in order; runs of zeros become holes."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor, self.size = descriptor, 0
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes. Raises OSError, ENOSPC among others."""
+        view = memoryview(data)
+        for start in range(0, len(view), _SPARSE_BLOCK):
+            block = view[start : start + _SPARSE_BLOCK]
+            if any(block[:64]) or block.tobytes().count(0) != len(block):
+                self._write_at(block)
+            self.size += len(block)
+
+    def _write_at(self, block: memoryview) -> None:
+        done = 0
+        while done < len(block):
+            done += os.pwrite(self.descriptor, block[done:], self.size + done)
+
+    def finish(self) -> None:
+        """Give the file its full length, should it end in a hole."""
+        os.ftruncate(self.descriptor, self.size)
+
+
+def _make_folder(parent: int, name: bytes) -> None:
+    if name in (b"", b".", b".."):
+        raise ValueError(f"not a part of a path: {name!r}")
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=parent)
+
+
+def _remove(parent: int, name: bytes) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=parent)
