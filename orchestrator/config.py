@@ -65,7 +65,8 @@ def _is_schedule(value: str) -> str:
 
 Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=str)]
 SourcePath = Annotated[AbsolutePath, AfterValidator(_is_a_tidy_path)]
-DatabaseName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_$][A-Za-z0-9_$-]{0,62}$")]
+ALL_DATABASES = "*"
+DatabaseName = Annotated[str, Field(pattern=r"^(\*|[A-Za-z0-9_$][A-Za-z0-9_$-]{0,62})$")]
 
 
 class FolderStore(Model):
@@ -124,29 +125,49 @@ class SqliteSource(Model):
     )
 
 
-class MysqlSource(Model):
-    """A database of MariaDB or MySQL."""
+class DumpSettings(Model):
+    """What every source that is a program's output has."""
+
+    timeout: Duration = Field(
+        default="6h", validate_default=True, description="A dump that takes longer fails."
+    )
+    minimum_size: Size = Field(default=1, ge=0, description="A dump of fewer bytes fails the run.")
+
+
+class MysqlSource(DumpSettings):
+    """A database of MariaDB or MySQL, or all of them (``"*"``)."""
 
     mysql: DatabaseName
     defaults_file: AbsolutePath | None = Field(
-        default=None, description="Option file, mode 0600, with user and password."
+        default=None, description="Option file on the host, mode 0600, with user and password."
     )
+    users: bool = Field(default=False, description="Save users and grants too (MariaDB).")
 
 
-class PostgresqlSource(Model):
-    """A database of PostgreSQL."""
+class PostgresqlSource(DumpSettings):
+    """A database of PostgreSQL, or all of them (``"*"``)."""
 
     postgresql: DatabaseName
+    format: Literal["plain", "custom"] = "plain"
+    globals: bool = Field(default=False, description="Save roles and grants too.")
+    service: Name | None = Field(default=None, description="An entry of the service file.")
     service_file: AbsolutePath | None = None
-    password_file: AbsolutePath | None = None
+    password_file: AbsolutePath | None = Field(
+        default=None, description="pgpass file on the host, mode 0600."
+    )
+    host: str | None = Field(default=None, description="Host name, or the folder of the server's socket.")
+    port: int | None = Field(default=None, ge=1, le=65535)
+    user: str | None = None
 
 
-class CommandSource(Model):
+class CommandSource(DumpSettings):
     """What a program writes to its standard output."""
 
     command: list[str] = Field(min_length=1)
     name: Name
-    timeout: Duration = Field(default="1h", validate_default=True)
+    file_name: Name | None = Field(
+        default=None, description="Name of the file in the archive; default 'output'."
+    )
 
 
 SOURCE_KINDS = ("files", "sqlite", "mysql", "postgresql", "command")
@@ -283,8 +304,9 @@ def source_label(source: FilesSource | SqliteSource | MysqlSource | PostgresqlSo
         case SqliteSource():
             return f"sqlite{source.sqlite}"
         case MysqlSource():
-            return f"mysql/{source.mysql}"
+            return "mysql" if source.mysql == ALL_DATABASES else f"mysql/{source.mysql}"
         case PostgresqlSource():
-            return f"postgresql/{source.postgresql}"
+            every = source.postgresql == ALL_DATABASES
+            return "postgresql" if every else f"postgresql/{source.postgresql}"
         case CommandSource():
             return f"command/{source.name}"

@@ -1,0 +1,147 @@
+"""Real database servers for tests, each in a folder of its own, reachable by a socket there only."""
+
+import os
+import pwd
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from lab.processes import LabError, Server, wait_until
+
+POSTGRESQL = Path("/usr/lib/postgresql")
+SECONDS = 120
+
+
+def owned_by(user: str, folder: Path) -> list[str]:
+    """Give ``folder`` to ``user``; the words that run a program as that user (none when we are not root)."""
+    if os.geteuid():
+        return []
+    entry = pwd.getpwnam(user)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, entry.pw_uid, entry.pw_gid)
+    for parent in folder.parents:  # a server that is not root must be able to walk to its folder
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    return ["setpriv", f"--reuid={user}", f"--regid={entry.pw_gid}", "--clear-groups", "--"]
+
+
+def run(argv: list[str], text: str = "") -> str:
+    """What a program prints. Raises LabError with what it said when it fails."""
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=SECONDS, cwd="/")
+    if done.returncode:
+        raise LabError(f"{argv[0]} failed: {done.stderr.strip()[-500:]}")
+    return done.stdout
+
+
+@dataclass
+class MariaDB:
+    """MariaDB in ``folder``; root comes in by the socket, without a password."""
+
+    folder: Path
+    server: Server = field(init=False)
+
+    def __enter__(self) -> Self:
+        data, socket = self.folder / "data", self.folder / "socket"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        user = owned_by("mysql", self.folder)
+        install = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db"]
+        run([*user, *install, "--auth-root-authentication-method=normal"])
+        argv = [*user, "/usr/sbin/mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={socket}"]
+        argv += ["--skip-networking", f"--pid-file={self.folder}/pid", "--innodb-flush-log-at-trx-commit=0"]
+        self.server = Server("mariadb", argv, self.folder / "log", 0)
+        self.server.start()
+        self.defaults_file = self.folder / "client.cnf"
+        self.defaults_file.write_text(f"[client]\nuser = root\nsocket = {socket}\n")
+        self.defaults_file.chmod(0o600)
+        wait_until(self._answers, f"MariaDB (log: {self.server.log})")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.stop()
+
+    def _answers(self) -> bool:
+        try:
+            return self.execute("SELECT 1").strip() == "1"
+        except LabError:
+            if not self.server.running:
+                raise LabError(self.server.log_end()) from None
+            return False
+
+    def execute(self, statements: str, database: str = "") -> str:
+        """The rows that the statements give, tab separated."""
+        options = [f"--defaults-file={self.defaults_file}", "--batch", "--skip-column-names"]
+        return run(["mariadb", *options, *([database] if database else [])], statements)
+
+    @staticmethod
+    def quoted(text: str) -> str:
+        """A text as it stands in a statement."""
+        escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+        return f"'{escaped}'"
+
+
+@dataclass
+class PostgreSQL:
+    """PostgreSQL in ``folder``, reachable by its socket without a password."""
+
+    folder: Path
+    server: Server = field(init=False)
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        programs = max(POSTGRESQL.glob("*/bin"), key=lambda path: int(path.parent.name))
+        user = owned_by("postgres", self.folder)
+        data = self.folder / "data"
+        run(
+            [
+                *user,
+                str(programs / "initdb"),
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "-N",
+                "-D",
+                str(data),
+            ]
+        )
+        argv = [
+            *user,
+            str(programs / "postgres"),
+            "-D",
+            str(data),
+            "-k",
+            str(self.folder),
+            "-c",
+            "listen_addresses=",
+        ]
+        self.server = Server("postgresql", [*argv, "-c", "fsync=off"], self.folder / "log", 0)
+        self.server.start()
+        wait_until(self._answers, f"PostgreSQL (log: {self.server.log})")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.stop()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """How a client reaches it: the keys of leitstand.yml's postgresql source."""
+        return {"host": str(self.folder), "user": "postgres"}
+
+    def _answers(self) -> bool:
+        try:
+            return self.execute("SELECT 1").strip() == "1"
+        except LabError:
+            if not self.server.running:
+                raise LabError(self.server.log_end()) from None
+            return False
+
+    def execute(self, statements: str, database: str = "postgres") -> str:
+        """The rows that the statements give, without frame."""
+        options = ["-h", str(self.folder), "-U", "postgres", "--no-psqlrc", "-Atq", "-v", "ON_ERROR_STOP=1"]
+        psql = shutil.which("psql") or "psql"
+        return run([psql, *options, "-d", database, "-c", statements])

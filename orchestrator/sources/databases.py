@@ -1,0 +1,166 @@
+"""MariaDB/MySQL, PostgreSQL and any program's output, as sources."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from leitstand.process import ProcessError
+from orchestrator.archive import Entry
+from orchestrator.config import ALL_DATABASES, CommandSource, MysqlSource, PostgresqlSource, source_label
+from orchestrator.sources.dump import Dump, DumpReader
+from orchestrator.sources.rows import GlobalsWatcher, MysqlWatcher, PostgresqlWatcher
+from orchestrator.sources.source import Report, SourceError
+from orchestrator.transport import Transport
+
+LIST_SECONDS = 60.0
+MYSQL_OWN = {"information_schema", "performance_schema", "sys", "mysql"}
+# One consistent view of all tables, nothing held in memory, all that belongs to the database, bytes as hex.
+MYSQL_OPTIONS = (
+    *("--single-transaction", "--quick", "--routines", "--events", "--triggers", "--hex-blob"),
+    *("--default-character-set=utf8mb4", "--order-by-primary", "--skip-dump-date"),
+)
+
+
+class DumpSource:
+    """What the three kinds share: a list of dumps, read one after the other."""
+
+    sequential = True
+    label = ""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self._reader = DumpReader(transport)
+
+    def dumps(self) -> Iterator[Dump]:
+        """Every dump of this source, in order."""
+        raise NotImplementedError
+
+    def entries(self, report: Report) -> Iterator[Entry]:
+        """One entry a dump."""
+        return (self._reader.entry(dump) for dump in self.dumps())
+
+    def tables(self) -> Mapping[bytes, Mapping[str, int]]:
+        """Rows of each table, by the dump's path; complete when the entries were read."""
+        return self._reader.tables
+
+    def close(self) -> None:
+        """Each program ended with its last block."""
+
+    def ask(self, argv: list[str], env: Mapping[str, str] | None = None) -> list[str]:
+        """The lines that a short program prints. Raises SourceError when it fails."""
+        try:
+            finished = self.transport.run(argv, timeout=LIST_SECONDS, env=env)
+        except ProcessError as error:
+            raise SourceError(f"{self.label}: {error.message}", error.hint) from error
+        if finished.status:
+            last = (finished.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise SourceError(f"{self.label}: {argv[0]} on {self.transport.name} failed: {last}")
+        return finished.stdout.decode().splitlines()
+
+
+@dataclass
+class MysqlDumps(DumpSource):
+    """A database of MariaDB or MySQL, or all of them with users and grants, by mysqldump."""
+
+    settings: MysqlSource
+    transport: Transport
+
+    def __post_init__(self) -> None:
+        super().__init__(self.transport)
+        self.label = source_label(self.settings)
+
+    @property
+    def _options(self) -> list[str]:
+        # Must be the first option of all, says the manual of the client programs.
+        file = self.settings.defaults_file
+        return [f"--defaults-extra-file={file}"] if file else []
+
+    def dumps(self) -> Iterator[Dump]:
+        for database in self._databases():
+            # Without --databases, so that the dump can be loaded under another name: the drill does that.
+            argv = ("mysqldump", *self._options, *MYSQL_OPTIONS, "--", database)
+            yield self._dump(f"mysql/{quote(database, safe='')}/dump.sql", argv)
+        if self.settings.users:
+            argv = ("mysqldump", *self._options, "--system=users", "--skip-dump-date")
+            yield self._dump("mysql/users.sql", argv)
+
+    def _dump(self, path: str, argv: tuple[str, ...]) -> Dump:
+        seconds = self.settings.timeout.total_seconds()
+        return Dump(path, argv, seconds, self.settings.minimum_size, MysqlWatcher)
+
+    def _databases(self) -> list[str]:
+        if self.settings.mysql != ALL_DATABASES:
+            return [self.settings.mysql]
+        query = ["--batch", "--skip-column-names", "--execute=SHOW DATABASES"]
+        return sorted(set(self.ask(["mysql", *self._options, *query])) - MYSQL_OWN)
+
+
+@dataclass
+class PostgresqlDumps(DumpSource):
+    """A database of PostgreSQL, or all of them, by pg_dump; roles and grants by pg_dumpall."""
+
+    settings: PostgresqlSource
+    transport: Transport
+
+    def __post_init__(self) -> None:
+        super().__init__(self.transport)
+        self.label = source_label(self.settings)
+
+    @property
+    def _env(self) -> dict[str, str]:
+        settings = self.settings
+        named = {
+            "PGSERVICEFILE": settings.service_file,
+            "PGPASSFILE": settings.password_file,
+            "PGSERVICE": settings.service,
+            "PGHOST": settings.host,
+            "PGPORT": settings.port,
+            "PGUSER": settings.user,
+        }
+        return {name: str(value) for name, value in named.items() if value is not None}
+
+    def dumps(self) -> Iterator[Dump]:
+        plain = self.settings.format == "plain"
+        for database in self._databases():
+            name = "dump.sql" if plain else "dump.pgc"
+            # The ZIP compresses; a dump that is compressed already would only hide that from it.
+            form = ["--format=plain"] if plain else ["--format=custom", "--compress=0"]
+            argv = ("pg_dump", "--no-password", *form, "--", database)
+            yield self._dump(f"postgresql/{quote(database, safe='')}/{name}", argv, plain)
+        if self.settings.globals:
+            yield self._globals()
+
+    def _dump(self, path: str, argv: tuple[str, ...], plain: bool) -> Dump:
+        seconds, minimum = self.settings.timeout.total_seconds(), self.settings.minimum_size
+        if plain:
+            return Dump(path, argv, seconds, minimum, PostgresqlWatcher, env=self._env)
+        return Dump(path, argv, seconds, minimum, env=self._env)
+
+    def _globals(self) -> Dump:
+        argv = ("pg_dumpall", "--no-password", "--globals-only")
+        seconds = self.settings.timeout.total_seconds()
+        return Dump("postgresql/globals.sql", argv, seconds, 1, GlobalsWatcher, env=self._env)
+
+    def _databases(self) -> list[str]:
+        if self.settings.postgresql != ALL_DATABASES:
+            return [self.settings.postgresql]
+        query = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname"
+        options = ["--no-password", "--no-psqlrc", "--tuples-only", "--no-align", f"--command={query}"]
+        return self.ask(["psql", *options, "postgres"], self._env)
+
+
+@dataclass
+class CommandOutput(DumpSource):
+    """What any program writes; its exit status says whether it is whole."""
+
+    settings: CommandSource
+    transport: Transport
+
+    def __post_init__(self) -> None:
+        super().__init__(self.transport)
+        self.label = source_label(self.settings)
+
+    def dumps(self) -> Iterator[Dump]:
+        settings = self.settings
+        path = f"{self.label}/{settings.file_name or 'output'}"
+        yield Dump(path, tuple(settings.command), settings.timeout.total_seconds(), settings.minimum_size)

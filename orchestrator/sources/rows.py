@@ -1,0 +1,118 @@
+"""Watch a dump go by: rows of each table, and whether the line that a whole dump ends with was seen."""
+
+import re
+from collections import deque
+from typing import Protocol
+
+_MYSQL_TABLE = re.compile(rb"^(?:CREATE TABLE|INSERT INTO) `((?:[^`]|``)+)`(?: VALUES)?(.*)", re.DOTALL)
+_MYSQL_TEXT = re.compile(rb"'(?:[^'\\]|\\.)*'", re.DOTALL)
+_POSTGRESQL_COPY = re.compile(rb"^COPY (\S+|\".*\") \(.*\) FROM stdin;$")
+LAST_LINES = 8  # since 2025 pg_dump writes a \unrestrict line behind its trailer
+
+
+class Watcher(Protocol):
+    """Is fed a dump's bytes; knows the rows of each table and whether the dump is whole."""
+
+    tables: dict[str, int]
+    trailer: bytes
+
+    def feed(self, block: bytes) -> None: ...
+
+    def saw_the_end(self) -> bool: ...
+
+
+class LineWatcher:
+    """Cuts a stream into lines; the lines' meaning is the subclass's."""
+
+    trailer = b""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, int] = {}
+        self._rest: list[bytes] = []
+        self._last: deque[bytes] = deque(maxlen=LAST_LINES)
+
+    def feed(self, block: bytes) -> None:
+        """Any piece of the dump, in order."""
+        head, newline, tail = block.partition(b"\n")
+        self._rest.append(head)
+        if not newline:
+            return
+        *lines, rest = [b"".join(self._rest), *tail.split(b"\n")]
+        for line in lines:
+            self.line(line)
+        self._last.extend(line for line in lines[-2 * LAST_LINES :] if line)
+        self._rest = [rest]
+
+    def saw_the_end(self) -> bool:
+        """Whether one of the last lines begins with the trailer."""
+        return any(line.startswith(self.trailer) for line in (*self._last, b"".join(self._rest)))
+
+    def line(self, line: bytes) -> None:
+        """One whole line, without its end."""
+        raise NotImplementedError
+
+
+class MysqlWatcher(LineWatcher):
+    """mysqldump's SQL: MariaDB writes a row a line, MySQL an INSERT a line; texts hold no raw newline."""
+
+    trailer = b"-- Dump completed"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._table = ""
+
+    def line(self, line: bytes) -> None:
+        if line.startswith(b"("):
+            self.tables[self._table] = self.tables.get(self._table, 0) + 1
+        elif line.startswith((b"INSERT INTO `", b"CREATE TABLE `")) and (found := _MYSQL_TABLE.match(line)):
+            self._table = found[1].replace(b"``", b"`").decode(errors="replace")
+            rows = _rows_in(found[2]) if line.startswith(b"INSERT") else 0
+            self.tables[self._table] = self.tables.get(self._table, 0) + rows
+
+
+def _rows_in(values: bytes) -> int:
+    if not values.strip():
+        return 0
+    return _MYSQL_TEXT.sub(b"", values).count(b"),(") + 1
+
+
+class PostgresqlWatcher(LineWatcher):
+    """pg_dump's plain SQL: the rows stand between COPY and ``\\.``, one a line."""
+
+    trailer = b"-- PostgreSQL database dump complete"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._table: str | None = None
+
+    def line(self, line: bytes) -> None:
+        if self._table is not None:
+            if line == rb"\.":
+                self._table = None
+            else:
+                self.tables[self._table] += 1
+        elif line.startswith(b"COPY ") and (found := _POSTGRESQL_COPY.match(line)):
+            self._table = found[1].decode(errors="replace")
+            self.tables.setdefault(self._table, 0)
+
+
+class GlobalsWatcher(PostgresqlWatcher):
+    """pg_dumpall's roles and grants."""
+
+    trailer = b"-- PostgreSQL database cluster dump complete"
+
+
+class AnyBytes:
+    """The output of any program: nothing is known of it but that it came."""
+
+    trailer = b""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, int] = {}
+
+    def feed(self, block: bytes) -> None:
+        """Nothing to see."""
+
+    def saw_the_end(self) -> bool:
+        """Only the exit status can tell."""
+        return True

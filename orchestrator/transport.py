@@ -1,0 +1,86 @@
+"""Where a source's programs run: on this host, or on another through the system's OpenSSH."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from leitstand import process
+from leitstand.process import Finished, Stream
+
+
+class Transport(Protocol):
+    """Runs programs where the data is. ``name`` stands in messages."""
+
+    @property
+    def name(self) -> str: ...
+
+    def open_stream(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Stream:
+        """Start a program and read what it writes; see `leitstand.process.Stream`."""
+
+    def run(self, argv: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None) -> Finished:
+        """Run a program to its end."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """This host."""
+
+    name: str = "this host"
+
+    def open_stream(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Stream:
+        return process.open_stream(argv, env=env)
+
+    def run(self, argv: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None) -> Finished:
+        return process.run(argv, timeout=timeout, env=env)
+
+
+@dataclass(frozen=True)
+class Ssh:
+    """Another host, which needs nothing but sshd and the programs that are run there.
+
+    The host's key must be known already: a host met for the first time, or with another key, is refused.
+    """
+
+    name: str
+    address: str
+    user: str = "root"
+    port: int = 22
+    identity_file: Path | None = None
+    known_hosts_file: Path | None = None
+    connect_seconds: int = 15
+
+    def open_stream(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Stream:
+        return process.open_stream(self.command(argv, env))
+
+    def run(self, argv: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None) -> Finished:
+        return process.run(self.command(argv, env), timeout=timeout)
+
+    def command(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> list[str]:
+        """The ssh call. ssh hands one string to the remote shell, so every word is quoted for it."""
+        words = [*(["env", *(f"{name}={value}" for name, value in env.items())] if env else []), *argv]
+        return ["ssh", *self._options(), "--", self.address, shlex.join(words)]
+
+    def _options(self) -> list[str]:
+        settings = {
+            "BatchMode": "yes",  # never ask: nobody is there to answer
+            "StrictHostKeyChecking": "yes",
+            "ConnectTimeout": str(self.connect_seconds),
+            "ServerAliveInterval": "15",
+            "ServerAliveCountMax": "4",
+            "ForwardAgent": "no",
+            "ForwardX11": "no",
+            "RequestTTY": "no",
+            "ClearAllForwardings": "yes",
+        }
+        if self.known_hosts_file:
+            settings |= {
+                "UserKnownHostsFile": str(self.known_hosts_file),
+                "GlobalKnownHostsFile": "/dev/null",
+            }
+        if self.identity_file:
+            settings["IdentitiesOnly"] = "yes"
+        options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+        identity = ["-i", str(self.identity_file)] if self.identity_file else []
+        return [*options, *identity, "-p", str(self.port), "-l", self.user]

@@ -1,0 +1,175 @@
+"""Dumps of real servers: consistent, complete, counted; a dump that is not whole fails the run."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab.databases import MariaDB, PostgreSQL
+from orchestrator.config import CommandSource, MysqlSource, PostgresqlSource
+from orchestrator.sources import SourceError
+from orchestrator.sources.databases import CommandOutput, DumpSource, MysqlDumps, PostgresqlDumps
+from orchestrator.sources.rows import MysqlWatcher, PostgresqlWatcher
+from orchestrator.transport import Local
+
+AWKWARD = ["plain", "two\nlines", "it's (odd), (very)", "back\\slash", "),(", "tab\t", "ü"]
+
+
+def read(source: DumpSource) -> dict[str, bytes]:
+    problems: list[object] = []
+    contents = {entry.path.decode(): b"".join(entry.blocks()) for entry in source.entries(problems.append)}
+    assert problems == []
+    return contents
+
+
+@pytest.fixture(scope="module")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+    with MariaDB(tmp_path_factory.mktemp("mariadb")) as server:
+        rows = ", ".join(f"({server.quoted(text)})" for text in AWKWARD)
+        server.execute(
+            "CREATE DATABASE website; USE website;"
+            " CREATE TABLE `odd ``name` (id INT AUTO_INCREMENT PRIMARY KEY, text TEXT);"
+            f" INSERT INTO `odd ``name` (text) VALUES {rows}; CREATE TABLE empty (id INT);"
+            " CREATE TABLE bin (b BLOB); INSERT INTO bin VALUES (x'00ff0a28'), (x'0a');"
+            " CREATE PROCEDURE hello() SELECT 1; CREATE DATABASE second; CREATE TABLE second.t (id INT);"
+        )
+        yield server
+
+
+@pytest.fixture(scope="module")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    with PostgreSQL(tmp_path_factory.mktemp("postgresql")) as server:
+        server.execute("CREATE DATABASE website")
+        rows = ", ".join(f"(E'{text}')" for text in ("one", "two\\nlines", "\\\\.", "COPY x (y) FROM stdin;"))
+        server.execute(
+            f"CREATE TABLE entry (id serial, text text); INSERT INTO entry (text) VALUES {rows};"
+            " CREATE TABLE empty (id int); CREATE ROLE editor",
+            "website",
+        )
+        yield server
+
+
+def test_a_mysql_dump_is_complete_and_its_rows_are_counted(mariadb: MariaDB) -> None:
+    source = MysqlDumps(MysqlSource(mysql="website", defaults_file=mariadb.defaults_file), Local())
+    dump = read(source)["mysql/website/dump.sql"]
+    assert b"hello" in dump, "routines are part of it"
+    assert source.tables()[b"mysql/website/dump.sql"] == {"odd `name": len(AWKWARD), "empty": 0, "bin": 2}
+
+
+def test_a_mysql_dump_loads_into_another_database_with_the_same_rows(mariadb: MariaDB) -> None:
+    source = MysqlDumps(MysqlSource(mysql="website", defaults_file=mariadb.defaults_file), Local())
+    mariadb.execute("CREATE DATABASE scratch")
+    mariadb.execute(read(source)["mysql/website/dump.sql"].decode(), "scratch")
+    assert mariadb.execute("SELECT COUNT(*) FROM scratch.`odd ``name`").strip() == str(len(AWKWARD))
+    assert mariadb.execute("SELECT HEX(b) FROM scratch.bin ORDER BY b").split() == ["00FF0A28", "0A"]
+    mariadb.execute("DROP DATABASE scratch")
+
+
+def test_all_mysql_databases_and_users_are_one_dump_each(mariadb: MariaDB) -> None:
+    settings = MysqlSource(mysql="*", users=True, defaults_file=mariadb.defaults_file)
+    names = set(read(MysqlDumps(settings, Local())))
+    assert names >= {"mysql/website/dump.sql", "mysql/second/dump.sql", "mysql/users.sql"}
+    assert "mysql/information_schema/dump.sql" not in names
+
+
+def test_an_unknown_mysql_database_fails_with_the_server_s_words(mariadb: MariaDB) -> None:
+    source = MysqlDumps(MysqlSource(mysql="missing", defaults_file=mariadb.defaults_file), Local())
+    with pytest.raises(SourceError, match=r"mysql/missing.*Unknown database"):
+        read(source)
+
+
+def test_a_mysql_server_that_goes_away_in_the_middle_fails_the_dump(tmp_path: Path) -> None:
+    with MariaDB(tmp_path / "db") as server:
+        server.execute(
+            "CREATE DATABASE big; CREATE TABLE big.t (id INT AUTO_INCREMENT PRIMARY KEY, text LONGTEXT)"
+        )
+        server.execute("INSERT INTO big.t (text) SELECT REPEAT('x', 100000) FROM seq_1_to_600", "big")
+        source = MysqlDumps(MysqlSource(mysql="big", defaults_file=server.defaults_file), Local())
+        (entry,) = source.entries(lambda problem: None)
+        blocks = iter(entry.blocks())
+        next(blocks)
+        server.server.kill()
+        with pytest.raises(SourceError, match="mysql/big"):
+            for _ in blocks:
+                pass
+
+
+def test_a_postgresql_dump_is_complete_and_its_rows_are_counted(postgresql: PostgreSQL) -> None:
+    settings = PostgresqlSource(postgresql="website", globals=True, **postgresql.settings)
+    source = PostgresqlDumps(settings, Local())
+    contents = read(source)
+    tables = source.tables()[b"postgresql/website/dump.sql"]
+    assert tables == {"public.entry": 4, "public.empty": 0}
+    assert b"CREATE ROLE editor" in contents["postgresql/globals.sql"]
+
+
+def test_a_custom_postgresql_dump_is_listed_by_pg_restore(postgresql: PostgreSQL, tmp_path: Path) -> None:
+    settings = PostgresqlSource(postgresql="website", format="custom", **postgresql.settings)
+    (tmp_path / "dump").write_bytes(read(PostgresqlDumps(settings, Local()))["postgresql/website/dump.pgc"])
+    listed = subprocess.run(
+        ["pg_restore", "--list", tmp_path / "dump"], capture_output=True, text=True, check=True
+    )
+    assert "TABLE public entry" in listed.stdout
+
+
+def test_all_postgresql_databases_are_one_dump_each(postgresql: PostgreSQL) -> None:
+    names = set(read(PostgresqlDumps(PostgresqlSource(postgresql="*", **postgresql.settings), Local())))
+    assert names == {"postgresql/postgres/dump.sql", "postgresql/website/dump.sql"}
+
+
+def test_the_output_of_any_command_is_kept() -> None:
+    source = CommandOutput(
+        CommandSource(command=["printf", "a b"], name="words", file_name="words.txt"), Local()
+    )
+    assert read(source) == {"command/words/words.txt": b"a b"}
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (["sh", "-c", "echo half; echo broken >&2; exit 7"], "broken"),
+        (["sh", "-c", "exit 0"], "0 bytes"),
+        (["no-such-program-here"], "no such program"),
+    ],
+)
+def test_a_command_that_fails_or_says_nothing_fails_the_source(command: list[str], reason: str) -> None:
+    with pytest.raises(SourceError, match=reason):
+        read(CommandOutput(CommandSource(command=command, name="words"), Local()))
+
+
+def test_a_command_that_hangs_is_ended_after_its_time() -> None:
+    settings_ = CommandSource(command=["sh", "-c", "echo half; exec sleep 600"], name="slow", timeout="300ms")
+    with pytest.raises(SourceError, match="took longer"):
+        read(CommandOutput(settings_, Local()))
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])), max_size=20),
+    st.data(),
+)
+@settings(max_examples=60, deadline=None)
+def test_rows_of_a_mysql_dump_in_mysql_s_own_form_are_counted_however_it_is_cut(
+    texts: list[str], data: st.DataObject
+) -> None:
+    escaped = [text.replace("\\", r"\\").replace("'", r"\'").replace("\n", r"\n") for text in texts]
+    values = ",".join(f"({number},'{text}')" for number, text in enumerate(escaped))
+    insert = f"INSERT INTO `t` VALUES {values};\n" if texts else ""
+    dump = f"CREATE TABLE `t` (\n  `id` int\n);\n{insert}-- Dump completed\n".encode()
+    watcher = MysqlWatcher()
+    cut = data.draw(st.integers(0, len(dump)))
+    for part in (dump[:cut], dump[cut:]):
+        watcher.feed(part)
+    assert watcher.tables == {"t": len(texts)}
+    assert watcher.saw_the_end()
+
+
+@pytest.mark.parametrize("keep", [0.2, 0.5, 0.9])
+def test_a_dump_that_is_cut_short_has_no_end(postgresql: PostgreSQL, keep: float) -> None:
+    settings_ = PostgresqlSource(postgresql="website", **postgresql.settings)
+    dump = read(PostgresqlDumps(settings_, Local()))["postgresql/website/dump.sql"]
+    watcher = PostgresqlWatcher()
+    watcher.feed(dump[: int(len(dump) * keep)])
+    assert not watcher.saw_the_end()
