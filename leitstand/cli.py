@@ -5,26 +5,29 @@ So a host that installed one role's requirements can use that role, and ``--help
 
 import importlib
 import logging
+import os
+import select
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import click
+from click.shell_completion import CompletionItem
 
 from leitstand import __version__
-from leitstand.errors import EXIT_FAILED, EXIT_USAGE, LeitstandError
+from leitstand.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, LeitstandError
 from leitstand.logs import LogFormat, set_up_logging
 
 # Name, where its click command stands, and the one line of `leitstand --help`.
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("leitstand.commands:check", "Check leitstand.yml and print every problem."),
-    "render": ("leitstand.render.commands:render", "Write what other programs read: Prometheus, Alertmanager."),
+    "render": ("leitstand.render.commands:render", "Write what Prometheus and Alertmanager read."),
     "schema": ("leitstand.commands:schema", "Print the JSON Schema of leitstand.yml, for editors."),
     "exporter": ("exporter.cli:exporter", "Serve this host's figures and inventory to Prometheus."),
     "backup": ("orchestrator.cli:backup", "Back up, verify, list and restore; manage keys."),
     "status-page": ("status_page.cli:status_page", "Collect public states; serve the status page."),
 }
-# Extra that installs what a command needs, for the hint when an import fails.
-EXTRAS = {"exporter": "exporter", "backup": "orchestrator", "status-page": "status-page"}
+# Which role's requirements a command needs, for the hint when an import fails.
+ROLES = {"exporter": "exporter", "backup": "orchestrator", "status-page": "status-page"}
 
 
 class LazyGroup(click.Group):
@@ -42,9 +45,18 @@ class LazyGroup(click.Group):
         except ModuleNotFoundError as error:
             raise LeitstandError(
                 f"'leitstand {cmd_name}' needs the Python package {error.name}, which is not installed",
-                f"pip install 'leitstand[{EXTRAS.get(cmd_name, 'dev')}]'",
+                f"pip install --require-hashes -r requirements/{ROLES.get(cmd_name, 'dev')}.txt",
             ) from error
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the commands without importing any."""
+        names = [
+            CompletionItem(name, help=summary)
+            for name, (_, summary) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing any."""
@@ -77,6 +89,7 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     try:
         result: Any = leitstand.main(args=arguments, prog_name="leitstand", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return EXIT_USAGE
@@ -85,18 +98,37 @@ def run(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        return 130
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): nothing to say, and nobody to say it to.
-        sys.stderr.close()
-        return EXIT_FAILED
-    except Exception as error:  # noqa: BLE001 - no traceback reaches a user; --log-level debug shows it
-        logging.getLogger(__name__).debug("internal error", exc_info=True)
-        click.echo(f"internal error: {type(error).__name__}: {error}", err=True)
-        click.echo("  hint: run again with --log-level debug and report what it prints", err=True)
-        return EXIT_FAILED
-    return result if isinstance(result, int) else 0
+        return EXIT_INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last place where an error can become a line
+        return _unexpected(error)
+    return result if isinstance(result, int) else EXIT_OK
 
 
-if __name__ == "__main__":
-    main()
+def _unexpected(error: Exception) -> int:
+    # No traceback reaches a user; --log-level debug shows it.
+    logging.getLogger(__name__).debug("internal error", exc_info=error)
+    if isinstance(error, OSError):
+        reader_is_gone = isinstance(error, BrokenPipeError) and _nobody_reads(sys.stdout)
+        _give_up_output()
+        if not reader_is_gone:
+            click.echo(f"{error.filename or 'input or output'}: {error.strerror or error}", err=True)
+        return EXIT_FAILED
+    first_line = next(iter(str(error).splitlines()), "")
+    click.echo(f"internal error: {type(error).__name__}: {first_line}", err=True)
+    click.echo("  hint: run again with 'leitstand --log-level debug …' and report what it prints", err=True)
+    return EXIT_FAILED
+
+
+def _nobody_reads(stream: TextIO) -> bool:
+    """Whether the reader of our output went away (`| head`); a connection that broke is another matter."""
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _give_up_output() -> None:
+    # What is still buffered would fail once more when the interpreter ends, with a message of its own.
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

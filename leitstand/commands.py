@@ -1,14 +1,16 @@
-"""Commands that belong to no single program: check, render, schema."""
+"""Commands that belong to no single program: check and schema."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from leitstand.config import ConfigError, Problem, entries, load_document, owners
 from leitstand.config import check as check_document
-from leitstand.config import load_document
-from leitstand.document import ConfigError
+from leitstand.errors import EXIT_OK, EXIT_USAGE
 from leitstand.options import config_option, json_option
+from leitstand.schema import json_schema
 
 
 @click.command(epilog="Example: leitstand check --config /etc/leitstand/leitstand.yml")
@@ -25,10 +27,20 @@ def check(config_path: Path, as_json: bool) -> int:
     except ConfigError as error:
         problems = error.problems
     if as_json:
-        click.echo(json.dumps([{**problem.__dict__, "file": str(problem.file)} for problem in problems]))
-        return 2 if problems else 0
+        click.echo(_as_json(problems))
+        return EXIT_USAGE if problems else EXIT_OK
     if problems:
         raise ConfigError(problems)
-    counts = ", ".join(f"{len(content)} {section}" for section, content in document.data.items() if content)
-    click.echo(f"{config_path}: good ({counts or 'empty'})")
-    return 0
+    counts = ", ".join(f"{section} {count}" for section, count in entries(document).items())
+    click.echo(f"{config_path}: good ({counts or 'no hosts, services or backups yet'})")
+    return EXIT_OK
+
+
+@click.command(epilog="Example: leitstand schema > leitstand.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of leitstand.yml, for editors that complete and check while you type."""
+    click.echo(json.dumps(json_schema(owners()), indent=2, ensure_ascii=False))
+
+
+def _as_json(problems: list[Problem]) -> str:
+    return json.dumps([{**asdict(problem), "file": str(problem.file)} for problem in problems], indent=2)

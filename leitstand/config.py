@@ -1,27 +1,35 @@
 """leitstand.yml as frozen models, each validated by the program that owns its section.
 
-``read(document, Owner)`` gives one owner's settings; ``check(document)`` asks all owners and returns every problem.
+``read(document, Owner)`` gives one owner's settings; ``check(document)`` asks all owners for every problem.
 """
 
-import difflib
+import copy
 import importlib
-from collections.abc import Iterator
-from typing import Any, Protocol, TypeVar, Union, get_args, get_origin
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Protocol, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core.core_schema import ErrorType
 
 from leitstand.document import ConfigError, Document, KeyPath, Problem, load_document
 from leitstand.fleet import Finding, Fleet
+from leitstand.places import locate
+from leitstand.words import did_you_mean, explain
 
 
 class Owner(Protocol):
     """A model whose fields are the sections that one program owns."""
 
     def cross_check(self, fleet: Fleet) -> Iterator[Finding]:
-        """What is wrong between sections, such as a name that is not defined."""
+        """What is wrong between sections, such as a name that is not defined.
+
+        A faulty entry (it has its own problem) is known by its name only: ``in`` finds it, nothing else does.
+        """
 
 
 Settings = TypeVar("Settings", bound=BaseModel)
+_PYDANTIC_KINDS = frozenset(get_args(ErrorType))
 
 # Who owns which sections: the fields of each model are the sections.
 OWNERS: tuple[str, ...] = (
@@ -29,21 +37,6 @@ OWNERS: tuple[str, ...] = (
     "orchestrator.config:BackupSettings",
     "status_page.config:StatusPageSettings",
 )
-
-_WORDS = {
-    "missing": "is missing",
-    "extra_forbidden": "unknown key",
-    "string_type": "must be a text",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "float_type": "must be a number",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "list_type": "must be a list",
-    "dict_type": "must be a mapping of names",
-    "model_type": "must be a mapping",
-    "model_attributes_type": "must be a mapping",
-}
 
 
 def owners() -> list[type[BaseModel]]:
@@ -53,11 +46,11 @@ def owners() -> list[type[BaseModel]]:
 
 def read(document: Document, owner: type[Settings]) -> Settings:
     """The settings of one owner. Raises ConfigError with all problems of its sections and of the fleet's."""
-    settings, problems = _validate(document, owner)
-    fleet, fleet_problems = (settings, []) if owner is Fleet else _validate(document, Fleet)
-    problems = [*document.problems, *problems, *fleet_problems]
-    if isinstance(fleet, Fleet) and settings is not None:
-        problems += _cross_problems(document, settings, fleet)
+    settings, found = _validate(document, owner, _sections(document, owner))
+    problems = [*document.problems, *unknown_sections(document), *found]
+    if owner is not Fleet:
+        problems += _validate(document, Fleet, _sections(document, Fleet))[1]
+    problems += cross_problems(document, owner)
     if problems or settings is None:
         raise ConfigError(problems)
     return settings
@@ -65,95 +58,106 @@ def read(document: Document, owner: type[Settings]) -> Settings:
 
 def check(document: Document) -> list[Problem]:
     """Every problem of every section, sorted by file and line."""
-    models = owners()
-    problems = [*document.problems, *_unknown_sections(document, models)]
-    fleet, _ = _validate(document, Fleet)
-    for model in models:
-        settings, found = _validate(document, model)
-        problems += found
-        if settings is not None and isinstance(fleet, Fleet):
-            problems += _cross_problems(document, settings, fleet)
+    problems = [*document.problems, *unknown_sections(document)]
+    for model in owners():
+        problems += _validate(document, model, _sections(document, model))[1]
+        problems += cross_problems(document, model)
     return sorted(set(problems))
 
 
-def _cross_problems(document: Document, settings: Any, fleet: Fleet) -> list[Problem]:
-    return [document.problem(path, what, hint) for path, what, hint in settings.cross_check(fleet)]
+def entries(document: Document) -> dict[str, int]:
+    """How many names each section has that holds names, for a summary."""
+    fields = {name: info for model in owners() for name, info in model.model_fields.items()}
+    named = [name for name, info in fields.items() if get_origin(info.annotation) is dict]
+    return {name: len(document.data[name]) for name in named if document.data.get(name)}
 
 
-def _unknown_sections(document: Document, models: list[type[BaseModel]]) -> list[Problem]:
-    known = [name for model in models for name in model.model_fields]
+def unknown_sections(document: Document) -> list[Problem]:
+    """A problem for each section that no program owns."""
+    known = [name for model in owners() for name in model.model_fields]
     return [
-        document.problem((section,), "unknown section", _did_you_mean(section, known))
+        document.problem((section,), "unknown section", did_you_mean(section, known))
         for section in document.data
         if section not in known
     ]
 
 
-def _validate(document: Document, owner: type[Settings]) -> tuple[Settings | None, list[Problem]]:
+def cross_problems(document: Document, owner: type[BaseModel]) -> list[Problem]:
+    """What is wrong between sections, as far as they can be understood."""
+    fleet, settings = _understood(document, Fleet), _understood(document, owner)
+    findings: list[Finding] = []
+    if fleet is not None and settings is not None:
+        with suppress(KeyError):  # an entry that is known by its name only
+            for finding in settings.cross_check(fleet):  # type: ignore[attr-defined]
+                findings.append(finding)  # so what came before a KeyError is kept
+    return [document.problem(path, what, hint) for path, what, hint in findings]
+
+
+def _sections(document: Document, owner: type[BaseModel]) -> dict[str, Any]:
     # A section that is written but empty ("hosts:") means the same as one that is not there.
-    own = {name: document.data[name] for name in owner.model_fields if document.data.get(name) is not None}
+    return {name: document.data[name] for name in owner.model_fields if document.data.get(name) is not None}
+
+
+def _validate(
+    document: Document, owner: type[Settings], data: dict[str, Any]
+) -> tuple[Settings | None, list[Problem]]:
     try:
-        return owner.model_validate(own), []
+        return owner.model_validate(data), []
     except ValidationError as error:
         return None, [_problem(document, owner, dict(detail)) for detail in error.errors(include_url=False)]
 
 
 def _problem(document: Document, owner: type[BaseModel], detail: dict[str, Any]) -> Problem:
-    kind = detail["type"]
-    what = _WORDS.get(kind) or str(detail["msg"]).removeprefix("Value error, ")
-    path = _path_in_file(document, tuple(detail["loc"]))
-    hint = ""
-    if kind == "extra_forbidden":
-        hint = _did_you_mean(str(detail["loc"][-1]), _fields_at(owner, tuple(detail["loc"][:-1])))
-    elif kind == "missing":
-        hint = f"add '{detail['loc'][-1]}:' here"
-    return document.problem(path, what, hint)
+    place = locate(owner, detail["loc"])
+    own = detail["type"] not in _PYDANTIC_KINDS
+    what, hint = explain({**detail, "own": own}, place)
+    return document.problem(place.path, what, hint)
 
 
-def _path_in_file(document: Document, location: KeyPath) -> KeyPath:
-    """pydantic's location without what is not in the file: tags of unions, ``[key]`` of names."""
-    path: KeyPath = ()
-    last = len(location) - 1
-    for index, part in enumerate(location):
-        child = (*path, part)
-        if part == "[key]":
-            continue
-        if child in document.positions or (index == last and isinstance(part, str)) or isinstance(part, int):
-            path = child
-    return path
+class _Known(dict[str, Any]):
+    """The good entries of a section, and the names of its faulty ones."""
+
+    def __init__(self, good: dict[str, Any], names: Sequence[str]) -> None:
+        super().__init__(good)
+        self._names = set(names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
 
 
-def _fields_at(model: Any, location: KeyPath) -> list[str]:
-    """The keys that are known at a location, to guess what was meant."""
-    models = [model]
-    for part in location:
-        models = [inner for outer in models for inner in _step(outer, part)] or models
-    return [name for found in models if _is_model(found) for name in found.model_fields]
+def _understood(document: Document, owner: type[Settings]) -> Settings | None:
+    """The settings without what is wrong in them; None where too much is."""
+    data = copy.deepcopy(_sections(document, owner))
+    for shortest in (len, lambda path: min(2, len(path)), lambda path: 1):
+        try:
+            settings = owner.model_validate(data)
+        except ValidationError as error:
+            for detail in error.errors():
+                path = locate(owner, detail["loc"]).path
+                _drop(data, path[: shortest(path)])
+        else:
+            return _knowing_all_names(document, settings)
+    return None
 
 
-def _step(model: Any, part: str | int) -> list[Any]:
-    if _is_model(model):
-        field = model.model_fields.get(part)
-        return _models_in(field.annotation) if field else []
-    return [model]
+def _drop(data: Any, path: KeyPath) -> None:
+    """Remove what stands at ``path``; an item of a list stays, as the paths of later items must not move."""
+    for part in path[:-1]:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return
+    if path and isinstance(data, dict):
+        data.pop(path[-1], None)
 
 
-def _models_in(annotation: Any) -> list[Any]:
-    """The models inside ``list[A | B]``, ``dict[Name, A]``, ``Annotated[A, …]``."""
-    if _is_model(annotation):
-        return [annotation]
-    if get_origin(annotation) is Union or get_args(annotation):
-        return [model for argument in get_args(annotation) for model in _models_in(argument)]
-    return []
-
-
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _did_you_mean(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(sorted(set(known)))}"
+def _knowing_all_names(document: Document, settings: Settings) -> Settings:
+    sections = {
+        name: _Known(getattr(settings, name), list(document.data[name]))
+        for name, info in type(settings).model_fields.items()
+        if get_origin(info.annotation) is dict and isinstance(document.data.get(name), dict)
+    }
+    return settings.model_copy(update=sections)
 
 
 __all__ = ["ConfigError", "Document", "Problem", "check", "load_document", "owners", "read"]

@@ -1,50 +1,20 @@
-"""Read leitstand.yml, or a folder of such files, and remember on which line everything stands.
+"""Read leitstand.yml, or a folder of such files merged by section, and know where everything stands."""
 
-YAML 1.2's core schema: ``no`` is a text, not false, and ``03:00`` is a text, not 180.
-"""
-
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from leitstand.problems import ConfigError, KeyPath, Problem, dotted
+from leitstand.yaml_file import Content, parse_yaml
 
-from leitstand.errors import LeitstandError, UsageError
-
-KeyPath = tuple[str | int, ...]
-MAXIMUM_NODES = 200_000  # a few hundred bytes of YAML aliases can stand for gigabytes
-
-
-@dataclass(frozen=True, order=True)
-class Problem:
-    """One thing that is wrong: ``file:line: path: what; hint``."""
-
-    file: Path
-    line: int
-    path: str
-    what: str
-    hint: str = ""
-
-    def __str__(self) -> str:
-        where = f"{self.file}:{self.line}: " + (f"{self.path}: " if self.path else "")
-        return where + self.what + (f"; {self.hint}" if self.hint else "")
-
-
-class ConfigError(UsageError):
-    """Everything that is wrong with the configuration, at once."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        self.problems = sorted(set(problems))
-        super().__init__("\n".join(map(str, self.problems)))
+MAXIMUM_BYTES = 8 * 1024 * 1024
 
 
 @dataclass
 class Document:
-    """The parsed configuration and where each of its keys and values stands.
+    """The parsed configuration and where each of its keys and list items stands.
 
-    ``positions`` has the place of the key (for a list, the item) under its path from the top; ``()`` is the file.
+    ``positions`` has file and line under the path from the top.
     """
 
     source: Path
@@ -53,7 +23,7 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
 
     def problem(self, path: KeyPath, what: str, hint: str = "") -> Problem:
-        """A problem at ``path``, or at the nearest place around it that is in the file."""
+        """A problem at ``path``, shown at the nearest place around it that is in a file."""
         known = path
         while known and known not in self.positions:
             known = known[:-1]
@@ -61,167 +31,106 @@ class Document:
         return Problem(file, line, dotted(path), what, hint)
 
 
-def dotted(path: KeyPath) -> str:
-    """``("backups", "web", "sources", 0)`` as ``backups.web.sources[0]``."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".")
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader with the scalars of YAML 1.2."""
-
-
-def _set_up_scalars() -> None:
-    _Loader.yaml_implicit_resolvers = {}
-    for tag, pattern, first in (
-        ("bool", r"true|false|True|False|TRUE|FALSE", "tTfF"),
-        ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-        ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
-        ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", "-+.0123456789"),
-        ("merge", r"<<", "<"),
-    ):
-        _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"^(?:{pattern})$"), list(first))
-    _Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
-
-
-def _whole_number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    # `int` alone would read 010 as an error, SafeLoader as 8; YAML 1.2 says 10.
-    text = node.value.replace("0o", "0o", 1)
-    return int(text, 0) if text[:2] in ("0o", "0x") else int(text, 10)
-
-
-_set_up_scalars()
-
-
-class _Reader:
-    """Turns one file's nodes into data, noting positions and duplicate keys."""
-
-    def __init__(self, document: Document, file: Path, text: str) -> None:
-        self.document, self.file = document, file
-        self.loader = _Loader(text)
-        self.nodes = 0
-
-    def read(self) -> Any:
-        node = self.loader.get_single_node()
-        return None if node is None else self.value(node, ())
-
-    def value(self, node: yaml.Node, path: KeyPath) -> Any:
-        self.nodes += 1
-        if self.nodes > MAXIMUM_NODES:
-            raise yaml.constructor.ConstructorError(None, None, "the file is too large", node.start_mark)
-        if isinstance(node, yaml.MappingNode):
-            return self.mapping(node, path)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.item(child, (*path, index)) for index, child in enumerate(node.value)]
-        return self.loader.construct_object(node)
-
-    def item(self, node: yaml.Node, path: KeyPath) -> Any:
-        self.note(path, node)
-        return self.value(node, path)
-
-    def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
-        own = {key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"}
-        merged = any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value)
-        if merged:
-            self.loader.flatten_mapping(node)
-        result: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
-            child = (*path, key)
-            if key in result and not (merged and key in own):
-                first = self.document.positions[child][1]
-                self.document.problems.append(
-                    Problem(self.file, line_of(key_node), dotted(child), f"given twice, first on line {first}",
-                            "keep one of them")
-                )
-            self.note(child, key_node)
-            result[key] = self.value(value_node, child)
-        return result
-
-    def note(self, path: KeyPath, node: yaml.Node) -> None:
-        self.document.positions[path] = (self.file, line_of(node))
-
-
-def line_of(node: yaml.Node) -> int:
-    """The line, counted from 1, on which a node starts."""
-    return int(node.start_mark.line) + 1
-
-
 def load_document(source: Path) -> Document:
     """Read ``source``, a file or a folder of ``*.yml``/``*.yaml`` files merged by section.
 
-    Raises ConfigError when it is not readable or not YAML; duplicate names are kept in ``problems``
-    to be shown with all the others.
+    Raises ConfigError with a problem of each file that cannot be read or is not YAML. What is wrong beyond
+    that (a name given twice) is kept in ``problems``, to be shown with all the rest.
     """
     document = Document(source)
+    unreadable: list[Problem] = []
     for file in _files(source):
-        data = _read_file(document, file)
-        if data is None:
-            continue
-        if not isinstance(data, dict):
-            raise ConfigError([Problem(file, 1, "", "the file must hold sections", "write 'hosts:' and so on")])
-        _merge(document, file, data)
+        try:
+            _merge(document, file, parse_yaml(file, _read(file)))
+        except ConfigError as error:
+            unreadable += error.problems
+    if unreadable:
+        raise ConfigError(unreadable)
+    if not document.data and not document.problems:
+        document.problems.append(
+            Problem(source, 0, "", "holds no settings", "docs/quickstart.md shows the first ones")
+        )
     return document
 
 
 def _files(source: Path) -> list[Path]:
-    if not source.is_dir():
-        return [source]
-    found = sorted(path for path in source.iterdir() if path.suffix in (".yml", ".yaml"))
-    if not found:
-        raise UsageError(f"{source}: no *.yml file in this folder", "put leitstand.yml there or name another --config")
-    return found
-
-
-def _read_file(document: Document, file: Path) -> Any:
-    # Positions of each file are read apart, so that a name in two files is found by _merge.
-    part = Document(file)
     try:
-        data = _Reader(part, file, file.read_text(encoding="utf-8")).read()
+        if not source.is_dir():
+            return [source]
+        found = sorted(path for path in source.iterdir() if path.suffix in (".yml", ".yaml"))
+    except OSError as error:
+        raise _unreadable(
+            source, str(error.strerror), "the user who runs this must be allowed to read it"
+        ) from error
+    # Editors keep their unfinished copies in hidden files.
+    visible = [path for path in found if not path.name.startswith(".")]
+    if not visible:
+        raise _unreadable(
+            source, "no *.yml file in this folder", "put leitstand.yml there, or name another --config"
+        )
+    return visible
+
+
+def _read(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAXIMUM_BYTES + 1)
     except FileNotFoundError as error:
-        raise UsageError(f"{file}: no such file", "name it with --config, or write one: docs/quickstart.md") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: cannot be read: {error}", "it must be a readable UTF-8 file") from error
-    except yaml.YAMLError as error:
-        raise ConfigError([_yaml_problem(file, error)]) from error
-    except RecursionError as error:
-        raise ConfigError([Problem(file, 1, "", "nested too deeply", "a section is a few levels deep")]) from error
-    document.problems.extend(part.problems)
-    for path, position in part.positions.items():
-        if len(path) > 2 or path not in document.positions:
-            document.positions.setdefault(path, position)
-    document.positions |= {("\0", *path): position for path, position in part.positions.items() if len(path) == 2}
-    return data
+        hint = "name it with --config, or write one: docs/quickstart.md"
+        raise _unreadable(file, "no such file", hint) from error
+    except OSError as error:
+        hint = "it must be a file that the user who runs this may read"
+        raise _unreadable(file, f"cannot be read: {error.strerror}", hint) from error
+    if len(content) > MAXIMUM_BYTES:
+        raise _unreadable(file, f"larger than {MAXIMUM_BYTES // 1024**2} MiB", "is it the right file?")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Problem(file, line, "", "not UTF-8", "save the file as UTF-8")]) from error
 
 
-def _merge(document: Document, file: Path, data: dict[str, Any]) -> None:
-    for section, content in data.items():
-        present = document.data.get(section)
-        if present is None:
-            document.data[section] = content
-        elif isinstance(present, dict) and isinstance(content, dict):
-            for name, value in content.items():
-                if name in present:
-                    first, line = document.positions[(section, name)]
-                    here = document.positions[("\0", section, name)][1]
-                    document.problems.append(
-                        Problem(file, here, dotted((section, name)), f"given twice, first in {first}:{line}",
-                                "keep one of them")
-                    )
-                else:
-                    present[name] = value
-        else:
-            first, line = document.positions[(section,)]
-            document.problems.append(
-                Problem(file, 1, section, f"given twice, first in {first}:{line}", "keep one of them")
-            )
+def _unreadable(path: Path, what: str, hint: str) -> ConfigError:
+    return ConfigError([Problem(path, 0, "", what, hint)])
 
 
-def _yaml_problem(file: Path, error: yaml.YAMLError) -> Problem:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    what = str(getattr(error, "problem", None) or error).splitlines()[0]
-    line = mark.line + 1 if mark else 1
-    return Problem(file, line, "", f"not valid YAML: {what}", "check indentation, quotes and colons around this line")
+def _merge(document: Document, file: Path, content: Content) -> None:
+    document.problems += content.problems
+    if content.data is None:
+        return
+    if not isinstance(content.data, dict):
+        hint = "begin with a section such as 'hosts:'; a space follows each colon"
+        document.problems.append(Problem(file, 1, "", "the file must hold sections", hint))
+        return
+    for section, value in content.data.items():
+        taken = _merge_section(document, file, content, section, value)
+        for path, line in content.lines.items():
+            if path[0] == section and (len(path) == 1 or path[1] in taken):
+                document.positions.setdefault(path, (file, line))
 
 
-__all__ = ["ConfigError", "Document", "KeyPath", "LeitstandError", "Problem", "dotted", "load_document"]
+def _merge_section(
+    document: Document, file: Path, content: Content, section: str, value: Any
+) -> set[str | int]:
+    """Put one file's section into the document; returns which of its keys came from this file."""
+    present = document.data.get(section)
+    if present is None or value is None:
+        document.data[section] = value if present is None else present
+        return {path[1] for path in content.lines if len(path) == 2 and path[0] == section}
+    if not isinstance(present, dict) or not isinstance(value, dict):
+        _given_twice(document, file, content, (section,))
+        return set()
+    for name in value.keys() & present.keys():
+        _given_twice(document, file, content, (section, name))
+    new = {name: settings for name, settings in value.items() if name not in present}
+    document.data[section] = present | new
+    return set(new)
+
+
+def _given_twice(document: Document, file: Path, content: Content, path: KeyPath) -> None:
+    first, line = document.positions[path]
+    what = f"given twice, first in {first}:{line}"
+    document.problems.append(Problem(file, content.lines[path], dotted(path), what, "keep one of them"))
+
+
+__all__ = ["ConfigError", "Document", "KeyPath", "Problem", "dotted", "load_document"]

@@ -1,12 +1,14 @@
 """Errors that a user reads: one line of what happened, one line of what to do.
 
-Exit codes of every command: 0 all good, 1 finished with warnings, 2 wrong usage or configuration, 3 failed.
+Exit codes of every command: 0 all good, 1 finished with warnings, 2 wrong usage or configuration, 3 failed,
+130 interrupted.
 """
 
 EXIT_OK = 0
 EXIT_WARNINGS = 1
 EXIT_USAGE = 2
 EXIT_FAILED = 3
+EXIT_INTERRUPTED = 130  # as shells report a program that SIGINT ended
 
 
 class LeitstandError(Exception):

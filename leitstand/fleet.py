@@ -11,7 +11,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from leitstand.fields import Address, MailAddress, MailServer, Moment, Pattern, Port, ProbeUrl, TimeZone
-from leitstand.models import AbsolutePath, Duration, Model, Name, Refused
+from leitstand.models import AbsolutePath, Duration, Model, Name, SettingError
 
 Language = Literal["de", "en"]
 Finding = tuple[tuple[str | int, ...], str, str]  # path in the file, what is wrong, what to do
@@ -19,10 +19,10 @@ EXPORTER_PORT = 9815
 
 
 class Text(Model):
-    """A text for the public: one for all languages, or one per language. A missing one falls back to the other."""
+    """A text for the public, for all languages or per language; a missing one falls back to the other."""
 
-    de: str | None = Field(None, min_length=1, description="German.")
-    en: str | None = Field(None, min_length=1, description="English.")
+    de: str | None = Field(default=None, min_length=1, description="German.")
+    en: str | None = Field(default=None, min_length=1, description="English.")
 
     @model_validator(mode="before")
     @classmethod
@@ -30,13 +30,13 @@ class Text(Model):
         if isinstance(value, (dict, Text)):
             return value
         if not isinstance(value, str) or not value.strip():
-            raise Refused("a text is needed", "write one for all languages, or {de: …, en: …}")
+            raise SettingError("a text is needed", "write one for all languages, or {de: …, en: …}")
         return {"de": value, "en": value}
 
     @model_validator(mode="after")
     def has_a_language(self) -> Self:
         if self.de is None and self.en is None:
-            raise Refused(
+            raise SettingError(
                 "a text is needed in at least one language", "write {de: …, en: …} or one text for all"
             )
         return self
@@ -58,12 +58,16 @@ class Text(Model):
 class Site(Model):
     """Who runs this fleet, as the public reads it."""
 
-    name: Text = Field(Text(de="Leitstand", en="Leitstand"), description="What the public knows you as.")
-    languages: list[Language] = Field(
-        ["en"], min_length=1, description="The status page's languages, the main one first."
+    name: Text = Field(
+        default=Text(de="Leitstand", en="Leitstand"), description="What the public knows you as."
     )
-    time_zone: TimeZone = Field("UTC", description="Where days begin at midnight, such as Europe/Berlin.")
-    url: ProbeUrl | None = Field(None, description="Where the public finds the status page.")
+    languages: list[Language] = Field(
+        default=["en"], min_length=1, description="The status page's languages, the main one first."
+    )
+    time_zone: TimeZone = Field(
+        default="UTC", description="Where days begin at midnight, such as Europe/Berlin."
+    )
+    url: ProbeUrl | None = Field(default=None, description="Where the public finds the status page.")
 
     @property
     def zone(self) -> ZoneInfo:
@@ -75,7 +79,7 @@ class Host(Model):
     """A machine with an exporter on it."""
 
     address: Address = Field(description="IPv4 or IPv6 address or host name, without port.")
-    exporter_port: Port = Field(EXPORTER_PORT, description="Port on which its exporter listens.")
+    exporter_port: Port = Field(default=EXPORTER_PORT, description="Port on which its exporter listens.")
 
 
 class Service(Model):
@@ -84,14 +88,14 @@ class Service(Model):
     name: Text = Field(description="What the status page calls it.")
     url: ProbeUrl = Field(description="What is asked for, as a visitor would.")
     expect: Pattern | None = Field(
-        None, description="Regular expression (RE2) that the answer's body must match."
+        default=None, description="Regular expression (RE2) that the answer's body must match."
     )
     status: list[Annotated[int, Field(ge=100, le=599)]] = Field(
-        [], description="Good HTTP states; default 2xx."
+        default=[], description="Good HTTP states; default 2xx."
     )
-    hosts: list[Name] = Field([], description="Hosts it runs on; names from the section hosts.")
-    group: Text | None = Field(None, description="Heading under which the status page shows it.")
-    public: bool = Field(True, description="Whether the status page shows it.")
+    hosts: list[Name] = Field(default=[], description="Hosts it runs on; names from the section hosts.")
+    group: Text | None = Field(default=None, description="Heading under which the status page shows it.")
+    public: bool = Field(default=True, description="Whether the status page shows it.")
 
 
 class Maintenance(Model):
@@ -107,7 +111,7 @@ class Maintenance(Model):
     @model_validator(mode="after")
     def ends_after_it_starts(self) -> Self:
         if self.end <= self.start:
-            raise Refused("end must be after start")
+            raise SettingError("end must be after start")
         return self
 
 
@@ -116,39 +120,43 @@ class Mail(Model):
 
     to: list[MailAddress] = Field(min_length=1, description="Who gets them.")
     sender: MailAddress = Field(description="Whom they come from.")
-    smarthost: MailServer = Field("localhost:25", description="Mail server and port that takes them.")
-    require_tls: bool = Field(True, description="Refuse to send unencrypted.")
-    username: str | None = Field(None, min_length=1, description="Login at the mail server.")
-    password_file: AbsolutePath | None = Field(None, description="File that holds the login's password.")
+    smarthost: MailServer = Field(default="localhost:25", description="Mail server and port that takes them.")
+    require_tls: bool = Field(default=True, description="Refuse to send unencrypted.")
+    username: str | None = Field(default=None, min_length=1, description="Login at the mail server.")
+    password_file: AbsolutePath | None = Field(
+        default=None, description="File that holds the login's password."
+    )
 
     @model_validator(mode="after")
     def username_and_password_come_together(self) -> Self:
         if (self.username is None) != (self.password_file is None):
-            raise Refused("username and password_file belong together", "give both or neither")
+            raise SettingError("username and password_file belong together", "give both or neither")
         return self
 
 
 class Alerts(Model):
     """Who is told when something is wrong. Secrets are named by file."""
 
-    mail: Mail | None = Field(None, description="Alerts by mail.")
-    webhook_url: ProbeUrl | None = Field(None, description="URL that gets each alert as a POST request.")
+    mail: Mail | None = Field(default=None, description="Alerts by mail.")
+    webhook_url: ProbeUrl | None = Field(
+        default=None, description="URL that gets each alert as a POST request."
+    )
     webhook_url_file: AbsolutePath | None = Field(
-        None, description="The same, for a URL that is a secret: the file that holds it."
+        default=None, description="The same, for a URL that is a secret: the file that holds it."
     )
     watchdog_url_file: AbsolutePath | None = Field(
-        None, description="File with the URL of an outside dead man's switch that must hear from us."
+        default=None, description="File with the URL of an outside dead man's switch that must hear from us."
     )
-    watchdog_url: ProbeUrl | None = Field(None, description="The same, for a URL that is no secret.")
+    watchdog_url: ProbeUrl | None = Field(default=None, description="The same, for a URL that is no secret.")
     runbook_url: ProbeUrl | None = Field(
-        None, description="Where docs/runbooks is published; {alert} stands for the alert's name."
+        default=None, description="Where docs/runbooks is published; {alert} stands for the alert's name."
     )
 
     @model_validator(mode="after")
     def names_each_url_once(self) -> Self:
         for name in ("webhook_url", "watchdog_url"):
             if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
-                raise Refused(f"{name} and {name}_file are given both", "keep one of them")
+                raise SettingError(f"{name} and {name}_file are given both", "keep one of them")
         return self
 
 
@@ -157,13 +165,13 @@ class Probing(Model):
 
     # Longer, and an outage would be told late: it takes four samples in a row to be believed.
     interval: Duration = Field(
-        timedelta(seconds=15),
+        default=timedelta(seconds=15),
         ge=timedelta(seconds=1),
         le=timedelta(minutes=1),
         description="Time between two probes of a service.",
     )
     canaries: list[ProbeUrl] = Field(
-        [], description="Well-known outside targets: if they fail too, we are the ones offline."
+        default=[], description="Well-known outside targets: if they fail too, we are the ones offline."
     )
 
 
@@ -171,10 +179,10 @@ class Paths(Model):
     """Where Leitstand keeps what it writes on this host."""
 
     state: AbsolutePath = Field(
-        Path("/var/lib/leitstand"), description="Catalog, status history, ready-made pages."
+        default=Path("/var/lib/leitstand"), description="Catalog, status history, ready-made pages."
     )
     metrics: AbsolutePath = Field(
-        Path("/var/lib/leitstand/metrics"),
+        default=Path("/var/lib/leitstand/metrics"),
         description="Textfiles (*.prom) of jobs, published by the exporter.",
     )
 
@@ -182,15 +190,15 @@ class Paths(Model):
 class Fleet(Model):
     """The sections of leitstand.yml that several programs read."""
 
-    site: Site = Field(Site(), description="Who runs this fleet, as the public reads it.")
-    hosts: dict[Name, Host] = Field({}, description="Machines, each with an exporter on it.")
-    services: dict[Name, Service] = Field({}, description="What the public uses; probed and shown.")
+    site: Site = Field(default=Site(), description="Who runs this fleet, as the public reads it.")
+    hosts: dict[Name, Host] = Field(default={}, description="Machines, each with an exporter on it.")
+    services: dict[Name, Service] = Field(default={}, description="What the public uses; probed and shown.")
     maintenance: dict[Name, Maintenance] = Field(
-        {}, description="Planned work: shown, and no alert during it."
+        default={}, description="Planned work: shown, and no alert during it."
     )
-    alerts: Alerts = Field(Alerts(), description="Who is told when something is wrong.")
-    probing: Probing = Field(Probing(), description="How services are probed.")
-    paths: Paths = Field(Paths(), description="Where Leitstand keeps what it writes on this host.")
+    alerts: Alerts = Field(default=Alerts(), description="Who is told when something is wrong.")
+    probing: Probing = Field(default=Probing(), description="How services are probed.")
+    paths: Paths = Field(default=Paths(), description="Where Leitstand keeps what it writes on this host.")
 
     def cross_check(self, fleet: "Fleet") -> Iterator[Finding]:
         """Names that are used but not defined."""

@@ -9,20 +9,36 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 # A name ends up in metric labels, object keys, file names and URLs: so it is kept to what all of them take.
 NAME_PATTERN = re.compile(r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhdw])\s*")
+_LONGEST = timedelta(days=36500)
+_SPELT_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
+
+
+class SettingError(ValueError):
+    """What a validator raises: what is wrong, what to do about it. Never holds a value that may be secret."""
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(f"{what}; {hint}" if hint else what)
+        self.what, self.hint = what, hint
 
 
 class Model(BaseModel):
-    """A frozen settings model: unknown keys are refused, values are not silently converted."""
+    """A frozen settings model: unknown keys are refused, and no value is converted in silence."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, validate_default=True
+    )
 
 
 def _is_a_name(value: str) -> str:
-    if not NAME_PATTERN.match(value):
-        raise ValueError(
-            "a name is 1 to 64 small letters, digits, '.', '_' or '-', and starts and ends with letter or digit"
+    if not NAME_PATTERN.fullmatch(value):
+        tidy = (
+            re.sub(r"[^a-z0-9._-]+", "-", value.lower().translate(_SPELT_OUT)).strip("._-")[:64].rstrip("._-")
+        )
+        raise SettingError(
+            "a name has 1 to 64 small letters a-z, digits, '.', '_' or '-', a letter or digit first and last",
+            f"write '{tidy}'" if tidy else "choose one such as 'web1'",
         )
     return value
 
@@ -31,21 +47,31 @@ def parse_duration(value: Any) -> timedelta:
     """``90s``, ``15m``, ``1h30m``, ``2d``, ``1w`` as a timedelta; ValueError for anything else."""
     if isinstance(value, timedelta):
         return value
-    text = str(value).strip()
-    if not text or _DURATION.sub("", text).strip():
-        raise ValueError("a duration is written as 30s, 15m, 1h30m, 2d or 1w")
-    return timedelta(seconds=sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION.findall(text)))
+    text = value.strip() if isinstance(value, str) else ""
+    if not text or _DURATION.sub("", text):
+        raise SettingError("a duration is a number with its unit", "write it as 30s, 15m, 1h30m, 2d or 1w")
+    seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION.findall(text))
+    if seconds > _LONGEST.total_seconds():
+        raise SettingError("a duration is at most 36500d", "is the unit the right one?")
+    return timedelta(seconds=seconds)
 
 
 def _is_absolute(path: Path) -> Path:
     if not path.is_absolute():
-        raise ValueError("a path must be absolute (start with /)")
+        raise SettingError("a path must be absolute", "begin it with '/'; '~' and variables are not replaced")
+    if "\0" in str(path):
+        raise SettingError("a path cannot hold a zero byte")
     return path
 
 
 Name = Annotated[str, AfterValidator(_is_a_name), Field(json_schema_extra={"pattern": NAME_PATTERN.pattern})]
 Duration = Annotated[
     timedelta,
-    BeforeValidator(parse_duration, json_schema_input_type=str),
+    BeforeValidator(
+        parse_duration,
+        json_schema_input_type=Annotated[str, Field(pattern=r"^\s*([0-9]+(\.[0-9]+)?(ms|[smhdw])\s*)+$")],
+    ),
 ]
-AbsolutePath = Annotated[Path, AfterValidator(_is_absolute)]
+AbsolutePath = Annotated[
+    Path, Field(strict=False), AfterValidator(_is_absolute), Field(json_schema_extra={"pattern": "^/"})
+]

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import click
 
-DEFAULT_PATHS = (Path("leitstand.yml"), Path("/etc/leitstand/leitstand.yml"))
+LOCAL = Path("leitstand.yml")
+INSTALLED = Path("/etc/leitstand/leitstand.yml")
 
 
 def default_config() -> Path:
-    """The configuration when none is named: $LEITSTAND_CONFIG, ./leitstand.yml, /etc/leitstand/leitstand.yml."""
+    """The configuration when none is named, in the order that the option's help tells."""
     if named := os.environ.get("LEITSTAND_CONFIG"):
         return Path(named)
-    return next((path for path in DEFAULT_PATHS if path.exists()), DEFAULT_PATHS[-1])
+    return LOCAL if LOCAL.exists() else INSTALLED
 
 
 config_option = click.option(

@@ -16,7 +16,10 @@ from typing import IO, Self
 from leitstand.errors import LeitstandError
 
 # What a child may inherit: enough to find programs and speak the user's language, and no secret of ours.
-INHERITED = tuple("PATH HOME LANG LC_ALL TZ USER LOGNAME SSH_AUTH_SOCK TMPDIR XDG_RUNTIME_DIR".split())
+INHERITED = (
+    *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ"),
+    *("TMPDIR", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK"),
+)
 STDERR_KEPT = 65536  # bytes; what a program says last is what explains its failure
 _GRACE = 5.0  # seconds for the kernel to end what was killed, and for the last words on stderr
 

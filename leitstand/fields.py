@@ -1,0 +1,125 @@
+"""Types of single values: addresses, URLs, time zones, patterns, moments."""
+
+import ipaddress
+import re
+import warnings
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Annotated, Any
+from urllib.parse import SplitResult, urlsplit
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from leitstand.models import SettingError
+from leitstand.re2 import why_not_re2
+
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
+
+
+def is_address(value: str) -> str:
+    """Return ``value`` if it is an IP address or a host name."""
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        if not _HOST_NAME.fullmatch(value) or re.fullmatch(r"[0-9.]+", value):
+            raise SettingError(
+                "an address is an IPv4 or IPv6 address or a host name, alone", _address_hint(value)
+            ) from None
+    return value
+
+
+def _address_hint(value: str) -> str:
+    if "://" in value:
+        return "leave out 'http://' and what follows the host"
+    if re.search(r"[^:]:\d+\Z|\]:\d+\Z", value):
+        return "leave out the port; exporter_port holds it"
+    if value.startswith("["):
+        return "leave out the brackets"
+    return "such as 192.0.2.11, 2001:db8::11 or web1.example.org"
+
+
+def _is_time_zone(value: str) -> str:
+    known = available_timezones()
+    if value not in known:
+        cities = [zone for zone in sorted(known) if zone.rpartition("/")[2].lower() == value.lower()]
+        near = cities or get_close_matches(value, sorted(known), n=1)
+        raise SettingError(
+            "no such time zone", f"did you mean {near[0]}?" if near else "such as Europe/Berlin or UTC"
+        )
+    return value
+
+
+def split_url(value: str) -> SplitResult:
+    """The parts of an http or https URL without credentials; SettingError for anything else."""
+    try:
+        parts = urlsplit(value)
+        wrong = parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0
+    except ValueError:
+        wrong = True
+    if wrong or not value.isprintable() or " " in value:
+        hint = "write https:// before the host" if "://" not in value else "such as https://www.example.org/"
+        raise SettingError("a URL begins with http:// or https:// and names a host", hint)
+    if parts.username is not None or parts.password is not None:
+        raise SettingError("a URL must not hold a user name or password")
+    return parts
+
+
+def _is_url(value: str) -> str:
+    split_url(value)
+    return value
+
+
+def _is_regular_expression(value: str) -> str:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            re.compile(value)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise SettingError(
+            f"not a regular expression: {error}",
+            "put a backslash before . * + ? ( ) [ { that mean themselves",
+        ) from None
+    # One such pattern in its configuration, and blackbox_exporter does not start: no service is probed then.
+    if reason := why_not_re2(value):
+        raise SettingError(
+            f"the prober cannot match this: {reason}", "it knows regular expressions of RE2 only"
+        )
+    return value
+
+
+def _is_mail_address(value: str) -> str:
+    if not re.fullmatch(r"[^@\s<>,]+@[^@\s<>,]+", value):
+        raise SettingError("a mail address is needed", "such as admin@example.org")
+    return value
+
+
+def _is_mail_server(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not port.isascii() or not port.isdigit() or not 1 <= int(port[:6]) <= 65535 or not host:
+        raise SettingError("a mail server is a host and a port", "such as mail.example.org:587")
+    is_address(host.removeprefix("[").removesuffix("]"))
+    return value
+
+
+def _parse_moment(value: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        moment = None
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise SettingError("a date, a time and a time zone are needed", "such as 2026-12-01T20:00:00+01:00")
+    return moment
+
+
+Address = Annotated[str, AfterValidator(is_address)]
+TimeZone = Annotated[str, AfterValidator(_is_time_zone)]
+ProbeUrl = Annotated[
+    str, AfterValidator(_is_url), Field(json_schema_extra={"pattern": "^[hH][tT][tT][pP][sS]?://"})
+]
+Pattern = Annotated[str, AfterValidator(_is_regular_expression)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+MailAddress = Annotated[str, AfterValidator(_is_mail_address)]
+MailServer = Annotated[str, AfterValidator(_is_mail_server)]
+Moment = Annotated[datetime, BeforeValidator(_parse_moment, json_schema_input_type=str)]

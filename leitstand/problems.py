@@ -1,0 +1,45 @@
+"""What is wrong with the configuration: where, what, and what to do about it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from leitstand.errors import UsageError
+
+KeyPath = tuple[str | int, ...]
+_LONGEST = 300  # characters of what is printed of a key or a message; a file may hold anything
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing that is wrong: ``file:line: path: what; hint``. Line 0 is the file as a whole."""
+
+    file: Path
+    line: int
+    path: str
+    what: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}: " if self.line else f"{self.file}: "
+        path = f"{_printable(self.path)}: " if self.path else ""
+        return where + path + _printable(self.what) + (f"; {_printable(self.hint)}" if self.hint else "")
+
+
+class ConfigError(UsageError):
+    """Everything that is wrong with the configuration, at once."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = sorted(set(problems))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def dotted(path: KeyPath) -> str:
+    """``("backups", "web", "sources", 0)`` as ``backups.web.sources[0]``."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part or repr('')}" for part in path)
+    return text.removeprefix(".")
+
+
+def _printable(text: str) -> str:
+    # Keys come from a file: a line break in one would make two lines of one problem.
+    short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in short)

@@ -1,0 +1,156 @@
+"""A validation error in the words of the person who writes leitstand.yml."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import Any
+
+from leitstand.models import SettingError
+from leitstand.places import Place
+
+_GROUP = "a group of 'key: value' lines"
+_WANTED = {
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a number with an end",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": _GROUP,
+    "model_type": _GROUP,
+    "model_attributes_type": _GROUP,
+    "path_type": "a path",
+    "date_type": "a date",
+    "date_parsing": "a date",
+    "datetime_type": "a date and time",
+    "datetime_parsing": "a date and time",
+    "time_delta_type": "a duration",
+    "time_delta_parsing": "a duration",
+}
+_FOUND = {
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+    dict: _GROUP,
+}
+_LIMITS = {
+    "greater_than_equal": "must be {ge} or more",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be {le} or less",
+    "less_than": "must be less than {lt}",
+    "multiple_of": "must be a multiple of {multiple_of}",
+    "too_short": "must hold {min_length} or more",
+    "too_long": "must hold {max_length} or fewer",
+    "string_too_short": "must have {min_length} or more letters",
+    "string_too_long": "must have {max_length} or fewer letters",
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "union_tag_invalid": "must be one of {expected_tags}",
+}
+_SECRET = re.compile(r"pass|secret|token|credential|^(api_?|access_?|private_?)?keys?$")
+Words = tuple[str, str]
+
+
+def explain(detail: Mapping[str, Any], place: Place) -> Words:
+    """What is wrong and what to do, for one of pydantic's errors (with its input) at ``place``."""
+    kind = detail["type"]
+    if kind in _SPECIAL:
+        return _SPECIAL[kind](detail, place)
+    if detail["input"] is None and kind in _WANTED:
+        return _no_value(place)
+    if kind in _WANTED:
+        return _wrong_type(_WANTED[kind], detail["input"], place)
+    if kind in _LIMITS:
+        return _LIMITS[kind].format_map(_readable(detail["ctx"])), _choice_hint(detail)
+    # A kind that pydantic does not know is one of our own, with our own message.
+    return (detail["msg"] if detail.get("own") else "does not fit here"), place.description
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """The known word that is nearest, or all of them."""
+    close = get_close_matches(word.lower(), known, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(sorted(set(known)))}"
+
+
+def _refused(detail: Mapping[str, Any], place: Place) -> Words:
+    error = detail["ctx"]["error"]
+    if detail["input"] is None:
+        return _no_value(place)
+    if isinstance(error, SettingError):
+        return error.what, error.hint
+    return str(error), ""
+
+
+def _no_value(place: Place) -> Words:
+    name = place.path[-1] if place.path else ""
+    if place.below:
+        return "has no value", f"indent what belongs to it below '{name}:', such as '{place.below[0]}:'"
+    return "has no value", "write one after the colon, or remove the line"
+
+
+def _wrong_type(wanted: str, found: Any, place: Place) -> Words:
+    what = f"must be {wanted}, not {_FOUND.get(type(found), 'this')}"
+    if wanted == "a text" and isinstance(found, (bool, int, float)):
+        return what, "put it in quotes"
+    if wanted == "true or false" and str(found).lower() in ("yes", "no", "on", "off"):
+        return what, f"write {'true' if str(found).lower() in ('yes', 'on') else 'false'}"
+    if wanted == "a list":
+        return what, "write each item as '- item' on a line of its own, or [item, item]"
+    if wanted == _GROUP and isinstance(found, str) and re.search(r"\w:\S", found):
+        return what, "a space is needed after the colon"
+    if wanted == _GROUP:
+        return (
+            what,
+            f"known here: {', '.join(place.below)}" if place.below else "begin each with its name: 'name:'",
+        )
+    return what, place.description
+
+
+def _missing(detail: Mapping[str, Any], place: Place) -> Words:
+    return "is missing", f"add '{place.path[-1]}: …'" + (
+        f" ({place.description})" if place.description else ""
+    )
+
+
+def _unknown_key(detail: Mapping[str, Any], place: Place) -> Words:
+    key = str(place.path[-1])
+    files = [name for name in place.beside if name.endswith("_file")]
+    if files and _SECRET.search(key.lower()) and not key.endswith("file"):
+        holder = get_close_matches(f"{key.lower()}_file", files, n=1, cutoff=0)[0]
+        return "a secret does not stand here", f"write it to a file and name that with '{holder}'"
+    return "unknown key", did_you_mean(key, place.beside)
+
+
+def _pattern(detail: Mapping[str, Any], place: Place) -> Words:
+    return "is not written as it must be", place.description or f"it must match {detail['ctx']['pattern']}"
+
+
+def _choice_hint(detail: Mapping[str, Any]) -> str:
+    choices = re.findall(r"'([^']*)'", str(detail["ctx"].get("expected", "")))
+    close = get_close_matches(str(detail["input"]).lower(), choices, n=1)
+    return f"did you mean '{close[0]}'?" if close else ""
+
+
+def _readable(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Limits as they are written in the file."""
+    return {
+        key: f"{value.total_seconds():g}s" if isinstance(value, timedelta) else value
+        for key, value in context.items()
+    }
+
+
+_SPECIAL: dict[str, Callable[[Mapping[str, Any], Place], Words]] = {
+    "missing": _missing,
+    "extra_forbidden": _unknown_key,
+    "value_error": _refused,
+    "assertion_error": _refused,
+    "string_pattern_mismatch": _pattern,
+}

@@ -1,0 +1,92 @@
+"""What a YAML parser's complaint means to the person who wrote the file."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from leitstand.problems import Problem
+
+# The parser's words (context, then problem); whether its context's place says more; what we say; what to do.
+_MEANINGS = (
+    (
+        r"while scanning a quoted scalar.*end of stream",
+        True,
+        "this quote is never closed",
+        "add the closing quote",
+    ),
+    (r"unknown escape character", False, "a backslash inside double quotes", "use single quotes: '\\d+'"),
+    (r"expected escape sequence", False, "a backslash inside double quotes", "use single quotes: '\\d+'"),
+    (r"while parsing a flow sequence", True, "this '[' has no matching ']'", "close it, with commas between"),
+    (r"while parsing a flow mapping", True, "this '{' has no matching '}'", "close it, with commas between"),
+    (r"while parsing a flow node", False, "a bracket or comma too many", "close each '[' and '{' once"),
+    (
+        r"mapping values are not allowed",
+        False,
+        "a ': ' where none can stand",
+        "put quotes around a text that holds ': ', and align this line with its neighbours",
+    ),
+    (
+        r"could not find expected ':'",
+        True,
+        "this line has no ': '",
+        "write 'key: value', with a space after the colon",
+    ),
+    (
+        r"sequence entries are not allowed",
+        False,
+        "a '- ' where none can stand",
+        "put each '- ' on a line of its own below the key",
+    ),
+    (
+        r"undefined alias|scanning an alias",
+        False,
+        "a text that begins with '*' needs quotes",
+        'write "*…"',
+    ),
+    (r"scanning an anchor", False, "a text that begins with '&' needs quotes", 'write "&…"'),
+    (
+        r"cannot start any token",
+        False,
+        "a text cannot begin with this character",
+        "put quotes around the text",
+    ),
+    (r"scanning a directive", False, "a text that begins with '%' needs quotes", 'write "%…"'),
+    (r"a tag|tag handle", False, "a text that begins with '!' needs quotes", 'write "!…"'),
+    (
+        r"chomping or indentation|block scalar",
+        False,
+        "a text that begins with '|' or '>' needs quotes",
+        "put quotes around the text",
+    ),
+    (r"single document|document start", False, "a second document begins here", "one file is one document"),
+    (
+        r"while parsing a block|block end",
+        False,
+        "this line does not fit in with the lines above it",
+        "lines that belong together begin at the same column; a quoted text ends with its quote",
+    ),
+)
+
+
+def syntax_problem(file: Path, text: str, error: yaml.YAMLError) -> Problem:
+    """The parser's complaint about ``text`` in a newcomer's words."""
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return Problem(file, line, "", "a control character that cannot be seen", "remove it")
+    mark = getattr(error, "problem_mark", None)
+    context, said = getattr(error, "context", None), getattr(error, "problem", None)
+    if mark and re.match(r" *\t", _line(text, mark.line)):
+        return Problem(file, mark.line + 1, "", "a tab at the beginning of the line", "indent with spaces")
+    for pattern, at_context, what, hint in _MEANINGS:
+        if re.search(pattern, f"{context or ''} {said or ''}"):
+            place = (at_context and getattr(error, "context_mark", None)) or mark
+            return Problem(file, place.line + 1 if place else 1, "", what, hint)
+    return Problem(
+        file, mark.line + 1 if mark else 1, "", "this is not YAML", "check indentation, quotes and colons"
+    )
+
+
+def _line(text: str, index: int) -> str:
+    lines = text.splitlines()
+    return lines[index] if index < len(lines) else ""
