@@ -1,0 +1,186 @@
+"""Who is told of what, asked from Alertmanager itself."""
+
+import json
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
+
+import pytest
+import yaml
+from aiosmtpd.controller import Controller
+
+from leitstand.fleet import Fleet
+from leitstand.render.alertmanager import alertmanager_files
+from leitstand.render.output import write_files
+
+HOST_DOWN = "[FIRING 1] HostDown: Host web1 does not answer"
+HOST_IS_BACK = "[RESOLVED] HostDown: Host web1 does not answer"
+SERVICE_DOWN = "[FIRING 1] ServiceDown: Service website is down"
+DISK_FULL = "[FIRING 1] DiskAlmostFull: / on web1 is almost full"
+
+
+@pytest.mark.parametrize(
+    ("labels", "receiver"),
+    [
+        (("alertname=HostDown", "severity=critical"), "team"),
+        (("alertname=BackupFailed", "severity=warning"), "team"),
+        (("alertname=SomethingNew",), "team"),
+        (("alertname=Watchdog", "severity=none"), "watchdog"),
+        (("alertname=Note", "severity=none"), "nobody"),
+    ],
+)
+def test_each_alert_goes_to_its_receiver(labels, receiver, rendered, run):
+    file = rendered / "alertmanager" / "alertmanager.yml"
+    done = run("amtool", "config", "routes", "test", f"--config.file={file}", *labels)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == receiver
+
+
+def test_alertmanager_takes_the_rendered_configuration(rendered, run):
+    done = run("amtool", "check-config", rendered / "alertmanager" / "alertmanager.yml")
+    assert done.returncode == 0, done.stdout
+    assert "1 templates" in done.stdout
+
+
+def test_alertmanager_takes_the_room_as_it_stands_and_a_fleet_that_tells_nobody(room, run, tmp_path):
+    write_files(tmp_path, alertmanager_files(Fleet(), room / "alertmanager"))
+    for folder in (room / "alertmanager", tmp_path):
+        done = run("amtool", "check-config", folder / "alertmanager.yml")
+        assert done.returncode == 0, done.stdout
+
+
+def test_secrets_are_named_by_file_and_not_read(fleet_from, room, run, tmp_path):
+    secret = tmp_path / "password"
+    secret.write_text("opensesame")
+    fleet = fleet_from(
+        "alerts:\n"
+        "  mail: {to: [a@example.org], sender: l@example.org, smarthost: 'mail.example.org:587',"
+        f" username: leitstand, password_file: {secret}}}\n"
+        f"  webhook_url_file: {secret}\n"
+        f"  watchdog_url_file: {secret}\n"
+    )
+    files = alertmanager_files(fleet, room / "alertmanager")
+    assert "opensesame" not in "".join(files.values())
+    team, watchdog, _ = yaml.safe_load(files["alertmanager.yml"])["receivers"]
+    assert team["email_configs"][0]["auth_password_file"] == str(secret)
+    assert team["email_configs"][0]["require_tls"] is True
+    assert team["webhook_configs"] == [{"url_file": str(secret), "send_resolved": True}]
+    assert watchdog["webhook_configs"] == [{"url_file": str(secret), "send_resolved": False}]
+
+
+def test_a_mail_says_what_since_when_and_what_to_do_and_a_host_that_is_down_explains_the_rest(
+    fleet_from, room, tmp_path
+):
+    sink = Sink()
+    controller = Controller(sink, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    try:
+        fleet = fleet_from(
+            "alerts: {mail: {to: [admin@example.org], sender: leitstand@example.org,"
+            f" smarthost: '127.0.0.1:{controller.port}', require_tls: false}}}}"
+        )
+        write_files(tmp_path / "out", alertmanager_files(fleet, room / "alertmanager"))
+        with alertmanager(faster(tmp_path / "out" / "alertmanager.yml"), tmp_path) as url:
+            disk = alert("DiskAlmostFull", "/ on web1 is almost full", instance="web1", severity="warning")
+            down = alert("HostDown", "Host web1 does not answer", instance="web1", severity="critical")
+            other = alert("ServiceDown", "Service website is down", service="website", severity="critical")
+            post(url, [down, disk, other])
+            wait_for(lambda: sink.subjects() >= {HOST_DOWN, SERVICE_DOWN})
+            # The disk of a host that is down is no news until the host is back.
+            assert sink.subjects() == {HOST_DOWN, SERVICE_DOWN}
+            post(url, [down | {"endsAt": now()}])
+            wait_for(lambda: sink.subjects() >= {HOST_IS_BACK, DISK_FULL})
+    finally:
+        controller.stop()
+    firing, resolved = sink.mail(HOST_DOWN), sink.mail(HOST_IS_BACK)
+    text = plain_text(firing)
+    assert text.splitlines()[0] == "FIRING"
+    assert "* Host web1 does not answer\n  severity: critical\n  since:    20" in text
+    assert "what to do: docs/runbooks/HostDown.md" in text
+    assert "until:    20" in plain_text(resolved)
+    assert firing.get_body(("html",)) is None
+
+
+class Sink:
+    def __init__(self):
+        self.mails = []
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - the name is aiosmtpd's
+        self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
+        return "250 OK"
+
+    def subjects(self):
+        return {str(mail["Subject"]) for mail in self.mails}
+
+    def mail(self, subject):
+        return next(mail for mail in self.mails if mail["Subject"] == subject)
+
+
+def plain_text(mail):
+    return "\n".join(mail.get_body(("plain",)).get_content().splitlines())
+
+
+def faster(path):
+    """The same configuration without its waiting times."""
+    content = yaml.safe_load(path.read_text())
+    content["route"] |= {"group_wait": "500ms", "group_interval": "1s"}
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@contextmanager
+def alertmanager(configuration, folder) -> Iterator[str]:
+    address = f"127.0.0.1:{free_port()}"
+    argv = ["prometheus-alertmanager", f"--config.file={configuration}", f"--storage.path={folder}/data"]
+    argv += [f"--web.listen-address={address}", "--cluster.listen-address="]
+    with (folder / "log").open("wb") as log, subprocess.Popen(argv, stderr=log, stdout=log) as process:
+        try:
+            wait_for(lambda: answers(f"http://{address}/-/ready"))
+            yield f"http://{address}"
+        finally:
+            process.terminate()
+
+
+def alert(name, summary, **labels):
+    return {
+        "labels": {"alertname": name, **labels},
+        "annotations": {"summary": summary, "runbook": f"docs/runbooks/{name}.md"},
+        "startsAt": (datetime.now(UTC) - timedelta(minutes=5)).isoformat(),
+    }
+
+
+def now():
+    return datetime.now(UTC).isoformat()
+
+
+def post(url, alerts):
+    body = json.dumps(alerts).encode()
+    request = urllib.request.Request(f"{url}/api/v2/alerts", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        assert answer.status == 200
+
+
+def answers(url):
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def wait_for(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
