@@ -1,6 +1,7 @@
 """Deflate by ISA-L where its wheel is installed, by zlib else; both write the same format."""
 
 import zlib
+from collections.abc import Iterator
 from typing import Protocol
 
 try:
@@ -12,11 +13,13 @@ except ImportError:  # there is no wheel for this processor: five times the CPU,
 _RAW = -15
 _WINDOW = 32 << 10
 PROBE_BYTES = 64 << 10
+_INPUT_BYTES, _OUTPUT_BYTES = 256 << 10, 1 << 20
 # Ends a deflate stream whose last block was flushed: one empty final block.
 STREAM_END = b"\x03\x00"
 
 crc32 = fast.crc32
-DeflateError = (zlib.error, fast.error)
+# What reading a damaged stream raises.
+DAMAGED: tuple[type[Exception], ...] = (zlib.error, fast.error, ValueError, EOFError)
 
 
 class Compressor(Protocol):
@@ -72,25 +75,37 @@ def deflate_block(block: bytes, before: bytes, level: int) -> bytes:
 class Inflater:
     """Inflates one stream of a size known before; refuses to give a byte more (bombs) or less.
 
-    Raises zlib's or ISA-L's error (``DeflateError``) and ValueError.
+    Raises zlib's or ISA-L's error and ValueError: both are in ``DAMAGED``.
     """
 
     def __init__(self, size: int) -> None:
         self._stream = fast.decompressobj(_RAW)
         self._left = size
 
-    def feed(self, data: bytes | bytearray | memoryview) -> bytes:
-        """The content that ``data`` completes, never more than is still expected."""
-        # One byte over the limit is asked for, so that a stream that holds more is seen, yet not unpacked.
-        content: bytes = self._stream.decompress(data, self._left + 1)
-        self._left -= len(content)
-        if self._left < 0:
-            raise ValueError("it holds more than the manifest says")
-        if self._stream.unused_data:
-            raise ValueError("bytes follow the end of its deflate stream")
-        return content
+    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[bytes]:
+        """The content that ``data`` completes, in blocks of at most 1 MiB, never more than is still
+        expected."""
+        source = memoryview(data)
+        for start in range(0, len(source), _INPUT_BYTES):
+            yield from self._inflate(source[start : start + _INPUT_BYTES])
 
     def finish(self) -> None:
         """Raises ValueError unless the stream ended and gave all of its content."""
         if self._left or not self._stream.eof:
             raise ValueError("its deflate stream ends early")
+
+    def _inflate(self, data: bytes | memoryview) -> Iterator[bytes]:
+        while True:
+            # One byte over the limit is asked for, so that a stream that holds more is seen, yet not
+            # unpacked.
+            most = min(_OUTPUT_BYTES, self._left + 1)
+            content: bytes = self._stream.decompress(data, most)
+            self._left -= len(content)
+            if self._left < 0:
+                raise ValueError("it holds more than the manifest says")
+            if self._stream.unused_data:
+                raise ValueError("bytes follow the end of its deflate stream")
+            yield content
+            data = self._stream.unconsumed_tail
+            if not data and len(content) < most:
+                return

@@ -217,15 +217,14 @@ def frame(name: str, length: int, size: int, *, deflated: bool = False) -> tuple
     return head, descriptor + _Frame().tail(info, start)
 
 
-def stored_length(name: str, total: int) -> int | None:
-    """The length of the data in an archive of ``total`` bytes with one stored entry; None when none fits."""
-    # The tail grows at four lengths around 2 GiB, where its fields become 64 bits wide one after another.
-    for probe in (0, _ZIP64_LIMIT - OVERHEAD - 1, _ZIP64_LIMIT - OVERHEAD + 1, _ZIP64_LIMIT + 1):
-        around = sum(map(len, frame(name, probe, probe)))
-        length = total - OVERHEAD - around
-        if length >= 0 and sum(map(len, frame(name, length, length))) == around:
-            return length
-    return None
+def probes(deflated: bool) -> list[tuple[int, int]]:
+    """Lengths and sizes for ``frame`` such that each length it can have occurs.
+
+    Around 2 GiB its fields become 64 bits wide one after another.
+    """
+    lengths = (0, _ZIP64_LIMIT - OVERHEAD - 1, _ZIP64_LIMIT - OVERHEAD + 1, _ZIP64_LIMIT + 1)
+    sizes = (0, _ZIP64_LIMIT + 1)
+    return [(length, size) for length in lengths for size in (sizes if deflated else (length,))]
 
 
 def _info(name: str, deflated: bool) -> SealedZipInfo:

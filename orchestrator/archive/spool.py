@@ -14,6 +14,8 @@ from typing import BinaryIO
 
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 
+from orchestrator.archive.aes import Buffer
+
 MEMORY_BYTES = 8 << 20
 _BLOCK = 16
 _READ_BYTES = 256 << 10
@@ -79,7 +81,7 @@ class Spool:
         self._size = 0
         self._compressor = zlib.compressobj(1) if compress else None
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Buffer) -> None:
         self._put(self._compressor.compress(data) if self._compressor else data)
 
     def reader(self) -> BinaryIO:
@@ -98,7 +100,7 @@ class Spool:
             while data := file.read(_READ_BYTES):
                 yield plain.decompress(data) if plain else data
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: Buffer) -> None:
         self._size += len(data)
         if self._size > self._limit and isinstance(self._file, io.BytesIO):
             memory, self._file = self._file, CipherFile()

@@ -1,0 +1,56 @@
+"""Prove one file's content against its record."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+from orchestrator.archive.aes import Buffer
+from orchestrator.archive.deflate import DAMAGED, Inflater
+from orchestrator.archive.entry import FileRecord, Method
+
+
+class ContentCheck:
+    """Takes a file's bytes as they stand in the archive, hands its content to ``write``, and says what is
+    wrong.
+
+    After the first thing that is wrong nothing more is handed on.
+    """
+
+    def __init__(self, record: FileRecord, write: Callable[[Buffer], object] | None = None) -> None:
+        self._record = record
+        self._write = write
+        self._sha256 = hashlib.sha256()
+        self._inflater = Inflater(record.size) if record.method is Method.DEFLATE else None
+        self._problem = ""
+
+    def feed(self, data: Buffer) -> None:
+        if self._problem:
+            return
+        try:
+            for block in self._content(data):
+                self._sha256.update(block)
+                if self._write:
+                    self._write(block)
+        except DAMAGED as error:
+            self._problem = f"damaged: {error}"
+
+    def problem(self) -> str:
+        """What is wrong once all bytes were fed; nothing if the content is proven."""
+        if not self._problem and self._inflater:
+            try:
+                self._inflater.finish()
+            except DAMAGED as error:
+                self._problem = f"damaged: {error}"
+        if not self._problem and self._sha256.digest() != self._record.sha256:
+            self._problem = "damaged: its SHA-256 is not the one that was recorded"
+        return self._problem
+
+    def _content(self, data: Buffer) -> Iterator[Buffer]:
+        return self._inflater.feed(data) if self._inflater else iter((data,))
+
+
+def check_whole(record: FileRecord, pieces: list[Buffer]) -> str:
+    """What is wrong with a file whose bytes are all there."""
+    check = ContentCheck(record)
+    for piece in pieces:
+        check.feed(piece)
+    return check.problem()

@@ -1,0 +1,140 @@
+"""Prove a whole archive against its manifest.
+
+Every byte between the contents follows from the manifest, so it is built again and compared: local and
+central headers that differ, entries too many, too few, twice or overlapping, foreign methods and trailing
+bytes are all found by that.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from orchestrator.archive.aes import Buffer
+from orchestrator.archive.content import ContentCheck, check_whole
+from orchestrator.archive.entry import FileRecord, Method, Problem
+from orchestrator.archive.inner import Place, central_header, descriptor, end_records, local_header
+from orchestrator.archive.pack import SMALL_BYTES
+from orchestrator.archive.unseal import SealedEntry
+from orchestrator.archive.work import OrderedWork
+
+_LONGEST_HEADER = 1 << 17
+_MISPLACED = "the manifest places it where it cannot be"
+
+
+class Stream:
+    """The inner ZIP's bytes, taken in order."""
+
+    def __init__(self, blocks: Iterator[bytearray]) -> None:
+        self._blocks = blocks
+        self._block = memoryview(b"")
+        self.position = 0
+
+    def pieces(self, count: int) -> Iterator[memoryview]:
+        """The next ``count`` bytes, as they come; fewer at the end of the archive."""
+        while count > 0:
+            if not self._block:
+                self._block = memoryview(next(self._blocks, b""))
+                if not self._block:
+                    return
+            piece, self._block = self._block[:count], self._block[count:]
+            self.position += len(piece)
+            count -= len(piece)
+            yield piece
+
+    def take(self, count: int) -> bytes:
+        return b"".join(self.pieces(count))
+
+
+class Verification:
+    """One pass over an archive; ``problems`` grows while it runs."""
+
+    def __init__(self, entry: SealedEntry, threads: int) -> None:
+        self._entry = entry
+        self._stream = Stream(entry.blocks())
+        self._work = OrderedWork(threads)
+        self._directory = hashlib.sha256()
+        self._directory_bytes = self._entries = 0
+        self._batch: list[tuple[FileRecord, list[Buffer]]] = []
+        self._batch_bytes = 0
+        self.problems: list[Problem] = []
+
+    def run(self, records: Iterable[FileRecord]) -> list[Problem]:
+        """All that is wrong, in the order of the archive; first what concerns it as a whole."""
+        try:
+            whole = self._records(records) and self._end()
+            self._end_batch()
+            self._work.drain()
+        finally:
+            self._work.stop()
+        while self._stream.take(1 << 20):
+            whole = False
+        general = self._entry.problems()
+        if not whole and not general:
+            general = ["it holds other bytes than its manifest says"]
+        return [*(Problem(b"", what) for what in general), *self.problems]
+
+    def _records(self, records: Iterable[FileRecord]) -> bool:
+        for record in records:
+            if record.method is not Method.NONE and not self._record(record):
+                self.problems.append(Problem(record.path, _MISPLACED))
+                return False
+        return True
+
+    def _record(self, record: FileRecord) -> bool:
+        start = self._stream.position
+        inside = record.offset + record.length <= self._entry.length
+        fits = inside and 0 < record.offset - start < _LONGEST_HEADER
+        if not fits or record.length < 0 or record.size < 0:
+            return False
+        place = Place(start, record.method, record.crc32, record.length, record.size, False)
+        header, expected = self._stream.take(record.offset - start), local_header(record.metadata, place)
+        if len(header) != len(expected):
+            place = replace(place, streamed=True)
+            expected = local_header(record.metadata, place)
+        self._content(record)
+        trailer = descriptor(place)
+        if header != expected or self._stream.take(len(trailer)) != trailer:
+            self.problems.append(Problem(record.path, "damaged: its header is not the one that was recorded"))
+        row = central_header(record.metadata, place)
+        self._directory.update(row)
+        self._directory_bytes += len(row)
+        self._entries += 1
+        return True
+
+    def _content(self, record: FileRecord) -> None:
+        if record.length > SMALL_BYTES:
+            check = ContentCheck(record)
+            for piece in self._stream.pieces(record.length):
+                check.feed(piece)
+            self._note(record, check.problem())
+            return
+        self._batch.append((record, list(self._stream.pieces(record.length))))
+        self._batch_bytes += record.length
+        if self._batch_bytes >= 1 << 20 or len(self._batch) >= 256:
+            self._end_batch()
+
+    def _end_batch(self) -> None:
+        batch, weight = self._batch, self._batch_bytes
+        self._batch, self._batch_bytes = [], 0
+        if batch:
+            self._work.put(lambda: _check_all(batch), self.problems.extend, weight)
+
+    def _note(self, record: FileRecord, problem: str) -> None:
+        if problem:
+            self.problems.append(Problem(record.path, problem))
+
+    def _end(self) -> bool:
+        start, expected = self._stream.position, self._directory
+        found = hashlib.sha256()
+        for piece in self._stream.pieces(self._directory_bytes):
+            found.update(piece)
+        end = end_records(self._entries, start, self._directory_bytes)
+        same = found.digest() == expected.digest() and self._stream.take(len(end)) == end
+        if not same:
+            self.problems.append(Problem(b"", "its central directory is not the one that was recorded"))
+        return same
+
+
+def _check_all(batch: list[tuple[FileRecord, list[Buffer]]]) -> list[Problem]:
+    found = ((record, check_whole(record, pieces)) for record, pieces in batch)
+    return [Problem(record.path, problem) for record, problem in found if problem]
