@@ -1,0 +1,123 @@
+"""``leitstand render`` as its user meets it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+CONFIGURATION = """
+hosts: {web1: {address: 192.0.2.11}}
+services: {website: {name: Website, url: "https://www.example.org/"}}
+alerts: {mail: {to: [a@example.org], sender: l@example.org}}
+"""
+
+
+@pytest.fixture
+def render(tmp_path):
+    """Run ``leitstand render`` on ``leitstand.yml`` in tmp_path; exit code and both outputs."""
+    (tmp_path / "leitstand.yml").write_text(CONFIGURATION)
+
+    def run(*arguments):
+        argv = [sys.executable, "-m", "leitstand", "render", *map(str, arguments)]
+        environment = {**os.environ, "LEITSTAND_CONFIG": str(tmp_path / "leitstand.yml")}
+        return subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=60, check=False)
+
+    return run
+
+
+def test_the_first_run_writes_all_and_says_who_must_reload(render, tmp_path):
+    done = render("prometheus", "--out", tmp_path / "out")
+    assert done.returncode == 0
+    assert f"new  {tmp_path}/out/targets/hosts.json\n" in done.stdout
+    assert done.stdout.endswith("9 of 9 files written; reload: Prometheus, blackbox_exporter\n")
+
+
+def test_a_second_run_touches_nothing(render, tmp_path):
+    render("prometheus", "--out", tmp_path / "out")
+    before = stamps(tmp_path / "out")
+    done = render("prometheus", "--out", tmp_path / "out")
+    assert done.stdout == "0 of 9 files written\n"
+    assert stamps(tmp_path / "out") == before
+
+
+def test_a_new_host_changes_the_list_of_hosts_only_and_nobody_needs_to_reload(render, tmp_path):
+    render("prometheus", "--out", tmp_path / "out")
+    before = stamps(tmp_path / "out")
+    hosts = "hosts: {web1: {address: 192.0.2.11}, web2: {address: 192.0.2.12}}"
+    configuration = CONFIGURATION.replace("hosts: {web1: {address: 192.0.2.11}}", hosts)
+    (tmp_path / "leitstand.yml").write_text(configuration)
+    done = render("prometheus", "--out", tmp_path / "out", "--json")
+    answer = json.loads(done.stdout)
+    changed = [file["path"] for file in answer["files"] if file["change"] == "changed"]
+    assert changed == [f"{tmp_path}/out/targets/hosts.json"]
+    assert answer["reload"] == []
+    after = stamps(tmp_path / "out")
+    assert {path for path in after if after[path] != before[path]} == {"targets/hosts.json"}
+
+
+def test_what_is_changed_by_hand_is_set_right_and_what_is_not_ours_stays(render, tmp_path):
+    render("prometheus", "--out", tmp_path / "out")
+    own_rules = tmp_path / "out" / "rules" / "own.yml"
+    own_rules.write_text("groups: []\n")
+    (tmp_path / "out" / "prometheus.yml").write_text("broken")
+    done = render("prometheus", "--out", tmp_path / "out")
+    assert (
+        done.stdout == f"  changed  {tmp_path}/out/prometheus.yml\n1 of 9 files written; reload: Prometheus\n"
+    )
+    assert own_rules.read_text() == "groups: []\n"
+
+
+def test_alertmanager_gets_a_folder_of_its_own(render, tmp_path):
+    done = render("alertmanager", "--out", tmp_path / "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(stamps(tmp_path / "out")) == ["alertmanager.yml", "templates/leitstand.tmpl"]
+
+
+def test_a_fleet_whose_alerts_reach_nobody_is_a_warning(render, tmp_path):
+    (tmp_path / "leitstand.yml").write_text("hosts: {}\n")
+    done = render("alertmanager", "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert "no alert will reach anybody" in done.stderr
+    assert (tmp_path / "out" / "alertmanager.yml").exists()
+
+
+def test_a_broken_configuration_writes_nothing(render, tmp_path):
+    (tmp_path / "leitstand.yml").write_text("hosts: {web1: {adress: 192.0.2.11}}\n")
+    done = render("prometheus", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "leitstand.yml:1: hosts.web1" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "address", ["9115", "http://127.0.0.1:9115", "127.0.0.1:", "127.0.0.1:99999", ":9115"]
+)
+def test_an_address_is_host_and_port(address, render, tmp_path):
+    done = render("prometheus", "--out", tmp_path / "out", "--blackbox", address)
+    assert done.returncode == 2
+    assert f"'{address}' is not HOST:PORT, such as 127.0.0.1:9115" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(render, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    done = render("prometheus", "--out", tmp_path / "out" / "below")
+    assert done.returncode == 3
+    first, hint = done.stderr.splitlines()
+    assert first == f"{tmp_path}/out/below/targets/hosts.json: cannot be written: Not a directory"
+    assert hint == "  hint: give --out a folder that you may write to"
+
+
+def test_help_has_an_example(render):
+    for command in ("prometheus", "alertmanager"):
+        done = render(command, "--help")
+        assert done.returncode == 0
+        assert f"Example: leitstand render {command} --out " in done.stdout
+
+
+def stamps(folder):
+    """What changes when a file is written anew, even with the same content."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
