@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, cast
 
 try:
     from isal import isal_zlib as fast
@@ -19,7 +19,7 @@ STREAM_END = b"\x03\x00"
 
 crc32 = fast.crc32
 # What reading a damaged stream raises.
-DAMAGED: tuple[type[Exception], ...] = (zlib.error, fast.error, ValueError, EOFError)
+DAMAGED: tuple[type[Exception], ...] = (zlib.error, cast(type[Exception], fast.error), ValueError, EOFError)
 
 
 class Compressor(Protocol):
