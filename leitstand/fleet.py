@@ -75,11 +75,23 @@ class Site(Model):
         return ZoneInfo(self.time_zone)
 
 
+class Ssh(Model):
+    """How backups reach a host: by the system's OpenSSH, to a host whose key is known already."""
+
+    user: str = Field(default="root", pattern=r"^[a-z_][a-z0-9_.-]*$", description="Whom to log in as.")
+    port: Port = Field(default=22, description="Port of its sshd.")
+    identity_file: AbsolutePath | None = Field(default=None, description="Private key, mode 0600.")
+    known_hosts_file: AbsolutePath | None = Field(
+        default=None, description="Keys of known hosts; default: those of the user who runs the backup."
+    )
+
+
 class Host(Model):
     """A machine with an exporter on it."""
 
     address: Address = Field(description="IPv4 or IPv6 address or host name, without port.")
     exporter_port: Port = Field(default=EXPORTER_PORT, description="Port on which its exporter listens.")
+    ssh: Ssh | None = Field(default=None, description="Backups read this host over SSH; without it, locally.")
 
 
 class Service(Model):

@@ -1,5 +1,6 @@
 """Every kind of source, by its settings."""
 
+from leitstand.fleet import Host
 from orchestrator.config import (
     CommandSource,
     Job,
@@ -8,29 +9,46 @@ from orchestrator.config import (
 )
 from orchestrator.config import FilesSource as FilesSettings
 from orchestrator.config import SqliteSource as SqliteSettings
-from orchestrator.sources.databases import CommandOutput, MysqlDumps, PostgresqlDumps
+from orchestrator.sources.databases import CommandOutput, MysqlDumps, PostgresqlDumps, RemoteSqliteDump
 from orchestrator.sources.files import FilesSource, sqlite_companions
+from orchestrator.sources.remote_files import RemoteFilesSource
 from orchestrator.sources.source import Report, Source, SourceError
 from orchestrator.sources.sqlite import SqliteSource
-from orchestrator.transport import Local, Transport
+from orchestrator.transport import Local, Ssh, Transport
 
 __all__ = ["Report", "Source", "SourceError", "open_sources"]
 
 Settings = FilesSettings | SqliteSettings | MysqlSource | PostgresqlSource | CommandSource
 
 
-def open_sources(job: Job) -> list[Source]:
-    """A job's sources; nothing is read yet. Databases that have their own are left out of ``files``."""
+def open_sources(job: Job, host: Host | None = None) -> list[Source]:
+    """A job's sources; nothing is read yet. Databases that have their own are left out of ``files``.
+
+    A ``host`` with an ssh section is read over SSH, every other one is this machine.
+    """
+    transport = open_transport(job.host, host)
     databases = [source.sqlite for source in job.sources if isinstance(source, SqliteSettings)]
     skip = frozenset(name for path in databases for name in sqlite_companions(path))
-    return [_open_source(settings, job, skip, Local()) for settings in job.sources]
+    return [_open_source(settings, job, skip, transport) for settings in job.sources]
+
+
+def open_transport(name: str, host: Host | None) -> Transport:
+    """How the programs of a source are run on a host."""
+    if host is None or host.ssh is None:
+        return Local()
+    ssh = host.ssh
+    return Ssh(name, host.address, ssh.user, ssh.port, ssh.identity_file, ssh.known_hosts_file)
 
 
 def _open_source(settings: Settings, job: Job, skip: frozenset[str], transport: Transport) -> Source:
     match settings:
         case FilesSettings():
+            if isinstance(transport, Ssh):
+                return RemoteFilesSource(settings, transport, skip)
             return FilesSource(settings, skip)
         case SqliteSettings():
+            if isinstance(transport, Ssh):
+                return RemoteSqliteDump(settings, transport)
             return SqliteSource(settings, job.scratch)
         case MysqlSource():
             return MysqlDumps(settings, transport)

@@ -6,13 +6,21 @@ from urllib.parse import quote
 
 from leitstand.process import ProcessError
 from orchestrator.archive import Entry
-from orchestrator.config import ALL_DATABASES, CommandSource, MysqlSource, PostgresqlSource, source_label
+from orchestrator.config import (
+    ALL_DATABASES,
+    CommandSource,
+    MysqlSource,
+    PostgresqlSource,
+    SqliteSource,
+    source_label,
+)
 from orchestrator.sources.dump import Dump, DumpReader
-from orchestrator.sources.rows import GlobalsWatcher, MysqlWatcher, PostgresqlWatcher
+from orchestrator.sources.rows import GlobalsWatcher, MysqlWatcher, PostgresqlWatcher, SqliteWatcher
 from orchestrator.sources.source import Report, SourceError
 from orchestrator.transport import Transport
 
 LIST_SECONDS = 60.0
+SQLITE_SECONDS = 6 * 3600.0
 MYSQL_OWN = {"information_schema", "performance_schema", "sys", "mysql"}
 # One consistent view of all tables, nothing held in memory, all that belongs to the database, bytes as hex.
 MYSQL_OPTIONS = (
@@ -30,6 +38,8 @@ class DumpSource:
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self._reader = DumpReader(transport)
+        # Rows of each table, by the dump's path; complete when the entries were read.
+        self.tables: Mapping[bytes, Mapping[str, int]] = self._reader.tables
 
     def dumps(self) -> Iterator[Dump]:
         """Every dump of this source, in order."""
@@ -38,10 +48,6 @@ class DumpSource:
     def entries(self, report: Report) -> Iterator[Entry]:
         """One entry a dump."""
         return (self._reader.entry(dump) for dump in self.dumps())
-
-    def tables(self) -> Mapping[bytes, Mapping[str, int]]:
-        """Rows of each table, by the dump's path; complete when the entries were read."""
-        return self._reader.tables
 
     def close(self) -> None:
         """Each program ended with its last block."""
@@ -147,6 +153,22 @@ class PostgresqlDumps(DumpSource):
         query = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname"
         options = ["--no-password", "--no-psqlrc", "--tuples-only", "--no-align", f"--command={query}"]
         return self.ask(["psql", *options, "postgres"], self._env)
+
+
+@dataclass
+class RemoteSqliteDump(DumpSource):
+    """An SQLite database of another host, as SQL by its own sqlite3 program: one read transaction."""
+
+    settings: SqliteSource
+    transport: Transport
+
+    def __post_init__(self) -> None:
+        super().__init__(self.transport)
+        self.label = source_label(self.settings)
+
+    def dumps(self) -> Iterator[Dump]:
+        argv = ("sqlite3", "-readonly", "-bail", str(self.settings.sqlite), ".dump")
+        yield Dump(f"{self.label}.sql", argv, SQLITE_SECONDS, watcher=SqliteWatcher)
 
 
 @dataclass

@@ -55,6 +55,7 @@ class FilesSource:
     skip: frozenset[str] = frozenset()
     sequential: bool = False
     label: str = ""
+    tables: dict[bytes, dict[str, int]] = field(default_factory=dict)
     _first_names: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

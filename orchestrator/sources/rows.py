@@ -102,6 +102,15 @@ class GlobalsWatcher(PostgresqlWatcher):
     trailer = b"-- PostgreSQL database cluster dump complete"
 
 
+class SqliteWatcher(LineWatcher):
+    """The sqlite3 program's ``.dump``: a row an INSERT; texts may hold newlines, so rows are not counted."""
+
+    trailer = b"COMMIT;"
+
+    def line(self, line: bytes) -> None:
+        """A damaged database ends in ROLLBACK instead."""
+
+
 class AnyBytes:
     """The output of any program: nothing is known of it but that it came."""
 

@@ -1,6 +1,6 @@
 """What a source is: entries for the archive, and a report of every path that could not be taken."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from leitstand.errors import LeitstandError
@@ -17,11 +17,15 @@ class Source(Protocol):
     """Something that is backed up.
 
     ``label`` is the folder in the archive under which its entries stand (``files/var/www``). ``sequential``
-    says that each entry's blocks must be read before the next entry is asked for, as from a pipe.
+    says that each entry's blocks must be read before the next entry is asked for, as from a pipe. ``tables``
+    has the rows per table of each dump, by its path in the archive, once its last block was read.
     """
 
     label: str
     sequential: bool
+
+    @property
+    def tables(self) -> Mapping[bytes, Mapping[str, int]]: ...
 
     def entries(self, report: Report) -> Iterator[Entry]:
         """Every path, a folder before what is in it. ``report`` is told of paths left out by an error.

@@ -3,9 +3,9 @@
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -29,6 +29,7 @@ class SqliteSource:
     scratch: Path
     sequential: bool = True
     label: str = ""
+    tables: dict[bytes, dict[str, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.label = source_label(self.settings)
@@ -51,11 +52,16 @@ class SqliteSource:
         try:
             with closing(_connect(path)) as source:
                 small = _bytes_of(source) <= self.settings.memory_limit
-                yield from (_through_memory if small else self._through_scratch)(source)
+                yield from (self._through_memory if small else self._through_scratch)(source)
         except sqlite3.Error as error:
             raise SourceError(
                 f"{path}: {error}", "is it an SQLite database, and not locked for long?"
             ) from error
+
+    def _through_memory(self, source: sqlite3.Connection) -> Iterator[bytes]:
+        with closing(sqlite3.connect(":memory:")) as copy:
+            self._back_up(source, copy)
+            yield copy.serialize()
 
     def _through_scratch(self, source: sqlite3.Connection) -> Iterator[bytes]:
         # A private folder: SQLite opens by name, and the name must lead nowhere else before it is gone.
@@ -66,23 +72,17 @@ class SqliteSource:
             copy.execute("PRAGMA journal_mode = OFF")
             name.unlink()
         with closing(copy), os.fdopen(descriptor, "rb") as file:
-            _back_up(source, copy)
+            self._back_up(source, copy)
             while block := file.read(BLOCK_BYTES):
                 yield block
 
-
-def _through_memory(source: sqlite3.Connection) -> Iterator[bytes]:
-    with closing(sqlite3.connect(":memory:")) as copy:
-        _back_up(source, copy)
-        yield copy.serialize()
-
-
-def _back_up(source: sqlite3.Connection, copy: sqlite3.Connection) -> None:
-    """Copy in one step, so under one read lock, and have SQLite look the copy over."""
-    source.backup(copy)
-    answer = copy.execute("PRAGMA quick_check(1)").fetchone()
-    if answer != ("ok",):
-        raise sqlite3.DatabaseError(f"the database is damaged: {answer[0] if answer else 'no answer'}")
+    def _back_up(self, source: sqlite3.Connection, copy: sqlite3.Connection) -> None:
+        """Copy in one step, so under one read lock; have SQLite look the copy over and count its rows."""
+        source.backup(copy)
+        answer = copy.execute("PRAGMA quick_check(1)").fetchone()
+        if answer != ("ok",):
+            raise sqlite3.DatabaseError(f"the database is damaged: {answer[0] if answer else 'no answer'}")
+        self.tables[os.fsencode(self.label)] = table_rows(copy)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -96,14 +96,16 @@ def _bytes_of(connection: sqlite3.Connection) -> int:
     return int(pages) * int(page_bytes)
 
 
-def table_rows(path: Path) -> dict[str, int]:
-    """Rows of each table of a database file."""
-    with closing(_connect(path)) as connection:
-        query = (
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
-        )
-        tables = [name for (name,) in connection.execute(query)]
-        count: Callable[[str], int] = lambda table: connection.execute(  # noqa: E731
-            f'SELECT count(*) FROM "{table.replace(chr(34), chr(34) * 2)}"'  # noqa: S608 - names are quoted
-        ).fetchone()[0]
-        return {table: count(table) for table in tables}
+def table_rows(connection: sqlite3.Connection) -> dict[str, int]:
+    """Rows of each table of a database."""
+    query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+    return {name: _count(connection, name) for (name,) in connection.execute(query).fetchall()}
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int:
+    quoted = table.replace('"', '""')
+    try:
+        (rows,) = connection.execute(f'SELECT count(*) FROM "{quoted}"').fetchone()  # noqa: S608
+    except sqlite3.OperationalError:
+        return 0  # a virtual table of an extension that is not here
+    return int(rows)

@@ -1,0 +1,82 @@
+"""A real sshd on loopback with keys of its own, for the user who runs the test."""
+
+import getpass
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from lab.processes import Server, free_port
+
+CONFIGURATION = """\
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/authorized_keys
+PidFile none
+UsePAM no
+StrictModes no
+PasswordAuthentication no
+PermitRootLogin prohibit-password
+AcceptEnv none
+LogLevel VERBOSE
+"""
+
+
+@dataclass
+class Sshd:
+    """``with Sshd(folder) as sshd:``; ``identity`` is the client's key, ``known_hosts`` has the server's."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    server: Server = field(init=False)
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in ("host_key", "identity"):
+            generate = [
+                "ssh-keygen",
+                "-q",
+                "-t",
+                "ed25519",
+                "-N",
+                "",
+                "-C",
+                name,
+                "-f",
+                str(self.folder / name),
+            ]
+            subprocess.run(generate, check=True)
+        self.allow((self.folder / "identity.pub").read_text())
+        kind, key, *_ = (self.folder / "host_key.pub").read_text().split()
+        self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {kind} {key}\n")
+        configuration = self.folder / "sshd_config"
+        configuration.write_text(CONFIGURATION.format(port=self.port, folder=self.folder))
+        if not os.geteuid():
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd of root insists on it
+        argv = ["/usr/sbin/sshd", "-D", "-e", "-f", str(configuration)]
+        self.server = Server("sshd", argv, self.folder / "log", self.port, ready_path=None).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.stop()
+
+    @property
+    def identity(self) -> Path:
+        """The private key that may log in."""
+        return self.folder / "identity"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The file that names the server's key."""
+        return self.folder / "known_hosts"
+
+    @property
+    def user(self) -> str:
+        """Whom the key lets in."""
+        return getpass.getuser()
+
+    def allow(self, line: str) -> None:
+        """Make ``line`` the only one of the server's authorized_keys."""
+        (self.folder / "authorized_keys").write_text(line.rstrip("\n") + "\n")

@@ -1,0 +1,144 @@
+"""A host that has nothing but sshd and tar, read over the real OpenSSH."""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lab.sshd import Sshd
+from leitstand.process import Stream
+from orchestrator.archive import Entry, Problem
+from orchestrator.config import CommandSource, FilesSource, SqliteSource
+from orchestrator.sources import SourceError
+from orchestrator.sources.databases import CommandOutput, RemoteSqliteDump
+from orchestrator.sources.files import FilesSource as LocalFiles
+from orchestrator.sources.remote_files import RemoteFilesSource
+from orchestrator.sources.source import Source
+from orchestrator.transport import Local, Ssh
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with Sshd(tmp_path_factory.mktemp("sshd")) as sshd:
+        yield sshd
+
+
+@pytest.fixture
+def host(sshd: Sshd) -> Ssh:
+    return Ssh("web1", "127.0.0.1", sshd.user, sshd.port, sshd.identity, sshd.known_hosts)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "site's files"
+    (root / "cache").mkdir(parents=True)
+    (root / "cache" / "junk").write_text("left out")
+    (root / "keep" / "deep").mkdir(parents=True)
+    (root / "keep" / "page.html").write_text("<h1>hello</h1>")
+    (root / "keep" / "error.log").write_text("left out by name")
+    (root / "big").write_bytes(os.urandom(3_000_000))
+    (root / "empty").touch()
+    (root / "link").symlink_to("keep/page.html")
+    (root / "hard").hardlink_to(root / "big")
+    os.mkfifo(root / "pipe")
+    (root / os.fsdecode(b"odd \xff\n name")).write_text("any bytes")
+    os.utime(root / "empty", ns=(1, 1_700_000_000_123_456_789))
+    (root / "keep").chmod(0o750)
+    os.setxattr(root / "keep" / "page.html", "user.note", b"\x00binary\xff\n")
+    return root
+
+
+def read(source: Source) -> tuple[dict[bytes, tuple[Entry, bytes]], list[Problem]]:
+    problems: list[Problem] = []
+    seen = {entry.path: (entry, b"".join(entry.blocks())) for entry in source.entries(problems.append)}
+    source.close()
+    return seen, problems
+
+
+def described(entry: Entry, content: bytes) -> tuple[object, ...]:
+    data = entry.metadata
+    mine = (data.kind, data.mode, data.uid, data.gid, data.user, data.group, data.mtime_ns, data.link)
+    return (*mine, data.xattrs, content)
+
+
+def test_a_remote_tree_is_read_as_the_local_one(host: Ssh, tree: Path) -> None:
+    settings = FilesSource(files=tree, exclude=["cache/*", "*.log", "deep/"])
+    local, problems = read(LocalFiles(settings))
+    remote, remote_problems = read(RemoteFilesSource(settings, host))
+    assert (problems, remote_problems) == ([], [])
+    assert {
+        path: described(*pair) for path, pair in remote.items() if b"hard" not in path and b"big" not in path
+    } == {
+        path: described(*pair) for path, pair in local.items() if b"hard" not in path and b"big" not in path
+    }
+    assert set(remote) == set(local), "which of two hard links comes first may differ, the paths do not"
+
+
+class Nobody(Local):
+    """This host, as a user who may not read everything."""
+
+    def open_stream(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Stream:
+        drop = (
+            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"] if not os.geteuid() else []
+        )
+        return super().open_stream([*drop, *argv], env=env)
+
+
+def test_a_file_that_may_not_be_read_is_reported_and_the_rest_is_kept(tree: Path) -> None:
+    for folder in (tree, *list(tree.parents)[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    (tree / "big").chmod(0)
+    remote, problems = read(RemoteFilesSource(FilesSource(files=tree, exclude=["hard", "keep"]), Nobody()))
+    assert problems == [Problem(os.fsencode(f"files{tree}/big"), "cannot be read: Permission denied")]
+    assert remote[os.fsencode(f"files{tree}/cache/junk")][1] == b"left out"
+
+
+def test_a_missing_folder_fails_with_tar_s_words(host: Ssh, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="No such file or directory"):
+        read(RemoteFilesSource(FilesSource(files=tmp_path / "missing"), host))
+
+
+def test_a_host_with_another_key_is_refused(sshd: Sshd, tmp_path: Path, tree: Path) -> None:
+    other = tmp_path / "known_hosts"
+    other.write_text(f"[127.0.0.1]:{sshd.port} {(sshd.folder / 'identity.pub').read_text()}")
+    host = Ssh("web1", "127.0.0.1", sshd.user, sshd.port, sshd.identity, other)
+    with pytest.raises(SourceError, match="Host key verification failed"):
+        read(RemoteFilesSource(FilesSource(files=tree), host))
+
+
+def test_a_host_that_goes_away_in_the_middle_fails_the_source(tmp_path: Path, tree: Path) -> None:
+    (tree / "huge").write_bytes(bytes(200_000_000))
+    with Sshd(tmp_path / "sshd") as sshd:
+        host = Ssh("web1", "127.0.0.1", sshd.user, sshd.port, sshd.identity, sshd.known_hosts)
+        entries = RemoteFilesSource(FilesSource(files=tree / "huge"), host).entries(lambda problem: None)
+        blocks = iter(next(entries).blocks())
+        next(blocks)
+        for child in psutil.Process(sshd.server.process.pid).children(recursive=True):
+            child.kill()
+        with pytest.raises(SourceError, match="in the middle"):
+            for _ in blocks:
+                pass
+
+
+def test_a_remote_sqlite_database_comes_as_sql_that_loads(host: Ssh, tmp_path: Path) -> None:
+    path = tmp_path / "it's a book.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE entry (text TEXT)")
+        connection.executemany("INSERT INTO entry VALUES (?)", [("one",), ("two\nlines",)])
+    connection.close()
+    seen, _ = read(RemoteSqliteDump(SqliteSource(sqlite=path), host))
+    ((_, dump),) = seen.values()
+    copy = sqlite3.connect(":memory:")
+    copy.executescript(dump.decode())
+    assert copy.execute("SELECT text FROM entry").fetchall() == [("one",), ("two\nlines",)]
+    copy.close()
+
+
+@pytest.mark.parametrize("word", ["$HOME", "a b", "; touch /tmp/never", "'", '"', "`id`", "ü\n"])
+def test_every_word_of_a_command_arrives_as_it_is(host: Ssh, word: str) -> None:
+    settings = CommandSource(command=["printf", "%s", word], name="words")
+    seen, _ = read(CommandOutput(settings, host))
+    assert [content for _, content in seen.values()] == [word.encode()]
