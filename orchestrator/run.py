@@ -8,7 +8,7 @@ import logging
 import mmap
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,7 +137,7 @@ class _Run:
 
         def on_record(record: FileRecord) -> None:
             self.progress.record(record)
-            manifest.add(record)
+            manifest.add(record, tables=self._tables(record.path))
 
         def on_problem(problem: Problem) -> None:
             self.progress.problem(problem)
@@ -159,6 +159,10 @@ class _Run:
             self._hold_policy()
             volumes.close()
         return summary
+
+    def _tables(self, path: bytes) -> Mapping[str, int] | None:
+        found = (source.tables[path] for source in self.plan.sources if path in source.tables)
+        return next(found, None)
 
     def _hold_policy(self) -> None:
         if self.plan.job.policy == "fail" and self.progress.problem_count:

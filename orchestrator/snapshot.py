@@ -13,6 +13,7 @@ from orchestrator.keys import KeyRing
 from orchestrator.layout import COMMIT, MANIFEST, META, SnapshotName
 from orchestrator.manifest import ManifestReader
 from orchestrator.stores import ObjectMissingError, Store
+from orchestrator.stores.store import Buffer
 
 ReadVolume = Callable[[int, int, int], bytes]  # index from 1, start, length
 CHUNK_BYTES = 8 << 20
@@ -131,7 +132,7 @@ class Snapshot:
             self._layers[snapshot_id] = open_archive(self.store, name, meta, self.keys)
         return self._layers[snapshot_id]
 
-    def copy(self, record: FileRecord, layer: str, write: Callable[[bytes], object]) -> None:
+    def copy(self, record: FileRecord, layer: str, write: Callable[[Buffer], object]) -> None:
         """One file's content to ``write``, in blocks; proven only when this returns."""
         self.layer(layer).copy(record, write)
 

@@ -15,6 +15,7 @@ from typing import Self
 
 from orchestrator.archive import Kind, Metadata
 from orchestrator.owners import Owners
+from orchestrator.stores.store import Buffer
 
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SPARSE_BLOCK = 64 << 10
@@ -161,7 +162,7 @@ class SparseFile:
     def __init__(self, descriptor: int) -> None:
         self.descriptor, self.size = descriptor, 0
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Buffer) -> None:
         """Take the next bytes. Raises OSError, ENOSPC among others."""
         view = memoryview(data)
         for start in range(0, len(view), _SPARSE_BLOCK):

@@ -1,0 +1,243 @@
+"""``leitstand backup …``: parse, call, print, exit code. Nothing is decided here."""
+
+import functools
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from leitstand.errors import EXIT_FAILED, EXIT_WARNINGS, LeitstandError, UsageError
+from leitstand.options import config_option, json_option
+from orchestrator import show
+from orchestrator.catalog import Listed
+from orchestrator.cli_keys import keys
+from orchestrator.context import Context
+from orchestrator.operations import back_up, list_snapshots, readable_snapshot, restore_to, verify_in
+from orchestrator.owners import Owners
+from orchestrator.restore import Restored
+from orchestrator.run import Progress, RunResult
+from orchestrator.verify import Verified
+
+PROBLEMS_SHOWN = 10
+
+
+@click.group(epilog="Example: leitstand backup run website")
+def backup() -> None:
+    """Back up, verify, list and restore; manage keys.
+
+    Exit codes: 0 all good, 1 finished with warnings, 2 wrong usage or configuration, 3 failed.
+    """
+
+
+backup.add_command(keys)
+store_option = click.option("--store", "only", help="Only this store of the job.")
+snapshot_option = click.option(
+    "--snapshot", "snapshot_id", help="Its name as 'list' shows it; default: the newest."
+)
+
+
+def with_context(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the configuration as its first argument."""
+
+    @config_option
+    @functools.wraps(command)
+    def call(config_path: Path, **arguments: Any) -> Any:
+        return command(Context.load(config_path), **arguments)
+
+    return call
+
+
+def warn(text: str) -> None:
+    """One line on standard error."""
+    click.echo("".join(letter if letter.isprintable() else "\ufffd" for letter in text), err=True)
+
+
+@backup.command(epilog="Example: leitstand backup run website")
+@click.argument("job", required=False)
+@click.option("--all", "every", is_flag=True, help="Every job, one after the other.")
+@with_context
+def run(context: Context, job: str | None, every: bool) -> int:
+    """Make a snapshot of JOB: its sources, sealed, to all its stores.
+
+    Exit codes: 0 all stores have it, 1 some files could not be read, 3 a store has no snapshot of this run.
+    """
+    if (job is None) != every:
+        raise UsageError("name one job, or --all", "leitstand backup run website")
+    statuses = [_run_one(context, name, keep_going=every) for name in context.job_names(job)]
+    return max(statuses, default=0)
+
+
+def _run_one(context: Context, job: str, keep_going: bool) -> int:
+    progress = Progress()
+    try:
+        with show.progress(job, lambda: progress.content_bytes, _expected_bytes(context, job)):
+            result = back_up(context, job, progress)
+    except LeitstandError as error:
+        if not keep_going:
+            raise
+        warn(f"{job}: {error.message}")
+        return error.exit_code
+    _tell_run(result)
+    if result.failed:
+        return EXIT_FAILED
+    return EXIT_WARNINGS if result.problem_count else 0
+
+
+def _expected_bytes(context: Context, job: str) -> float | None:
+    """What the last run read: the best guess at what this one will."""
+    from orchestrator.facts import read_facts
+
+    facts = read_facts(context.state, context.settings.backups).get(job, {})
+    return max((each.source_bytes for each in facts.values()), default=0) or None
+
+
+def _tell_run(result: RunResult) -> None:
+    for problem in result.problems[:PROBLEMS_SHOWN]:
+        warn(f"{os.fsdecode(problem.path)}: {problem.what}")
+    if result.problem_count > PROBLEMS_SHOWN:
+        warn(f"… and {result.problem_count - PROBLEMS_SHOWN} more; the snapshot's manifest names them all")
+    for error in result.failed.values():
+        for line in error.lines():
+            warn(line)
+    meta, stores = result.meta, ", ".join(result.stored)
+    stored = show.size(meta.archive_bytes + meta.manifest_bytes)
+    click.echo(
+        f"{result.name.job}: {meta.state} snapshot {result.name.id} in {stores}: {meta.entries} entries,"
+        f" {show.size(meta.content_bytes)} read, {stored} stored"
+    )
+
+
+@backup.command("list", epilog="Example: leitstand backup list website")
+@click.argument("job", required=False)
+@store_option
+@json_option
+@with_context
+def list_(context: Context, job: str | None, only: str | None, as_json: bool) -> None:
+    """List the complete snapshots of JOB, or of all jobs, as the stores have them."""
+    rows = [_row(listed) for listed in list_snapshots(context, context.job_names(job), only)]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    cells = [
+        (row["job"], row["snapshot"], row["store"], row["state"], str(row["entries"]),
+         show.size(row["content_bytes"]), show.size(row["stored_bytes"]))
+        for row in rows
+    ]  # fmt: skip
+    show.table(
+        ("JOB", "SNAPSHOT", "STORE", "STATE", "ENTRIES", "SIZE", "STORED"),
+        cells,
+        ("ENTRIES", "SIZE", "STORED"),
+    )
+
+
+def _row(listed: Listed) -> dict[str, Any]:
+    meta = listed.meta
+    return {
+        "job": listed.name.job,
+        "host": listed.name.host,
+        "snapshot": listed.name.id,
+        "store": listed.store,
+        "state": meta.state if meta else "unreadable",
+        "began": listed.name.began.isoformat(),
+        "committed": listed.committed.isoformat() if listed.committed else None,
+        "entries": meta.entries if meta else 0,
+        "content_bytes": meta.content_bytes if meta else 0,
+        "stored_bytes": listed.stored_bytes,
+        "volumes": len(meta.volumes) if meta else 0,
+    }
+
+
+@backup.command(epilog="Example: leitstand backup verify website")
+@click.argument("job")
+@snapshot_option
+@store_option
+@json_option
+@with_context
+def verify(context: Context, job: str, snapshot_id: str | None, only: str | None, as_json: bool) -> int:
+    """Read a snapshot of JOB back from each store and prove every byte of it.
+
+    Every volume's SHA-256, the archive's MAC, every file's SHA-256. Exit codes: 0 all good, 3 something is
+    not.
+    """
+    checks: list[dict[str, Any]] = []
+    errors: list[LeitstandError] = []
+    with context.stores(context.job(job), only) as stores:
+        for store in stores:
+            live = Verified()
+            try:
+                with show.progress(f"{job} in {store.name}", functools.partial(_read, live), None):
+                    check = verify_in(context, job, store, snapshot_id, live)
+            except LeitstandError as error:
+                errors.append(error)
+                continue
+            checks.append(
+                {"job": job, "store": check.store, "snapshot": check.snapshot, **asdict(check.result)}
+            )
+    _tell_checks(checks, as_json)
+    for earlier in errors[:-1]:
+        for line in earlier.lines():
+            warn(line)
+    if errors:
+        raise errors[-1]
+    return EXIT_FAILED if any(check["findings"] for check in checks) else 0
+
+
+def _read(live: Verified) -> float:
+    return live.archive_bytes
+
+
+def _tell_checks(checks: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(checks, indent=1))
+        return
+    for check in checks:
+        for finding in check["findings"]:
+            warn(f"{check['store']}: {finding['where']}: {finding['what']}")
+        verdict = f"DAMAGED, {len(check['findings'])} findings" if check["findings"] else "good"
+        click.echo(
+            f"{check['job']}: {check['snapshot']} in {check['store']}: {verdict}: {check['files']} entries,"
+            f" {show.size(check['archive_bytes'])} read back"
+        )
+
+
+@backup.command(epilog="Example: leitstand backup restore website --target /srv/restored '*/uploads/*'")
+@click.argument("job")
+@click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
+@click.option("--target", required=True, type=click.Path(path_type=Path), help="An empty or new folder.")
+@snapshot_option
+@store_option
+@click.option("--numeric-owner", is_flag=True, help="Owners by number, not by name.")
+@with_context
+def restore(
+    context: Context,
+    job: str,
+    patterns: tuple[str, ...],
+    target: Path,
+    snapshot_id: str | None,
+    only: str | None,
+    numeric_owner: bool,
+) -> int:
+    """Restore a snapshot of JOB, or what the PATTERNs select, into an empty or new folder.
+
+    Owners and all rights are restored when root does it. What has its final name was proven by its SHA-256.
+    An interrupted restore into the same target goes on where it stopped.
+    """
+    live = Restored()
+    owners = Owners(may_give=os.geteuid() == 0, numeric=numeric_owner)
+    with readable_snapshot(context, context.job(job), job, snapshot_id, only, warn) as snapshot:
+        total = snapshot.meta.content_bytes if not patterns else None
+        with show.progress(f"{job} to {target}", lambda: live.content_bytes, total):
+            restore_to(snapshot, target, patterns, owners, live)
+    for note in live.notes[:PROBLEMS_SHOWN]:
+        warn(note)
+    if patterns and not live.entries:
+        raise LeitstandError("nothing in the snapshot matches", "patterns: docs/backups.md")
+    click.echo(
+        f"{job}: {live.entries} entries, {show.size(live.content_bytes)} restored to {target}"
+        f" from {snapshot.name.id} in {snapshot.store.name}"
+    )
+    return EXIT_WARNINGS if live.notes else 0

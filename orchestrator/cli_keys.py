@@ -1,0 +1,91 @@
+"""``leitstand backup keys …``: make keys, print the recovery kit, print one archive's password."""
+
+from pathlib import Path
+
+import click
+
+from leitstand.errors import UsageError
+from leitstand.options import config_option
+from orchestrator.commit import decode_meta
+from orchestrator.context import Context, keys_of
+from orchestrator.keys import append_generation
+from orchestrator.keys import generate as generate_file
+from orchestrator.kit import recovery_kit
+from orchestrator.layout import META, SnapshotName, is_snapshot_id
+from orchestrator.stores import ObjectMissingError
+
+
+@click.group(epilog="Example: leitstand backup keys generate")
+def keys() -> None:
+    """Make the master keys, print them for the safe, show one archive's password."""
+
+
+@keys.command(epilog="Example: leitstand backup keys generate website")
+@click.argument("job", required=False)
+@click.option("--add", is_flag=True, help="Add a generation for new snapshots; older ones stay readable.")
+@config_option
+def generate(config_path: Path, job: str | None, add: bool) -> None:
+    """Make the keys file that JOB names (or all jobs, if they name the same). Never overwrites keys."""
+    path = _keys_file(Context.load(config_path), job)
+    ring = append_generation(path) if add else generate_file(path)
+    click.echo(f"{path}: generation {ring.current}, 256 bits")
+    click.echo("Without it nobody restores anything: print it with 'leitstand backup keys export'", err=True)
+    click.echo("and keep that off this machine.", err=True)
+
+
+@keys.command(epilog="Example: leitstand backup keys export website | lp")
+@click.argument("job", required=False)
+@click.option("--raw", is_flag=True, help="Only the keys file, without the explanations.")
+@config_option
+def export(config_path: Path, job: str | None, raw: bool) -> None:
+    """Print the recovery kit: the keys, where the snapshots are, how to open them without Leitstand."""
+    context = Context.load(config_path)
+    names = context.job_names(job)
+    rings = {name: keys_of(context.job(name)).export() for name in names}
+    if len(set(rings.values())) > 1:
+        raise UsageError("the jobs have different keys", f"name one: {', '.join(names)}")
+    if not rings:
+        raise UsageError("no backup job is configured", "see docs/backups.md")
+    text = next(iter(rings.values()))
+    click.echo(text if raw else recovery_kit(text, context.settings, names), nl=False)
+
+
+@keys.command(epilog="Example: leitstand backup keys show 20261121T030000Z-abcdefgh")
+@click.argument("snapshot")
+@click.option("--job", help="The snapshot's job; default: every job is looked through.")
+@click.option("--generation", type=int, help="The keys' generation, to do without a store.")
+@config_option
+def show(config_path: Path, snapshot: str, job: str | None, generation: int | None) -> None:
+    """Print the password that opens this one SNAPSHOT's vol.zip and manifest.zip in 7-Zip."""
+    context = Context.load(config_path)
+    snapshot_id = snapshot.rstrip("/").rpartition("/")[2]
+    if not is_snapshot_id(snapshot_id):
+        raise UsageError(f"'{snapshot}' is not the name of a snapshot", "see: leitstand backup list")
+    for name in context.job_names(job):
+        found = generation or _generation(context, name, snapshot_id)
+        if found is not None:
+            click.echo(keys_of(context.job(name)).archive_password(snapshot_id, found))
+            return
+    raise UsageError(f"no store has a snapshot {snapshot_id}", "see: leitstand backup list")
+
+
+def _generation(context: Context, job_name: str, snapshot_id: str) -> int | None:
+    job = context.job(job_name)
+    with context.stores(job) as stores:
+        for store in stores:
+            name = SnapshotName(job.host, job_name, snapshot_id)
+            try:
+                return decode_meta(store.get(name.key(META))).generation
+            except ObjectMissingError:
+                continue
+    return None
+
+
+def _keys_file(context: Context, job: str | None) -> Path:
+    files = {context.job(name).keys_file for name in context.job_names(job)}
+    if len(files) > 1:
+        raise UsageError("the jobs name different keys", "name one job")
+    path = next(iter(files), None)
+    if path is None:
+        raise UsageError("no job names a keys_file", "add 'keys_file: /etc/leitstand/keys' to the job")
+    return path

@@ -1,0 +1,117 @@
+"""From leitstand.yml to what the commands work with: jobs, opened stores, keys."""
+
+import difflib
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from leitstand.config import load_document, read
+from leitstand.errors import LeitstandError, UsageError
+from leitstand.fleet import Fleet
+from orchestrator.config import BackupSettings, Job
+from orchestrator.facts import FactsKeeper
+from orchestrator.keys import KeyRing
+from orchestrator.stores import Store, open_store
+
+
+@dataclass(frozen=True)
+class Context:
+    """The configuration of this fleet as the orchestrator needs it."""
+
+    settings: BackupSettings
+    fleet: Fleet
+
+    @classmethod
+    def load(cls, path: Path) -> "Context":
+        """Read leitstand.yml. Raises ConfigError."""
+        document = load_document(path)
+        return cls(read(document, BackupSettings), read(document, Fleet))
+
+    def job(self, name: str) -> Job:
+        """A job by its name. Raises UsageError naming the jobs there are."""
+        jobs = self.settings.backups
+        if name in jobs:
+            return jobs[name]
+        close = difflib.get_close_matches(name, jobs, n=1)
+        known = ", ".join(sorted(jobs)) or "none is configured"
+        hint = f"did you mean '{close[0]}'?" if close else f"jobs: {known}"
+        raise UsageError(f"there is no backup job '{name}'", hint)
+
+    def job_names(self, name: str | None) -> list[str]:
+        """The job named, or all of them. Raises UsageError for an unknown one."""
+        if name is None:
+            return sorted(self.settings.backups)
+        self.job(name)
+        return [name]
+
+    @contextmanager
+    def stores(self, job: Job, only: str | None = None) -> Iterator[list[Store]]:
+        """The job's stores, opened. Raises UsageError for one that the job does not use."""
+        if only is not None and only not in job.stores:
+            raise UsageError(f"this job has no store '{only}'", f"its stores: {', '.join(job.stores)}")
+        opened: list[Store] = []
+        try:
+            for name in job.stores:
+                if only in (None, name):
+                    opened.append(open_store(name, self.settings.stores[name]))
+            yield opened
+        finally:
+            for store in opened:
+                store.close()
+
+    def facts(self) -> FactsKeeper:
+        """Where facts and metrics of all jobs are kept."""
+        paths = self.fleet.paths
+        return FactsKeeper(paths.state, paths.metrics, self.settings.backups)
+
+    @property
+    def state(self) -> Path:
+        """The folder for locks, facts and caches."""
+        return self.fleet.paths.state
+
+    def require_this_machine(self, job: Job) -> None:
+        """Raises LeitstandError when the job's host is another machine.
+
+        Its paths would be read here instead.
+        """
+        address = self.fleet.hosts[job.host].address
+        if job.host not in _own_names() and not is_own_address(address):
+            raise LeitstandError(
+                f"host '{job.host}' ({address}) is another machine; backups over SSH are not there yet",
+                f"run 'leitstand backup run' on {job.host}",
+            )
+
+
+def keys_of(job: Job) -> KeyRing:
+    """The job's master keys. Raises KeysError."""
+    if job.keys_file is not None:
+        return KeyRing.load(job.keys_file)
+    return KeyRing.from_command(job.keys_command or [])
+
+
+def is_own_address(address: str) -> bool:
+    """Whether an address, or what a name stands for, is one of this machine.
+
+    Only then a socket can be bound to it.
+    """
+    try:
+        found = socket.getaddrinfo(address, 0, type=socket.SOCK_DGRAM)
+    except OSError:
+        return False
+    return any(_can_bind(family, target) for family, _, _, _, target in found)
+
+
+def _can_bind(family: int, target: Sequence[object]) -> bool:
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(tuple(target))
+        except OSError:
+            return False
+    return True
+
+
+def _own_names() -> set[str]:
+    name = socket.gethostname().lower()
+    return {name, name.partition(".")[0]}

@@ -1,0 +1,118 @@
+"""What is known of each job in each store: a small JSON file per job on this host, and the metrics made of
+it.
+
+A cache for `status` and for Prometheus: whether a snapshot is there and good, the store alone knows.
+"""
+
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from leitstand.errors import LeitstandError
+from leitstand.files import write_atomically
+from leitstand.textfile import write_textfile
+from orchestrator.config import Job
+from orchestrator.metrics import families
+
+_log = logging.getLogger(__name__)
+TEXTFILE = "leitstand_backup.prom"
+
+
+@dataclass(frozen=True)
+class StoreFacts:
+    """One job in one store. Times are seconds since 1970, 0 for never; ``verified`` has one per level."""
+
+    last_run: float = 0
+    last_run_success: bool = False
+    last_success: float = 0
+    last_snapshot: str = ""
+    duration_seconds: float = 0
+    stored_bytes: int = 0
+    source_bytes: int = 0
+    files: int = 0
+    warnings: int = 0
+    snapshots: int = 0
+    oldest: float = 0
+    verified: Mapping[str, float] = field(default_factory=dict)
+    problem: str = ""
+
+
+Facts = dict[str, dict[str, StoreFacts]]  # job -> store -> facts
+
+
+def _folder(state: Path) -> Path:
+    return state / "backup"
+
+
+def read_facts(state: Path, jobs: Mapping[str, Job]) -> Facts:
+    """The facts of the configured jobs and stores; empty ones where nothing is known."""
+    return {
+        name: {s: f for s, f in _read_job(state, name).items() if s in job.stores}
+        for name, job in jobs.items()
+    }
+
+
+def _read_job(state: Path, job: str) -> dict[str, StoreFacts]:
+    known = {each.name for each in fields(StoreFacts)}
+    try:
+        data: dict[str, dict[str, Any]] = json.loads((_folder(state) / f"{job}.json").read_text())
+        return {
+            store: StoreFacts(**{name: value for name, value in facts.items() if name in known})
+            for store, facts in data.items()
+        }
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}  # a cache: what cannot be read is not known
+
+
+@dataclass(frozen=True)
+class FactsKeeper:
+    """Writes facts and, after each change, the textfile with the metrics of all jobs."""
+
+    state: Path
+    metrics: Path
+    jobs: Mapping[str, Job]
+
+    def update(self, job: str, store: str, **changes: Any) -> None:
+        """Change some facts. What cannot be written is logged.
+
+        A backup must not fail because of its metrics.
+        """
+        try:
+            with self._lock():
+                facts = _read_job(self.state, job)
+                facts[store] = replace(facts.get(store, StoreFacts()), **changes)
+                text = json.dumps({name: asdict(each) for name, each in facts.items()}, indent=1)
+                write_atomically(_folder(self.state) / f"{job}.json", text, mode=0o600)
+                self._publish()
+        except (OSError, LeitstandError) as error:
+            _log.warning("the job's metrics could not be written: %s", error)
+
+    def verified(self, job: str, store: str, level: str, moment: float) -> None:
+        """Note that a snapshot was proven at this level."""
+        before = read_facts(self.state, self.jobs).get(job, {}).get(store, StoreFacts()).verified
+        self.update(job, store, verified={**before, level: moment})
+
+    def publish(self) -> None:
+        """Write the metrics again, for instance after a job was taken out of the configuration."""
+        with self._lock():
+            self._publish()
+
+    def _publish(self) -> None:
+        self.metrics.mkdir(parents=True, exist_ok=True)
+        write_textfile(self.metrics / TEXTFILE, families(read_facts(self.state, self.jobs), self.jobs))
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        _folder(self.state).mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(_folder(self.state) / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,79 @@
+"""Metrics of backups for Prometheus, from what is known of each job in each store. Pure."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from leitstand.exposition import Family
+from orchestrator.config import Job
+
+_LABELS = ("backup", "store")
+
+
+class Facts(Protocol):
+    """What a job's metrics are made of; see `orchestrator.facts.StoreFacts`."""
+
+    @property
+    def last_run(self) -> float: ...
+    @property
+    def verified(self) -> Mapping[str, float]: ...
+
+
+def _of_success(name: str) -> Callable[[Any], float | None]:
+    """Reads a fact that means something once there was a good run."""
+    return lambda facts: getattr(facts, name) if facts.last_success else None
+
+
+# Name, help, and how to read it; None: there is no such sample (yet).
+_GAUGES: tuple[tuple[str, str, Callable[[Any], float | None]], ...] = (
+    ("last_run_success", "Whether the last run put a snapshot there.", lambda f: int(f.last_run_success)),
+    ("last_run_timestamp_seconds", "When the last run ended.", lambda f: f.last_run),
+    ("last_run_warnings", "Files that the last run could not read, or not surely.", lambda f: f.warnings),
+    ("last_success_timestamp_seconds", "When the last good run ended.", lambda f: f.last_success or None),
+    ("duration_seconds", "How long the last good run took.", _of_success("duration_seconds")),
+    ("stored_bytes", "Size of the newest good snapshot as stored.", _of_success("stored_bytes")),
+    ("source_bytes", "Bytes that the last good run read.", _of_success("source_bytes")),
+    ("files", "Files and folders in the newest good snapshot.", _of_success("files")),
+    ("snapshots", "Complete snapshots in the store, as last seen.", lambda f: f.snapshots or None),
+    ("oldest_timestamp_seconds", "When the oldest snapshot was made.", lambda f: f.oldest or None),
+)
+
+
+def families(facts: Mapping[str, Mapping[str, Facts]], jobs: Mapping[str, Job]) -> list[Family]:
+    """All metrics of all jobs that have run; the interval also of those that have not."""
+    samples = [
+        ((job, store), each)
+        for job, stores in sorted(facts.items())
+        for store, each in sorted(stores.items())
+    ]
+    result = [
+        Family(f"leitstand_backup_{name}", "gauge", text, _LABELS, _samples(samples, value))
+        for name, text, value in _GAUGES
+    ]
+    return [*result, _interval(jobs), _verified(samples)]
+
+
+def _samples(
+    samples: list[tuple[tuple[str, str], Facts]], value: Callable[[Any], float | None]
+) -> list[tuple[tuple[str, ...], float]]:
+    values = ((labels, value(each)) for labels, each in samples if each.last_run)
+    return [(labels, number) for labels, number in values if number is not None]
+
+
+def _interval(jobs: Mapping[str, Job]) -> Family:
+    text = "The longest time between two scheduled runs."
+    family = Family("leitstand_backup_interval_seconds", "gauge", text, _LABELS)
+    for name, job in sorted(jobs.items()):
+        if job.timing is not None:
+            for store in sorted(job.stores):
+                family.add(job.timing.interval.total_seconds(), name, store)
+    return family
+
+
+def _verified(samples: list[tuple[tuple[str, str], Facts]]) -> Family:
+    text = "When a snapshot was last proven good, by how much was looked at."
+    name = "leitstand_backup_last_verified_timestamp_seconds"
+    family = Family(name, "gauge", text, (*_LABELS, "level"))
+    for labels, each in samples:
+        for level, moment in sorted(each.verified.items()):
+            family.add(moment, *labels, level)
+    return family

@@ -1,0 +1,80 @@
+"""How things look on a terminal: sizes, ages, tables, progress."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_REFRESH_SECONDS = 0.2
+
+
+def size(count: float) -> str:
+    """A number of bytes for people: ``1.9 MB``."""
+    unit = 0
+    while abs(count) >= 999.5 and unit < len(_UNITS) - 1:
+        count, unit = count / 1000, unit + 1
+    return f"{count:.0f} B" if unit == 0 else f"{count:.3g} {_UNITS[unit]}"
+
+
+def moment(seconds: float) -> str:
+    """A time for people, in this machine's zone; ``never`` for 0."""
+    return (
+        datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M") if seconds else "never"
+    )
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
+    """Print a table on standard output: with lines on a terminal, plain columns elsewhere."""
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    found = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        found.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        found.add_row(*(printable(cell) for cell in row))
+    console.print(found)
+
+
+def printable(text: str) -> str:
+    """Text without anything that steers a terminal or is markup: file names come from anywhere."""
+    safe = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return safe.replace("[", r"\[")
+
+
+@contextmanager
+def progress(title: str, done: Callable[[], float], total: float | None) -> Iterator[None]:
+    """A bar on standard error while the block runs; nothing when that is no terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    ended = threading.Event()
+    with Progress(
+        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
+        task = bar.add_task(title, total=total)
+
+        def follow() -> None:
+            while not ended.wait(_REFRESH_SECONDS):
+                bar.update(task, completed=done())
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
