@@ -1,6 +1,7 @@
 """A path's row in the manifest: JSON with whole words, defaults left out, bytes as text that comes back the same."""
 
 import base64
+from collections.abc import Iterable
 from typing import Any
 
 from orchestrator.archive.entry import FileRecord, Kind, Metadata, Method
@@ -10,6 +11,8 @@ _NUMBERS = ("mode", "uid", "gid", "mtime_ns", "ctime_ns", "inode", "device")
 _TEXTS = ("user", "group")
 _SPAN = ("size", "crc32", "offset", "length")
 _SHA256_BYTES = 32
+_WHOLE = frozenset((*_NUMBERS, *_SPAN))
+_KNOWN = _WHOLE | {*_TEXTS, "path", "kind", "link", "xattrs", "sha256", "method", "problem"}
 
 
 def row_of(record: FileRecord) -> dict[str, Any]:
@@ -22,7 +25,9 @@ def row_of(record: FileRecord) -> dict[str, Any]:
     if metadata.link:
         row["link"] = stored_name(metadata.link)
     if metadata.xattrs:
-        row["xattrs"] = [[stored_name(name), base64.b64encode(value).decode()] for name, value in metadata.xattrs]
+        row["xattrs"] = [
+            [stored_name(name), base64.b64encode(value).decode()] for name, value in metadata.xattrs
+        ]
     for name in _SPAN:
         row[name] = getattr(record, name)
     row["sha256"], row["method"] = record.sha256.hex(), record.method.value
@@ -32,42 +37,37 @@ def row_of(record: FileRecord) -> dict[str, Any]:
 
 
 def record_from(row: dict[str, Any]) -> FileRecord:
-    """The inverse of ``row_of``; takes all of ``row``. Raises KeyError, TypeError and ValueError."""
-    metadata = _metadata(row)
-    size, crc32, offset, length = (_natural(row.pop(name)) for name in _SPAN)
-    sha256, method = bytes.fromhex(row.pop("sha256")), Method(row.pop("method"))
-    problem = _text(row.pop("problem", ""))
-    if row or len(sha256) != _SHA256_BYTES:
-        raise ValueError(f"not a row, or of a newer version: {sorted(row)}")
-    return FileRecord(metadata, size, sha256, crc32, offset, length, method, problem)
-
-
-def _metadata(row: dict[str, Any]) -> Metadata:
-    numbers = {name: _whole(row.pop(name, 0)) for name in _NUMBERS}
-    texts = {name: _text(row.pop(name, "")) for name in _TEXTS}
-    return Metadata(
-        path=path_of(_text(row.pop("path"))),
-        kind=Kind(row.pop("kind")),
-        link=path_of(_text(row.pop("link", ""))),
-        xattrs=tuple((path_of(name), base64.b64decode(value)) for name, value in row.pop("xattrs", ())),
-        **numbers,
-        **texts,
+    """The inverse of ``row_of``. Raises KeyError, TypeError and ValueError for what it could not have written."""
+    get = row.get
+    metadata = Metadata(
+        path=path_of(row["path"]),
+        kind=Kind(row["kind"]),
+        mode=get("mode", 0),
+        uid=get("uid", 0),
+        gid=get("gid", 0),
+        user=get("user", ""),
+        group=get("group", ""),
+        mtime_ns=get("mtime_ns", 0),
+        link=path_of(get("link", "")),
+        xattrs=_xattrs(get("xattrs", ())),
+        ctime_ns=get("ctime_ns", 0),
+        inode=get("inode", 0),
+        device=get("device", 0),
     )
+    size, crc32, offset, length = row["size"], row["crc32"], row["offset"], row["length"]
+    sha256, problem = bytes.fromhex(row["sha256"]), get("problem", "")
+    _check(row, (metadata.user, metadata.group, problem))
+    if min(size, crc32, offset, length) < 0 or len(sha256) != _SHA256_BYTES:
+        raise ValueError("a number or a digest is not one")
+    return FileRecord(metadata, size, sha256, crc32, offset, length, Method(row["method"]), problem)
 
 
-def _whole(value: Any) -> int:
-    if type(value) is not int:
-        raise TypeError("a number is expected")
-    return value
+def _check(row: dict[str, Any], texts: tuple[Any, ...]) -> None:
+    if not row.keys() <= _KNOWN:
+        raise ValueError(f"unknown: {sorted(row.keys() - _KNOWN)}")
+    if set(map(type, map(row.get, row.keys() & _WHOLE))) != {int} or set(map(type, texts)) != {str}:
+        raise TypeError("a number or a text is of another type")
 
 
-def _natural(value: Any) -> int:
-    if _whole(value) < 0:
-        raise ValueError("a number is below zero")
-    return int(value)
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise TypeError("a text is expected")
-    return value
+def _xattrs(pairs: Iterable[Any]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((path_of(name), base64.b64decode(value)) for name, value in pairs)

@@ -14,6 +14,8 @@ from orchestrator.archive.entry import ArchiveError
 _TROUBLE = re.compile(rb"[\x00-\x1f\x7f\\]|\A[A-Za-z]:")
 _SUSPECT = re.compile(rb"[\x00-\x1f\x7f-\xff\\%:]")
 _CODED = re.compile(rb"%[0-9A-F]{2}")
+# NUL, and parts that are empty, "." or "..".
+_HOSTILE = re.compile(rb"\x00|(?:\A|/)\.{0,2}(?:/|\Z)")
 _LONGEST = 65_000
 
 
@@ -59,8 +61,7 @@ def _percent(match: re.Match[str]) -> str:
 
 def refuse_hostile(path: bytes) -> bytes:
     """``path``, unless it could lead anywhere but below the folder it is restored to (ArchiveError)."""
-    parts = path.split(b"/")
-    if b"\0" in path or len(path) > _LONGEST or any(part in {b"", b".", b".."} for part in parts):
+    if len(path) > _LONGEST or _HOSTILE.search(path):
         raise ArchiveError(f"refused: {printable(path)!r} is not a path inside a folder")
     return path
 
