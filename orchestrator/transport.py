@@ -58,9 +58,13 @@ class Ssh:
         return process.run(self.command(argv, env), timeout=timeout)
 
     def command(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> list[str]:
-        """The ssh call. ssh hands one string to the remote shell, so every word is quoted for it."""
+        """The ssh call."""
+        return ["ssh", *self._options(), "--", self.address, self.remote_command(argv, env)]
+
+    def remote_command(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> str:
+        """What the remote shell is given: ssh hands it one string, so every word is quoted for it."""
         words = [*(["env", *(f"{name}={value}" for name, value in env.items())] if env else []), *argv]
-        return ["ssh", *self._options(), "--", self.address, shlex.join(words)]
+        return shlex.join(words)
 
     def _options(self) -> list[str]:
         settings = {

@@ -50,6 +50,7 @@ class RemoteFilesSource:
     skip: frozenset[str] = frozenset()
     sequential: bool = True
     label: str = ""
+    env: Mapping[str, str] = field(default_factory=lambda: {"LC_ALL": "C"})  # tar's words are parsed
     tables: Mapping[bytes, Mapping[str, int]] = field(default_factory=dict)
     _skipped: set[str] = field(default_factory=set)
 
@@ -62,7 +63,7 @@ class RemoteFilesSource:
         """The root, then what is below it as tar finds it."""
         seen = 0
         try:
-            with self.transport.open_stream(self.argv(), env={"LC_ALL": "C"}) as stream:
+            with self.transport.open_stream(self.argv(), env=self.env) as stream:
                 for entry in self._members(stream.stdout):
                     seen += 1
                     yield entry

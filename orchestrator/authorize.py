@@ -1,0 +1,91 @@
+"""What a host's sshd needs to know so that backups can read their jobs' data there, and nothing else."""
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from leitstand.errors import UsageError
+from leitstand.fleet import Host
+from orchestrator.config import ALL_DATABASES, Job
+from orchestrator.sources import open_sources, open_transport
+from orchestrator.sources.databases import DumpSource
+from orchestrator.sources.remote_files import RemoteFilesSource
+from orchestrator.sources.source import Source
+from orchestrator.transport import Ssh
+
+FOLDER = "/usr/local/lib/leitstand"
+
+
+@dataclass(frozen=True)
+class Authorization:
+    """The forced command as a script, the place for it on the host, and the line of authorized_keys."""
+
+    host: str
+    script: str
+    script_path: str
+    line: str
+
+
+def authorize(name: str, host: Host, jobs: Mapping[str, Job]) -> Authorization:
+    """What host ``name`` must be given for these jobs.
+
+    sshd runs the forced command in place of whatever the client asks for, and hands it that as
+    SSH_ORIGINAL_COMMAND (sshd(8), AUTHORIZED_KEYS FILE FORMAT): the script runs it only if it is, to the
+    letter, one of the jobs' own.
+    """
+    transport = open_transport(name, host)
+    if not isinstance(transport, Ssh):
+        raise UsageError(f"host '{name}' is read locally: it has no ssh section", f"add hosts.{name}.ssh")
+    if not jobs:
+        raise UsageError(f"no backup reads host '{name}'", "name a host that a backup has")
+    script = "".join([*_head(name, jobs), *_cases(transport, host, jobs), *_tail()])
+    path = f"{FOLDER}/read-{name}"
+    return Authorization(name, script, path, f'restrict,command="{path}" {_public_key(host)}')
+
+
+def _head(name: str, jobs: Iterable[str]) -> list[str]:
+    return [
+        "#!/bin/sh\n",
+        f"# Lets Leitstand read what these backups of {name} hold: {', '.join(sorted(jobs))}. Nothing else.\n",
+        "# Made by: leitstand backup authorize. Make it anew when a source of these backups changes.\n",
+        'case "$SSH_ORIGINAL_COMMAND" in\n',
+    ]
+
+
+def _cases(transport: Ssh, host: Host, jobs: Mapping[str, Job]) -> list[str]:
+    commands = sorted({text for job in jobs.values() for text in _commands(transport, host, job)})
+    return [f"{shlex.quote(text)})\n  exec {text} ;;\n" for text in commands]
+
+
+def _tail() -> list[str]:
+    return ["esac\n", "echo 'leitstand: this key may not run that here' >&2\n", "exit 126\n"]
+
+
+def _commands(transport: Ssh, host: Host, job: Job) -> list[str]:
+    for settings in job.sources:
+        if ALL_DATABASES in (getattr(settings, "mysql", ""), getattr(settings, "postgresql", "")):
+            raise UsageError(
+                "a source of all databases ('*') needs commands that are not known beforehand",
+                "name each database, so that the host can allow just these",
+            )
+    return [text for source in open_sources(job, host) for text in _of_source(transport, source)]
+
+
+def _of_source(transport: Ssh, source: Source) -> list[str]:
+    match source:
+        case RemoteFilesSource():
+            return [transport.remote_command(source.argv(), source.env)]
+        case DumpSource():
+            return [transport.remote_command(dump.argv, dump.env) for dump in source.dumps()]
+        case _:
+            return []
+
+
+def _public_key(host: Host) -> str:
+    """The public half beside the private key, if it is there to be read."""
+    identity = host.ssh.identity_file if host.ssh else None
+    public = Path(f"{identity}.pub") if identity else None
+    if public is None or not public.is_file():
+        return "PUT-THE-PUBLIC-KEY-HERE"
+    return " ".join(public.read_text().split()[:2]) + " leitstand"
