@@ -1,0 +1,59 @@
+"""Builds what the web workers run: the ready pages in front, Flask for everything else."""
+
+import time
+from pathlib import Path
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from status_page import ready
+from status_page.plan import Plan
+from status_page.rendering import bundle, environment
+from status_page.round import nothing_known
+from status_page.texts import TEXTS
+from status_page.web import (
+    SAME_ORIGIN,
+    SECURITY_HEADERS,
+    Application,
+    CurrentRelease,
+    ReadyPages,
+    best_language,
+)
+
+
+def build_application(plan: Plan, folder: Path) -> Application:
+    """The WSGI application of one worker. Before the collector's first round everything is unknown."""
+    fallback = ready.release(bundle(nothing_known(plan, time.time())))
+    return ReadyPages(CurrentRelease(folder, fallback), plan.languages, create_app(plan).wsgi_app)
+
+
+def create_app(plan: Plan) -> Flask:
+    """What is not a ready page: the health check and errors. No session, no cookie, no form."""
+    app = Flask(__name__, static_folder=None)
+
+    @app.get("/-/healthy")
+    def healthy() -> Response:
+        return Response(
+            "healthy\n", content_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"}
+        )
+
+    @app.errorhandler(HTTPException)
+    def constant_answer(error: HTTPException) -> Response:
+        language = best_language(request.headers.get("Accept-Language", ""), plan.languages)
+        answer = Response(
+            environment().get_template("error.html").render(language=language, text=TEXTS[language]),
+            status=error.code,
+            content_type="text/html; charset=utf-8",
+            headers={"Cache-Control": "public, max-age=10", "Vary": "Accept-Language"},
+        )
+        if error.code == 405:
+            answer.headers["Allow"] = "GET, HEAD"
+        return answer
+
+    @app.after_request
+    def secure(answer: Response) -> Response:
+        for name, value in (*SECURITY_HEADERS, *SAME_ORIGIN):
+            answer.headers[name] = value
+        return answer
+
+    return app

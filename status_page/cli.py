@@ -1,0 +1,83 @@
+"""``leitstand status-page``: collect the public state, serve the page."""
+
+import functools
+import signal
+import threading
+from pathlib import Path
+
+import click
+
+from leitstand.config import load_document, read
+from leitstand.errors import EXIT_OK, EXIT_WARNINGS, UsageError
+from leitstand.fleet import Fleet
+from leitstand.options import config_option
+from status_page.app import build_application
+from status_page.collector import Collector
+from status_page.config import StatusPage, StatusPageSettings, split_listen
+from status_page.plan import Plan, make_plan
+from status_page.prometheus import Prometheus
+from status_page.server import serve as serve_application
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: leitstand status-page serve --listen 127.0.0.1:8080",
+)
+def status_page() -> None:
+    """Tell the public what is up and what is down."""
+
+
+@status_page.command(epilog="Example: leitstand status-page collect --config /etc/leitstand/leitstand.yml")
+@config_option
+@click.option("--once", is_flag=True, help="One round, then end; exit code 1 if a part of it failed.")
+def collect(config_path: Path, once: bool) -> int:
+    """Ask Prometheus every interval and write the ready-made pages, until SIGTERM.
+
+    Runs beside `serve`, on the same state folder. When Prometheus is away it goes on: the pages then say how
+    old their data is.
+    """
+    plan, _ = _settings(config_path)
+    collector = Collector(plan, Prometheus(plan.prometheus))
+    if once:
+        collector.round()
+        click.echo(f"{len(plan.services)} services written to {plan.folder}")
+        return EXIT_WARNINGS if collector.problems else EXIT_OK
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    click.echo(f"collecting {len(plan.services)} services from {plan.prometheus} every {plan.interval:g} s")
+    collector.run(stop)
+    return EXIT_OK
+
+
+@status_page.command(epilog="Example: leitstand status-page serve --listen 127.0.0.1:8080 --workers 2")
+@config_option
+@click.option(
+    "--listen", metavar="ADDRESS:PORT", help="Port 0 takes a free one. Default: status_page.listen."
+)
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes. Default: status_page.workers.")
+def serve(config_path: Path, listen: str | None, workers: int | None) -> int:
+    """Serve the pages that `collect` writes, until SIGTERM. Prints the address it listens on.
+
+    Put a TLS-terminating proxy before it. It never asks Prometheus, so visitors cannot load it.
+    """
+    plan, page = _settings(config_path)
+    try:
+        address, port = split_listen(listen or page.listen)
+    except ValueError as error:
+        raise UsageError(f"--listen {listen}: {error}") from error
+    serve_application(
+        functools.partial(build_application, plan, plan.folder),
+        address,
+        port,
+        workers or page.workers,
+        say=lambda line: click.echo(line),
+    )
+    return EXIT_OK
+
+
+def _settings(config_path: Path) -> tuple[Plan, StatusPage]:
+    document = load_document(config_path)
+    fleet = read(document, Fleet)
+    page = read(document, StatusPageSettings).status_page
+    return make_plan(fleet, page), page

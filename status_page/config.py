@@ -1,0 +1,101 @@
+"""The section ``status_page`` of leitstand.yml."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from leitstand.fleet import Finding, Fleet, ProbeUrl
+from leitstand.models import AbsolutePath, Duration, Model
+
+_LISTEN = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^\[\]:\s]+):(\d{1,5})$")
+
+
+def split_listen(value: str) -> tuple[str, int]:
+    """``127.0.0.1:8080`` or ``[::1]:8080`` as address and port; ValueError for anything else."""
+    match = _LISTEN.match(value)
+    if not match or int(match[2]) > 65535:
+        raise ValueError("an address to listen on is written as 127.0.0.1:8080 or [::1]:8080")
+    return match[1].strip("[]"), int(match[2])
+
+
+def _is_listen(value: str) -> str:
+    split_listen(value)
+    return value
+
+
+Listen = Annotated[str, AfterValidator(_is_listen)]
+
+
+class StatusPage(Model):
+    """How the public state is collected and where the page is served."""
+
+    prometheus: ProbeUrl = Field(default="http://127.0.0.1:9090", description="The Prometheus that is asked.")
+    interval: Duration = Field(
+        default=timedelta(seconds=15), ge=timedelta(seconds=1), description="Between two rounds."
+    )
+    listen: Listen = Field(
+        default="127.0.0.1:8080", description="Where `leitstand status-page serve` listens."
+    )
+    workers: int = Field(default=2, ge=1, le=64, description="Processes that serve the page.")
+    fresh_for: Duration | None = Field(
+        default=None,
+        description="So long a measurement needs no remark; default 60s, more when probing is slower.",
+    )
+    unknown_after: Duration | None = Field(
+        default=None, description="Older than this, a state is unknown; default three times `fresh_for`."
+    )
+    forget_after: Duration = Field(
+        default=timedelta(hours=24), description="Older than this, the last known state is not told either."
+    )
+    history: Duration = Field(
+        default=timedelta(days=15),
+        description="How far back Prometheus keeps samples; so far are days computed again.",
+    )
+    folder: AbsolutePath | None = Field(
+        default=None, description="History and ready pages; default paths.state/status-page."
+    )
+
+    @model_validator(mode="after")
+    def a_state_is_fresh_then_unknown_then_forgotten(self) -> Self:
+        if self.fresh_for and self.unknown_after and self.fresh_for >= self.unknown_after:
+            raise ValueError("unknown_after must be longer than fresh_for")
+        if self.unknown_after and self.unknown_after > self.forget_after:
+            raise ValueError("forget_after must be longer than unknown_after")
+        return self
+
+
+class StatusPageSettings(Model):
+    """The section that this program owns."""
+
+    status_page: StatusPage = StatusPage()
+
+    def cross_check(self, fleet: Fleet) -> Iterator[Finding]:
+        """Intervals that would make a healthy page flicker."""
+        page = self.status_page
+        if page.fresh_for and page.fresh_for < 2 * max(page.interval, fleet.probing.interval):
+            yield (
+                ("status_page", "fresh_for"),
+                "shorter than two rounds of measuring, so the page would flicker",
+                "make it at least twice status_page.interval and probing.interval",
+            )
+
+
+def fresh_seconds(page: StatusPage, fleet: Fleet) -> float:
+    """How long a measurement needs no remark, in seconds: as set, or four probes, at least 60 s."""
+    if page.fresh_for:
+        return page.fresh_for.total_seconds()
+    return max(60.0, 4 * max(page.interval, fleet.probing.interval).total_seconds())
+
+
+def unknown_seconds(page: StatusPage, fleet: Fleet) -> float:
+    """The age in seconds from which a state is unknown."""
+    return page.unknown_after.total_seconds() if page.unknown_after else 3 * fresh_seconds(page, fleet)
+
+
+def state_folder(page: StatusPage, fleet: Fleet) -> Path:
+    """Where history and ready pages are kept."""
+    return page.folder or fleet.paths.state / "status-page"

@@ -1,0 +1,89 @@
+"""What of leitstand.yml the status page needs, and nothing more: hosts, addresses and URLs stay outside."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from leitstand.fleet import Fleet, Text
+from status_page.config import StatusPage, fresh_seconds, state_folder, unknown_seconds
+from status_page.days import Span
+from status_page.snapshot import Label, Language, PlannedWork
+from status_page.states import Limits
+
+# XML cannot hold control characters, and private-use ones mark places in our own texts.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ue000-\uf8ff\ufffe\uffff]+")
+
+
+@dataclass(frozen=True, slots=True)
+class PublicService:
+    """A service that the public may know."""
+
+    id: str
+    name: Label
+    group: Label | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything the collector and the web workers are told."""
+
+    site: Label
+    languages: tuple[Language, ...]
+    time_zone: str
+    services: tuple[PublicService, ...]
+    work: tuple[PlannedWork, ...]
+    limits: Limits
+    interval: float  # seconds between two rounds of the collector
+    probing_interval: float
+    history: float  # seconds that Prometheus keeps
+    prometheus: str
+    folder: Path
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The public services."""
+        return frozenset(service.id for service in self.services)
+
+    def maintenance_of(self, service: str) -> list[Span]:
+        """When work on a service is announced."""
+        return [(work.start, work.end) for work in self.work if service in work.services]
+
+
+def make_plan(fleet: Fleet, page: StatusPage) -> Plan:
+    """The plan from the sections of leitstand.yml."""
+    services = tuple(
+        PublicService(name, label(service.name), label(service.group) if service.group else None)
+        for name, service in fleet.services.items()
+        if service.public
+    )
+    return Plan(
+        site=label(fleet.site.name),
+        languages=tuple(dict.fromkeys(fleet.site.languages)),
+        time_zone=fleet.site.time_zone,
+        services=services,
+        work=tuple(_public_work(fleet, {service.id for service in services})),
+        limits=Limits(
+            fresh_seconds(page, fleet), unknown_seconds(page, fleet), page.forget_after.total_seconds()
+        ),
+        interval=page.interval.total_seconds(),
+        probing_interval=fleet.probing.interval.total_seconds(),
+        history=page.history.total_seconds(),
+        prometheus=page.prometheus,
+        folder=state_folder(page, fleet),
+    )
+
+
+def _public_work(fleet: Fleet, public: set[str]) -> list[PlannedWork]:
+    works = []
+    for work in fleet.maintenance.values():
+        services = tuple(name for name in work.services if name in public)
+        if services:
+            works.append(
+                PlannedWork(services, work.start.timestamp(), work.end.timestamp(), label(work.text))
+            )
+    return sorted(works, key=lambda work: work.start)
+
+
+def label(text: Text) -> Label:
+    """A text of leitstand.yml as the public reads it."""
+    return Label(*(_UNPRINTABLE.sub(" ", text.in_language(language)).strip() for language in ("de", "en")))

@@ -1,0 +1,135 @@
+"""The one door to Prometheus' HTTP API. https://prometheus.io/docs/prometheus/latest/querying/api/
+
+Whatever Prometheus does (away, hung, dribbling, garbage), a query ends within its time limit, in an error.
+"""
+
+import contextlib
+import http.client
+import json
+import math
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from leitstand.errors import LeitstandError
+
+LARGEST_ANSWER = 8 * 1024 * 1024
+
+
+class PrometheusError(LeitstandError):
+    """Prometheus gave no usable answer. The message is for the operator's log, never for the public."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One series of an instant query; only finite values."""
+
+    labels: dict[str, str]
+    value: float
+
+
+class Prometheus:
+    """Asks one Prometheus; ``timeout`` in seconds holds for a query from connect to last byte."""
+
+    def __init__(self, url: str, timeout: float = 3.0) -> None:
+        parts = urlsplit(url)
+        self._connection_type = (
+            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        )
+        self._host, self._port, self._prefix = parts.hostname or "", parts.port, parts.path.rstrip("/")
+        self._timeout = timeout
+
+    def vector(self, expression: str, at: float | None = None) -> list[Sample]:
+        """The samples of an instant query, now or at a time."""
+        limit = f"{max(0.1, self._timeout * 2 / 3):.3f}s"
+        arguments = {"query": expression, "timeout": limit, **({} if at is None else {"time": f"{at:.3f}"})}
+        return parse_vector(self._get(f"/api/v1/query?{urlencode(arguments)}"))
+
+    def rule_interval(self, record: str) -> float | None:
+        """Seconds between two evaluations of a recording rule; None when there is no such rule."""
+        return parse_rule_interval(self._get("/api/v1/rules?type=record"), record)
+
+    def _get(self, target: str) -> bytes:
+        connection = self._connection_type(self._host, self._port, timeout=self._timeout)
+        try:
+            with _ended_after(connection, self._timeout):
+                connection.request("GET", self._prefix + target, headers={"Accept": "application/json"})
+                answer = connection.getresponse()
+                body = answer.read(LARGEST_ANSWER + 1)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise PrometheusError(f"Prometheus does not answer: {type(error).__name__}: {error}") from error
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise PrometheusError(f"Prometheus answers with HTTP status {answer.status}")
+        if len(body) > LARGEST_ANSWER:
+            raise PrometheusError("Prometheus' answer is too large")
+        return body
+
+
+@contextlib.contextmanager
+def _ended_after(connection: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
+    """Connect, and cut the connection after ``seconds``: a socket's timeout starts anew with each byte."""
+    connection.connect()
+
+    def end() -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def parse_vector(body: bytes) -> list[Sample]:
+    """The samples of ``{"status": "success", "data": {"resultType": "vector", "result": […]}}``.
+
+    Samples that are not finite numbers are left out: they say nothing. PrometheusError for any other shape.
+    """
+    data = _data(body)
+    if data.get("resultType") != "vector" or not isinstance(data.get("result"), list):
+        raise PrometheusError("Prometheus' answer is not a vector")
+    try:
+        samples = [_sample(entry) for entry in data["result"]]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise PrometheusError("Prometheus' answer holds a malformed sample") from error
+    return [sample for sample in samples if math.isfinite(sample.value)]
+
+
+def parse_rule_interval(body: bytes, record: str) -> float | None:
+    """The interval in seconds of the group that holds ``record``."""
+    try:
+        for group in _data(body).get("groups", []):
+            if any(rule.get("name") == record for rule in group["rules"]):
+                interval = float(group["interval"])
+                return interval if 0 < interval < math.inf else None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PrometheusError("Prometheus' list of rules is malformed") from error
+    return None
+
+
+def _data(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise PrometheusError("Prometheus' answer is not JSON") from error
+    if not isinstance(answer, dict) or answer.get("status") != "success":
+        raise PrometheusError("Prometheus reports an error")
+    data = answer.get("data")
+    if not isinstance(data, dict):
+        raise PrometheusError("Prometheus' answer holds no data")
+    return data
+
+
+def _sample(entry: Any) -> Sample:
+    labels = entry["metric"]
+    if not isinstance(labels, dict):
+        raise TypeError("labels must be a mapping")
+    return Sample({str(name): str(value) for name, value in labels.items()}, float(entry["value"][1]))

@@ -1,0 +1,153 @@
+"""Ready-made files on disk: written by the collector, read by the web workers, atomically replaced.
+
+``FOLDER/releases/NAME/`` holds a round's files and ``manifest.json``; ``FOLDER/current`` is a link to the
+newest, replaced in one step. A reader checks each file against the manifest's SHA-256: nothing half-written is
+served even after a power failure, and no write needs to wait for the disk.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from leitstand.errors import LeitstandError
+from status_page.rendering import Bundle, Document
+
+FORMAT = 1
+_KEPT = 3  # a worker may be reading the one before
+
+
+class ReadyError(LeitstandError):
+    """The ready-made files cannot be written, or are not whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """One document in both encodings, with the hashes that are its ETags."""
+
+    document: Document
+    zipped: bytes
+    etag: str
+    zipped_etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What the web workers serve: ``variants`` by name, then by path."""
+
+    variants: dict[str, dict[str, Ready]]
+    measured_at: float | None
+    stale_at: float
+    expires_at: float
+
+    def variant(self, now: float) -> str:
+        """Which variant may be told at ``now``."""
+        if now < self.stale_at:
+            return "fresh"
+        return "stale" if now < self.expires_at else "expired"
+
+
+def made_ready(document: Document) -> Ready:
+    """A document with its compressed form and ETags."""
+    zipped = document.compressed()
+    return Ready(document, zipped, _hash(document.body), _hash(zipped))
+
+
+def release(bundle: Bundle) -> Release:
+    """A bundle as it is served, without a disk between."""
+    variants = {
+        name: {path: made_ready(document) for path, document in documents.items()}
+        for name, documents in _parts(bundle)
+    }
+    return Release(variants, bundle.measured_at, bundle.stale_at, bundle.expires_at)
+
+
+def publish(folder: Path, bundle: Bundle) -> None:
+    """Write everything, then switch to it in one step. Raises ReadyError; the old files stay."""
+    made = release(bundle)
+    releases = folder / "releases"
+    target = releases / f"{time.time_ns():020d}"
+    try:
+        target.mkdir(parents=True)
+        manifest = _write_files(target, made)
+        (target / "manifest.json").write_text(json.dumps(manifest))
+        link = folder / ".current"
+        link.unlink(missing_ok=True)
+        link.symlink_to(target.relative_to(folder))
+        link.replace(folder / "current")
+    except OSError as error:
+        shutil.rmtree(target, ignore_errors=True)
+        raise ReadyError(f"{folder}: cannot write the ready-made pages: {error.strerror}") from error
+    for old in sorted(releases.iterdir())[:-_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _parts(bundle: Bundle) -> Iterator[tuple[str, dict[str, Document]]]:
+    yield from bundle.variants.items()
+    yield "assets", bundle.assets
+
+
+def _write_files(target: Path, made: Release) -> dict[str, Any]:
+    files: dict[str, dict[str, Any]] = {}
+    for variant, documents in made.variants.items():
+        files[variant] = {}
+        for path, ready in documents.items():
+            name = f"{variant}{path}index.html" if path.endswith("/") else f"{variant}{path}"
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / name).write_bytes(ready.document.body)
+            (target / f"{name}.gz").write_bytes(ready.zipped)
+            files[variant][path] = _entry(name, ready)
+    return {
+        "format": FORMAT,
+        "measured_at": made.measured_at,
+        "stale_at": made.stale_at,
+        "expires_at": made.expires_at,
+        "files": files,
+    }
+
+
+def _entry(name: str, ready: Ready) -> dict[str, Any]:
+    document = ready.document
+    return {
+        "file": name,
+        "sha256": ready.etag,
+        "gzip_sha256": ready.zipped_etag,
+        "type": document.content_type,
+        "language": document.language,
+        "cache": document.cache,
+        "open": document.open,
+    }
+
+
+def load(folder: Path) -> Release | None:
+    """What ``folder/current`` holds; None when nothing was written yet. ReadyError when it is not whole."""
+    try:
+        current = (folder / "current").resolve(strict=True)
+        manifest = json.loads((current / "manifest.json").read_bytes())
+        if manifest["format"] != FORMAT:
+            raise ReadyError(f"{current}: written by another version")
+        variants = {
+            variant: {path: _read(current, entry) for path, entry in entries.items()}
+            for variant, entries in manifest["files"].items()
+        }
+        return Release(variants, manifest["measured_at"], manifest["stale_at"], manifest["expires_at"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ReadyError(f"{folder}: the ready-made pages cannot be read: {type(error).__name__}") from error
+
+
+def _read(current: Path, entry: dict[str, Any]) -> Ready:
+    body, zipped = (current / entry["file"]).read_bytes(), (current / f"{entry['file']}.gz").read_bytes()
+    if (_hash(body), _hash(zipped)) != (entry["sha256"], entry["gzip_sha256"]):
+        raise ReadyError(f"{current / entry['file']}: not whole")
+    document = Document(body, entry["type"], entry["language"], entry["cache"], entry["open"])
+    return Ready(document, zipped, entry["sha256"], entry["gzip_sha256"])
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]

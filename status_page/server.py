@@ -1,0 +1,93 @@
+"""granian around the WSGI application: listen, serve, end without leaving a process behind."""
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server import Server
+
+from leitstand.errors import LeitstandError
+from status_page.web import Application
+
+# A ready page takes microseconds of a thread: more threads would only wait for the interpreter's lock.
+THREADS = 2
+CONNECTIONS = 4096
+HEADER_SECONDS = 10
+STOP_SECONDS = 5
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def serve(
+    build: Callable[[], Application], address: str, port: int, workers: int, say: Callable[[str], None]
+) -> None:
+    """Serve until SIGTERM or SIGINT. ``say`` is told the address; port 0 takes a free one.
+
+    Raises LeitstandError when the address is taken or not ours.
+    """
+    with reserved(address, port) as reservation:
+        chosen = reservation.getsockname()[1]
+        server = Server(
+            "leitstand status page",
+            address=address,
+            port=chosen,
+            interface=Interfaces.WSGI,
+            workers=workers,
+            blocking_threads=THREADS,
+            backlog=CONNECTIONS,
+            backpressure=CONNECTIONS,
+            http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000, max_buffer_size=65_536),
+            websockets=False,
+            log_level=LogLevels.error,
+            workers_kill_timeout=STOP_SECONDS,
+            respawn_failed_workers=True,
+        )
+        host = f"[{address}]" if ":" in address else address
+        server.on_startup(lambda: say(f"listening on http://{host}:{chosen}/"))
+        server.serve(target_loader=_Loader(build), wrap_loader=False)
+
+
+def reserved(address: str, port: int) -> socket.socket:
+    """A bound socket that holds the port, without listening, while the workers bind it too (SO_REUSEPORT).
+
+    Bound exclusively at first: two servers on one port would share its visitors in silence.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+            port = probe.getsockname()[1]
+        reservation = socket.socket(family)
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reservation.bind((address, port))
+    except OSError as error:
+        raise LeitstandError(
+            f"cannot listen on {address}:{port}: {error.strerror or error}",
+            "name another address with --listen",
+        ) from error
+    return reservation
+
+
+class _Loader:
+    """Builds the application in the worker, after tying the worker's life to its parent's."""
+
+    def __init__(self, build: Callable[[], Application]) -> None:
+        self._build, self._parent = build, os.getpid()
+
+    def __call__(self) -> Application:
+        die_with_parent(self._parent)
+        return self._build()
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel end this process when its parent dies, however it dies. prctl(2), PR_SET_PDEATHSIG."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)

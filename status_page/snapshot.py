@@ -1,0 +1,110 @@
+"""What the public may know: one frozen value, built from an allow-list, from which every output is made.
+
+Times are seconds since 1970 (UTC), durations whole seconds.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Measured = Literal["up", "partial", "down"]
+State = Literal["up", "partial", "down", "maintenance", "unknown"]
+Language = Literal["de", "en"]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A name in every language of the page."""
+
+    de: str
+    en: str
+
+    def in_language(self, language: Language) -> str:
+        """The name in one language."""
+        return self.de if language == "de" else self.en
+
+
+@dataclass(frozen=True, slots=True)
+class DayRow:
+    """The seconds of one local day (23, 24 or 25 hours of it), by what is known of them."""
+
+    date: str  # 2026-10-25
+    up: int = 0
+    partial: int = 0
+    down: int = 0
+    maintenance: int = 0
+    unknown: int = 0
+
+    @property
+    def known(self) -> int:
+        """Seconds that were measured."""
+        return self.up + self.partial + self.down
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the page says of a service now, and what it last knew.
+
+    ``live`` is what was measured, also below a maintenance. ``held``: the newest measurement is older than
+    usual, yet not too old to be told.
+    """
+
+    state: State
+    live: State = "unknown"
+    last_known: Measured | None = None
+    measured_at: float | None = None
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """One service as the public sees it; ``days`` are oldest first, one per calendar day of the window."""
+
+    id: str
+    name: Label
+    group: Label | None
+    now: Judgement
+    since: float | None = None
+    days: tuple[DayRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedWork:
+    """A maintenance that runs or is announced."""
+
+    services: tuple[str, ...]
+    start: float
+    end: float
+    text: Label
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A time in which a service was down or partly reachable; ``end`` is None while it lasts."""
+
+    service: str
+    state: Measured
+    start: float
+    end: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PublicSnapshot:
+    """Everything any output may hold.
+
+    ``measured_at`` is the oldest measurement among those told as current, or the newest one if none is.
+    From ``stale_at`` on, the states are too old to be told: ``certain`` is False in the variants for that.
+    """
+
+    site: Label
+    languages: tuple[Language, ...]
+    time_zone: str
+    written_at: float
+    measured_at: float | None
+    stale_at: float
+    expires_at: float
+    interval: float
+    locations: int
+    services: tuple[ServiceStatus, ...] = ()
+    work: tuple[PlannedWork, ...] = ()
+    outages: tuple[Outage, ...] = ()
+    certain: bool = True

@@ -1,0 +1,294 @@
+"""What the templates need, worked out: no template decides anything. Built from the PublicSnapshot alone."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from status_page import words
+from status_page.days import Level, Uptime, bounds, disturbance, level, uptime
+from status_page.snapshot import DayRow, Language, Outage, PublicSnapshot, ServiceStatus, State
+from status_page.states import worst
+from status_page.texts import TEXTS
+
+# Stands where a page that is sent long after it was written says how long ago that was; web.py fills it in.
+AGO_MARK = "\ue000{language}\ue001"
+_TOP, _BOTTOM = 0, 32
+_HEIGHTS: dict[Level, int] = {"up": 19, "minor": 22, "partial": 26, "down": 32, "maintenance": 19, "none": 19}
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time for people and for machines."""
+
+    text: str
+    iso: str
+
+
+@dataclass(frozen=True, slots=True)
+class DayView:
+    """A line in the table of days with disturbances."""
+
+    date: Moment
+    down: str
+    partial: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceView:
+    """One service, ready to be written down."""
+
+    id: str
+    name: str
+    state: State
+    words: str
+    note: str
+    bars: tuple[tuple[Level, str], ...]
+    bar_text: str
+    share: str
+    coverage: str
+    days: tuple[DayView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkView:
+    """One maintenance."""
+
+    text: str
+    services: str
+    stage: str
+    start: Moment
+    end: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class OutageView:
+    """One past or present disturbance."""
+
+    id: str
+    service: str
+    state: State
+    words: str
+    start: Moment
+    length: str
+    updated: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """The whole page in one language."""
+
+    language: Language
+    languages: tuple[Language, ...]
+    text: dict[str, str]
+    site: str
+    title: str
+    state: State
+    headline: str
+    also: tuple[str, ...]
+    last_state: str
+    time_line: Moment | None
+    measured: str
+    groups: tuple[tuple[str, tuple[ServiceView, ...]], ...]
+    work: tuple[WorkView, ...]
+    outages: tuple[OutageView, ...]
+    updated: str
+
+
+def page_view(snapshot: PublicSnapshot, language: Language) -> PageView:
+    """The page's content in one language."""
+    text, zone = TEXTS[language], ZoneInfo(snapshot.time_zone)
+    at = snapshot.measured_at
+    return PageView(
+        language=language,
+        languages=snapshot.languages,
+        text=text,
+        site=snapshot.site.in_language(language),
+        title=words.title(snapshot, language),
+        state=worst(snapshot.services) if snapshot.certain else "unknown",
+        headline=words.headline(snapshot, language),
+        also=tuple(words.also(snapshot, language)),
+        last_state=_last_state(snapshot, zone, language),
+        time_line=None if at is None else Moment(words.date_and_clock(at, zone, language), iso(at, zone)),
+        measured=_measured(snapshot, language),
+        groups=_groups(snapshot, zone, language),
+        work=tuple(_works(snapshot, zone, language)),
+        outages=tuple(_outages(snapshot, zone, language)),
+        updated=iso(snapshot.written_at, zone),
+    )
+
+
+def iso(at: float, zone: ZoneInfo) -> str:
+    """RFC 3339 with the site's offset, whole seconds."""
+    return datetime.fromtimestamp(int(at), zone).isoformat()
+
+
+def _last_state(snapshot: PublicSnapshot, zone: ZoneInfo, language: Language) -> str:
+    at, told = snapshot.measured_at, [service.now.live for service in snapshot.services]
+    if at is None or any(state != "unknown" for state in told):
+        return ""
+    same_day = (
+        datetime.fromtimestamp(at, zone).date() == datetime.fromtimestamp(snapshot.written_at, zone).date()
+    )
+    clock = words.clock(at, zone, language)
+    when = clock if same_day and snapshot.certain else f"{words.day(at, zone, language, year=False)}, {clock}"
+    ago = (
+        words.ago(snapshot.written_at - at, language)
+        if snapshot.certain
+        else AGO_MARK.format(language=language)
+    )
+    return TEXTS[language]["last_state"].format(clock=when, ago=ago)
+
+
+def _measured(snapshot: PublicSnapshot, language: Language) -> str:
+    text = TEXTS[language]
+    if not snapshot.certain or not snapshot.locations:
+        return text["not_reached"] if snapshot.measured_at is not None else ""
+    place = "from_one" if snapshot.locations == 1 else "from_many"
+    return " ".join(
+        (
+            text["measured_every"].format(seconds=f"{snapshot.interval:g}"),
+            text[place].format(n=snapshot.locations),
+        )
+    )
+
+
+def _groups(
+    snapshot: PublicSnapshot, zone: ZoneInfo, language: Language
+) -> tuple[tuple[str, tuple[ServiceView, ...]], ...]:
+    text, groups = TEXTS[language], dict[str, list[ServiceView]]()
+    grouped = any(service.group for service in snapshot.services)
+    rest = text["other_services"] if grouped else text["services"]
+    for service in snapshot.services:
+        name = service.group.in_language(language) if service.group else rest
+        groups.setdefault(name, []).append(_service(service, snapshot, zone, language))
+    return tuple((name, tuple(views)) for name, views in groups.items())
+
+
+def _service(
+    service: ServiceStatus, snapshot: PublicSnapshot, zone: ZoneInfo, language: Language
+) -> ServiceView:
+    figures = uptime(service.days)
+    return ServiceView(
+        id=service.id,
+        name=service.name.in_language(language),
+        state=service.now.state,
+        words=words.state_words(service.now, language),
+        note=_note(service, snapshot, zone, language),
+        bars=bars(service.days),
+        bar_text=_bar_text(figures, language),
+        share=_share(figures, language),
+        coverage=_coverage(figures, language),
+        days=tuple(_disturbed_days(service.days, zone, language)),
+    )
+
+
+def _note(service: ServiceStatus, snapshot: PublicSnapshot, zone: ZoneInfo, language: Language) -> str:
+    """The small line under a state: what was last known, how old a held state is, or since when it is bad."""
+    text, now = TEXTS[language], service.now
+    if now.live == "unknown" and now.last_known and now.measured_at is not None:
+        return f"{text[f'last_{now.last_known}']}, {_when(now.measured_at, snapshot, zone, language)}"
+    if now.held and now.measured_at is not None:
+        return text["held"].format(ago=words.ago(snapshot.written_at - now.measured_at, language))
+    if now.state in ("down", "partial") and service.since is not None:
+        return text["since"].format(time=_when(service.since, snapshot, zone, language))
+    return ""
+
+
+def _when(at: float, snapshot: PublicSnapshot, zone: ZoneInfo, language: Language) -> str:
+    clock = words.clock(at, zone, language)
+    written = datetime.fromtimestamp(snapshot.written_at, zone).date()
+    if snapshot.certain and datetime.fromtimestamp(at, zone).date() == written:
+        return clock
+    return f"{words.day(at, zone, language, year=False)}, {clock}"
+
+
+def _share(figures: Uptime, language: Language) -> str:
+    text = TEXTS[language]
+    if figures.percent is None:
+        return text["too_little"]
+    return text["available_share"].format(percent=words.percent(figures.percent, language))
+
+
+def _coverage(figures: Uptime, language: Language) -> str:
+    if figures.percent is None or figures.coverage >= 0.99:
+        return ""
+    return TEXTS[language]["coverage"].format(percent=int(figures.coverage * 100))
+
+
+def _bar_text(figures: Uptime, language: Language) -> str:
+    text = TEXTS[language]
+    if not figures.coverage:
+        return text["bar_nothing"]
+    if not figures.disturbed:
+        return text["bar"]
+    unit = {"de": ("Tag", "Tage"), "en": ("day", "days")}[language]
+    days = f"{figures.disturbed_days} {unit[0] if figures.disturbed_days == 1 else unit[1]}"
+    return text["bar_disturbed"].format(days=days, minutes=words.minutes(figures.disturbed, language))
+
+
+def _disturbed_days(rows: Iterable[DayRow], zone: ZoneInfo, language: Language) -> Iterable[DayView]:
+    for row in sorted((row for row in rows if disturbance(row)), key=lambda row: row.date, reverse=True):
+        begin = bounds(date.fromisoformat(row.date), zone)[0]
+        yield DayView(
+            Moment(words.day(begin, zone, language), row.date),
+            words.minutes(row.down, language) if row.down else "\u2013",
+            words.minutes(row.partial, language) if row.partial else "\u2013",
+        )
+
+
+def bars(rows: Iterable[DayRow]) -> tuple[tuple[Level, str], ...]:
+    """One SVG path by kind of day, in a field of 4 units a day by 32. Kinds differ in shape."""
+    shapes: dict[Level, list[str]] = {}
+    for index, row in enumerate(rows):
+        kind = level(row)
+        shapes.setdefault(kind, []).append(_bar(kind, 4 * index))
+    return tuple((kind, "".join(paths)) for kind, paths in shapes.items())
+
+
+def _bar(kind: Level, x: int) -> str:
+    height = _HEIGHTS[kind]
+    y = _BOTTOM - height
+    if kind == "down":
+        return f"M{x} {_TOP}h1v5h1v-5h1v{height}h-3z"
+    if kind == "maintenance":
+        return "".join(f"M{x} {stripe}h3v3h-3z" for stripe in range(y, _BOTTOM, 5))
+    if kind == "none":
+        return f"M{x} {y}h3v{height}h-3zM{x + 0.6:g} {y + 1.2:g}v{height - 2.4:g}h1.8v-{height - 2.4:g}z"
+    return f"M{x} {y}h3v{height}h-3z"
+
+
+def _works(snapshot: PublicSnapshot, zone: ZoneInfo, language: Language) -> Iterable[WorkView]:
+    text = TEXTS[language]
+    by_id = {service.id: service.name.in_language(language) for service in snapshot.services}
+    for work in snapshot.work:
+        running = snapshot.certain and work.start <= snapshot.written_at
+        yield WorkView(
+            work.text.in_language(language),
+            ", ".join(by_id[name] for name in work.services if name in by_id),
+            text["running" if running else "scheduled"],
+            *(
+                Moment(words.date_and_clock(at, zone, language), iso(at, zone))
+                for at in (work.start, work.end)
+            ),
+        )
+
+
+def _outages(snapshot: PublicSnapshot, zone: ZoneInfo, language: Language) -> Iterable[OutageView]:
+    by_id = {service.id: service.name.in_language(language) for service in snapshot.services}
+    for outage in reversed(snapshot.outages):
+        yield OutageView(
+            f"{outage.service}-{int(outage.start)}",
+            by_id[outage.service],
+            outage.state,
+            TEXTS[language][outage.state],
+            Moment(words.date_and_clock(outage.start, zone, language), iso(outage.start, zone)),
+            _length(outage, language),
+            iso(outage.end or outage.start, zone),
+        )
+
+
+def _length(outage: Outage, language: Language) -> str:
+    if outage.end is None:
+        return TEXTS[language]["ongoing"]
+    return words.duration(outage.end - outage.start, language)

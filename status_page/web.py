@@ -1,0 +1,238 @@
+"""The thin WSGI layer: sends ready bytes by path, encoding and ETag; anything else goes to the Flask app.
+
+Asks nobody anything: neither Prometheus nor SQLite. On each request it compares the age of the pages with the
+clock, so that a dead collector cannot leave a green page standing.
+"""
+
+import gzip
+import hashlib
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from status_page import ready, words
+from status_page.ready import Ready, ReadyError, Release
+from status_page.snapshot import Language
+
+LOGGER = logging.getLogger(__name__)
+Headers = list[tuple[str, str]]
+StartResponse = Callable[..., Any]
+Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+SECURITY_HEADERS: Headers = [
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("Strict-Transport-Security", "max-age=63072000; includeSubDomains"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+]
+SAME_ORIGIN: Headers = [("Cross-Origin-Resource-Policy", "same-origin")]
+ANY_ORIGIN: Headers = [("Cross-Origin-Resource-Policy", "cross-origin"), ("Access-Control-Allow-Origin", "*")]
+_AGO = re.compile('"?\ue000(\\w+)\ue001"?')
+_LOOK_AGAIN_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One representation: everything but the age is fixed."""
+
+    body: bytes
+    etag: str
+    headers: Headers
+
+
+class CurrentRelease:
+    """The release on disk, read again when the collector replaced it.
+
+    What cannot be read is logged once and the last good one kept: its age tells what it is worth.
+    """
+
+    def __init__(self, folder: Path, fallback: Release) -> None:
+        self._folder, self._fallback = folder, fallback
+        self._release, self._target = fallback, ""
+        self._next_look = 0.0
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Release:
+        """The newest release; the link is looked at a few times a second at most."""
+        if time.monotonic() >= self._next_look and self._lock.acquire(blocking=False):
+            try:
+                self._look()
+            finally:
+                self._next_look = time.monotonic() + _LOOK_AGAIN_SECONDS
+                self._lock.release()
+        return self._release
+
+    def _look(self) -> None:
+        try:
+            target = str((self._folder / "current").readlink())
+        except OSError:
+            return
+        if target == self._target:
+            return
+        try:
+            self._release = ready.load(self._folder) or self._release
+        except ReadyError as error:
+            LOGGER.warning("%s", error)
+        self._target = target
+
+
+class ReadyPages:
+    """The WSGI application. ``clock`` gives seconds since 1970."""
+
+    def __init__(
+        self,
+        current: Callable[[], Release],
+        languages: Sequence[Language],
+        other: Application,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._current, self._languages, self._other, self._clock = current, tuple(languages), other, clock
+        # Representations of the release in use, worked out at the first request for each.
+        self._answers: tuple[Release | None, dict[tuple[str, ...], Answer]] = (None, {})
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        method = environ["REQUEST_METHOD"]
+        if method not in ("GET", "HEAD"):
+            return self._other(environ, start_response)
+        release, now = self._current(), self._clock()
+        path = environ["PATH_INFO"]
+        negotiated = path == "/"
+        if negotiated:
+            path = f"/{best_language(environ.get('HTTP_ACCEPT_LANGUAGE', ''), self._languages)}/"
+        answer = self._answer(
+            release, path, accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")), negotiated, now
+        )
+        if answer is None:
+            return self._other(environ, start_response)
+        return _send(answer, environ, start_response, _age_headers(release, now))
+
+    def _answer(
+        self, release: Release, path: str, zipped: bool, negotiated: bool, now: float
+    ) -> Answer | None:
+        known, answers = self._answers
+        if known is not release:
+            answers = {}
+            self._answers = (release, answers)
+        variant = release.variant(now)
+        # A stale page says how long ago it was measured; a minute is fine enough for that.
+        minute = "" if variant != "stale" else str(int(now // 60))
+        key = (path, variant, minute, "gzip" if zipped else "", "/" if negotiated else "")
+        answer = answers.get(key)
+        if answer is None:
+            found = release.variants["assets"].get(path) or release.variants[variant].get(path)
+            if found is None:
+                return None
+            if minute:
+                answers.clear()
+                found = told_at(found, now, release.measured_at)
+            answer = answers[key] = _representation(found, path, zipped, negotiated)
+        return answer
+
+
+def told_at(found: Ready, now: float, measured_at: float | None) -> Ready:
+    """A document with the time since the last measurement filled in."""
+    text = found.document.body.decode()
+    if "\ue000" not in text:
+        return found
+    seconds = max(0.0, now - (now if measured_at is None else measured_at))
+
+    def fill(match: re.Match[str]) -> str:
+        if match[1] == "seconds":
+            return str(int(seconds))
+        quote = '"' if match[0].startswith('"') else ""
+        return f"{quote}{words.ago(seconds, 'de' if match[1] == 'de' else 'en')}"
+
+    body = _AGO.sub(fill, text).encode()
+    zipped = gzip.compress(body, compresslevel=6, mtime=0)
+    hashes = [hashlib.sha256(data).hexdigest()[:32] for data in (body, zipped)]
+    return Ready(replace(found.document, body=body), zipped, *hashes)
+
+
+def _representation(found: Ready, path: str, zipped: bool, negotiated: bool) -> Answer:
+    document = found.document
+    etag = f'"{found.zipped_etag if zipped else found.etag}"'
+    headers = [
+        *SECURITY_HEADERS,
+        *(ANY_ORIGIN if document.open else SAME_ORIGIN),
+        ("Content-Type", document.content_type),
+        ("Cache-Control", document.cache),
+        ("Vary", "Accept-Encoding, Accept-Language" if negotiated else "Accept-Encoding"),
+        ("ETag", etag),
+    ]
+    if document.language:
+        headers.append(("Content-Language", document.language))
+    if negotiated:
+        headers.append(("Content-Location", path))
+    if zipped:
+        headers.append(("Content-Encoding", "gzip"))
+    return Answer(found.zipped if zipped else document.body, etag, headers)
+
+
+def _send(
+    answer: Answer, environ: dict[str, Any], start_response: StartResponse, age: Headers
+) -> Iterable[bytes]:
+    asked = environ.get("HTTP_IF_NONE_MATCH")
+    if asked and matches(asked, answer.etag):
+        start_response("304 Not Modified", answer.headers + age)
+        return [b""]
+    start_response("200 OK", [*answer.headers, *age, ("Content-Length", str(len(answer.body)))])
+    return [b"" if environ["REQUEST_METHOD"] == "HEAD" else answer.body]
+
+
+def _age_headers(release: Release, now: float) -> Headers:
+    """When and how many seconds ago was measured what this answer tells; nothing if nothing was."""
+    if release.measured_at is None:
+        return []
+    measured = datetime.fromtimestamp(int(release.measured_at), UTC)
+    return [
+        ("Measurement-Time", measured.strftime("%Y-%m-%dT%H:%M:%SZ")),
+        ("Measurement-Age", str(max(0, int(now - release.measured_at)))),
+    ]
+
+
+def matches(asked: str, etag: str) -> bool:
+    """If-None-Match: any of a list, weak or strong, or ``*`` (RFC 9110, 13.1.2)."""
+    return any(tag.strip().removeprefix("W/") in (etag, "*") for tag in asked.split(","))
+
+
+@lru_cache(maxsize=1024)
+def accepts_gzip(header: str) -> bool:
+    """Whether an Accept-Encoding takes gzip (RFC 9110, 12.5.3): named or under ``*``, not with weight 0."""
+    weights = dict(_weighted(header))
+    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
+
+
+@lru_cache(maxsize=1024)
+def best_language(header: str, languages: tuple[Language, ...]) -> Language:
+    """The language an Accept-Language likes best (``de-AT`` is German), the site's first if it names none."""
+    weights: dict[str, float] = {}
+    for tag, weight in _weighted(header):
+        primary = tag.split("-")[0]
+        weights[primary] = max(weight, weights.get(primary, 0.0))
+    rest = weights.get("*", 0.0)
+    return max(languages, key=lambda language: weights.get(language, rest))
+
+
+def _weighted(header: str) -> Iterable[tuple[str, float]]:
+    """``gzip;q=0.5, br`` as pairs; a weight that is none counts as 0."""
+    for part in header[:1000].lower().split(","):
+        name, _, parameter = part.partition(";")
+        key, _, value = parameter.strip().partition("=")
+        yield name.strip(), _weight(value) if key.strip() == "q" else 1.0
+
+
+def _weight(text: str) -> float:
+    return float(text) if re.fullmatch(r"[01](\.\d{0,3})?", text.strip()) else 0.0
