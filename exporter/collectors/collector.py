@@ -1,0 +1,56 @@
+"""What a collector is, what it reads from, and how it says that a host has nothing for it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from exporter.collectors.files import Files
+from leitstand.exposition import Family
+
+
+class NoData(Exception):  # noqa: N818 - an answer, not an error
+    """The host has nothing of this kind (no such hardware, module or service): not a failure."""
+
+
+class Collector(Protocol):
+    """One subject's figures. Built once; ``collect`` runs at each scrape, in any thread, once at a time."""
+
+    def collect(self) -> Iterable[Family]:
+        """The families of this moment. Raises NoData, or anything else, which counts as a failure."""
+        ...
+
+
+@dataclass(frozen=True)
+class Roots:
+    """Where the kernel's files and the host's own files stand; tests and containers name other places."""
+
+    proc: Path = Path("/proc")
+    sys: Path = Path("/sys")
+    root: Path = Path("/")
+
+    @cached_property
+    def proc_files(self) -> Files:
+        """Files of procfs, see proc(5)."""
+        return Files(self.proc)
+
+    @cached_property
+    def sys_files(self) -> Files:
+        """Files of sysfs, see sysfs(5)."""
+        return Files(self.sys)
+
+    @cached_property
+    def root_files(self) -> Files:
+        """The host's own files, as ``/etc``."""
+        return Files(self.root)
+
+
+def gauge(name: str, documentation: str, value: float) -> Family:
+    """A gauge of one sample without labels."""
+    return Family(name, "gauge", documentation, (), [((), value)])
+
+
+def counter(name: str, documentation: str, value: float) -> Family:
+    """A counter of one sample without labels."""
+    return Family(name, "counter", documentation, (), [((), value)])

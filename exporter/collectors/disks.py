@@ -1,0 +1,112 @@
+"""Block devices: /proc/diskstats (Documentation/admin-guide/iostats.rst) and what udev knows of them."""
+
+from collections.abc import Iterable, Mapping
+
+from exporter.collectors.collector import Roots
+from exporter.collectors.files import Files
+from exporter.collectors.options import Options, selection
+from leitstand.exposition import Family, Kind, Sample
+
+_SECTOR = 512  # bytes, whatever the device's own sectors are
+_MILLISECOND = 0.001
+
+# Metric, kind, explanation, and what one unit of the column is; in the order of the columns.
+_COLUMNS: tuple[tuple[str, Kind, str, float], ...] = (
+    ("reads_completed_total", "counter", "Reads completed.", 1),
+    ("reads_merged_total", "counter", "Reads merged with a neighbour.", 1),
+    ("read_bytes_total", "counter", "Bytes read.", _SECTOR),
+    ("read_time_seconds_total", "counter", "Time spent by all reads.", _MILLISECOND),
+    ("writes_completed_total", "counter", "Writes completed.", 1),
+    ("writes_merged_total", "counter", "Writes merged with a neighbour.", 1),
+    ("written_bytes_total", "counter", "Bytes written.", _SECTOR),
+    ("write_time_seconds_total", "counter", "Time spent by all writes.", _MILLISECOND),
+    ("io_now", "gauge", "Requests in progress.", 1),
+    ("io_time_seconds_total", "counter", "Time in which requests were in progress.", _MILLISECOND),
+    ("io_time_weighted_seconds_total", "counter", "Time of all requests, waiting included.", _MILLISECOND),
+    ("discards_completed_total", "counter", "Discards completed.", 1),
+    ("discards_merged_total", "counter", "Discards merged with a neighbour.", 1),
+    ("discarded_sectors_total", "counter", "Sectors discarded.", 1),
+    ("discard_time_seconds_total", "counter", "Time spent by all discards.", _MILLISECOND),
+    ("flush_requests_total", "counter", "Flushes completed.", 1),
+    ("flush_requests_time_seconds_total", "counter", "Time spent by all flushes.", _MILLISECOND),
+)
+_LEAST_COLUMNS = 11
+_INFO_LABELS = ("device", "major", "minor", "model", "path", "revision", "serial", "wwn", "rotational")
+# udev's property for each label from "model" to "wwn"; SCSI_IDENT_SERIAL is a better serial where there is one.
+_UDEV = ("ID_MODEL", "ID_PATH", "ID_REVISION", "ID_SERIAL_SHORT", "ID_WWN")
+
+
+class DiskStatistics:
+    """node_disk_*."""
+
+    def __init__(self, roots: Roots, options: Options) -> None:
+        self._files, self._sys, self._host = roots.proc_files, roots.sys_files, roots.root_files
+        self._selection = selection(options, "diskstats_device")
+
+    def collect(self) -> Iterable[Family]:
+        disks = [
+            disk for disk in parse_disks(self._files.read("diskstats")) if self._selection.takes(disk[2])
+        ]
+        families = []
+        for index, (name, kind, explanation, unit) in enumerate(_COLUMNS):
+            # The kernel's thousandths are divided: 0.001 has no exact double, and 7 * 0.001 is not 0.007.
+            samples: list[Sample] = [
+                ((disk[2],), columns[index] / 1000 if unit == _MILLISECOND else columns[index] * unit)
+                for disk in disks
+                if len(columns := disk[3]) > index
+            ]
+            families.append(Family(f"node_disk_{name}", kind, explanation, ("device",), samples))
+        information = Family("node_disk_info", "gauge", "What the device says of itself.", _INFO_LABELS)
+        for major, minor, device, _ in disks:
+            properties = self._properties(major, minor)
+            labels = (device, major, minor, *_identity(properties), self._rotational(device))
+            information.samples.append((labels, 1))
+        return [*families, information]
+
+    def _properties(self, major: str, minor: str) -> Mapping[str, str]:
+        return read_udev(self._host, f"run/udev/data/b{major}:{minor}")
+
+    def _rotational(self, device: str) -> str:
+        try:
+            return self._sys.attribute(f"class/block/{device}/queue/rotational").decode("ascii", "replace")
+        except OSError:
+            return ""
+
+
+def parse_disks(content: bytes) -> list[tuple[str, str, str, list[int]]]:
+    """Each device as major, minor, name and columns."""
+    disks = []
+    for line in content.splitlines():
+        major, minor, name, *columns = line.split()
+        if len(columns) < _LEAST_COLUMNS:
+            raise ValueError(f"too few columns: {line[:80]!r}")
+        word = name.decode("utf-8", "replace")
+        disks.append((str(int(major)), str(int(minor)), word, [int(column) for column in columns]))
+    if len({disk[2] for disk in disks}) < len(disks):
+        raise ValueError("a device is named twice")
+    return disks
+
+
+def read_udev(files: Files, path: str) -> dict[str, str]:
+    """The properties of one device in udev's database; none without udev."""
+    try:
+        return parse_udev(files.read(path, 65536))
+    except OSError:
+        return {}
+
+
+def parse_udev(content: bytes) -> dict[str, str]:
+    """The lines ``E:KEY=value``."""
+    return {
+        key: value
+        for key, _, value in (
+            line[2:].partition("=")
+            for line in content.decode("utf-8", "replace").split("\n")
+            if line[:2] == "E:"
+        )
+    }
+
+
+def _identity(properties: Mapping[str, str]) -> tuple[str, ...]:
+    model, path, revision, serial, wwn = (properties.get(key, "") for key in _UDEV)
+    return model, path, revision, properties.get("SCSI_IDENT_SERIAL", serial), wwn

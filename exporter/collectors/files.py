@@ -1,0 +1,146 @@
+"""Read the kernel's small files quickly, bounded, and never outside their root.
+
+One openat2(2) per file lets the kernel itself keep links inside the root (RESOLVE_IN_ROOT, Linux 5.6), which
+costs nothing on top of an open. Where the call is refused (an old kernel, a strict sandbox), the slower walk
+of exporter.tree resolves the links instead.
+"""
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+
+from exporter.tree import TooLarge, Tree
+
+DEFAULT_LIMIT = 8 * 1024 * 1024  # bytes; the largest real one is /proc/net/tcp or mountinfo of a huge host
+ATTRIBUTE_LIMIT = 4096  # bytes; sysfs gives one page at most
+MAXIMUM_ENTRIES = 200_000
+_CHUNK = 65536
+
+_OPENAT2 = 437  # one number on every architecture, as all calls since Linux 5.1
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not hold a scrape
+_RETRIES = 8  # a rename or mount that happens meanwhile answers EAGAIN; the kernel asks to try again
+
+
+class _How(ctypes.Structure):
+    """struct open_how of openat2(2)."""
+
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def _prepared(flags: int) -> "ctypes._Pointer[_How]":
+    return ctypes.pointer(_How(flags, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS))
+
+
+_syscall = ctypes.CDLL(None, use_errno=True).syscall
+_syscall.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(_How), ctypes.c_size_t)
+_syscall.restype = ctypes.c_long
+_READ = _prepared(_FLAGS)
+_LIST = _prepared(_FLAGS | os.O_DIRECTORY)
+_LOOK = _prepared(os.O_PATH | os.O_CLOEXEC)
+_SIZE = ctypes.sizeof(_How)
+
+
+class Files:
+    """Files below ``root``; every path is relative to it. Every method raises OSError when it cannot read."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._descriptor = -1
+        self._tree: Tree | None = None
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def attribute(self, path: str) -> bytes:
+        """A file of one value, without the white space around it; at most one page of it."""
+        descriptor = self._open(path, _READ)
+        try:
+            return os.read(descriptor, ATTRIBUTE_LIMIT).strip()
+        finally:
+            os.close(descriptor)
+
+    def read(self, path: str, limit: int = DEFAULT_LIMIT) -> bytes:
+        """A whole file of at most ``limit`` bytes. Raises TooLarge."""
+        descriptor = self._open(path, _READ)
+        try:
+            return _read_all(descriptor, path, limit)
+        finally:
+            os.close(descriptor)
+
+    def open(self, path: str) -> int:
+        """A descriptor to read a file by; the caller closes it."""
+        return self._open(path, _READ)
+
+    def names(self, folder: str) -> list[str]:
+        """The names in a folder, sorted."""
+        descriptor = self._open(folder, _LIST)
+        try:
+            names = os.listdir(descriptor)  # noqa: PTH208 - a descriptor has no Path
+        finally:
+            os.close(descriptor)
+        if len(names) > MAXIMUM_ENTRIES:
+            raise TooLarge(f"{folder}: more than {MAXIMUM_ENTRIES} entries")
+        return sorted(names)
+
+    def exists(self, path: str) -> bool:
+        """Whether something stands there, also at the end of a link."""
+        try:
+            os.close(self._open(path, _LOOK))
+        except OSError:
+            return False
+        return True
+
+    def real(self, path: str) -> str:
+        """The path with all links followed, relative to the root."""
+        descriptor = self._open(path, _LOOK)
+        try:
+            found = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - quick
+        finally:
+            os.close(descriptor)
+        return os.path.relpath(found, os.path.realpath(self.root))
+
+    def _open(self, path: str, how: "ctypes._Pointer[_How]") -> int:
+        if self._tree is not None:
+            return self._open_slowly(path, how)
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        for _ in range(_RETRIES):
+            descriptor: int = _syscall(_OPENAT2, self._descriptor, os.fsencode(path), how, _SIZE)
+            if descriptor >= 0:
+                return descriptor
+            code = ctypes.get_errno()
+            if code != errno.EAGAIN:
+                break
+        if code in (errno.ENOSYS, errno.EPERM) and path != ".":
+            return self._without_openat2(path, how, code)
+        raise OSError(code, os.strerror(code), path)
+
+    def _without_openat2(self, path: str, how: "ctypes._Pointer[_How]", code: int) -> int:
+        # EPERM may be the file's own; only if the root itself is refused is it the call that is.
+        probe = _syscall(_OPENAT2, self._descriptor, b".", _LOOK, _SIZE)
+        if probe >= 0:
+            os.close(probe)
+            raise OSError(code, os.strerror(code), path)
+        self._tree = Tree(self.root)
+        return self._open_slowly(path, how)
+
+    def _open_slowly(self, path: str, how: "ctypes._Pointer[_How]") -> int:
+        tree = self._tree or Tree(self.root)
+        return os.open(tree.real(path), how.contents.flags)
+
+
+def _read_all(descriptor: int, path: str, limit: int) -> bytes:
+    # The kernel may give less than asked for long before the end: only an empty read is the end.
+    first = os.read(descriptor, _CHUNK)
+    chunks, size = [first], len(first)
+    while chunk := os.read(descriptor, _CHUNK):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(f"{path}: more than {limit} bytes")
+    if size > limit:
+        raise TooLarge(f"{path}: more than {limit} bytes")
+    return b"".join(chunks)

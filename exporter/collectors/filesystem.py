@@ -1,0 +1,101 @@
+"""Space and inodes of each mounted file system. A mount that hangs costs one thread and only itself."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+from exporter.collectors.collector import Roots
+from exporter.collectors.mounts import Mount, read_mounts
+from exporter.collectors.options import Options, seconds, selection
+from exporter.guard import Guard, Outcome
+from leitstand.exposition import Family, Sample
+
+_LABELS = ("device", "fstype", "mountpoint")
+_PATIENCE = 0.2  # seconds; a healthy mount answers in microseconds
+_MOST_STUCK = 4  # threads lost to dead servers, whatever number of mounts they have
+
+Space = os.statvfs_result
+# Metric, explanation, and the value from statvfs(3).
+_FIGURES: tuple[tuple[str, str, Callable[[Space], int]], ...] = (
+    ("size_bytes", "Size of the file system.", lambda space: space.f_frsize * space.f_blocks),
+    ("free_bytes", "Space that is free, for root too.", lambda space: space.f_frsize * space.f_bfree),
+    ("avail_bytes", "Space that others than root can use.", lambda space: space.f_frsize * space.f_bavail),
+    ("files", "Inodes in all.", lambda space: space.f_files),
+    ("files_free", "Inodes that are free.", lambda space: space.f_ffree),
+)
+
+
+class FileSystems:
+    """node_filesystem_*. ``measure`` asks the kernel; a test gives one that hangs."""
+
+    def __init__(self, roots: Roots, options: Options, measure: Callable[[str], Space] = os.statvfs) -> None:
+        self._files, self._root, self._measure = roots.proc_files, roots.root, measure
+        self._points = selection(options, "filesystem_mount_points")
+        self._kinds = selection(options, "filesystem_fs_types")
+        self._timeout = seconds(options, "filesystem_mount_timeout")
+        # Two guards: dead servers that use up all threads of theirs must not take the local disks along.
+        self._local: Guard[Space] = Guard("mount", _PATIENCE, _MOST_STUCK)
+        self._remote: Guard[Space] = Guard("remote-mount", _PATIENCE, _MOST_STUCK)
+
+    def collect(self) -> Iterable[Family]:
+        mounts = self._mounts()
+        outcomes = self._ask(mounts)
+        good = [
+            ((mount.device, mount.kind, mount.point), space)
+            for mount in mounts
+            if (space := outcomes[mount.point].value) is not None
+        ]
+        for name, explanation, figure in _FIGURES:
+            samples: list[Sample] = [(labels, figure(space)) for labels, space in good]
+            yield Family(f"node_filesystem_{name}", "gauge", explanation, _LABELS, samples)
+        yield _claims(
+            mounts, "readonly", "Whether nothing can be written to it.", lambda mount: mount.is_read_only
+        )
+        is_broken = {point: outcome.value is None for point, outcome in outcomes.items()}
+        explanation = "Whether the file system did not say how full it is."
+        yield _claims(mounts, "device_error", explanation, lambda mount: is_broken[mount.point])
+        yield _information(mounts)
+
+    def _mounts(self) -> list[Mount]:
+        """The mounts that are wanted; the last where several stand on one point, as it hides the others."""
+        wanted: dict[tuple[str, str, str], Mount] = {}
+        for mount in read_mounts(self._files):
+            if self._kinds.takes(mount.kind) and self._points.takes(mount.point):
+                wanted[mount.device, mount.kind, mount.point] = mount
+        return list(wanted.values())
+
+    def _ask(self, mounts: Sequence[Mount]) -> dict[str, Outcome[Space]]:
+        local = {mount.point: self._question(mount) for mount in mounts if _is_local(mount)}
+        remote = {mount.point: self._question(mount) for mount in mounts if not _is_local(mount)}
+        outcomes = self._local.run(local, self._timeout)
+        return {**outcomes, **self._remote.run(remote, self._timeout)} if remote else outcomes
+
+    def _question(self, mount: Mount) -> Callable[[], Space]:
+        return partial(self._measure, _below(self._root, mount.point))
+
+
+def _is_local(mount: Mount) -> bool:
+    return mount.device.startswith("/dev/") or mount.kind in ("tmpfs", "ramfs", "zfs", "btrfs")
+
+
+def _below(root: Path, point: str) -> str:
+    return point if str(root) == "/" else f"{root}{point}"
+
+
+def _claims(mounts: Sequence[Mount], name: str, explanation: str, holds: Callable[[Mount], bool]) -> Family:
+    samples: list[Sample] = [((mount.device, mount.kind, mount.point), int(holds(mount))) for mount in mounts]
+    return Family(f"node_filesystem_{name}", "gauge", explanation, _LABELS, samples)
+
+
+def _information(mounts: Sequence[Mount]) -> Family:
+    family = Family(
+        "node_filesystem_mount_info",
+        "gauge",
+        "The device number behind a mount point.",
+        ("device", "major", "minor", "mountpoint"),
+    )
+    for mount in mounts:
+        major, _, minor = mount.number.partition(":")
+        family.add(1, mount.device, major, minor, mount.point)
+    return family

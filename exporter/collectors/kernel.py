@@ -1,0 +1,110 @@
+"""Figures of the kernel as a whole: load, /proc/stat, open files, entropy, uname."""
+
+import os
+from collections.abc import Iterable
+
+from exporter.collectors.collector import Roots, counter, gauge
+from leitstand.exposition import Family
+
+
+class LoadAverage:
+    """/proc/loadavg, see proc(5)."""
+
+    def __init__(self, roots: Roots) -> None:
+        self._files = roots.proc_files
+
+    def collect(self) -> Iterable[Family]:
+        loads = parse_load(self._files.attribute("loadavg"))
+        for minutes, load in zip((1, 5, 15), loads, strict=True):
+            yield gauge(f"node_load{minutes}", f"Load average over {minutes} min.", load)
+
+
+def parse_load(content: bytes) -> tuple[float, float, float]:
+    """The averages over 1, 5 and 15 minutes."""
+    one, five, fifteen = content.split()[:3]
+    return float(one), float(five), float(fifteen)
+
+
+# Key in /proc/stat, metric, kind, explanation.
+_STAT_FIELDS = (
+    (b"intr", "node_intr_total", counter, "Interrupts serviced."),
+    (b"ctxt", "node_context_switches_total", counter, "Context switches."),
+    (b"processes", "node_forks_total", counter, "Processes and threads created."),
+    (b"btime", "node_boot_time_seconds", gauge, "When the system was booted, in Unix time."),
+    (b"procs_running", "node_procs_running", gauge, "Processes that run or could run."),
+    (b"procs_blocked", "node_procs_blocked", gauge, "Processes that wait for I/O."),
+)
+
+
+class KernelStat:
+    """The lines of /proc/stat that are not about one CPU."""
+
+    def __init__(self, roots: Roots) -> None:
+        self._files = roots.proc_files
+
+    def collect(self) -> Iterable[Family]:
+        values = parse_stat(self._files.read("stat"))
+        for key, name, make, explanation in _STAT_FIELDS:
+            if key in values:
+                yield make(name, explanation, values[key])
+
+
+def parse_stat(content: bytes) -> dict[bytes, int]:
+    """The first number of each line that is a total: ``{b"ctxt": 99, …}``."""
+    start = content.find(b"intr ")
+    return {
+        key: int(rest.split(None, 1)[0])
+        for key, _, rest in (line.partition(b" ") for line in content[max(start, 0) :].splitlines())
+        if rest and not key.startswith(b"cpu")
+    }
+
+
+class OpenFiles:
+    """/proc/sys/fs/file-nr: file descriptions that are open, and how many may be."""
+
+    def __init__(self, roots: Roots) -> None:
+        self._files = roots.proc_files
+
+    def collect(self) -> Iterable[Family]:
+        allocated, maximum = parse_open_files(self._files.attribute("sys/fs/file-nr"))
+        yield gauge("node_filefd_allocated", "Open file descriptions.", allocated)
+        yield gauge("node_filefd_maximum", "Largest number of open file descriptions.", maximum)
+
+
+def parse_open_files(content: bytes) -> tuple[int, int]:
+    """Open and maximum; the middle field has been 0 since Linux 2.6."""
+    allocated, _, maximum = content.split()
+    return int(allocated), int(maximum)
+
+
+class Entropy:
+    """/proc/sys/kernel/random, see random(4)."""
+
+    def __init__(self, roots: Roots) -> None:
+        self._files = roots.proc_files
+
+    def collect(self) -> Iterable[Family]:
+        available = int(self._files.attribute("sys/kernel/random/entropy_avail"))
+        size = int(self._files.attribute("sys/kernel/random/poolsize"))
+        yield gauge("node_entropy_available_bits", "Bits of entropy at hand.", available)
+        yield gauge("node_entropy_pool_size_bits", "Bits of entropy that the pool can hold.", size)
+
+
+class Uname:
+    """uname(2), of the running kernel."""
+
+    def __init__(self, roots: Roots) -> None:
+        self._files = roots.proc_files
+
+    def collect(self) -> Iterable[Family]:
+        name = os.uname()
+        # uname(2) gives the domain too; Python leaves it out, the kernel shows the same word here.
+        domain = self._files.attribute("sys/kernel/domainname").decode("utf-8", "replace")
+        labels = (domain, name.machine, name.nodename, name.release, name.sysname, name.version)
+        yield Family(
+            "node_uname_info",
+            "gauge",
+            "What uname(2) says of the running system.",
+            ("domainname", "machine", "nodename", "release", "sysname", "version"),
+            [(labels, 1)],
+        )

@@ -1,0 +1,59 @@
+"""What is mounted: mountinfo, see proc(5)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from exporter.collectors.files import Files
+
+_LEAST_FIELDS = 6
+_OCTAL = re.compile(r"\\([0-7]{3})")
+_LIMIT = 32 * 1024 * 1024  # bytes; a thousand containers have a thousand overlays of a few kB each
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One mount of the host. ``is_read_only`` tells of the mount or of the file system beneath it."""
+
+    device: str
+    point: str
+    kind: str
+    number: str  # major:minor
+    is_read_only: bool
+
+
+def read_mounts(files: Files) -> list[Mount]:
+    """The mounts as process 1 sees them; as this one does where that is hidden. Raises OSError."""
+    try:
+        content = files.read("1/mountinfo", _LIMIT)
+    except (FileNotFoundError, PermissionError):
+        content = files.read("self/mountinfo", _LIMIT)
+    return parse_mounts(content)
+
+
+def parse_mounts(content: bytes) -> list[Mount]:
+    """Each line of mountinfo. Raises ValueError for what is not one."""
+    return [_parse_line(line) for line in content.decode("utf-8", "replace").split("\n") if line]
+
+
+def _parse_line(line: str) -> Mount:
+    before, separator, after = line.partition(" - ")
+    fields, rest = before.split(" "), after.split(" ")
+    if not separator or len(fields) < _LEAST_FIELDS or len(rest) != 3:
+        raise ValueError(f"not a line of mountinfo: {line[:80]!r}")
+    kind, device, super_options = rest
+    options = {*fields[5].split(","), *super_options.split(",")}
+    return Mount(
+        _unescaped(device), _unescaped(fields[4]), kind, fields[2], not options.isdisjoint(_READ_ONLY)
+    )
+
+
+# The last is what ext4 says of itself after an error that made it stop writing.
+_READ_ONLY: Mapping[str, None] = dict.fromkeys(("ro", "emergency_ro"))
+
+
+def _unescaped(text: str) -> str:
+    """Blanks and backslashes stand as octal numbers (mangle() in fs/seq_file.c)."""
+    if "\\" not in text:
+        return text
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)

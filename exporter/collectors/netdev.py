@@ -1,0 +1,61 @@
+"""Traffic of network devices: /proc/net/dev (net/core/net-procfs.c)."""
+
+from collections.abc import Iterable
+
+from exporter.collectors.collector import Roots
+from exporter.collectors.options import Options, selection
+from leitstand.exposition import Family, Sample
+
+# The columns in the kernel's order, as node_exporter names them.
+_COLUMNS = (
+    *("receive_bytes", "receive_packets", "receive_errs", "receive_drop"),
+    *("receive_fifo", "receive_frame", "receive_compressed", "receive_multicast"),
+    *("transmit_bytes", "transmit_packets", "transmit_errs", "transmit_drop"),
+    *("transmit_fifo", "transmit_colls", "transmit_carrier", "transmit_compressed"),
+)
+_HEADER_LINES = 2
+
+
+class NetworkTraffic:
+    """node_network_receive_* and node_network_transmit_*."""
+
+    def __init__(self, roots: Roots, options: Options) -> None:
+        self._files, self._sys = roots.proc_files, roots.sys_files
+        self._selection = selection(options, "netdev_device")
+
+    def collect(self) -> Iterable[Family]:
+        devices = {
+            device: columns
+            for device, columns in parse_devices(self._files.read("net/dev")).items()
+            if self._selection.takes(device)
+        }
+        for index, name in enumerate(_COLUMNS):
+            samples: list[Sample] = [((device,), columns[index]) for device, columns in devices.items()]
+            explanation = f"Network device statistic {name}."
+            yield Family(f"node_network_{name}_total", "counter", explanation, ("device",), samples)
+        yield self._without_handler(list(devices))
+
+    def _without_handler(self, devices: list[str]) -> Family:
+        # /proc/net/dev has no column for it; the kernel shows it in sysfs alone.
+        family = Family(
+            "node_network_receive_nohandler_total", "counter", "Packets that nobody wanted.", ("device",)
+        )
+        for device in devices:
+            try:
+                value = int(self._sys.attribute(f"class/net/{device}/statistics/rx_nohandler"))
+            except (OSError, ValueError):
+                continue  # the device went away meanwhile, or the kernel is older than 4.6
+            family.samples.append(((device,), value))
+        return family
+
+
+def parse_devices(content: bytes) -> dict[str, list[int]]:
+    """The sixteen columns of each device; a name may hold anything but blanks and slashes, colons too."""
+    devices = {}
+    for line in content.splitlines()[_HEADER_LINES:]:
+        name, separator, rest = line.rpartition(b":")
+        columns = [int(column) for column in rest.split()]
+        if not separator or len(columns) != len(_COLUMNS):
+            raise ValueError(f"not a line of net/dev: {line[:80]!r}")
+        devices[name.strip().decode("utf-8", "replace")] = columns
+    return devices

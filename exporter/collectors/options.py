@@ -1,0 +1,120 @@
+"""Settings of the live collectors, under node_exporter's own names, so that its command lines keep working.
+
+A field ``filesystem_mount_points_exclude`` is the option ``--collector.filesystem.mount-points-exclude``.
+"""
+
+import re
+from dataclasses import dataclass, field, fields
+
+from leitstand.errors import UsageError
+
+_MOST_SECONDS = 3600.0
+DEFAULT_TEXTFILE_FOLDERS = ("/var/lib/prometheus/node-exporter", "/var/lib/leitstand/textfile")
+
+
+def _setting(default: str, explanation: str) -> str:
+    setting: str = field(default=default, metadata={"explanation": explanation})
+    return setting
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the collectors leave out or take in. Patterns are regular expressions; empty means no pattern."""
+
+    textfile_directory: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "explanation": "Folder of *.prom files to serve; may be given several times. Without it: "
+            + ", ".join(DEFAULT_TEXTFILE_FOLDERS)
+        },
+    )
+    filesystem_mount_points_exclude: str = _setting(
+        r"^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)",
+        "Mount points to leave out.",
+    )
+    filesystem_mount_points_include: str = _setting("", "Mount points to take, and no others.")
+    filesystem_fs_types_exclude: str = _setting(
+        "^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|erofs|fusectl|hugetlbfs|iso9660|mqueue"
+        "|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|sysfs|tracefs)$",
+        "Types of file systems to leave out.",
+    )
+    filesystem_fs_types_include: str = _setting("", "Types of file systems to take, and no others.")
+    filesystem_mount_timeout: str = _setting("2s", "Seconds the mounts may take before one counts as stuck.")
+    netdev_device_exclude: str = _setting("^lo$", "Network devices to leave out.")
+    netdev_device_include: str = _setting("", "Network devices to take, and no others.")
+    netclass_ignored_devices: str = _setting("^$", "Network devices that netclass leaves out.")
+    diskstats_device_exclude: str = _setting(
+        r"^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$", "Disks and partitions to leave out."
+    )
+    diskstats_device_include: str = _setting("", "Disks and partitions to take, and no others.")
+    arp_device_exclude: str = _setting("", "Network devices that arp leaves out.")
+    arp_device_include: str = _setting("", "Network devices that arp takes, and no others.")
+    netstat_fields: str = _setting(
+        "^(.*_(InErrors|InErrs)|Ip_Forwarding|Ip(6|Ext)_(InOctets|OutOctets)|Icmp6?_(InMsgs|OutMsgs)"
+        "|TcpExt_(Listen.*|Syncookies.*|TCPSynRetrans|TCPTimeouts|TCPOFOQueue|TCPRcvQDrop)"
+        "|Tcp_(ActiveOpens|InSegs|OutSegs|OutRsts|PassiveOpens|RetransSegs|CurrEstab)"
+        "|Udp6?_(InDatagrams|OutDatagrams|NoPorts|RcvbufErrors|SndbufErrors))$",
+        "Fields of netstat to serve.",
+    )
+    vmstat_fields: str = _setting("^(oom_kill|pgpg|pswp|pg.*fault).*", "Fields of vmstat to serve.")
+    systemd_unit_include: str = _setting(".+", "Units to take; the whole name must match.")
+    systemd_unit_exclude: str = _setting(
+        r".+\.(automount|device|mount|scope|slice|target)", "Units to leave out; the whole name must match."
+    )
+    hwmon_chip_exclude: str = _setting("", "Sensor chips to leave out.")
+    hwmon_chip_include: str = _setting("", "Sensor chips to take, and no others.")
+
+
+def flag(name: str) -> str:
+    """The option's name on the command line, of a field of `Options`."""
+    collector, _, rest = name.partition("_")
+    return f"--collector.{collector}.{rest.replace('_', '-')}"
+
+
+def pattern(options: Options, name: str) -> re.Pattern[str]:
+    """The field's compiled pattern. Raises UsageError naming the option."""
+    try:
+        return re.compile(getattr(options, name))
+    except re.error as error:
+        raise UsageError(f"{flag(name)}: not a regular expression: {error}") from error
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which names to serve: an include pattern takes those that match, an exclude pattern the others."""
+
+    include: re.Pattern[str] | None
+    exclude: re.Pattern[str] | None
+
+    def takes(self, name: str) -> bool:
+        """Whether the name is served."""
+        if self.exclude is not None and self.exclude.search(name):
+            return False
+        return self.include is None or self.include.search(name) is not None
+
+
+def selection(options: Options, subject: str) -> Selection:
+    """The selection of ``<subject>_include`` and ``<subject>_exclude``. Raises UsageError if both are set.
+
+    An include alone replaces the exclude's default, as in node_exporter.
+    """
+    include, exclude = f"{subject}_include", f"{subject}_exclude"
+    defaults = {entry.name: entry.default for entry in fields(Options)}
+    if getattr(options, include):
+        if getattr(options, exclude) not in ("", defaults[exclude]):
+            raise UsageError(f"{flag(include)} and {flag(exclude)} exclude each other", "give one of them")
+        return Selection(pattern(options, include), None)
+    return Selection(None, pattern(options, exclude) if getattr(options, exclude) else None)
+
+
+def seconds(options: Options, name: str) -> float:
+    """The field's value in seconds: ``5s``, ``500ms`` or ``5``. Raises UsageError naming the option."""
+    text = getattr(options, name)
+    number, factor = (text[:-2], 0.001) if text.endswith("ms") else (text.removesuffix("s"), 1.0)
+    try:
+        value = float(number) * factor
+    except ValueError:
+        value = 0.0
+    if not 0 < value < _MOST_SECONDS:
+        raise UsageError(f"{flag(name)}: {text!r} is not a time", "write seconds, such as 5s or 500ms")
+    return value

@@ -1,0 +1,74 @@
+"""The distribution: os-release(5)."""
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from exporter.collectors.collector import NoData, Roots
+from exporter.collectors.files import Files
+from leitstand.exposition import Family
+
+_PLACES = ("etc/os-release", "usr/lib/os-release")
+_LIMIT = 65536
+_INFO = (
+    *("build_id", "id", "id_like", "image_id", "image_version", "name", "pretty_name"),
+    *("variant", "variant_id", "version", "version_codename", "version_id"),
+)
+_VERSION_LABELS = ("id", "id_like", "name")
+_VERSION = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+
+
+class OperatingSystem:
+    """node_os_info, node_os_version and node_os_support_end_timestamp_seconds."""
+
+    def __init__(self, roots: Roots) -> None:
+        self._files = roots.root_files
+
+    def collect(self) -> Iterable[Family]:
+        release = parse_release(_read(self._files))
+        labels = tuple(release.get(name.upper(), "") for name in _INFO)
+        yield Family("node_os_info", "gauge", "What os-release says.", _INFO, [(labels, 1)])
+        if match := _VERSION.match(release.get("VERSION_ID", "")):
+            labels = tuple(release.get(name.upper(), "") for name in _VERSION_LABELS)
+            explanation = "Major and minor of the distribution's version."
+            yield Family(
+                "node_os_version", "gauge", explanation, _VERSION_LABELS, [(labels, float(match[0]))]
+            )
+        if (end := support_end(release)) is not None:
+            explanation = "When the distribution's support ends, in Unix time."
+            yield Family("node_os_support_end_timestamp_seconds", "gauge", explanation, (), [((), end)])
+
+
+def _read(files: Files) -> bytes:
+    for place in _PLACES:
+        try:
+            return files.read(place, _LIMIT)
+        except FileNotFoundError:
+            continue
+    raise NoData("no os-release")
+
+
+def parse_release(content: bytes) -> dict[str, str]:
+    """The assignments, unquoted as a shell would; lines that are none are passed over."""
+    values = {}
+    for line in content.decode("utf-8", "replace").split("\n"):
+        key, separator, value = line.strip().partition("=")
+        if separator and key.isidentifier():
+            values[key] = _unquoted(value)
+    return values
+
+
+def _unquoted(value: str) -> str:
+    try:
+        return "".join(shlex.split(value)) if value[:1] in "\"'" else value
+    except ValueError:
+        return value.strip("\"'")
+
+
+def support_end(release: Mapping[str, str]) -> float | None:
+    """SUPPORT_END, a date, as Unix time; None where it is not given or no date."""
+    try:
+        return datetime.strptime(release.get("SUPPORT_END", ""), "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None

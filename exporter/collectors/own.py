@@ -1,0 +1,48 @@
+"""What the exporter itself costs, by the names every Prometheus client uses."""
+
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from exporter.collectors.collector import counter, gauge
+from exporter.collectors.files import Files
+from leitstand import __version__
+from leitstand.exposition import Family
+
+
+class OwnProcess:
+    """process_* and leitstand_exporter_build_info, of this very process, wherever the roots are."""
+
+    def __init__(self) -> None:
+        self._files = Files(Path("/proc/self"))
+        self._page = os.sysconf("SC_PAGE_SIZE")
+        self._started = started_at(self._files.read("stat"), Path("/proc/uptime").read_text())
+        version = "{}.{}.{}".format(*sys.version_info[:3])
+        self._build = ((__version__, version), 1)
+
+    def collect(self) -> Iterable[Family]:
+        pages = self._files.attribute("statm").split()
+        open_files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - thousands of names
+        yield Family(
+            "leitstand_exporter_build_info",
+            "gauge",
+            "The version that answers, and of its Python.",
+            ("version", "python"),
+            [self._build],
+        )
+        yield counter("process_cpu_seconds_total", "CPU time of the exporter.", time.process_time())
+        yield gauge("process_open_fds", "Files the exporter has open.", open_files)
+        yield gauge("process_resident_memory_bytes", "Memory of the exporter.", int(pages[1]) * self._page)
+        yield gauge(
+            "process_virtual_memory_bytes", "Address space of the exporter.", int(pages[0]) * self._page
+        )
+        yield gauge("process_start_time_seconds", "When the exporter started, in Unix time.", self._started)
+
+
+def started_at(stat: bytes, uptime: str) -> float:
+    """Unix time of the start of a process: field 22 of its stat, in clock ticks since boot, see proc(5)."""
+    ticks = int(stat.rpartition(b")")[2].split()[19])
+    since_start = float(uptime.split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
+    return round(time.time() - since_start, 2)

@@ -1,0 +1,142 @@
+"""Metrics that other programs leave as files: ``*.prom`` in the textfile folders.
+
+A link is followed inside its folder only: who may write there must not make the exporter read what they
+cannot.
+"""
+
+import glob
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from exporter.collectors.collector import gauge
+from exporter.collectors.files import Files
+from exporter.collectors.options import DEFAULT_TEXTFILE_FOLDERS, Options
+from exporter.collectors.textfile_format import BadTextfile, Block, parse_textfile
+from leitstand.exposition import Family
+
+LIMIT = 16 * 1024 * 1024  # bytes of one file
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    """By this a changed file is known."""
+
+    modified: int  # nanoseconds
+    size: int
+    inode: int
+
+
+class Textfiles:
+    """The families of all good files, when each was written, and whether one was bad."""
+
+    def __init__(self, options: Options) -> None:
+        self._folders = options.textfile_directory
+        self._open: dict[str, Files] = {}
+        self._known: dict[str, tuple[_Stamp, list[Block] | BadTextfile]] = {}
+        self._told: dict[str, str] = {}
+
+    def collect(self) -> Iterable[Family]:
+        blocks: dict[str, list[Block]] = {}
+        modified: dict[str, float] = {}
+        problems: dict[str, str] = {}
+        for folder, name in self._places(problems):
+            path = f"{folder}/{name}"
+            try:
+                stamp, found = self._parsed(folder, name)
+                _merge(blocks, found)
+            except (OSError, BadTextfile) as error:
+                problems[path] = str(error)
+                continue
+            # Only what was read and found good counts as written: a failure must not look fresh.
+            modified[path] = stamp.modified / 1e9
+        self._tell(problems)
+        yield from (_family(parts) for parts in blocks.values())
+        yield _modification_times(modified)
+        explanation = "1 if a file could not be read or is not in the text format."
+        yield gauge("node_textfile_scrape_error", explanation, int(bool(problems)))
+
+    def _places(self, problems: dict[str, str]) -> list[tuple[str, str]]:
+        """Folder and name of every file; a folder that is named but cannot be read is a problem."""
+        places = []
+        for folder in self._existing():
+            try:
+                places += [
+                    (folder, name) for name in self._files(folder).names(".") if name.endswith(".prom")
+                ]
+            except OSError as error:
+                problems[folder] = str(error)
+        self._known = {path: self._known[path] for path in map("/".join, places) if path in self._known}
+        return places
+
+    def _existing(self) -> list[str]:
+        # The folders nobody named may be missing: most hosts have one of them at most.
+        if not self._folders:
+            return [folder for folder in DEFAULT_TEXTFILE_FOLDERS if Path(folder).is_dir()]
+        # A pattern without a match is kept, so that a missing folder is noticed.
+        found = ((folder, sorted(glob.glob(folder))) for folder in self._folders)  # noqa: PTH207 - any root
+        return [place for folder, places in found for place in places or [folder]]
+
+    def _files(self, folder: str) -> Files:
+        # Anew at each scrape: the folder may have been replaced by another of its name.
+        files = self._open[folder] = Files(Path(folder))
+        return files
+
+    def _parsed(self, folder: str, name: str) -> tuple[_Stamp, list[Block]]:
+        path = f"{folder}/{name}"
+        with os.fdopen(self._open[folder].open(name), "rb") as file:
+            status = os.fstat(file.fileno())
+            stamp = _Stamp(status.st_mtime_ns, status.st_size, status.st_ino)
+            known = self._known.get(path)
+            if known is None or known[0] != stamp:
+                known = self._known[path] = (stamp, _attempt(file))
+        if isinstance(known[1], BadTextfile):
+            raise known[1]
+        return known[0], known[1]
+
+    def _tell(self, problems: dict[str, str]) -> None:
+        for path, problem in problems.items():
+            if self._told.get(path) != problem:
+                _LOG.warning("textfile %s is not served: %s", path, problem)
+        self._told = problems
+
+
+def _attempt(file: IO[bytes]) -> list[Block] | BadTextfile:
+    content = file.read(LIMIT + 1)
+    if len(content) > LIMIT:
+        return BadTextfile(f"more than {LIMIT} bytes")
+    try:
+        return parse_textfile(content)
+    except BadTextfile as error:
+        return error
+
+
+def _merge(blocks: dict[str, list[Block]], found: list[Block]) -> None:
+    """Add a file's blocks; a file that contradicts an earlier one, or repeats its series, is refused."""
+    for block in found:
+        for earlier in blocks.get(block.name, ()):
+            if earlier.kind != block.kind:
+                raise BadTextfile(f"{block.name} is {block.kind} here and {earlier.kind} in another file")
+            if not earlier.series.isdisjoint(block.series):
+                raise BadTextfile(f"{block.name} has a series that another file has too")
+    for block in found:
+        blocks.setdefault(block.name, []).append(block)
+
+
+def _family(parts: list[Block]) -> Family:
+    documentation = next((part.documentation for part in parts if part.documentation), "From a textfile.")
+    return Family(parts[0].name, parts[0].kind, documentation, ready="".join([part.lines for part in parts]))
+
+
+def _modification_times(modified: dict[str, float]) -> Family:
+    return Family(
+        "node_textfile_mtime_seconds",
+        "gauge",
+        "When the file was written, in Unix time.",
+        ("file",),
+        [((path,), value) for path, value in modified.items()],
+    )

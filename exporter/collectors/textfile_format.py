@@ -1,0 +1,135 @@
+"""Read the Prometheus text format 0.0.4 strictly, family by family, without turning each sample into objects.
+
+Source: https://prometheus.io/docs/instrumenting/exposition_formats/. What is good is served as it stands, so
+only its shape is checked: names, labels, escapes, numbers, no time stamp, no series twice.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from leitstand.exposition import Kind
+
+_NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
+_LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*[ \t]*=[ \t]*"(?:[^"\\\n]|\\["\\n])*"'
+_SAMPLE = re.compile(
+    rf"({_NAME})[ \t]*(?:\{{[ \t]*((?:{_LABEL}[ \t]*(?:,[ \t]*|(?=\}})))*)\}})?[ \t]*([^\s{{}}]+)[ \t]*",
+    re.ASCII,
+)
+_NUMBER = re.compile(
+    r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|0[xX][0-9a-fA-F]+|[iI]nf(?:inity)?|nan|NaN)", re.ASCII
+)
+_META = re.compile(rf"#[ \t]*(HELP|TYPE)[ \t]+({_NAME})(?:[ \t]+(.*))?", re.ASCII)
+_SINGLE_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*("(?:[^"\\\n]|\\["\\n])*")', re.ASCII)
+_KINDS: dict[str, Kind] = {
+    "counter": "counter",
+    "gauge": "gauge",
+    "histogram": "histogram",
+    "summary": "summary",
+    "untyped": "untyped",
+}
+# Names of samples that belong to a family of another name.
+_PARTS: dict[Kind, tuple[str, ...]] = {
+    "histogram": ("_bucket", "_sum", "_count"),
+    "summary": ("_sum", "_count"),
+}
+_DOCUMENTATION_ESCAPES = re.compile(r"\\(\\|n)")
+
+
+class BadTextfile(Exception):  # noqa: N818 - reads as a sentence where it is raised
+    """Not the text format, or something in it that cannot be served."""
+
+
+@dataclass
+class Block:
+    """One family of one file: its samples as lines of text, and which series they are."""
+
+    name: str
+    kind: Kind = "untyped"
+    documentation: str = ""
+    lines: str = ""
+    series: set[str] = field(default_factory=set)
+
+
+def parse_textfile(content: bytes) -> list[Block]:
+    """The families of one file. Raises BadTextfile with the line's number."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadTextfile(f"not UTF-8 at byte {error.start}") from error
+    reader = _Reader()
+    for number, line in enumerate(text.split("\n"), start=1):
+        try:
+            reader.take(line)
+        except BadTextfile as error:
+            raise BadTextfile(f"line {number}: {error}") from error
+    return reader.blocks()
+
+
+class _Reader:
+    """Collects the lines of one file into blocks."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, Block] = {}
+        self._lines: dict[str, list[str]] = {}
+
+    def take(self, line: str) -> None:
+        """One line without its newline."""
+        stripped = line.strip(" \t\r")
+        if not stripped:
+            return
+        if stripped.startswith("#"):
+            if match := _META.fullmatch(stripped):
+                self._take_meta(*match.groups())
+            return
+        self._take_sample(stripped)
+
+    def blocks(self) -> list[Block]:
+        """All families that have samples."""
+        for name, lines in self._lines.items():
+            self._blocks[name].lines = "".join(lines)
+        return [block for block in self._blocks.values() if block.lines]
+
+    def _take_meta(self, keyword: str, name: str, rest: str | None) -> None:
+        block = self._blocks.setdefault(name, Block(name))
+        if keyword == "HELP":
+            block.documentation = _DOCUMENTATION_ESCAPES.sub(
+                lambda match: "\n" if match[1] == "n" else "\\", rest or ""
+            )
+            return
+        if (rest or "") not in _KINDS:
+            raise BadTextfile(f"no such type: {rest!r}")
+        if name in self._lines:
+            raise BadTextfile(f"the type of {name} comes after its samples")
+        block.kind = _KINDS[rest or ""]
+
+    def _take_sample(self, line: str) -> None:
+        match = _SAMPLE.fullmatch(line)
+        if match is None:
+            raise BadTextfile("not a sample (a time stamp is not accepted)")
+        name, labels, value = match.groups()
+        if not _NUMBER.fullmatch(value):
+            raise BadTextfile(f"not a number: {value[:40]!r}")
+        written = _labels(labels or "")
+        family = self._family_of(name)
+        series = f"{name}{{{written}}}" if written else name
+        block = self._blocks.setdefault(family, Block(family))
+        if series in block.series:
+            raise BadTextfile(f"{series} comes twice")
+        block.series.add(series)
+        self._lines.setdefault(family, []).append(f"{series} {value}\n")
+
+    def _family_of(self, name: str) -> str:
+        for kind, suffixes in _PARTS.items():
+            for suffix in suffixes:
+                base = name.removesuffix(suffix)
+                if base != name and base in self._blocks and self._blocks[base].kind == kind:
+                    return base
+        return name
+
+
+def _labels(text: str) -> str:
+    """Labels in one order and spelling, so that two of the same series are seen to be one."""
+    pairs = _SINGLE_LABEL.findall(text)
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise BadTextfile("a label is named twice")
+    return ",".join([f"{name}={value}" for name, value in sorted(pairs)])

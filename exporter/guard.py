@@ -1,0 +1,152 @@
+"""Run tasks that may raise or hang, so that each costs only itself.
+
+A thread that waits in the kernel (a dead NFS server, a broken driver) cannot be ended. So the tasks run one
+after another in a worker thread; where one does not come back, another worker goes on with the rest, and the one
+that hangs is left alone and not tried again until it returns: one stuck thread per task, however often the tasks
+are run.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Result = TypeVar("Result")
+
+
+class Stuck(Exception):  # noqa: N818 - reads as a sentence where it is raised
+    """The task did not return in time, or still has not returned since an earlier run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[Result]):
+    """What one task gave: a value, or the error it ended with; and the seconds it took."""
+
+    value: Result | None
+    error: Exception | None
+    seconds: float
+
+
+class Guard(Generic[Result]):
+    """Runs named tasks. ``patience`` is how long one may take before the rest goes on beside it, in seconds.
+
+    Never more than ``maximum_stuck`` threads are lost to tasks that hang; with so many lost, no task runs until
+    one of them returns.
+    """
+
+    def __init__(self, name: str, patience: float = 0.5, maximum_stuck: int = 8) -> None:
+        self.name = name
+        self.patience = patience
+        self.maximum_stuck = maximum_stuck
+        self._lock = threading.Lock()
+        self._stuck: set[str] = set()
+
+    @property
+    def stuck(self) -> frozenset[str]:
+        """The tasks whose thread has not come back."""
+        with self._lock:
+            return frozenset(self._stuck)
+
+    def run(self, tasks: Mapping[str, Callable[[], Result]], seconds: float) -> dict[str, Outcome[Result]]:
+        """Run all tasks, in order, for ``seconds`` at most; the outcomes have the tasks' order."""
+        stuck = self.stuck
+        if len(stuck) >= self.maximum_stuck:
+            return dict.fromkeys(tasks, Outcome(None, Stuck("too many threads hang already"), 0.0))
+        free = {name: task for name, task in tasks.items() if name not in stuck}
+        batch = _Batch(free, self._returned)
+        self._drive(batch, time.monotonic() + seconds)
+        with self._lock:
+            outcomes, running = batch.close()
+            self._stuck |= running
+        return {name: outcomes.get(name) or _nothing(name in free, seconds) for name in tasks}
+
+    def _drive(self, batch: "_Batch[Result]", deadline: float) -> None:
+        while not batch.finished and (left := deadline - time.monotonic()) > 0:
+            if batch.needs_worker and batch.workers + len(self._stuck) < self.maximum_stuck:
+                batch.start_worker(f"{self.name}-guard")
+            batch.wait(min(self.patience, left))
+
+    def _returned(self, name: str) -> None:
+        with self._lock:
+            self._stuck.discard(name)
+
+
+class _Batch(Generic[Result]):
+    """One run: the tasks not yet begun, the running ones, and the outcomes so far."""
+
+    def __init__(self, tasks: Mapping[str, Callable[[], Result]], returned: Callable[[str], None]) -> None:
+        self._waiting = deque(tasks.items())
+        self._returned = returned
+        self._running: set[str] = set()
+        self._outcomes: dict[str, Outcome[Result]] = {}
+        self._missing = len(tasks)
+        self._closed = False
+        self._lock = threading.Lock()
+        self._progress = threading.Event()
+        self.workers = 0
+        self.needs_worker = True
+
+    @property
+    def finished(self) -> bool:
+        return self._missing == 0
+
+    def start_worker(self, name: str) -> None:
+        self.workers += 1
+        self.needs_worker = False
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def wait(self, seconds: float) -> None:
+        """Until all is finished, at most ``seconds``; then see whether a task holds up the others."""
+        before = self._missing
+        if not self._progress.wait(seconds):
+            with self._lock:
+                self.needs_worker = bool(self._waiting) and self._missing == before
+
+    def close(self) -> tuple[dict[str, Outcome[Result]], set[str]]:
+        """The outcomes, and the tasks running still. No task begins and no outcome counts after this."""
+        with self._lock:
+            self._closed = True
+            self._waiting.clear()
+            return self._outcomes, set(self._running)
+
+    def _work(self) -> None:
+        while (name_and_task := self._next()) is not None:
+            name, task = name_and_task
+            self._end(name, _attempt(task))
+
+    def _next(self) -> tuple[str, Callable[[], Result]] | None:
+        with self._lock:
+            if not self._waiting:
+                return None
+            name, task = self._waiting.popleft()
+            self._running.add(name)
+            return name, task
+
+    def _end(self, name: str, outcome: Outcome[Result]) -> None:
+        with self._lock:
+            closed = self._closed
+            self._running.discard(name)
+            self._missing -= 1
+            if not closed:
+                self._outcomes[name] = outcome
+            if self._missing == 0:
+                self._progress.set()
+        if closed:
+            self._returned(name)
+
+
+def _attempt(task: Callable[[], Result]) -> Outcome[Result]:
+    start = time.perf_counter()
+    try:
+        value = task()
+    except Exception as error:  # noqa: BLE001 - the one place where a part may fail in any way and only itself
+        return Outcome(None, error, time.perf_counter() - start)
+    return Outcome(value, None, time.perf_counter() - start)
+
+
+def _nothing(was_tried: bool, seconds: float) -> Outcome[Result]:
+    if was_tried:
+        return Outcome(None, Stuck(f"not done within {seconds:.3g} s"), seconds)
+    return Outcome(None, Stuck("still waiting for an earlier attempt to return"), 0.0)
