@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leitstand.config import load_document, read
-from leitstand.errors import LeitstandError, UsageError
+from leitstand.errors import UsageError
 from leitstand.fleet import Fleet
 from orchestrator.config import BackupSettings, Job
 from orchestrator.facts import FactsKeeper
@@ -71,16 +71,16 @@ class Context:
         """The folder for locks, facts and caches."""
         return self.fleet.paths.state
 
-    def require_this_machine(self, job: Job) -> None:
-        """Raises LeitstandError when the job's host is another machine.
+    def require_reach(self, job: Job) -> None:
+        """Raises UsageError when the job's host is another machine that is not read over SSH.
 
-        Its paths would be read here instead.
+        Its paths would be read on this machine instead.
         """
-        address = self.fleet.hosts[job.host].address
-        if job.host not in _own_names() and not is_own_address(address):
-            raise LeitstandError(
-                f"host '{job.host}' ({address}) is another machine; backups over SSH are not there yet",
-                f"run 'leitstand backup run' on {job.host}",
+        host = self.fleet.hosts[job.host]
+        if host.ssh is None and job.host not in _own_names() and not is_own_address(host.address):
+            raise UsageError(
+                f"host '{job.host}' ({host.address}) is another machine",
+                f"give it an 'ssh:' section, or run this command on {job.host}",
             )
 
 

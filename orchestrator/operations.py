@@ -28,9 +28,9 @@ def back_up(context: Context, job_name: str, progress: Progress) -> RunResult:
     with job_lock(context.state, job_name):
         start = time.monotonic()
         try:
-            context.require_this_machine(job)
+            context.require_reach(job)
             keys = keys_of(job)
-            sources = open_sources(job)
+            sources = open_sources(job, context.fleet.hosts[job.host])
             with context.stores(job) as stores:
                 result = run_job(Plan(job_name, job, sources, stores, keys), progress)
                 _record_success(context, result, stores, time.monotonic() - start)

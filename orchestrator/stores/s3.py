@@ -17,6 +17,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, SSLError
 from pydantic import SecretStr
+from urllib3.exceptions import HTTPError
 
 from leitstand.errors import UsageError
 from orchestrator.config import S3Store as S3Settings
@@ -73,6 +74,7 @@ class S3Store:
     def __init__(self, name: str, settings: S3Settings, retry: Retry | None = None) -> None:
         self.name, self.settings = name, settings
         self.retry = retry or Retry(settings.tries)
+        self.page_keys = 1000
         self.root = f"{settings.prefix}/" if settings.prefix else ""
         self.client = _connect(settings, read_credentials(settings.credentials_file))
         self._write_once = threading.Event()  # set while the server is not known to refuse If-None-Match
@@ -153,7 +155,11 @@ class S3Store:
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """ListObjectsV2, page by page."""
-        request: dict[str, Any] = {"Bucket": self.settings.bucket, "Prefix": self.root + prefix}
+        request: dict[str, Any] = {
+            "Bucket": self.settings.bucket,
+            "Prefix": self.root + prefix,
+            "MaxKeys": self.page_keys,
+        }
         while True:
             page = self._call("listing", lambda: self.client.list_objects_v2(**request))
             for entry in page.get("Contents", []):
@@ -191,7 +197,10 @@ class S3Store:
             raise StoreError(
                 message, "name the authority's certificate as ca_file", permanent=True
             ) from error
-        except BotoCoreError as error:
+        except (
+            BotoCoreError,
+            HTTPError,
+        ) as error:  # the latter leaves the body of an answer uncaught by boto
             raise StoreError(f"{self.name}: {key}: {error}") from error
 
     def _refused(self, key: str, error: ClientError) -> StoreError:

@@ -1,0 +1,320 @@
+"""A real Swift over http and https, and a small site with its own leitstand.yml to back up."""
+
+import ctypes
+import datetime
+import ipaddress
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from leitstand.cli import run as run_leitstand
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SWIFT_PYTHON = REPOSITORY / ".venv-swift" / "bin" / "python"
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Swift:
+    """A running Swift: where it is and how to get in."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    credentials_file: Path
+    ca_file: Path | None = None
+    users: dict[str, str] = field(default_factory=dict)
+    log: Path = Path("/dev/null")
+
+    def settings(self, **more: Any) -> dict[str, Any]:
+        """An entry for ``stores:``."""
+        own = {"type": "s3", "endpoint": self.endpoint, "bucket": "backups"}
+        tls = {"ca_file": str(self.ca_file)} if self.ca_file else {}
+        return {**own, "credentials_file": str(self.credentials_file), **tls, **more}
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def start_swift(folder: Path, *options: str, ca_file: Path | None = None) -> Iterator[Swift]:
+    script = REPOSITORY / "lab" / "swift_server.py"
+    argv = [str(SWIFT_PYTHON), str(script), str(folder / "data"), "--user", "backup:upload", *options]
+    log = folder / "log"
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=errors, text=True, preexec_fn=_end_with_parent
+        ) as process,
+    ):
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, log.read_text()
+        ready = json.loads(line)
+        credentials = folder / "swift.ini"
+        credentials.touch(mode=0o600)
+        credentials.write_text(
+            f"[default]\naccess_key = {ready['access_key']}\nsecret_key = {ready['secret_key']}\n"
+        )
+        try:
+            yield Swift(
+                ready["endpoint"],
+                ready["access_key"],
+                ready["secret_key"],
+                credentials,
+                ca_file,
+                ready["users"],
+                log,
+            )
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
+    yield from start_swift(tmp_path_factory.mktemp("swift"))
+
+
+@pytest.fixture(scope="session")
+def swift_https(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
+    folder = tmp_path_factory.mktemp("swift-https")
+    authority, certificate, key = make_certificates(folder)
+    yield from start_swift(folder, "--tls", str(certificate), str(key), ca_file=authority)
+
+
+def make_certificates(folder: Path) -> tuple[Path, Path, Path]:
+    """An authority of our own and a certificate for 127.0.0.1: paths of CA, certificate, key."""
+    authority_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+    authority = (
+        _certificate(authority_name, authority_name, authority_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
+        .add_extension(
+            x509.KeyUsage(True, False, False, False, False, True, True, False, False), critical=True
+        )
+        .sign(authority_key, hashes.SHA256())
+    )
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    server = (
+        _certificate(name, authority_name, server_key.public_key())
+        .add_extension(address, critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
+        )
+        .sign(authority_key, hashes.SHA256())
+    )
+    paths = (folder / "ca.pem", folder / "server.pem", folder / "server.key")
+    paths[0].write_bytes(authority.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(server.public_bytes(serialization.Encoding.PEM))
+    pem = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    paths[2].write_bytes(server_key.private_bytes(*pem))
+    return paths
+
+
+def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> Any:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+    )
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that ended: exit status and what it printed."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines of standard error without hints."""
+        return [line for line in self.stderr.splitlines() if not line.startswith("  hint: ")]
+
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+@dataclass
+class Site:
+    """A folder with files and a database, a configuration that backs them up, and a way to run commands."""
+
+    folder: Path
+    capture: pytest.CaptureFixture[str]
+    document: dict[str, Any]
+
+    @property
+    def www(self) -> Path:
+        return self.folder / "www"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "leitstand.yml"
+
+    @property
+    def job(self) -> dict[str, Any]:
+        job: dict[str, Any] = self.document["backups"]["site"]
+        return job
+
+    @property
+    def disk(self) -> Path:
+        return self.folder / "disk"
+
+    def restored(self, target: Path) -> Path:
+        """Where the site's files stand in a restored tree."""
+        return target / "files" / self.www.relative_to("/")
+
+    def write(self) -> None:
+        self.config.write_text(yaml.safe_dump(self.document))
+
+    def leitstand(self, *arguments: object) -> Ran:
+        """Run a command of ``leitstand backup`` in this process."""
+        self.write()
+        self.capture.readouterr()
+        verb, *rest = map(str, arguments)
+        words = ["keys", rest.pop(0)] if verb == "keys" else [verb]
+        status = run_leitstand(["backup", *words, "--config", str(self.config), *rest])
+        output = self.capture.readouterr()
+        return Ran(status, output.out, output.err)
+
+    def good(self, *arguments: object) -> Ran:
+        ran = self.leitstand(*arguments)
+        assert ran.status == 0, ran.stderr
+        return ran
+
+    def snapshots(self, store: str = "disk") -> list[str]:
+        """The names of the complete snapshots in a store, oldest first."""
+        rows = self.good("list", "site", "--store", store, "--json").json()
+        return [row["snapshot"] for row in rows]
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        """Run a command in a process of its own."""
+        self.write()
+        argv = [
+            str(REPOSITORY / ".venv" / "bin" / "python"),
+            "-m",
+            "leitstand",
+            "backup",
+            *map(str, arguments),
+        ]
+        return subprocess.Popen(
+            [*argv, "--config", str(self.config)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=_end_with_parent,
+        )
+
+
+def fill_tree(www: Path) -> None:
+    """Files of every kind that a web site has, and some that it should not have."""
+    (www / "uploads").mkdir(parents=True)
+    (www / "index.html").write_text("<h1>Willkommen</h1>")
+    (www / "empty").touch()
+    (www / "uploads" / "photo.jpg").write_bytes(os.urandom(300_000))
+    (www / "uploads" / "notes.txt").write_text("zwei Zeilen\n" * 20_000)
+    (www / "secret.php").write_text("<?php // only for its owner")
+    (www / "secret.php").chmod(0o640)
+    (www / "start").symlink_to("index.html")
+    (www / "nowhere").symlink_to("../../missing")
+    (www / "second name").hardlink_to(www / "index.html")
+    (www / "äöü [x] 'q' \"d\" $HOME\\n").write_text("an odd name")
+    Path(os.fsdecode(os.fsencode(www) + b"/latin1-\xe4\xff\n-line")).write_text("not UTF-8, and a line break")
+    os.mkfifo(www / "pipe", 0o600)
+    os.setxattr(www / "index.html", "user.origin", b"caf\xc3\xa9\x00\xff")
+    with (www / "sparse").open("wb") as file:
+        file.truncate(5_000_000)
+        file.seek(2_000_000)
+        file.write(b"middle")
+    os.utime(www / "index.html", ns=(1_700_000_000_123_456_789, 1_700_000_000_123_456_789))
+    (www / "closed").mkdir(mode=0o700)
+    (www / "closed" / "inside").write_text("in a closed folder")
+    os.utime(www / "closed", ns=(1_600_000_000_000_000_001, 1_600_000_000_000_000_001))
+
+
+def fill_database(path: Path, rows: int = 500) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("CREATE TABLE entry (id INTEGER PRIMARY KEY, name TEXT)")
+        connection.executemany("INSERT INTO entry (name) VALUES (?)", ((f"Gast {n}",) for n in range(rows)))
+    connection.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Site:
+    """A site whose one job goes to a folder; tests change ``site.document`` before they run something."""
+    for name in ("disk", "state", "scratch"):
+        (tmp_path / name).mkdir()
+    fill_tree(tmp_path / "www")
+    fill_database(tmp_path / "guestbook.sqlite")
+    job = {
+        "host": "here",
+        "sources": [{"files": str(tmp_path / "www")}, {"sqlite": str(tmp_path / "guestbook.sqlite")}],
+        "stores": ["disk"],
+        "schedule": "daily 03:00",
+        "keys_file": str(tmp_path / "keys"),
+        "volume_size": "128KiB",
+        "scratch": str(tmp_path / "scratch"),
+    }
+    document = {
+        "hosts": {"here": {"address": "127.0.0.1"}},
+        "stores": {"disk": {"type": "folder", "path": str(tmp_path / "disk")}},
+        "backups": {"site": job},
+        "paths": {"state": str(tmp_path / "state"), "metrics": str(tmp_path / "metrics")},
+    }
+    site = Site(tmp_path, capsys, document)
+    site.good("keys", "generate")
+    return site
+
+
+@pytest.fixture
+def on_swift(site: Site, swift: Swift, tmp_path: Path) -> Site:
+    """The same site, whose job goes to the real Swift and to a folder."""
+    site.document["stores"]["swift"] = swift.settings(prefix=f"tests/{tmp_path.name}", tries=2)
+    site.job["stores"] = ["swift", "disk"]
+    return site
+
+
+def tree_of(root: Path) -> dict[bytes, tuple[Any, ...]]:
+    """Everything about a tree that a restore must bring back, by path."""
+    first_names: dict[int, bytes] = {}
+    paths = sorted([root, *root.rglob("*")])
+    return {os.fsencode(path.relative_to(root)): _facts(path, first_names) for path in paths}
+
+
+def _facts(path: Path, first_names: dict[int, bytes]) -> tuple[Any, ...]:
+    status = path.lstat()
+    link = str(path.readlink()) if path.is_symlink() else ""
+    content = path.read_bytes() if path.is_file() and not link else b""
+    names = sorted(os.listxattr(path, follow_symlinks=False))
+    attributes = {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
+    is_shared = status.st_nlink > 1 and not path.is_dir()
+    first = first_names.setdefault(status.st_ino, os.fsencode(path.name)) if is_shared else b""
+    owner = (status.st_uid, status.st_gid)
+    return (oct(status.st_mode), owner, status.st_mtime_ns, link, content, attributes, first)
+
+
+@pytest.fixture
+def tree() -> Callable[[Path], dict[bytes, tuple[Any, ...]]]:
+    return tree_of
