@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from exporter.http1 import BadRequestError, Request, Response, parse_head, problem, split_head, write_response
+from exporter.http1 import BadRequestError, Request, Response, parse_head, split_head, write_response
 from exporter.rules import Rules
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
@@ -123,11 +123,6 @@ class Conversation:
         self._phase = _Phase.WRITE
         self._expect(self._host.limits.write_seconds)
 
-    def say_goodbye(self, response: Response) -> None:
-        """As ``say``, and end the connection after it."""
-        self._closes = True
-        self.say(response)
-
     def _expect(self, seconds: float) -> None:
         self.deadline = time.monotonic() + seconds
 
@@ -160,7 +155,8 @@ class Conversation:
             return self._next_request()
         except BadRequestError as error:
             self.request = None
-            self.say_goodbye(problem(error.status, error.reason))
+            self._closes = True
+            self.say(error.response)
             return _Phase.WRITE
 
     def _next_request(self) -> _Phase:

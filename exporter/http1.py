@@ -62,12 +62,11 @@ Handler = Callable[[Request], Response]
 
 
 class BadRequestError(Exception):
-    """Not an HTTP request that is answered otherwise than with ``status``; the connection ends after it."""
+    """Not an HTTP request that could be answered otherwise than with ``response``; it ends the connection."""
 
     def __init__(self, status: HTTPStatus, reason: str) -> None:
         super().__init__(reason)
-        self.status = status
-        self.reason = reason
+        self.response = Response(status, f"{status.value} {status.phrase}: {reason}\n".encode())
 
 
 def problem(status: int, reason: str = "", headers: tuple[tuple[str, str], ...] = ()) -> Response:

@@ -16,12 +16,14 @@ from pydantic import ValidationError
 from exporter.rules import RateLimiter, Rules, RulesState, canonical_name
 from exporter.tls import TlsError, files_of, server_context
 from exporter.web_settings import WebSettings
-from leitstand.document import ConfigError, Document, Problem, load_document
-from leitstand.errors import LeitstandError
+from leitstand.document import Document, load_document
+from leitstand.errors import LeitstandError, UsageError
+from leitstand.problems import ConfigError, Problem
 
 _log = logging.getLogger(__name__)
 # Two changes within one tick of the file system's clock have the same time: so content decides at first.
 _FRESH_NANOSECONDS = 1_000_000_000
+_NOTHING = (b"", b"{}", b"---", b"...")
 _SECRET_KEYS = ("basic_auth_users",)
 
 _Signature = tuple[tuple[int | bytes, ...], ...]
@@ -32,7 +34,7 @@ def load_web_config(path: Path) -> tuple[Rules, list[Path]]:
 
     Raises ConfigError with every problem, each naming its key; never with a secret in it.
     """
-    document = load_document(path)
+    document = _read_document(path)
     settings = _validate(document)
     problems = [*document.problems, *(document.problem(*finding) for finding in settings.findings())]
     if problems:
@@ -43,6 +45,17 @@ def load_web_config(path: Path) -> tuple[Rules, list[Path]]:
     except TlsError as error:
         raise ConfigError([document.problem(("tls_server_config", error.key), error.what)]) from error
     return _rules(settings, context), [path, *files_of(tls, folder)]
+
+
+def _read_document(path: Path) -> Document:
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}", "see --web.config.file") from error
+    # A file that says nothing asks for nothing; leitstand.yml's reader would call it an error.
+    if all(line.strip() in _NOTHING or line.lstrip().startswith(b"#") for line in lines):
+        return Document(path)
+    return load_document(path)
 
 
 def _validate(document: Document) -> WebSettings:

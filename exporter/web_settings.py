@@ -73,6 +73,13 @@ def _interval(value: Any) -> timedelta:
     return timedelta() if str(value).strip() == "0" else parse_duration(value)
 
 
+def _yes_or_no(value: Any) -> Any:
+    # exporter-toolkit reads YAML 1.1, in which these words are booleans; here they are texts.
+    words = {"yes": True, "on": True, "y": True, "no": False, "off": False, "n": False}
+    return words.get(value.lower(), value) if isinstance(value, str) else value
+
+
+Switch = Annotated[bool, BeforeValidator(_yes_or_no)]
 Bcrypt = Annotated[SecretStr, AfterValidator(_is_bcrypt)]
 
 
@@ -112,7 +119,7 @@ class TlsSettings(_Section):
     max_version: Literal["TLS10", "TLS11", "TLS12", "TLS13"] = "TLS13"
     cipher_suites: list[Annotated[str, AfterValidator(_known_suite)]] = Field(default_factory=list)
     curve_preferences: list[Annotated[str, AfterValidator(_known_curve)]] = Field(default_factory=list)
-    prefer_server_cipher_suites: bool = True
+    prefer_server_cipher_suites: Switch = True
 
     @property
     def is_on(self) -> bool:
@@ -158,7 +165,7 @@ class TlsSettings(_Section):
 class HttpSettings(_Section):
     """``http_server_config``. HTTP/2 may be asked for and is never spoken: clients then use HTTP/1.1."""
 
-    http2: bool = True
+    http2: Switch = True
     headers: dict[str, str] = Field(default_factory=dict)
 
     def findings(self) -> Iterator[Finding]:
