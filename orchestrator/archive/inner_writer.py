@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from itertools import chain
 from typing import Protocol, TypeVar
 
@@ -53,11 +52,10 @@ class InnerZip:
 
     def add(self, packed: Packed) -> None:
         """An entry that is ready."""
-        place = replace(packed.place, header=self.position) if packed.header else packed.place
-        self.put(packed.header)
-        offset = self.position
-        self.put(packed.data)
-        self.record(packed.metadata, place, offset, packed.sha256, packed.problem)
+        start, made = self.position, packed.place
+        self.put(packed.header + packed.data)
+        place = Place(start, made.method, made.crc32, made.length, made.size, False)
+        self.record(packed.metadata, place, start + len(packed.header), packed.sha256, packed.problem)
 
     def record(self, metadata: Metadata, place: Place, offset: int, sha256: bytes, problem: str) -> None:
         """Enter a written entry into the central directory, and tell of it."""

@@ -104,6 +104,8 @@ class SealedEntryFile(_ZipWriteFile):  # type: ignore[misc]
         self.close()
 
     def _seal(self, data: Buffer) -> None:
+        if self._encrypter.sealer.takes(data):
+            return
         for piece in self._encrypter.sealer.pieces(data):
             self._put(piece)
 

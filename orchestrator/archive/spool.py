@@ -73,16 +73,25 @@ class CipherFile(io.RawIOBase):
 
 
 class Spool:
-    """A growing file: in memory, compressed, or both turned into a CipherFile when they exceed the limit."""
+    """A growing file: in memory, compressed if wished, and turned into a CipherFile when it exceeds the
+    limit.
+    """
 
     def __init__(self, memory_bytes: int = MEMORY_BYTES, *, compress: bool = False) -> None:
         self._limit = memory_bytes
         self._file: BinaryIO | CipherFile = io.BytesIO()
         self._size = 0
         self._compressor = zlib.compressobj(1) if compress else None
+        self._waiting = bytearray()
 
     def write(self, data: Buffer) -> None:
-        self._put(self._compressor.compress(data) if self._compressor else data)
+        if self._compressor is None:
+            self._put(data)
+            return
+        self._waiting += data
+        if len(self._waiting) >= _READ_BYTES:
+            self._put(self._compressor.compress(self._waiting))
+            self._waiting.clear()
 
     def reader(self) -> BinaryIO:
         """End the writing; the plain bytes as a seekable file (with ``compress``: use ``blocks``)."""
@@ -93,9 +102,9 @@ class Spool:
 
     def blocks(self) -> Iterator[bytes]:
         """End the writing; what was written, in blocks."""
-        if self._compressor:
-            self._put(self._compressor.flush())
         plain = zlib.decompressobj() if self._compressor else None
+        if self._compressor:
+            self._put(self._compressor.compress(self._waiting) + self._compressor.flush())
         with self.reader() as file:
             while data := file.read(_READ_BYTES):
                 yield plain.decompress(data) if plain else data

@@ -85,6 +85,7 @@ class SealedWriter:
             first = next(blocks, b"")
         except OSError as error:
             problem = Problem(entry.path, describe(error))
+            self._end_batch()
             self._work.then(lambda: self._on_problem(problem))
             return
         self._add_begun(entry, chain([first], blocks))
