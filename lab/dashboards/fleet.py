@@ -1,0 +1,261 @@
+"""Fleet overview: is anything wrong, and where."""
+
+from lab.dashboards.elements import (
+    CRITICAL,
+    GOOD,
+    UNKNOWN,
+    WARNING,
+    Column,
+    Json,
+    count_mapping,
+    stat,
+    state_mapping,
+    table,
+    timeline,
+    timeseries,
+)
+from lab.dashboards.layout import arrange, dashboard, datasource_variable, label_variable
+from lab.dashboards.states import (
+    BACKUP_AGE,
+    CERTIFICATE,
+    FLEET_UID,
+    HOST_STATES,
+    HOST_UID,
+    LOAD,
+    NEVER,
+    NO_TLS,
+    SERVICE_STATES,
+    SHARE,
+    SUCCESS,
+)
+
+HOSTS = 'job=~"$job", instance=~"$instance"'
+TO_HOST = (
+    f"/d/{HOST_UID}?var-datasource=${{datasource}}&var-instance=${{__data.fields.Host}}&${{__url_time_range}}"
+)
+# A service that is probed but has no verdict is unknown, never good.
+VERDICT = 'service:verdict or -1 * group by (service) (up{job="probe"})'
+
+
+def fleet_overview() -> Json:
+    """The first dashboard: tiles, one row per host and service, what fires, how it has been."""
+    panels = arrange(
+        [
+            ("Now", [(4, _tiles())]),
+            ("Hosts", [(9, [_hosts()])]),
+            ("Services and alerts", [(8, [_services(), _alerts()])]),
+            ("Backups", [(7, [_backups()])]),
+            ("Over time", [(7, _states()), (8, _curves())]),
+        ]
+    )
+    variables = [
+        datasource_variable(),
+        label_variable("job", "Job", "label_values(instance:host_health:state, job)", several=True),
+        label_variable(
+            "instance",
+            "Host",
+            'label_values(instance:host_health:state{job=~"$job"}, instance)',
+            several=True,
+        ),
+    ]
+    description = "Every host and service at a glance. A host's name leads to its details."
+    return dashboard(FLEET_UID, "Fleet overview", description, panels, variables, links=[])
+
+
+def _count(title: str, description: str, expression: str, color: str) -> Json:
+    # No series at all means that nothing is wrong, which is a 0 and not an empty tile.
+    return stat(title, description, f"count({expression}) or vector(0)", mappings=count_mapping(color))
+
+
+def _tiles() -> list[Json]:
+    state, firing = f"instance:host_health:state{{{HOSTS}}}", 'ALERTS{alertstate="firing", severity="%s"}'
+    return [
+        stat("Hosts", "Hosts that are configured.", f"count({state})"),
+        _count("Hosts down", "Hosts whose exporter does not answer.", f"{state} == 3", CRITICAL),
+        _count(
+            "Hosts with alerts", "Hosts that answer, but have a firing alert.", f"{state} > 0 < 3", WARNING
+        ),
+        _count("Services down", "Services that no vantage point reaches.", "service:verdict == 0", CRITICAL),
+        _count("Services unknown", "Services that nobody measures just now.", f"({VERDICT}) == -1", WARNING),
+        _count("Critical alerts", "Firing alerts that cannot wait.", firing % "critical", CRITICAL),
+        _count("Warnings", "Firing alerts that can wait until morning.", firing % "warning", WARNING),
+        stat(
+            "Oldest good backup",
+            "Time since the last good run, of the job and store for which it is longest.",
+            "time() - min(leitstand_backup_last_success_timestamp_seconds) or vector(-1)",
+            unit="s",
+            mappings=NEVER,
+            steps=BACKUP_AGE,
+            decimals=1,
+        ),
+        stat(
+            "Oldest proof",
+            "Time since a job's snapshots were last verified, of the job for which it is longest.",
+            "time() - min(max by (backup) (leitstand_backup_last_verified_timestamp_seconds)) or vector(-1)",
+            unit="s",
+            mappings=NEVER,
+            steps=((None, GOOD), (2_678_400, WARNING)),
+            decimals=1,
+        ),
+    ]
+
+
+def _hosts() -> Json:
+    per_host = {
+        "state": f"max by (instance) (instance:host_health:state{{{HOSTS}}})",
+        "cpu": f"max by (instance) (instance:node_cpu_utilisation:rate5m{{{HOSTS}}})",
+        "memory": f"max by (instance) (instance:node_memory_utilisation:ratio{{{HOSTS}}})",
+        "disk": f"max by (instance) (instance:node_filesystem_utilisation:max{{{HOSTS}}})",
+        "load": f"max by (instance) (instance:node_load1_per_cpu:ratio{{{HOSTS}}})",
+        "uptime": f"time() - max by (instance) (node_boot_time_seconds{{{HOSTS}}})",
+        "kernel": f"max by (instance, release) (node_uname_info{{{HOSTS}}})",
+        "os": f"max by (instance, pretty_name) (node_os_info{{{HOSTS}}})",
+        "packages": f"sum by (instance) (leitstand_packages{{{HOSTS}}})",
+        "backup": 'time() - instance:leitstand_backup_last_success_timestamp_seconds:min{instance=~"$instance"}',
+    }
+    columns = [
+        Column("instance", "Host", link=TO_HOST, width=160),
+        Column("state", "State", mappings=HOST_STATES, cell="color-background", width=90),
+        Column("cpu", "CPU", "percentunit", steps=SHARE, cell="gauge", decimals=0),
+        Column("memory", "Memory", "percentunit", steps=SHARE, cell="gauge", decimals=0),
+        Column("disk", "Fullest disk", "percentunit", steps=SHARE, cell="gauge", decimals=0),
+        Column("load", "Load per CPU", steps=LOAD, cell="color-text", decimals=2, width=110),
+        Column("uptime", "Up for", "s", decimals=1, width=100),
+        Column("pretty_name", "System", width=220),
+        Column("release", "Kernel", width=160),
+        Column("packages", "Packages", width=90),
+        Column("backup", "Last good backup", "s", steps=BACKUP_AGE, cell="color-text", decimals=1, width=140),
+    ]
+    description = (
+        "One row per host, the worst first. State: the worst of its firing alerts. Last good backup: age of the "
+        "oldest among the newest good ones that the host reports."
+    )
+    return table("Hosts", description, per_host, columns, ("State", True))
+
+
+def _services() -> Json:
+    queries = {
+        "state": VERDICT,
+        "available": 'avg_over_time(service:available[24h]) or -1 * group by (service) (up{job="probe"})',
+        "time": 'max by (service) (probe_duration_seconds{job="probe"})',
+        "status": 'max by (service) (probe_http_status_code{job="probe"})',
+        "certificate": 'min by (service) (probe_ssl_earliest_cert_expiry{job="probe"} - time())'
+        ' or -1 * group by (service) (up{job="probe"})',
+    }
+    columns = [
+        Column("service", "Service"),
+        Column("state", "State", mappings=SERVICE_STATES, cell="color-background", width=90),
+        Column(
+            "available",
+            "Up in 24 h",
+            "percentunit",
+            state_mapping([(-1, "unknown", UNKNOWN)]),
+            decimals=2,
+            width=100,
+        ),
+        Column("time", "Answers in", "s", width=100),
+        Column("status", "HTTP", width=70),
+        Column(
+            "certificate", "Certificate for", "s", NO_TLS, CERTIFICATE, "color-text", width=120, decimals=1
+        ),
+    ]
+    description = (
+        "What the public sees: the same verdict as on the status page, of all vantage points together."
+    )
+    return table("Services", description, queries, columns, ("State", False))
+
+
+def _alerts() -> Json:
+    columns = [
+        Column("severity", "Severity", mappings=_severities(), cell="color-background", width=90),
+        Column("alertname", "Alert", width=190),
+        Column("instance", "Host", link=TO_HOST),
+        Column("service", "Service"),
+        Column("backup", "Backup"),
+        Column("mountpoint", "Mounted at"),
+        Column("collector", "Collector"),
+    ]
+    # The empty labels give the table its columns also where no firing alert has them.
+    labels = "alertname, severity, instance, service, backup, mountpoint, collector"
+    query = {"alerts": f'group by ({labels}) (ALERTS{{alertstate="firing"}})'}
+    description = "Alerts that fire now. The Watchdog is always there: it proves that alerts are evaluated."
+    return table("Firing alerts", description, query, columns, ("Severity", False))
+
+
+def _severities() -> list[Json]:
+    colors = {"critical": CRITICAL, "warning": WARNING, "none": UNKNOWN}
+    options = {name: {"color": color, "index": index} for index, (name, color) in enumerate(colors.items())}
+    return [{"options": options, "type": "value"}]
+
+
+def _backups() -> Json:
+    by = "max by (backup, store)"
+    queries = {
+        "success": f"{by} (leitstand_backup_last_run_success)",
+        "age": f"time() - {by} (leitstand_backup_last_success_timestamp_seconds)",
+        "interval": f"{by} (leitstand_backup_interval_seconds)",
+        "duration": f"{by} (leitstand_backup_duration_seconds)",
+        "source": f"{by} (leitstand_backup_source_bytes)",
+        "stored": f"{by} (leitstand_backup_stored_bytes)",
+        "proven": f"time() - {by} (leitstand_backup_last_verified_timestamp_seconds)",
+    }
+    columns = [
+        Column("backup", "Job"),
+        Column("store", "Store"),
+        Column("success", "Last run", mappings=SUCCESS, cell="color-background", width=90),
+        Column("age", "Last good run", "s", steps=BACKUP_AGE, cell="color-text", decimals=1),
+        Column("interval", "Runs every", "s"),
+        Column("duration", "Took", "s"),
+        Column("source", "Read", "bytes"),
+        Column("stored", "Stored", "bytes"),
+        Column("proven", "Last proof", "s", decimals=1),
+    ]
+    description = (
+        "Each job in each of its stores. Last proof: time since a snapshot was verified, at any level."
+    )
+    return table("Backups", description, queries, columns, ("Last good run", True))
+
+
+def _states() -> list[Json]:
+    return [
+        timeline(
+            "Hosts",
+            "State of each host; the worst of its alerts.",
+            f"max by (instance) (instance:host_health:state{{{HOSTS}}})",
+            "{{instance}}",
+            HOST_STATES,
+        ),
+        timeline(
+            "Services",
+            "Verdict on each service. A gap: nobody measured.",
+            VERDICT,
+            "{{service}}",
+            SERVICE_STATES,
+        ),
+    ]
+
+
+def _curves() -> list[Json]:
+    shares = [
+        ("CPU", "Share of time in which the processors worked.", "instance:node_cpu_utilisation:rate5m"),
+        (
+            "Memory",
+            "Share of memory that is not available to programs.",
+            "instance:node_memory_utilisation:ratio",
+        ),
+        (
+            "Fullest disk",
+            "Use of the fullest file system of each host.",
+            "instance:node_filesystem_utilisation:max",
+        ),
+    ]
+    return [
+        timeseries(
+            title,
+            description,
+            [(f"max by (instance) ({name}{{{HOSTS}}})", "{{instance}}")],
+            "percentunit",
+            maximum=1,
+        )
+        for title, description, name in shares
+    ]

@@ -1,0 +1,359 @@
+"""Host detail: utilisation, saturation and errors of each resource; what is installed; backups."""
+
+from lab.dashboards.elements import (
+    CRITICAL,
+    WARNING,
+    Column,
+    Json,
+    count_mapping,
+    stat,
+    table,
+    timeline,
+    timeseries,
+)
+from lab.dashboards.layout import Row, arrange, dashboard, datasource_variable, label_variable, link_to
+from lab.dashboards.states import BACKUP_AGE, FLEET_UID, HOST_STATES, HOST_UID, LOAD, SHARE, SUCCESS
+
+HOST = 'job=~"$job", instance=~"$instance"'
+RATE = "[$__rate_interval]"
+DEVICES = f'{HOST}, device!~"lo|veth.*|br-.*|docker.*"'
+
+
+def host_detail() -> Json:
+    """The second dashboard, for one host."""
+    panels = arrange(
+        [
+            ("Now", [(4, _tiles()), (4, [_system(), _states()])]),
+            ("Processor", [(8, _processor())]),
+            ("Memory", [(8, _memory())]),
+            ("Disk", [(8, _space()), (8, _disk())]),
+            ("Network", [(8, _network())]),
+            ("Inventory", _inventory()),
+            ("Backups and exporter", [(8, [_backups(), _collectors()])]),
+        ]
+    )
+    variables = [
+        datasource_variable(),
+        label_variable("job", "Job", "label_values(instance:host_health:state, job)", several=True),
+        label_variable(
+            "instance",
+            "Host",
+            'label_values(instance:host_health:state{job=~"$job"}, instance)',
+            several=False,
+        ),
+    ]
+    links = [link_to(FLEET_UID, "Fleet overview")]
+    description = "One host: utilisation, saturation and errors of each resource, inventory, backups."
+    return dashboard(HOST_UID, "Host detail", description, panels, variables, links)
+
+
+def _tiles() -> list[Json]:
+    failed = f"(node_scrape_collector_success{{{HOST}}} == 0) or (leitstand_inventory_source_success{{{HOST}}} == 0)"
+    return [
+        stat(
+            "State",
+            "The worst of the host's alerts.",
+            _worst("instance:host_health:state"),
+            mappings=HOST_STATES,
+        ),
+        stat(
+            "Up for",
+            "Since the kernel started.",
+            f"time() - {_worst('node_boot_time_seconds')}",
+            "s",
+            decimals=1,
+        ),
+        _share(
+            "CPU",
+            "Share of time in which the processors worked, 5 minutes.",
+            "instance:node_cpu_utilisation:rate5m",
+        ),
+        _share(
+            "Memory", "Share that is not available to programs.", "instance:node_memory_utilisation:ratio"
+        ),
+        _share("Fullest disk", "Use of the fullest file system.", "instance:node_filesystem_utilisation:max"),
+        stat(
+            "Load per CPU",
+            "Programs that want to run, for each processor.",
+            _worst("instance:node_load1_per_cpu:ratio"),
+            steps=LOAD,
+            decimals=2,
+        ),
+        stat("Packages", "Installed, by all package managers.", f"sum(leitstand_packages{{{HOST}}})"),
+        stat(
+            "Failed collectors",
+            "Parts of the exporter that could not get their figures.",
+            f"count({failed}) or vector(0)",
+            mappings=count_mapping(WARNING),
+        ),
+        stat(
+            "Out of memory kills",
+            "Programs that the kernel ended within the time shown.",
+            f"round(sum(increase(node_vmstat_oom_kill{{{HOST}}}[$__range])))",
+            mappings=count_mapping(CRITICAL),
+        ),
+    ]
+
+
+def _worst(name: str) -> str:
+    return f"max({name}{{{HOST}}})"
+
+
+def _share(title: str, description: str, name: str) -> Json:
+    return stat(title, description, _worst(name), "percentunit", steps=SHARE, decimals=0)
+
+
+def _system() -> Json:
+    queries = {
+        "kernel": f"max by (instance, nodename, release, machine) (node_uname_info{{{HOST}}})",
+        "os": f"max by (instance, pretty_name) (node_os_info{{{HOST}}})",
+        "processors": f"max by (instance) (instance:node_num_cpu:sum{{{HOST}}})",
+        "memory": f"max by (instance) (node_memory_MemTotal_bytes{{{HOST}}})",
+    }
+    columns = [
+        Column("nodename", "Own name"),
+        Column("pretty_name", "System"),
+        Column("release", "Kernel"),
+        Column("machine", "Machine"),
+        Column("processors", "CPUs"),
+        Column("memory", "Memory", "bytes"),
+    ]
+    return table("System", "What this host is.", queries, columns, ("Own name", False))
+
+
+def _states() -> Json:
+    expression = f"max by (instance) (instance:host_health:state{{{HOST}}})"
+    return timeline(
+        "State over time", "The worst of the host's alerts.", expression, "{{instance}}", HOST_STATES
+    )
+
+
+def _processor() -> list[Json]:
+    modes = f'sum by (mode) (rate(node_cpu_seconds_total{{{HOST}, mode!="idle"}}{RATE}))'
+    return [
+        timeseries(
+            "Utilisation",
+            "Share of all processors by what they did; the rest was idle.",
+            [(f"{modes} / on () group_left () sum(instance:node_num_cpu:sum{{{HOST}}})", "{{mode}}")],
+            "percentunit",
+            maximum=1,
+            stacked=True,
+        ),
+        timeseries(
+            "Saturation",
+            "Load for each processor: above 1, programs wait. Waiting: share of time in which one waited for a CPU.",
+            [
+                (_worst("instance:node_load1_per_cpu:ratio"), "load per CPU, 1 min"),
+                (
+                    f"max(node_load15{{{HOST}}}) / sum(instance:node_num_cpu:sum{{{HOST}}})",
+                    "load per CPU, 15 min",
+                ),
+                (f"max(rate(node_pressure_cpu_waiting_seconds_total{{{HOST}}}{RATE}))", "waiting"),
+            ],
+            "none",
+        ),
+        timeseries(
+            "Processes",
+            "Running, and blocked by disks or network file systems.",
+            [
+                (f"max(node_procs_running{{{HOST}}})", "running"),
+                (f"max(node_procs_blocked{{{HOST}}})", "blocked"),
+            ],
+            "none",
+        ),
+    ]
+
+
+def _memory() -> list[Json]:
+    total, available = (
+        f"sum(node_memory_MemTotal_bytes{{{HOST}}})",
+        f"sum(node_memory_MemAvailable_bytes{{{HOST}}})",
+    )
+    return [
+        timeseries(
+            "Utilisation",
+            "Memory that programs hold, and what is there. Caches count as available.",
+            [(f"{total} - {available}", "in use"), (total, "installed")],
+            "bytes",
+        ),
+        timeseries(
+            "Saturation",
+            "Share of time in which programs waited for memory, and pages that were read back from disk each second.",
+            [
+                (f"max(rate(node_pressure_memory_waiting_seconds_total{{{HOST}}}{RATE}))", "waiting"),
+                (f"sum(rate(node_vmstat_pgmajfault{{{HOST}}}{RATE}))", "major faults/s"),
+                (f"sum(rate(node_vmstat_pswpin{{{HOST}}}{RATE}))", "pages swapped in/s"),
+            ],
+            "none",
+        ),
+        timeseries(
+            "Swap",
+            "Swap in use, and what is there. A host may have none.",
+            [
+                (
+                    f"sum(node_memory_SwapTotal_bytes{{{HOST}}} - node_memory_SwapFree_bytes{{{HOST}}})",
+                    "in use",
+                ),
+                (f"sum(node_memory_SwapTotal_bytes{{{HOST}}})", "there"),
+            ],
+            "bytes",
+        ),
+    ]
+
+
+def _space() -> list[Json]:
+    used = f"1 - instance_mountpoint:node_filesystem_avail:ratio{{{HOST}}}"
+    files = f'node_filesystem_files{{{HOST}, fstype!="tmpfs"}} > 0'
+    return [
+        timeseries(
+            "Space in use",
+            "Share that ordinary users cannot write to any more, by file system.",
+            [(f"max by (mountpoint) ({used})", "{{mountpoint}}")],
+            "percentunit",
+            maximum=1,
+        ),
+        timeseries(
+            "Files in use",
+            "Share of the inodes that are taken; some file systems make them as needed and are not shown.",
+            [
+                (
+                    f"max by (mountpoint) (1 - node_filesystem_files_free{{{HOST}}} / ({files}))",
+                    "{{mountpoint}}",
+                )
+            ],
+            "percentunit",
+            maximum=1,
+        ),
+        timeseries(
+            "Errors",
+            "File systems whose figures cannot be read, or that are mounted read-only.",
+            [
+                (f"max by (mountpoint) (node_filesystem_device_error{{{HOST}}})", "error {{mountpoint}}"),
+                (f"max by (mountpoint) (node_filesystem_readonly{{{HOST}}})", "read-only {{mountpoint}}"),
+            ],
+            "none",
+            maximum=1,
+        ),
+    ]
+
+
+def _disk() -> list[Json]:
+    return [
+        timeseries(
+            "Utilisation",
+            "Share of time in which the disk had something to do. A fast disk at 1 may still take more.",
+            [(f"max by (device) (rate(node_disk_io_time_seconds_total{{{HOST}}}{RATE}))", "{{device}}")],
+            "percentunit",
+        ),
+        timeseries(
+            "Saturation",
+            "Requests that wait or are worked on, on average; and share of time in which programs waited for disks.",
+            [
+                (
+                    f"max by (device) (rate(node_disk_io_time_weighted_seconds_total{{{HOST}}}{RATE}))",
+                    "queue {{device}}",
+                ),
+                (f"max(rate(node_pressure_io_waiting_seconds_total{{{HOST}}}{RATE}))", "waiting"),
+            ],
+            "none",
+        ),
+        timeseries(
+            "Throughput",
+            "Bytes read and written each second.",
+            [
+                (f"sum by (device) (rate(node_disk_read_bytes_total{{{HOST}}}{RATE}))", "read {{device}}"),
+                (
+                    f"sum by (device) (rate(node_disk_written_bytes_total{{{HOST}}}{RATE}))",
+                    "written {{device}}",
+                ),
+            ],
+            "Bps",
+        ),
+    ]
+
+
+def _network() -> list[Json]:
+    def each(what: str, label: str) -> list[tuple[str, str]]:
+        return [
+            (
+                f"sum by (device) (rate(node_network_{way}_{what}_total{{{DEVICES}}}{RATE}))",
+                f"{label}{word} {{{{device}}}}",
+            )
+            for way, word in (("receive", "in"), ("transmit", "out"))
+        ]
+
+    return [
+        timeseries("Throughput", "Bytes each second, without what stays inside.", each("bytes", ""), "Bps"),
+        timeseries(
+            "Saturation", "Packets dropped each second, for want of room.", each("drop", "dropped "), "pps"
+        ),
+        timeseries("Errors", "Broken packets each second.", each("errs", "broken "), "pps"),
+    ]
+
+
+def _inventory() -> list[Row]:
+    addresses = {
+        "addresses": f"max by (interface, family, address, prefix, scope) (leitstand_address_info{{{HOST}}})"
+    }
+    packages = {"packages": f"max by (manager) (leitstand_packages{{{HOST}}})"}
+    watched = {"watched": f"max by (name, version) (leitstand_watched_package_info{{{HOST}}})"}
+    names = [
+        Column(label, label.capitalize()) for label in ("interface", "family", "address", "prefix", "scope")
+    ]
+    return [
+        (
+            9,
+            [
+                table("Addresses", "IP addresses, by interface.", addresses, names, ("Interface", False)),
+                table(
+                    "Packages",
+                    "How many are installed, by package manager.",
+                    packages,
+                    [Column("manager", "Manager"), Column("packages", "Installed")],
+                    ("Installed", True),
+                ),
+                table(
+                    "Watched packages",
+                    "Versions of the packages that matter most. All others: /inventory on the host's exporter.",
+                    watched,
+                    [Column("name", "Package"), Column("version", "Version")],
+                    ("Package", False),
+                ),
+            ],
+        )
+    ]
+
+
+def _backups() -> Json:
+    # A run for another host names it in `host`; otherwise the host that reports is meant.
+    def of(name: str) -> str:
+        metric = f"leitstand_backup_{name}"
+        return f'max by (backup, store) ({metric}{{host=~"$instance"}} or {metric}{{host="", {HOST}}})'
+
+    queries = {
+        "success": of("last_run_success"),
+        "age": f"time() - {of('last_success_timestamp_seconds')}",
+        "stored": of("stored_bytes"),
+        "proven": f"time() - {of('last_verified_timestamp_seconds')}",
+    }
+    columns = [
+        Column("backup", "Job"),
+        Column("store", "Store"),
+        Column("success", "Last run", mappings=SUCCESS, cell="color-background", width=90),
+        Column("age", "Last good run", "s", steps=BACKUP_AGE, cell="color-text", decimals=1),
+        Column("stored", "Stored", "bytes"),
+        Column("proven", "Last proof", "s", decimals=1),
+    ]
+    return table("Backups", "Jobs that this host reports.", queries, columns, ("Last good run", True))
+
+
+def _collectors() -> Json:
+    return timeseries(
+        "Exporter",
+        "How long each collector takes within a scrape, and the scrape as a whole.",
+        [
+            (f"max by (collector) (node_scrape_collector_duration_seconds{{{HOST}}})", "{{collector}}"),
+            (f"max(scrape_duration_seconds{{{HOST}}})", "whole scrape"),
+        ],
+        "s",
+    )
