@@ -14,8 +14,8 @@ from pydantic_core.core_schema import ErrorType
 
 from leitstand.document import ConfigError, Document, KeyPath, Problem, load_document
 from leitstand.fleet import Finding, Fleet
-from leitstand.places import locate
-from leitstand.words import did_you_mean, explain
+from leitstand.places import Place, locate
+from leitstand.words import did_you_mean, explain, meant
 
 
 class Owner(Protocol):
@@ -46,11 +46,8 @@ def owners() -> list[type[BaseModel]]:
 
 def read(document: Document, owner: type[Settings]) -> Settings:
     """The settings of one owner. Raises ConfigError with all problems of its sections and of the fleet's."""
-    settings, found = _validate(document, owner, _sections(document, owner))
-    problems = [*document.problems, *unknown_sections(document), *found]
-    if owner is not Fleet:
-        problems += _validate(document, Fleet, _sections(document, Fleet))[1]
-    problems += cross_problems(document, owner)
+    settings, _ = _validate(document, owner, _sections(document, owner))
+    problems = _problems(document, [owner] if owner is Fleet else [Fleet, owner])
     if problems or settings is None:
         raise ConfigError(problems)
     return settings
@@ -58,11 +55,18 @@ def read(document: Document, owner: type[Settings]) -> Settings:
 
 def check(document: Document) -> list[Problem]:
     """Every problem of every section, sorted by file and line."""
-    problems = [*document.problems, *unknown_sections(document)]
-    for model in owners():
+    return _problems(document, owners())
+
+
+def _problems(document: Document, models: list[type[Any]]) -> list[Problem]:
+    problems = unknown_sections(document)
+    for model in models:
         problems += _validate(document, model, _sections(document, model))[1]
         problems += cross_problems(document, model)
-    return sorted(set(problems))
+    # What could not even be read has no meaning that could be wrong as well.
+    unread = {(problem.file, problem.path) for problem in document.problems}
+    meant_wrongly = {problem for problem in problems if (problem.file, problem.path) not in unread}
+    return sorted({*document.problems, *meant_wrongly})
 
 
 def entries(document: Document) -> dict[str, int]:
@@ -75,8 +79,15 @@ def entries(document: Document) -> dict[str, int]:
 def unknown_sections(document: Document) -> list[Problem]:
     """A problem for each section that no program owns."""
     known = [name for model in owners() for name in model.model_fields]
+    empty = next((name for name in known if name in document.data and document.data[name] is None), "")
     return [
-        document.problem((section,), "unknown section", did_you_mean(section, known))
+        document.problem(
+            (section,),
+            "unknown section",
+            f"indent it below '{empty}:', which is empty"
+            if empty and not meant(section, known)
+            else did_you_mean(section, known),
+        )
         for section in document.data
         if section not in known
     ]
@@ -104,13 +115,22 @@ def _validate(
     try:
         return owner.model_validate(data), []
     except ValidationError as error:
-        return None, [_problem(document, owner, dict(detail)) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+    located = [(dict(detail), locate(owner, detail["loc"])) for detail in details]
+    misspelt = {
+        (*place.path[:-1], meant(str(place.path[-1]), place.beside))
+        for detail, place in located
+        if detail["type"] == "extra_forbidden"
+    }
+    return None, [
+        _problem(document, detail, place)
+        for detail, place in located
+        if detail["type"] != "missing" or place.path not in misspelt
+    ]
 
 
-def _problem(document: Document, owner: type[BaseModel], detail: dict[str, Any]) -> Problem:
-    place = locate(owner, detail["loc"])
-    own = detail["type"] not in _PYDANTIC_KINDS
-    what, hint = explain({**detail, "own": own}, place)
+def _problem(document: Document, detail: dict[str, Any], place: Place) -> Problem:
+    what, hint = explain({**detail, "own": detail["type"] not in _PYDANTIC_KINDS}, place)
     return document.problem(place.path, what, hint)
 
 

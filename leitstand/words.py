@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
 
@@ -36,7 +35,7 @@ _WANTED = {
 _FOUND = {
     bool: "true or false",
     int: "a number",
-    float: "a number",
+    float: "a number with a decimal point",
     str: "a text",
     list: "a list",
     dict: _GROUP,
@@ -47,8 +46,8 @@ _LIMITS = {
     "less_than_equal": "must be {le} or less",
     "less_than": "must be less than {lt}",
     "multiple_of": "must be a multiple of {multiple_of}",
-    "too_short": "must hold {min_length} or more",
-    "too_long": "must hold {max_length} or fewer",
+    "too_short": "must hold {min_length} or more entries",
+    "too_long": "must hold {max_length} or fewer entries",
     "string_too_short": "must have {min_length} or more letters",
     "string_too_long": "must have {max_length} or fewer letters",
     "literal_error": "must be {expected}",
@@ -69,15 +68,33 @@ def explain(detail: Mapping[str, Any], place: Place) -> Words:
     if kind in _WANTED:
         return _wrong_type(_WANTED[kind], detail["input"], place)
     if kind in _LIMITS:
-        return _LIMITS[kind].format_map(_readable(detail["ctx"])), _choice_hint(detail)
+        return _LIMITS[kind].format_map(detail["ctx"]), _choice_hint(detail)
     # A kind that pydantic does not know is one of our own, with our own message.
     return (detail["msg"] if detail.get("own") else "does not fit here"), place.description
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """The known word that is nearest, or all of them."""
-    close = get_close_matches(word.lower(), known, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(sorted(set(known)))}"
+    near = _nearest(word, known)
+    return f"did you mean '{near}'?" if near else f"known here: {', '.join(sorted(set(known)))}"
+
+
+def meant(key: str, known: Sequence[str]) -> str:
+    """The known key that a user meant by an unknown one; empty when there is no telling."""
+    return _file_for_secret(key, known) or _nearest(key, known)
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    return next(iter(get_close_matches(word.lower(), known, n=1)), "")
+
+
+def _file_for_secret(key: str, known: Sequence[str]) -> str:
+    """The key that names the file for a secret that was given by value."""
+    files = [name for name in known if name.endswith("_file")]
+    if not _SECRET.search(key.lower()) or key.lower().endswith("file"):
+        return ""
+    of_secrets = [name for name in files if _SECRET.search(name.removesuffix("_file"))] or files
+    return next(iter(get_close_matches(f"{key.lower()}_file", of_secrets, n=1, cutoff=0)), "")
 
 
 def _refused(detail: Mapping[str, Any], place: Place) -> Words:
@@ -115,16 +132,13 @@ def _wrong_type(wanted: str, found: Any, place: Place) -> Words:
 
 
 def _missing(detail: Mapping[str, Any], place: Place) -> Words:
-    return "is missing", f"add '{place.path[-1]}: …'" + (
-        f" ({place.description})" if place.description else ""
-    )
+    meaning = f" ({place.description.rstrip('.')})" if place.description else ""
+    return "is missing", f"add '{place.path[-1]}: …'{meaning}"
 
 
 def _unknown_key(detail: Mapping[str, Any], place: Place) -> Words:
     key = str(place.path[-1])
-    files = [name for name in place.beside if name.endswith("_file")]
-    if files and _SECRET.search(key.lower()) and not key.endswith("file"):
-        holder = get_close_matches(f"{key.lower()}_file", files, n=1, cutoff=0)[0]
+    if holder := _file_for_secret(key, place.beside):
         return "a secret does not stand here", f"write it to a file and name that with '{holder}'"
     return "unknown key", did_you_mean(key, place.beside)
 
@@ -137,14 +151,6 @@ def _choice_hint(detail: Mapping[str, Any]) -> str:
     choices = re.findall(r"'([^']*)'", str(detail["ctx"].get("expected", "")))
     close = get_close_matches(str(detail["input"]).lower(), choices, n=1)
     return f"did you mean '{close[0]}'?" if close else ""
-
-
-def _readable(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Limits as they are written in the file."""
-    return {
-        key: f"{value.total_seconds():g}s" if isinstance(value, timedelta) else value
-        for key, value in context.items()
-    }
 
 
 _SPECIAL: dict[str, Callable[[Mapping[str, Any], Place], Words]] = {

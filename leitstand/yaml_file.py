@@ -114,6 +114,8 @@ class _Builder:
             if key.tag == _MERGE:
                 continue
             name = self.name(key, path)
+            if name is None:
+                continue
             child = (*path, name)
             if name in result:
                 what = f"given twice, first on line {self.content.lines[child]}"
@@ -122,7 +124,9 @@ class _Builder:
                 result[name] = self.entry(key, value, child)
         for key, value in self.merged(node, path):
             name = self.name(key, path)
-            if name not in result:  # the mapping's own keys come before what is merged into it
+            if (
+                name is not None and name not in result
+            ):  # the mapping's own keys come before what is merged into it
                 result[name] = self.entry(key, value, (*path, name))
         return result
 
@@ -139,13 +143,13 @@ class _Builder:
                         mapping, path, "'<<' needs a mapping", "write '<<: *name' for an anchor '&name'"
                     )
 
-    def name(self, key: yaml.Node, path: KeyPath) -> str:
+    def name(self, key: yaml.Node, path: KeyPath) -> str | None:
         if isinstance(key, yaml.ScalarNode):
             return str(key.value)
         self.problem(
             key, path, "a key must be a plain text", "put quotes around a text that begins with { or ["
         )
-        return "?"
+        return None
 
     def visit(self, node: yaml.Node, path: KeyPath) -> None:
         self.visited += 1

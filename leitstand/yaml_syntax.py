@@ -17,6 +17,9 @@ _MEANINGS = (
     ),
     (r"unknown escape character", False, "a backslash inside double quotes", "use single quotes: '\\d+'"),
     (r"expected escape sequence", False, "a backslash inside double quotes", "use single quotes: '\\d+'"),
+    (r"flow node.*stream end", False, "the file ends inside a '[' or '{'", "close each '[' and '{'"),
+    (r"found '[]},]'", False, "a bracket or comma too many", "close each '[' and '{' once"),
+    (r"but found '<scalar>'", False, "a text where none can stand", "put quotes around the whole text"),
     (r"while parsing a flow sequence", True, "this '[' has no matching ']'", "close it, with commas between"),
     (r"while parsing a flow mapping", True, "this '{' has no matching '}'", "close it, with commas between"),
     (r"while parsing a flow node", False, "a bracket or comma too many", "close each '[' and '{' once"),
@@ -24,7 +27,7 @@ _MEANINGS = (
         r"mapping values are not allowed",
         False,
         "a ': ' where none can stand",
-        "put quotes around a text that holds ': ', and align this line with its neighbours",
+        "put quotes around a text that holds ': '; or the line above lacks its ':' or is indented otherwise",
     ),
     (
         r"could not find expected ':'",
