@@ -1,8 +1,8 @@
 """Ready-made files on disk: written by the collector, read by the web workers, atomically replaced.
 
 ``FOLDER/releases/NAME/`` holds a round's files and ``manifest.json``; ``FOLDER/current`` is a link to the
-newest, replaced in one step. A reader checks each file against the manifest's SHA-256: nothing half-written is
-served even after a power failure, and no write needs to wait for the disk.
+newest, replaced in one step. A reader checks each file against the manifest's SHA-256: nothing half-written
+is served even after a power failure, and no write needs to wait for the disk.
 """
 
 import hashlib

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from status_page import words
+from status_page import days, words
 from status_page.days import Level, Uptime, bounds, disturbance, level, uptime
 from status_page.snapshot import DayRow, Language, Outage, PublicSnapshot, ServiceStatus, State
 from status_page.states import worst
@@ -178,7 +178,7 @@ def _service(
         bars=bars(service.days),
         bar_text=_bar_text(figures, language),
         share=_share(figures, language),
-        coverage=_coverage(figures, language),
+        coverage=_coverage(service, figures, zone, language),
         days=tuple(_disturbed_days(service.days, zone, language)),
     )
 
@@ -210,10 +210,18 @@ def _share(figures: Uptime, language: Language) -> str:
     return text["available_share"].format(percent=words.percent(figures.percent, language))
 
 
-def _coverage(figures: Uptime, language: Language) -> str:
-    if figures.percent is None or figures.coverage >= 0.99:
+def _coverage(service: ServiceStatus, figures: Uptime, zone: ZoneInfo, language: Language) -> str:
+    """Since when, if not all the window, and how much of the time was measured, if not nearly all of it."""
+    if figures.percent is None:
         return ""
-    return TEXTS[language]["coverage"].format(percent=int(figures.coverage * 100))
+    text, measured = TEXTS[language], [row.known > 0 for row in service.days]
+    parts = []
+    if not measured[0]:
+        first = bounds(date.fromisoformat(service.days[measured.index(True)].date), zone)[0]
+        parts.append(text["since"].format(time=words.day(first, zone, language, year=False)))
+    if figures.coverage < 0.99:
+        parts.append(text["coverage"].format(percent=int(figures.coverage * 100)))
+    return ", ".join(parts)
 
 
 def _bar_text(figures: Uptime, language: Language) -> str:
@@ -267,11 +275,16 @@ def _works(snapshot: PublicSnapshot, zone: ZoneInfo, language: Language) -> Iter
             work.text.in_language(language),
             ", ".join(by_id[name] for name in work.services if name in by_id),
             text["running" if running else "scheduled"],
-            *(
-                Moment(words.date_and_clock(at, zone, language), iso(at, zone))
-                for at in (work.start, work.end)
-            ),
+            *_span(work.start, work.end, zone, language),
         )
+
+
+def _span(start: float, end: float, zone: ZoneInfo, language: Language) -> tuple[Moment, Moment]:
+    """Begin and end, the date only once where it is the same."""
+    same_day = days.today(start, zone) == days.today(end, zone)
+    begin = f"{words.day(start, zone, language)}, {words.clock(start, zone, language)}"
+    until = (words.clock_and_zone if same_day else words.date_and_clock)(end, zone, language)
+    return Moment(begin, iso(start, zone)), Moment(until, iso(end, zone))
 
 
 def _outages(snapshot: PublicSnapshot, zone: ZoneInfo, language: Language) -> Iterable[OutageView]:

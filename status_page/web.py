@@ -37,6 +37,8 @@ SECURITY_HEADERS: Headers = [
     ("Referrer-Policy", "no-referrer"),
     ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
+    # granian names itself unless there is a value; it cannot leave the field out (emmett-framework/granian#594).
+    ("Server", ""),
 ]
 SAME_ORIGIN: Headers = [("Cross-Origin-Resource-Policy", "same-origin")]
 ANY_ORIGIN: Headers = [("Cross-Origin-Resource-Policy", "cross-origin"), ("Access-Control-Allow-Origin", "*")]

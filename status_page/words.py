@@ -75,11 +75,15 @@ def day(at: float, zone: ZoneInfo, language: Language, year: bool = True) -> str
     return f"{date} {local.year}" if year else date
 
 
+def clock_and_zone(at: float, zone: ZoneInfo, language: Language) -> str:
+    """``14:03 Uhr (MESZ)``, ``14:03 (CEST)``."""
+    name = datetime.fromtimestamp(at, zone).tzname() or "UTC"
+    return f"{clock(at, zone, language)} ({_GERMAN_ZONES.get(name, name) if language == 'de' else name})"
+
+
 def date_and_clock(at: float, zone: ZoneInfo, language: Language) -> str:
     """``5. Oktober 2026, 14:03 Uhr (MESZ)``, ``5 October 2026, 14:03 (CEST)``."""
-    name = datetime.fromtimestamp(at, zone).tzname() or "UTC"
-    name = _GERMAN_ZONES.get(name, name) if language == "de" else name
-    return f"{day(at, zone, language)}, {clock(at, zone, language)} ({name})"
+    return f"{day(at, zone, language)}, {clock_and_zone(at, zone, language)}"
 
 
 def percent(hundredths: int, language: Language) -> str:
