@@ -94,7 +94,9 @@ def render_part(findings: Findings, watch: Sequence[str]) -> Part:
         by_kind.setdefault(kind, []).append(cleaned)
     part = Part(families=findings.families, skipped=findings.skipped + len(findings.items) - len(kept))
     for kind, items in by_kind.items():
-        part.kinds[kind] = KindPart(len(items), render_document(items), render_series(kind, items))
+        document = render_document(items)
+        count = document.count("\n") + 1 if document else 0  # one line per distinct item
+        part.kinds[kind] = KindPart(count, document, render_series(kind, items))
     packages = by_kind.get("package", [])
     part.packages = dict(Counter(label(item["manager"]) for item in packages))
     part.watched = watched(packages, watch)
@@ -125,5 +127,7 @@ def _part(raw: dict[str, Any]) -> Part:
 
 
 def _family(raw: dict[str, Any]) -> Family:
-    samples: list[tuple[Sequence[str], float]] = [(tuple(labels), value) for labels, value in raw["samples"]]
+    samples: list[tuple[tuple[str, ...], float]] = [
+        (tuple(labels), value) for labels, value in raw["samples"]
+    ]
     return Family(raw["name"], raw["kind"], raw["documentation"], tuple(raw["label_names"]), samples)

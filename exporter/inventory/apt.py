@@ -1,0 +1,224 @@
+"""Pending updates, from the lists that apt already has. Nothing is downloaded and no lock is taken.
+
+python-apt needs 90 MB and a second of CPU for this; here only paragraphs of installed packages are read. Pins
+in apt_preferences(5) and phased updates are not taken into account.
+"""
+
+import bz2
+import gzip
+import lzma
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from exporter.collectors.collector import NoData
+from exporter.inventory.dpkg import STATUS, STATUS_LIMIT, parse_package, stanzas
+from exporter.inventory.programs import may_run
+from exporter.inventory.source import Context, Findings
+from exporter.inventory.text import search
+from exporter.tree import Tree
+from leitstand.exposition import Family
+from leitstand.process import run
+from leitstand.versions import dpkg_key
+
+LISTS = "/var/lib/apt/lists"
+# Knows every compression that apt itself may have chosen for the lists.
+APT_HELPER = "/usr/lib/apt/apt-helper"
+LIST_LIMIT = 256 * 1024 * 1024
+HELPER_TIME_LIMIT = 20.0
+# Changed by every `apt-get update`, also by one that brought nothing new.
+STAMPS = ("/var/lib/apt/periodic/update-success-stamp", f"{LISTS}/partial", LISTS)
+DECOMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": gzip.decompress,
+    ".xz": lzma.decompress,
+    ".bz2": bz2.decompress,
+}
+_PACKAGE = re.compile(rb"^Package: *(\S+)[ \t]*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What a Release file says of its archive. ``backports``: offers upgrades only to what came from it."""
+
+    security: bool = False
+    automatic: bool = True
+    backports: bool = False
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An installed package, and whether the admin holds it back."""
+
+    name: str
+    arch: str
+    version: str
+    held: bool
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A version that an archive offers."""
+
+    version: str
+    archive: Archive
+
+
+Offers = dict[tuple[str, str], list[Offer]]
+
+
+def read(context: Context) -> Findings:
+    """Every pending update. NoData without lists: then nothing is known, which is not "no updates"."""
+    tree = context.tree
+    lists = [name for name in tree.names(LISTS) if re.search(r"_Packages(\.\w+)?$", name)]
+    if not lists or not tree.is_file(STATUS):
+        raise NoData("no lists of apt here")
+    installed = parse_installed(tree.text(STATUS, STATUS_LIMIT))
+    wanted = {package.name.encode() for package in installed}
+    releases = {name: parse_release(tree.text_or_empty(f"{LISTS}/{name}")) for name in release_files(tree)}
+    offers: Offers = {}
+    findings = Findings()
+    for name in lists:
+        archive = releases.get(release_of(name, list(releases)), Archive())
+        try:
+            collect(offers, decompressed(context, f"{LISTS}/{name}"), wanted, archive)
+        except (OSError, EOFError, lzma.LZMAError):
+            findings.skip()
+    add_updates(findings, installed, offers)
+    findings.families.append(lists_family(tree))
+    return findings
+
+
+def parse_installed(status: str) -> list[Installed]:
+    """The installed packages of dpkg's status file."""
+    found = []
+    for fields in stanzas(status):
+        package = parse_package(fields)
+        if package:
+            held = fields["status"].startswith("hold ")
+            found.append(Installed(str(package["name"]), str(package["arch"]), str(package["version"]), held))
+    return found
+
+
+def release_files(tree: Tree) -> list[str]:
+    """Names of the Release files among the lists."""
+    return [name for name in tree.names(LISTS) if name.endswith(("InRelease", "_Release"))]
+
+
+def release_of(packages: str, releases: list[str]) -> str:
+    """The Release file of a Packages file: the one whose name, less its last word, is the longest prefix."""
+    stems = {name.removesuffix("InRelease").removesuffix("Release"): name for name in releases}
+    fitting = [stem for stem in stems if packages.startswith(stem)]
+    return stems[max(fitting, key=len)] if fitting else ""
+
+
+def parse_release(text: str) -> Archive:
+    """The header of a Release file. Debian and its derivatives name security archives ``…-security``."""
+    head = text.partition("\nSHA256:")[0].partition("\nMD5Sum:")[0]
+    security = search(r"(?i)^(?:Suite|Codename|Label): *\S*-(security)\s*$", head)
+    held_back = search(r"(?i)^NotAutomatic: *(yes)", head)
+    backports = search(r"(?i)^ButAutomaticUpgrades: *(yes)", head)
+    return Archive(bool(security), not held_back, bool(held_back and backports))
+
+
+def decompressed(context: Context, path: str) -> bytes:
+    """The content of a list. Raises OSError, EOFError, LZMAError."""
+    suffix = path[path.rindex("_Packages") + len("_Packages") :]
+    raw = context.tree.read(path, LIST_LIMIT)
+    if suffix in DECOMPRESSORS:
+        return DECOMPRESSORS[suffix](raw)
+    if not may_run(context, APT_HELPER):
+        raise OSError(f"{path}: nothing here can unpack {suffix}")
+    answer = run([APT_HELPER, "cat-file", path], timeout=HELPER_TIME_LIMIT)
+    if answer.status:
+        raise OSError(f"{path}: {answer.stderr[:200]}")
+    return answer.stdout
+
+
+def collect(offers: Offers, text: bytes, wanted: set[bytes], archive: Archive) -> None:
+    """Add to ``offers`` what a Packages file offers of the wanted names; key: (name, architecture)."""
+    for name, version, arch in parse_packages(text, wanted):
+        offers.setdefault((name, arch), []).append(Offer(version, archive))
+
+
+def parse_packages(text: bytes, wanted: set[bytes]) -> Iterator[tuple[str, str, str]]:
+    """(name, version, architecture) of the wanted paragraphs. A regular expression, as the file has 50 MB."""
+    for found in _PACKAGE.finditer(text):
+        if found[1] not in wanted:
+            continue
+        start = text.rfind(b"\n\n", 0, found.start()) + 1
+        end = text.find(b"\n\n", found.end())
+        paragraph = text[start : end if end >= 0 else len(text)].decode("utf-8", "replace")
+        version = search(r"^Version: *(\S+)", paragraph)
+        if version:
+            yield found[1].decode(), version, search(r"^Architecture: *(\S+)", paragraph)
+
+
+def candidate(version: str, offers: list[Offer]) -> Offer | None:
+    """What apt would upgrade to, apt_preferences(5) without pins: the newest of what archives push.
+
+    Backports are asked only by what is newer than every other archive has, which is what came from them.
+    """
+    installed = dpkg_key(version)
+    pushed = [offer for offer in offers if offer.archive.automatic]
+    newest = max(pushed, key=lambda offer: dpkg_key(offer.version), default=None)
+    if newest and dpkg_key(newest.version) >= installed:
+        return newest if dpkg_key(newest.version) > installed else None
+    backports = [offer for offer in offers if offer.archive.backports and dpkg_key(offer.version) > installed]
+    return max(backports, key=lambda offer: dpkg_key(offer.version), default=None)
+
+
+def add_updates(findings: Findings, installed: list[Installed], offers: Offers) -> None:
+    """Add an item for each pending update, and their counts; what is held counts apart."""
+    counts = {"true": 0, "false": 0}
+    held = 0
+    for package in installed:
+        # A package may become "all" or cease to be.
+        known = {arch: offers.get((package.name, arch), []) for arch in {package.arch, "all"}}
+        offered = [offer for group in known.values() for offer in group]
+        best = candidate(package.version, offered)
+        if best is None:
+            continue
+        # It closes a hole also if the newest version comes from elsewhere.
+        security = any(
+            offer.archive.security and dpkg_key(offer.version) > dpkg_key(package.version)
+            for offer in offered
+        )
+        findings.add(
+            "update",
+            manager="dpkg",
+            name=package.name,
+            arch=package.arch,
+            version=package.version,
+            candidate=best.version,
+            security=security,
+            held=package.held,
+        )
+        held += package.held
+        counts["true" if security else "false"] += not package.held
+    pending = Family(
+        "leitstand_pending_updates",
+        "gauge",
+        "Packages with a newer version in apt's lists, without those held back.",
+        ("manager", "security"),
+    )
+    for security_label, count in counts.items():
+        pending.add(count, "dpkg", security_label)
+    holding = Family(
+        "leitstand_held_updates", "gauge", "Packages held back from a newer version.", ("manager",)
+    )
+    holding.add(held, "dpkg")
+    findings.families += [pending, holding]
+
+
+def lists_family(tree: Tree) -> Family:
+    """When apt's lists were last brought up to date."""
+    family = Family(
+        "leitstand_package_lists_timestamp_seconds",
+        "gauge",
+        "When the package lists were last refreshed.",
+        ("manager",),
+    )
+    times = [status.st_mtime for status in map(tree.stat, STAMPS) if status]
+    family.add(max(times, default=0.0), "dpkg")
+    return family

@@ -1,0 +1,46 @@
+"""Snap and Flatpak applications, from the files these keep of what is installed."""
+
+from exporter.inventory.source import Context, Findings
+from exporter.inventory.text import VERSION, search
+from exporter.tree import Tree
+
+
+def read(context: Context) -> Findings:
+    """Every snap and every Flatpak application of the whole host."""
+    findings = Findings()
+    for name in context.tree.names("/snap"):
+        # "current" is the mounted revision; /snap/bin and the like have none.
+        text = context.tree.text_or_empty(f"/snap/{name}/current/meta/snap.yaml")
+        if text:
+            add(findings, "snap", name, search(rf"""^version:[ \t]*['"]?({VERSION})""", text))
+    for path in context.tree.glob("/var/lib/flatpak/app/*/current/active"):
+        add(findings, "flatpak", path.split("/")[5], flatpak_version(context.tree, path))
+    return findings
+
+
+def add(findings: Findings, manager: str, name: str, version: str) -> None:
+    """Add one application; without a version it is skipped."""
+    if not version:
+        findings.skip()
+        return
+    findings.add(
+        "package",
+        manager=manager,
+        name=name,
+        version=version,
+        arch="",
+        source="",
+        path="",
+        manual=True,
+        installed=None,
+    )
+
+
+def flatpak_version(tree: Tree, path: str) -> str:
+    """The newest release that the application's AppStream data names, or the first digits of its commit."""
+    for pattern in ("files/share/metainfo/*.xml", "files/share/appdata/*.xml"):
+        for file in tree.glob(f"{path}/{pattern}"):
+            found = search(rf"""<release\s[^>]*\bversion=["']({VERSION})["']""", tree.text_or_empty(file))
+            if found:
+                return found
+    return tree.resolve(path).rpartition("/")[2][:12] if tree.is_folder(path) else ""

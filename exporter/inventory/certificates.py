@@ -1,0 +1,120 @@
+"""TLS certificates on this host: when each expires and for which names it is."""
+
+import datetime
+import re
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from exporter.inventory.apache import apache_hosts
+from exporter.inventory.nginx import nginx_hosts
+from exporter.inventory.source import Context, Findings
+from exporter.tree import Tree
+from leitstand.exposition import Family
+
+PLACES = (
+    "/etc/letsencrypt/live/*/cert.pem",
+    "/etc/dehydrated/certs/*/cert.pem",
+    "/var/lib/dehydrated/certs/*/cert.pem",
+    "/var/lib/acme/*/cert.pem",
+    "/etc/ssl/private/*.crt",
+    "/etc/ssl/local/*.pem",
+    "/etc/ssl/certs/ssl-cert-snakeoil.pem",
+    "/etc/nginx/ssl/*",
+    "/etc/apache2/ssl/*",
+    "/etc/pki/tls/certs/localhost.crt",
+    "/etc/postfix/*.pem",
+    "/etc/dovecot/private/*.pem",
+    "/etc/leitstand/*.crt",
+)
+# A service's setting -> where it is written.
+SETTINGS = {
+    "/etc/postfix/main.cf": r"^\s*smtpd_tls_(?:cert_file|chain_files)\s*=\s*(/[^\s,]+)",
+    "/etc/dovecot/conf.d/10-ssl.conf": r"^\s*ssl_cert\s*=\s*<\s*(/\S+)",
+    "/etc/dovecot/dovecot.conf": r"^\s*ssl_cert\s*=\s*<\s*(/\S+)",
+    "/etc/haproxy/haproxy.cfg": r"\bcrt\s+(/\S+)",
+    "/etc/exim4/exim4.conf.localmacros": r"^\s*MAIN_TLS_CERTIFICATE\s*=\s*(/\S+)",
+}
+FILE_LIMIT = 1024 * 1024
+MAXIMUM_CERTIFICATES = 1_000
+_PEM = re.compile(
+    rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----.{1,65536}?-----END (?:TRUSTED )?CERTIFICATE-----", re.DOTALL
+)
+
+
+def read(context: Context) -> Findings:
+    """Every certificate that a virtual host or another service uses, or that stands in a usual place.
+
+    Of a chain only the first counts: that is the host's own.
+    """
+    findings = Findings()
+    expiry = Family(
+        "leitstand_certificate_expiry_timestamp_seconds",
+        "gauge",
+        "When a certificate on this host expires.",
+        ("path",),
+    )
+    used = {
+        path
+        for host in [*nginx_hosts(context.tree)[0], *apache_hosts(context.tree)[0]]
+        for path in host.certificates
+    }
+    paths = sorted(used | set(candidates(context.tree)))
+    findings.skip(len(paths[MAXIMUM_CERTIFICATES:]))
+    for path in paths[:MAXIMUM_CERTIFICATES]:
+        try:
+            certificate = parse_certificate(context.tree.read(path, FILE_LIMIT))
+        except PermissionError:
+            findings.skip()
+            continue
+        except (OSError, ValueError):
+            findings.skip(path in used)
+            continue
+        if certificate:
+            expiry.add(certificate.not_valid_after_utc.timestamp(), path)
+            add_certificate(findings, path, certificate)
+    findings.families.append(expiry)
+    return findings
+
+
+def candidates(tree: Tree) -> list[str]:
+    """Paths in the usual places and in the settings of mail and proxy servers."""
+    found = [path for place in PLACES for path in tree.glob(place) if tree.is_file(path)]
+    for path, pattern in SETTINGS.items():
+        found += re.findall(pattern, tree.text_or_empty(path), re.MULTILINE)
+    return found
+
+
+def parse_certificate(data: bytes) -> x509.Certificate | None:
+    """The first certificate of a PEM file; None if there is none. Raises ValueError if it is broken."""
+    found = _PEM.search(data)
+    return x509.load_pem_x509_certificate(found[0]) if found else None
+
+
+def add_certificate(findings: Findings, path: str, certificate: x509.Certificate) -> None:
+    """Add one certificate."""
+    findings.add(
+        "certificate",
+        path=path,
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        names=alternative_names(certificate),
+        not_before=timestamp(certificate.not_valid_before_utc),
+        not_after=timestamp(certificate.not_valid_after_utc),
+        fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
+    )
+
+
+def timestamp(moment: datetime.datetime) -> int:
+    """Unix time."""
+    return int(moment.timestamp())
+
+
+def alternative_names(certificate: x509.Certificate) -> list[str]:
+    """DNS names and addresses the certificate is for; none if the extension is missing or broken."""
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return []
+    names = extension.get_values_for_type(x509.DNSName)
+    return sorted({*names, *map(str, extension.get_values_for_type(x509.IPAddress))})

@@ -1,0 +1,61 @@
+"""PHP packages that composer installed below applications."""
+
+from exporter.inventory.source import Context, Findings
+from exporter.inventory.text import load_json, text_of
+
+PLACES = (
+    "/var/www/*/vendor",
+    "/var/www/*/*/vendor",
+    "/var/www/*/*/*/vendor",
+    "/srv/*/vendor",
+    "/srv/*/*/vendor",
+    "/srv/*/*/*/vendor",
+    "/opt/*/vendor",
+    "/usr/share/*/vendor",
+    "/home/*/*/vendor",
+    "/root/.config/composer/vendor",
+)
+LIMIT = 32 * 1024 * 1024
+
+
+def read(context: Context) -> Findings:
+    """Every package with the folder of its application."""
+    findings = Findings()
+    for folder in sorted({folder for place in PLACES for folder in context.tree.glob(place)}):
+        path = f"{folder}/composer/installed.json"
+        if not context.tree.is_file(path):
+            continue
+        try:
+            packages, skipped = parse_installed(context.tree.text(path, LIMIT))
+        except (OSError, ValueError):
+            findings.skip()
+            continue
+        findings.skip(skipped)
+        for name, version in packages:
+            findings.add(
+                "package",
+                manager="composer",
+                name=name,
+                version=version,
+                arch="",
+                source="",
+                path=folder,
+                manual=None,
+                installed=None,
+            )
+    return findings
+
+
+def parse_installed(text: str) -> tuple[list[tuple[str, str]], int]:
+    """[(name, version)] and how many entries lacked one; composer 1 wrote a list, 2 an object with it."""
+    raw = load_json(text)
+    entries = raw.get("packages") if isinstance(raw, dict) else raw
+    if not isinstance(entries, list):
+        raise ValueError("no list of packages")
+    pairs = [
+        (text_of(entry.get("name")), text_of(entry.get("version")))
+        for entry in entries
+        if isinstance(entry, dict)
+    ]
+    named = [pair for pair in pairs if all(pair)]
+    return named, len(entries) - len(named)

@@ -1,0 +1,62 @@
+"""Database servers on this host."""
+
+import re
+from dataclasses import dataclass
+
+from exporter.inventory.processes import process_folders, program
+from exporter.inventory.programs import ask
+from exporter.inventory.source import Context, Findings
+from exporter.inventory.text import VERSION, search
+
+BINARY_LIMIT = 128 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Server:
+    """A kind of server: where its program stands and what ``--version`` prints."""
+
+    name: str
+    paths: tuple[str, ...]
+    pattern: str
+
+
+SERVERS = (
+    Server(
+        "MariaDB", ("/usr/sbin/mariadbd", "/usr/libexec/mariadbd", "/usr/bin/mariadbd"), rf"Ver ({VERSION})"
+    ),
+    Server("MySQL", ("/usr/sbin/mysqld", "/usr/libexec/mysqld"), rf"Ver ({VERSION})"),
+    Server(
+        "PostgreSQL",
+        ("/usr/lib/postgresql/*/bin/postgres", "/usr/pgsql-*/bin/postgres", "/usr/bin/postgres"),
+        rf"\(PostgreSQL\) ({VERSION})",
+    ),
+    Server("Redis", ("/usr/bin/redis-server", "/usr/local/bin/redis-server"), rf"Redis server v=({VERSION})"),
+    Server("Valkey", ("/usr/bin/valkey-server",), rf"(?:Valkey|Server) server v=({VERSION})"),
+)
+
+
+def read(context: Context) -> Findings:
+    """One item per installed server program."""
+    findings = Findings()
+    running = {program(folder) for folder in process_folders(context.roots.proc)}
+    seen: set[str] = set()
+    for server in SERVERS:
+        for path in [path for pattern in server.paths for path in context.tree.glob(pattern)]:
+            real = context.tree.resolve(path)
+            # mysqld is a link to mariadbd where MariaDB takes its place.
+            if real in seen or not context.tree.is_file(path):
+                continue
+            seen.add(real)
+            add(context, findings, server, path, running)
+    return findings
+
+
+def add(context: Context, findings: Findings, server: Server, path: str, running: set[str]) -> None:
+    """Add one server."""
+    answer = ask(context, path, ["--version"])
+    version = search(server.pattern, answer) if answer else ""
+    name = "MariaDB" if "MariaDB" in version else server.name
+    command = re.sub(r".*/", "", context.tree.resolve(path))
+    # The kernel keeps 15 characters of a name.
+    is_running = command[:15] in running or command in running
+    findings.add("database", name=name, version=version, path=path, running=is_running)

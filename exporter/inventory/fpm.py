@@ -1,0 +1,143 @@
+"""PHP-FPM's pools: how they are set up, and how they fare by their own status page."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from exporter.inventory import fastcgi
+from exporter.inventory.php_ini import IMPORTANT, pools
+from exporter.inventory.source import Context, Findings
+from exporter.inventory.text import load_json, search
+from exporter.tree import Tree
+from leitstand.exposition import Family, Kind
+
+CONFIGURATIONS = (
+    "/etc/php/*/fpm/php-fpm.conf",
+    "/etc/php[0-9]*/php-fpm.conf",
+    "/etc/php-fpm.conf",
+    "/etc/opt/remi/php*/php-fpm.conf",
+    "/usr/local/etc/php-fpm.conf",
+    "/opt/plesk/php/*/etc/php-fpm.conf",
+)
+MAXIMUM_POOLS = 500
+TIME_LIMIT = 1.0
+# Key of the status page -> metric; https://www.php.net/manual/en/fpm.status.php
+FIGURES: dict[str, tuple[str, Kind, str]] = {
+    "accepted conn": (
+        "leitstand_php_fpm_accepted_connections_total",
+        "counter",
+        "Requests the pool has accepted.",
+    ),
+    "listen queue": ("leitstand_php_fpm_listen_queue", "gauge", "Requests that wait for a free process."),
+    "max listen queue": (
+        "leitstand_php_fpm_listen_queue_max",
+        "gauge",
+        "Most requests that have waited at once.",
+    ),
+    "listen queue len": ("leitstand_php_fpm_listen_queue_size", "gauge", "Requests that may wait at once."),
+    "idle processes": ("leitstand_php_fpm_idle_processes", "gauge", "Processes without work."),
+    "active processes": ("leitstand_php_fpm_active_processes", "gauge", "Processes at work."),
+    "max active processes": (
+        "leitstand_php_fpm_active_processes_max",
+        "gauge",
+        "Most processes at work at once.",
+    ),
+    "max children reached": (
+        "leitstand_php_fpm_max_children_reached_total",
+        "counter",
+        "Times the pool needed more processes than it may have.",
+    ),
+    "slow requests": (
+        "leitstand_php_fpm_slow_requests_total",
+        "counter",
+        "Requests slower than the pool's limit.",
+    ),
+    "start time": ("leitstand_php_fpm_start_timestamp_seconds", "gauge", "When the pool started."),
+}
+LABELS = ("pool", "branch")
+
+
+def read(context: Context) -> Findings:
+    """Every pool, and its status where ``pm.status_path`` is set and the socket is ours to open."""
+    findings = Findings()
+    families = {key: Family(*figure, LABELS) for key, figure in FIGURES.items()}
+    up = Family("leitstand_php_fpm_up", "gauge", "Whether the pool answers on its socket.", LABELS)
+    most = Family("leitstand_php_fpm_max_children", "gauge", "Most processes the pool may have.", LABELS)
+    for branch, name, settings in all_pools(context.tree, findings):
+        add_pool(findings, branch, name, settings)
+        labels = (name, branch)
+        limit = settings.get("pm.max_children", "")
+        if limit.isascii() and limit.isdigit():
+            most.add(int(limit[:9]), *labels)
+        status = ask(context.tree, settings)
+        up.add(int(status is not None), *labels)
+        for key, value in (status or {}).items():
+            families[key].add(value, *labels)
+    findings.families += [up, most, *families.values()]
+    return findings
+
+
+def all_pools(tree: Tree, findings: Findings) -> list[tuple[str, str, dict[str, str]]]:
+    """(branch, pool, settings) of every pool of every configuration."""
+    found: list[tuple[str, str, dict[str, str]]] = []
+    for path in [path for pattern in CONFIGURATIONS for path in tree.glob(pattern)]:
+        by_name, skipped = pools(tree, path)
+        findings.skip(skipped)
+        branch = branch_of(path)
+        found += [(branch, name, settings) for name, settings in sorted(by_name.items())]
+    findings.skip(len(found[MAXIMUM_POOLS:]))
+    return found[:MAXIMUM_POOLS]
+
+
+def branch_of(path: str) -> str:
+    """The PHP branch a path names: /etc/php/8.2/…, /etc/php82/…; empty if none."""
+    dotted = search(r"/php/?(\d\.\d+)/", path)
+    digits = search(r"/php(\d\d)/", path)
+    return dotted or (f"{digits[0]}.{digits[1:]}" if digits else "")
+
+
+def add_pool(findings: Findings, branch: str, name: str, settings: Mapping[str, str]) -> None:
+    """Add one pool with the settings that matter."""
+    findings.add(
+        "php_pool",
+        name=name,
+        branch=branch,
+        listen=settings.get("listen", ""),
+        user=settings.get("user", ""),
+        manager=settings.get("pm", ""),
+        max_children=settings.get("pm.max_children", ""),
+        settings=pool_settings(settings),
+    )
+
+
+def pool_settings(settings: Mapping[str, str]) -> list[str]:
+    """The important PHP settings that the pool overrides, each as name=value."""
+    found = []
+    for name, value in settings.items():
+        key = search(r"^php(?:_admin)?_(?:value|flag)\[([\w.]+)\]$", name)
+        if key in IMPORTANT:
+            found.append(f"{key}={value}")
+    return sorted(found)
+
+
+def ask(tree: Tree, settings: Mapping[str, str]) -> dict[str, float] | None:
+    """The figures of a pool's status page; nothing in them without one; None if the pool does not answer."""
+    listen = settings.get("listen", "")
+    address = tree.real(listen) if listen.startswith("/") else listen
+    path = settings.get("pm.status_path", "")
+    try:
+        if not path:
+            fastcgi.connect(address, TIME_LIMIT).close()
+            return {}
+        status, body = fastcgi.get(address, path, "json", TIME_LIMIT)
+        return parse_status(body.decode("utf-8", "replace")) if status == 200 else {}
+    except (OSError, ValueError, fastcgi.FastCgiError):
+        return None
+
+
+def parse_status(text: str) -> dict[str, float]:
+    """The figures we know of a status page in JSON. Raises ValueError for another text."""
+    raw: Any = load_json(text)
+    if not isinstance(raw, dict):
+        raise ValueError("not an object")
+    numbers = {key: value for key, value in raw.items() if type(value) in (int, float)}
+    return {key: numbers[key] for key in FIGURES if key in numbers}

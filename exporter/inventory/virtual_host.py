@@ -1,0 +1,27 @@
+"""A virtual host, whatever web server has it."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class VirtualHost:
+    """``listen`` as written; ``backends`` are FastCGI addresses, a socket's path or host:port.
+
+    ``certificates`` are paths; ``php`` is the PHP branch where the server itself runs PHP.
+    """
+
+    server: str
+    file: str
+    names: list[str] = field(default_factory=list)
+    listen: list[str] = field(default_factory=list)
+    root: str = ""
+    certificates: list[str] = field(default_factory=list)
+    backends: list[str] = field(default_factory=list)
+    php: str = ""
+
+
+def backend(address: str) -> str:
+    """A FastCGI address in one form: the path of a socket, or host:port."""
+    plain = address.strip().removeprefix("fcgi://").removeprefix("proxy:")
+    plain = plain.partition("|")[0]
+    return plain.removeprefix("unix:").rstrip(":/") if plain.startswith("unix:") else plain.partition("/")[0]
