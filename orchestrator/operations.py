@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,8 +103,8 @@ def verify_in(
     """Read a snapshot (the newest by default) back from one store, and record it when all is good."""
     job = context.job(job_name)
     name = find(store, job.host, job_name, snapshot_id)
-    snapshot = open_snapshot(store, name, keys_of(job))
-    result = verify_snapshot(snapshot, live)
+    with open_snapshot(store, name, keys_of(job)) as snapshot:
+        result = verify_snapshot(snapshot, live)
     facts = context.facts()
     if result.findings:
         facts.update(job_name, store.name, problem=f"verify: {result.findings[0]}")
@@ -128,10 +128,11 @@ def readable_snapshot(
     """
     keys = keys_of(job)
     errors: list[LeitstandError] = []
-    with context.stores(job, only) as stores:
+    with context.stores(job, only) as stores, ExitStack() as opened:
         for store in stores:
             try:
-                snapshot = open_snapshot(store, find(store, job.host, job_name, snapshot_id), keys)
+                name = find(store, job.host, job_name, snapshot_id)
+                snapshot = opened.enter_context(open_snapshot(store, name, keys))
             except LeitstandError as error:
                 errors.append(error)
                 continue

@@ -113,6 +113,7 @@ class _Restore:
             self._file_as(row, names[0])
             for name in names[1:]:
                 self.tree.make_hardlink(name, names[0])
+            self.result.entries += len(names)
         elif record.path in self.selection and record.metadata.link not in self.wanted_by_links:
             self._selected_row(row)
             self.result.entries += 1

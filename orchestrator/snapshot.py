@@ -2,7 +2,8 @@
 
 import hashlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, BinaryIO, cast
 
@@ -105,10 +106,14 @@ def fetch_manifest(store: Store, name: SnapshotName, meta: Meta, sha256: bytes) 
             block = store.get(name.key(MANIFEST), start, min(CHUNK_BYTES, meta.manifest_bytes - start))
             digest.update(block)
             file.write(block)
+        if digest.digest() != sha256:
+            raise ArchiveError(f"{store.name}: {name.id}: {MANIFEST} is damaged: its SHA-256 is another one")
     except ObjectMissingError as error:
+        file.close()
         raise ArchiveError(f"{store.name}: {name.id}: {MANIFEST} is missing") from error
-    if digest.digest() != sha256:
-        raise ArchiveError(f"{store.name}: {name.id}: {MANIFEST} is damaged: its SHA-256 is another one")
+    except BaseException:
+        file.close()
+        raise
     file.seek(0)
     return cast("IO[bytes]", file)
 
@@ -137,9 +142,10 @@ class Snapshot:
         self.layer(layer).copy(record, write)
 
 
-def open_snapshot(store: Store, name: SnapshotName, keys: KeyRing) -> Snapshot:
+@contextmanager
+def open_snapshot(store: Store, name: SnapshotName, keys: KeyRing) -> Iterator[Snapshot]:
     """Prove what a snapshot says of itself. Raises NoSuchSnapshotError and LeitstandErrors of its parts."""
     meta, sha256 = read_meta(store, name, keys)
-    file = fetch_manifest(store, name, meta, sha256)
-    password = keys.archive_password(name.id, meta.generation)
-    return Snapshot(store, name, keys, meta, ManifestReader(cast("BinaryIO", file), password))
+    with fetch_manifest(store, name, meta, sha256) as file:
+        password = keys.archive_password(name.id, meta.generation)
+        yield Snapshot(store, name, keys, meta, ManifestReader(cast("BinaryIO", file), password))

@@ -37,13 +37,18 @@ class FolderStore:
         path = self._path(key)
         temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make_folders(path)
             _write_durably(temporary, data)
             self._link(temporary, path, sha256)
         except OSError as error:
             raise self._error(key, error) from error
         finally:
             temporary.unlink(missing_ok=True)
+
+    def _make_folders(self, path: Path) -> None:
+        # mkdir(parents=True) would open the outer ones to everybody.
+        for folder in reversed(path.relative_to(self.root).parents[:-1]):
+            (self.root / folder).mkdir(mode=0o700, exist_ok=True)
 
     def _link(self, temporary: Path, path: Path, sha256: str) -> None:
         try:
