@@ -177,7 +177,8 @@ class Probing(Model):
 
     # Longer, and an outage would be told late: it takes four samples in a row to be believed.
     interval: Duration = Field(
-        default=timedelta(seconds=15),
+        default="15s",
+        validate_default=True,
         ge=timedelta(seconds=1),
         le=timedelta(minutes=1),
         description="Time between two probes of a service.",

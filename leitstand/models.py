@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 # A name ends up in metric labels, object keys, file names and URLs: so it is kept to what all of them take.
 NAME_PATTERN = re.compile(r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+DURATION_PATTERN = r"^\s*([0-9]+(\.[0-9]+)?(ms|[smhdw])\s*)+$"
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhdw])\s*")
 _LONGEST = timedelta(days=36500)
 _SPELT_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
@@ -56,6 +57,15 @@ def parse_duration(value: Any) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+def duration_text(duration: timedelta) -> str:
+    """A duration as it is written in the file: ``1h30m``; ``0s`` for none."""
+    left, text = round(duration.total_seconds() * 1000), ""
+    for unit in ("d", "h", "m", "s", "ms"):
+        count, left = divmod(left, round(_UNIT_SECONDS[unit] * 1000))
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"
+
+
 def _is_absolute(path: Path) -> Path:
     if not path.is_absolute():
         raise SettingError("a path must be absolute", "begin it with '/'; '~' and variables are not replaced")
@@ -69,7 +79,7 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(
         parse_duration,
-        json_schema_input_type=Annotated[str, Field(pattern=r"^\s*([0-9]+(\.[0-9]+)?(ms|[smhdw])\s*)+$")],
+        json_schema_input_type=Annotated[str, Field(pattern=DURATION_PATTERN)],
     ),
 ]
 AbsolutePath = Annotated[

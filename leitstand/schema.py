@@ -1,9 +1,12 @@
 """The JSON Schema of the whole leitstand.yml, for editors, made from every owner's models."""
 
+from datetime import timedelta
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
+
+from leitstand.models import DURATION_PATTERN, duration_text
 
 IDENTIFIER = "urn:leitstand:leitstand.yml"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -22,19 +25,39 @@ def json_schema(owners: list[type[BaseModel]]) -> dict[str, Any]:
         sections |= {
             name: _or_nothing(schema) for name, schema in models.pop(reference)["properties"].items()
         }
-    return {
-        "$schema": DIALECT,
-        "$id": IDENTIFIER,
-        "title": "leitstand.yml",
-        "description": "Configuration of Leitstand, the control room of a small fleet.",
-        "type": "object",
-        "properties": sections,
-        "additionalProperties": False,
-        "$defs": models,
-    }
+    return _tidy(
+        {
+            "$schema": DIALECT,
+            "$id": IDENTIFIER,
+            "description": "Configuration of Leitstand, the control room of a small fleet.",
+            "type": "object",
+            "properties": sections,
+            "additionalProperties": False,
+            "$defs": models,
+        }
+    ) | {"title": "leitstand.yml"}
 
 
 def _or_nothing(section: dict[str, Any]) -> dict[str, Any]:
     """A section, or its name with nothing below it."""
     description = {"description": section["description"]} if "description" in section else {}
     return {**description, "anyOf": [section, {"type": "null"}]}
+
+
+def _tidy(schema: dict[str, Any]) -> dict[str, Any]:
+    """Without what repeats the key or the defaults of keys below; names that fit no pattern are refused."""
+    noise = {
+        "title": isinstance(schema.get("title"), str),
+        "default": isinstance(schema.get("default"), dict | None) and "properties" not in schema,
+    }
+    tidy = {key: _tidy_value(value) for key, value in schema.items() if not noise.get(key)}
+    if tidy.get("pattern") == DURATION_PATTERN and str(tidy.get("default", "")).startswith("P"):
+        # pydantic writes a default as ISO 8601 does, which the file does not take.
+        tidy["default"] = duration_text(TypeAdapter(timedelta).validate_python(tidy["default"]))
+    return tidy | ({"additionalProperties": False} if "patternProperties" in tidy else {})
+
+
+def _tidy_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _tidy(value)
+    return [_tidy_value(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,57 @@
+"""The reference pages say what the code does, and examples in the docs are good configurations."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from leitstand.cli import COMMANDS
+from leitstand.config import check, load_document, owners
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SECTIONS = {name for owner in owners() for name in owner.model_fields}
+
+
+def examples() -> list[tuple[str, str]]:
+    """Every fenced YAML text with sections of leitstand.yml, and its page."""
+    found = [
+        (page.name, block)
+        for page in PAGES
+        for block in re.findall(
+            r"^```ya?ml\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        )
+    ]
+    return [(page, block) for page, block in found if is_configuration(yaml.safe_load(block))]
+
+
+def is_configuration(data: object) -> bool:
+    return isinstance(data, dict) and bool(data) and data.keys() <= SECTIONS
+
+
+def test_the_generated_pages_are_fresh():
+    command = [sys.executable, str(ROOT / "docs" / "reference" / "generate.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"run docs/reference/generate.py: {done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_in_the_reference(command):
+    assert f"## leitstand {command}\n" in (ROOT / "docs/reference/commands.md").read_text()
+
+
+def test_every_key_is_in_the_reference():
+    page = (ROOT / "docs/reference/configuration.md").read_text()
+    for section in SECTIONS:
+        assert re.search(rf"^## {section}(: NAME)?$", page, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("page", "example"), examples())
+def test_an_example_in_the_docs_passes_the_check(tmp_path, page, example):
+    file = tmp_path / "leitstand.yml"
+    file.write_text(example)
+    unknown = [problem for problem in check(load_document(file)) if "unknown host" not in problem.what]
+    assert unknown == [], page
