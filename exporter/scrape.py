@@ -32,8 +32,8 @@ class _Flight:
 class Scraper:
     """Renders what the collectors say, with a verdict on each of them.
 
-    ``inventory`` gives bytes that are ready for the page; it must not block. ``node_metrics`` false leaves out
-    every name that starts with ``node_``, for hosts on which node_exporter serves them.
+    ``inventory`` gives bytes that are ready for the page; it must not block. ``node_metrics`` false leaves
+    out every name that starts with ``node_``, for hosts on which node_exporter serves them.
     """
 
     def __init__(
@@ -102,7 +102,10 @@ class Scraper:
                 return Ready("", frozenset())
             if self._hidden:
                 families = [family for family in families if not family.name.startswith(self._hidden)]
-            return Ready(self._renderer.render(families), frozenset([family.name for family in families]))
+            names = frozenset([family.name for family in families])
+            if len(names) < len(families):
+                raise ValueError("a metric comes twice")
+            return Ready(self._renderer.render(families), names)
 
         return collect
 

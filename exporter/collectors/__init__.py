@@ -4,16 +4,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from exporter.collectors.arrays import Bonds, SoftwareRaid
+from exporter.collectors.clock import Clock, ClockDiscipline
 from exporter.collectors.collector import Collector, Roots
 from exporter.collectors.cpu import ProcessorTime
 from exporter.collectors.disks import DiskStatistics
 from exporter.collectors.filesystem import FileSystems
+from exporter.collectors.hardware import Firmware, MemoryErrors, SecurityModule
 from exporter.collectors.kernel import Entropy, KernelStat, LoadAverage, OpenFiles, Uname
 from exporter.collectors.memory import MemoryInformation, Pressure, VirtualMemory
+from exporter.collectors.netclass import NetworkDevices
 from exporter.collectors.netdev import NetworkTraffic
+from exporter.collectors.netstat import ProtocolCounters
 from exporter.collectors.options import Options
 from exporter.collectors.os_release import OperatingSystem
 from exporter.collectors.own import OwnProcess
+from exporter.collectors.power import PowerSupplies
+from exporter.collectors.processes import Processes
+from exporter.collectors.scheduler import Frequencies, SchedulerStatistics
+from exporter.collectors.sensors import Sensors, ThermalZones
+from exporter.collectors.sockets import (
+    ConnectionTracking,
+    Neighbours,
+    SocketStatistics,
+    SoftwareInterrupts,
+    UdpQueues,
+)
 from exporter.collectors.textfile import Textfiles
 
 Group = Literal["node", "leitstand"]
@@ -30,19 +46,43 @@ class CollectorEntry:
 
 
 COLLECTORS: dict[str, CollectorEntry] = {
-    "cpu": CollectorEntry(lambda roots, _: ProcessorTime(roots), "time of each CPU in each mode"),
+    "arp": CollectorEntry(Neighbours, "entries of the ARP table"),
+    "bonding": CollectorEntry(lambda roots, _: Bonds(roots), "bonded network devices"),
+    "conntrack": CollectorEntry(lambda roots, _: ConnectionTracking(roots), "connections netfilter tracks"),
+    "cpu": CollectorEntry(lambda roots, _: ProcessorTime(roots), "time of each CPU in each mode, throttling"),
+    "cpufreq": CollectorEntry(lambda roots, _: Frequencies(roots), "frequencies of the CPUs"),
     "diskstats": CollectorEntry(DiskStatistics, "reads, writes and times of block devices"),
+    "dmi": CollectorEntry(lambda roots, _: Firmware(roots), "what the firmware says of the machine"),
+    "edac": CollectorEntry(lambda roots, _: MemoryErrors(roots), "memory errors"),
     "entropy": CollectorEntry(lambda roots, _: Entropy(roots), "entropy at hand"),
     "filefd": CollectorEntry(lambda roots, _: OpenFiles(roots), "open files"),
     "filesystem": CollectorEntry(FileSystems, "space and inodes of mounted file systems"),
+    "hwmon": CollectorEntry(Sensors, "temperatures, fans, voltages"),
     "loadavg": CollectorEntry(lambda roots, _: LoadAverage(roots), "load average"),
+    "mdadm": CollectorEntry(lambda roots, _: SoftwareRaid(roots), "software RAID"),
     "meminfo": CollectorEntry(lambda roots, _: MemoryInformation(roots), "memory"),
+    "netclass": CollectorEntry(NetworkDevices, "properties of network devices"),
     "netdev": CollectorEntry(NetworkTraffic, "traffic of network devices"),
+    "netstat": CollectorEntry(ProtocolCounters, "counters of IP, TCP, UDP and ICMP"),
     "os": CollectorEntry(lambda roots, _: OperatingSystem(roots), "the distribution"),
+    "powersupplyclass": CollectorEntry(lambda roots, _: PowerSupplies(roots), "mains and batteries"),
     "pressure": CollectorEntry(lambda roots, _: Pressure(roots), "time lost to waiting"),
+    "processes": CollectorEntry(
+        lambda roots, _: Processes(roots), "processes and threads by state", is_default=False
+    ),
+    "schedstat": CollectorEntry(
+        lambda roots, _: SchedulerStatistics(roots), "running and waiting times of each CPU"
+    ),
+    "selinux": CollectorEntry(lambda roots, _: SecurityModule(roots), "state of SELinux"),
+    "sockstat": CollectorEntry(lambda roots, _: SocketStatistics(roots), "sockets in use"),
+    "softnet": CollectorEntry(lambda roots, _: SoftwareInterrupts(roots), "packets processed by each CPU"),
     "stat": CollectorEntry(
         lambda roots, _: KernelStat(roots), "boot time, forks, interrupts, running processes"
     ),
+    "thermal_zone": CollectorEntry(lambda roots, _: ThermalZones(roots), "thermal zones and cooling"),
+    "time": CollectorEntry(lambda roots, _: Clock(roots), "clock, time zone, clock source"),
+    "timex": CollectorEntry(lambda _roots, _options: ClockDiscipline(), "how well the clock is kept"),
+    "udp_queues": CollectorEntry(lambda roots, _: UdpQueues(roots), "bytes waiting in UDP sockets"),
     "uname": CollectorEntry(lambda roots, _: Uname(roots), "kernel and host name"),
     "vmstat": CollectorEntry(VirtualMemory, "paging, faults, kills for want of memory"),
     "own": CollectorEntry(lambda _roots, _options: OwnProcess(), "this program itself", group="leitstand"),

@@ -31,8 +31,9 @@ _COLUMNS: tuple[tuple[str, Kind, str, float], ...] = (
     ("flush_requests_time_seconds_total", "counter", "Time spent by all flushes.", _MILLISECOND),
 )
 _LEAST_COLUMNS = 11
-_INFO_LABELS = ("device", "major", "minor", "model", "path", "revision", "serial", "wwn", "rotational")
-# udev's property for each label from "model" to "wwn"; SCSI_IDENT_SERIAL is a better serial where there is one.
+_INFO_LABELS = ("device", "major", "minor", "model", "path", "revision", "serial", "wwn")
+# udev's property for each label from "model" to "wwn"; SCSI_IDENT_SERIAL is a better serial where there is
+# one.
 _UDEV = ("ID_MODEL", "ID_PATH", "ID_REVISION", "ID_SERIAL_SHORT", "ID_WWN")
 
 
@@ -40,7 +41,7 @@ class DiskStatistics:
     """node_disk_*."""
 
     def __init__(self, roots: Roots, options: Options) -> None:
-        self._files, self._sys, self._host = roots.proc_files, roots.sys_files, roots.root_files
+        self._files, self._host = roots.proc_files, roots.root_files
         self._selection = selection(options, "diskstats_device")
 
     def collect(self) -> Iterable[Family]:
@@ -59,18 +60,12 @@ class DiskStatistics:
         information = Family("node_disk_info", "gauge", "What the device says of itself.", _INFO_LABELS)
         for major, minor, device, _ in disks:
             properties = self._properties(major, minor)
-            labels = (device, major, minor, *_identity(properties), self._rotational(device))
+            labels = (device, major, minor, *_identity(properties))
             information.samples.append((labels, 1))
         return [*families, information]
 
     def _properties(self, major: str, minor: str) -> Mapping[str, str]:
         return read_udev(self._host, f"run/udev/data/b{major}:{minor}")
-
-    def _rotational(self, device: str) -> str:
-        try:
-            return self._sys.attribute(f"class/block/{device}/queue/rotational").decode("ascii", "replace")
-        except OSError:
-            return ""
 
 
 def parse_disks(content: bytes) -> list[tuple[str, str, str, list[int]]]:

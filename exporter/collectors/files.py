@@ -102,6 +102,10 @@ class Files:
             os.close(descriptor)
         return os.path.relpath(found, os.path.realpath(self.root))
 
+    def folder(self, path: str) -> "Folder":
+        """A folder held open, to read many files of it."""
+        return Folder(self._open(path, _LIST))
+
     def _open(self, path: str, how: "ctypes._Pointer[_How]") -> int:
         if self._tree is not None:
             return self._open_slowly(path, how)
@@ -130,6 +134,50 @@ class Files:
     def _open_slowly(self, path: str, how: "ctypes._Pointer[_How]") -> int:
         tree = self._tree or Tree(self.root)
         return os.open(tree.real(path), how.contents.flags)
+
+
+class Folder:
+    """A folder held open: reading the attributes in it needs no walk along its path. A context manager.
+
+    No link in it is followed, as nothing here would keep it inside the root.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __enter__(self) -> "Folder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def attribute(self, name: str) -> bytes:
+        """As `Files.attribute`. Raises OSError."""
+        descriptor = os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=self._descriptor)
+        try:
+            return os.read(descriptor, ATTRIBUTE_LIMIT).strip()
+        finally:
+            os.close(descriptor)
+
+    def text(self, name: str) -> str:
+        """The attribute as text; empty when it cannot be read."""
+        try:
+            return self.attribute(name).decode("utf-8", "replace")
+        except OSError:
+            return ""
+
+    def number(self, name: str) -> int | None:
+        """The attribute as an integer, decimal or ``0x`` and hexadecimal; None when it is none or cannot be
+        read.
+        """
+        try:
+            return int(self.attribute(name), 0)
+        except (OSError, ValueError):
+            return None
+
+    def names(self) -> list[str]:
+        """What stands in the folder, sorted."""
+        return sorted(os.listdir(self._descriptor))  # noqa: PTH208 - a descriptor has no Path
 
 
 def _read_all(descriptor: int, path: str, limit: int) -> bytes:

@@ -1,0 +1,236 @@
+"""Temperatures, fans and voltages: /sys/class/hwmon (Documentation/hwmon/sysfs-interface.rst) and thermal
+zones.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from exporter.collectors.collector import NoData, Roots
+from exporter.collectors.files import Files
+from exporter.collectors.hardware import folders
+from exporter.collectors.options import Options, selection
+from leitstand.exposition import Family, Kind
+
+_CHIPS = "class/hwmon"
+_TYPES = frozenset(
+    [
+        "vrm",
+        "beep_enable",
+        "update_interval",
+        "in",
+        "cpu",
+        "fan",
+        "pwm",
+        "temp",
+        "curr",
+        "power",
+        "energy",
+        "humidity",
+        "intrusion",
+    ]
+)
+_FILE = re.compile(r"([^0-9]+)([0-9]*)(?:_(.+))?", re.ASCII)
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9:_]")
+_MOST_FILES = 2000
+
+Sensor = dict[str, str]  # "input" -> "42000"; a file without such a part has the key ""
+
+
+class Figure(NamedTuple):
+    """One metric of one sensor."""
+
+    name: str
+    value: float
+    kind: Kind = "gauge"
+
+
+class Sensors:
+    """node_hwmon_*."""
+
+    def __init__(self, roots: Roots, options: Options) -> None:
+        self._files = roots.sys_files
+        self._selection = selection(options, "hwmon_chip")
+
+    def collect(self) -> Iterable[Family]:
+        entries = folders(self._files, _CHIPS)
+        families: dict[str, Family] = {}
+        names = chip_names(self._files, entries)
+        for entry, chip in names.items():
+            if self._selection.takes(chip):
+                self._read_chip(f"{_CHIPS}/{entry}", chip, families)
+        return families.values()
+
+    def _read_chip(self, place: str, chip: str, families: dict[str, Family]) -> None:
+        sensors = read_sensors(self._files, place)
+        if self._files.exists(f"{place}/device"):
+            # Old drivers put their files beside the device instead.
+            for sensor, parts in read_sensors(self._files, f"{place}/device").items():
+                sensors.setdefault(sensor, {}).update(parts)
+        if name := clean(_text(self._files, f"{place}/name")):
+            family = _family(families, "node_hwmon_chip_names", "gauge", ("chip", "chip_name"))
+            family.add(1, chip, name)
+        for sensor, parts in sensors.items():
+            if "label" in parts:
+                labelled = _family(families, "node_hwmon_sensor_label", "gauge", ("chip", "label", "sensor"))
+                labelled.add(1, chip, parts["label"], sensor)
+            for figure in figures(sensor, parts):
+                family = _family(families, f"node_hwmon_{figure.name}", figure.kind, ("chip", "sensor"))
+                family.add(figure.value, chip, sensor)
+
+
+def _family(families: dict[str, Family], name: str, kind: Kind, labels: tuple[str, ...]) -> Family:
+    if name not in families:
+        families[name] = Family(name, kind, f"Hardware monitor: {name.removeprefix('node_hwmon_')}.", labels)
+    return families[name]
+
+
+def clean(text: str) -> str:
+    """A text as part of a name: small letters, digits, ``:`` and ``_``."""
+    return _NOT_IN_NAMES.sub("_", text.lower()).strip("_")
+
+
+def _text(files: Files, path: str) -> str:
+    try:
+        return files.attribute(path).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def chip_names(files: Files, entries: Iterable[str]) -> dict[str, str]:
+    """The label of each hwmon folder: where its device stands, as the numbers change from boot to boot.
+
+    Two chips of one device are told apart by their name, or by the folder's where that is the same too.
+    """
+    found = [
+        (entry, _device_name(files, entry), clean(_text(files, f"{_CHIPS}/{entry}/name")))
+        for entry in entries
+    ]
+    devices = [device for _, device, _ in found]
+    both = [(device, name) for _, device, name in found]
+    return {
+        entry: device
+        if devices.count(device) == 1
+        else f"{device}_{name if name and both.count((device, name)) == 1 else clean(entry)}"
+        for entry, device, name in found
+    }
+
+
+def _device_name(files: Files, entry: str) -> str:
+    try:
+        parts = files.real(f"{_CHIPS}/{entry}/device").split("/")
+    except OSError:
+        parts = []
+    device, bus = clean(parts[-1]) if parts else "", clean(parts[-2]) if len(parts) > 1 else ""
+    if device:
+        return f"{bus}_{device}" if bus else device
+    return clean(_text(files, f"{_CHIPS}/{entry}/name")) or clean(entry)
+
+
+def read_sensors(files: Files, place: str) -> dict[str, Sensor]:
+    """The files of one chip, by sensor: ``{"temp1": {"input": "42000", "label": "Core 0"}}``."""
+    sensors: dict[str, Sensor] = {}
+    try:
+        folder = files.folder(place)
+    except OSError:
+        return sensors
+    with folder:
+        for name in folder.names()[:_MOST_FILES]:
+            match = _FILE.fullmatch(name)
+            if match is None or match[1] not in _TYPES:
+                continue
+            try:
+                value = folder.attribute(name)
+            except OSError:
+                continue  # some drivers answer EAGAIN or ENODATA while a sensor sleeps
+            sensor = f"{match[1]}{int(match[2] or 0)}"
+            sensors.setdefault(sensor, {})[match[3] or ""] = value.decode("utf-8", "replace")
+    return sensors
+
+
+_MILLI, _MICRO = 1e3, 1e6  # divisors, as the thousandth of a number is exact more often than its multiple
+# Sensors whose only file has no part behind the number: metric, divisor.
+_PLAIN = {"vrm": ("voltage_regulator_version", 1), "update_interval": ("update_interval_seconds", _MILLI)}
+# Type: unit behind the name, divisor, kind.
+_UNITS: Mapping[str, tuple[str, float, Kind]] = {
+    "in": ("_volts", _MILLI, "gauge"),
+    "cpu": ("_volts", _MILLI, "gauge"),
+    "temp": ("_celsius", _MILLI, "gauge"),
+    "curr": ("_amps", _MILLI, "gauge"),
+    "energy": ("_joule_total", _MICRO, "counter"),
+    "power": ("_watt", _MICRO, "gauge"),
+    "humidity": ("", _MICRO, "gauge"),
+}
+_INTERVALS = ("average_interval", "average_interval_min", "average_interval_max")
+_SPEEDS = ("input", "min", "max", "target")
+
+
+def figures(sensor: str, parts: Sensor) -> list[Figure]:
+    """The metrics of one sensor, in base units; a part that holds no number gives none."""
+    kind = sensor.rstrip("0123456789")
+    if kind == "beep_enable":
+        return [Figure("beep_enabled", int(parts.get("") == "1"))]
+    found = []
+    for part, text in parts.items():
+        value = _number(text)
+        if value is not None and part != "label":
+            found.append(_plain(kind, value) if kind in _PLAIN else _figure(kind, part, value, "" in parts))
+    return found
+
+
+def _plain(kind: str, value: float) -> Figure:
+    name, divisor = _PLAIN[kind]
+    return Figure(name, value / divisor)
+
+
+def _figure(kind: str, part: str, value: float, has_plain: bool) -> Figure:
+    name = f"{kind}_{clean(part)}" if part and (part != "input" or has_plain) else kind
+    if part in ("fault", "alarm"):
+        return Figure(name, value)
+    if part == "beep":
+        return Figure(f"{name}_enabled", value)
+    if kind == "fan" and part in _SPEEDS:
+        return Figure(f"{name}_rpm", value)
+    if kind == "power" and part in _INTERVALS:
+        return Figure(f"{name}_seconds", value / _MILLI)
+    if kind == "power" and part == "accuracy":
+        return Figure(name, value / _MICRO)
+    if kind not in _UNITS or (kind == "temp" and part == "type"):
+        return Figure(name, value)
+    unit, divisor, metric_kind = _UNITS[kind]
+    return Figure(f"{name}{unit}", value / divisor, metric_kind)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+_ZONE = re.compile(r"thermal_zone(\d+)")
+_COOLER = re.compile(r"cooling_device(\d+)")
+
+
+class ThermalZones:
+    """node_thermal_zone_temp and node_cooling_device_*."""
+
+    def __init__(self, roots: Roots) -> None:
+        self._files = roots.sys_files
+
+    def collect(self) -> Iterable[Family]:
+        zones = Family("node_thermal_zone_temp", "gauge", "Temperature in degrees Celsius.", ("type", "zone"))
+        current = Family("node_cooling_device_cur_state", "gauge", "How much it cools now.", ("name", "type"))
+        most = Family("node_cooling_device_max_state", "gauge", "How much it can cool.", ("name", "type"))
+        for name in folders(self._files, "class/thermal"):
+            with self._files.folder(f"class/thermal/{name}") as folder:
+                kind = folder.text("type")
+                if (match := _ZONE.fullmatch(name)) and (value := folder.number("temp")) is not None:
+                    zones.add(value / _MILLI, kind, match[1])
+                if match := _COOLER.fullmatch(name):
+                    for file, family in (("cur_state", current), ("max_state", most)):
+                        if (state := folder.number(file)) is not None:
+                            family.add(state, match[1], kind)
+        if not zones.samples and not current.samples:
+            raise NoData("no thermal zone")
+        return zones, current, most
