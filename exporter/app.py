@@ -44,8 +44,16 @@ class Snapshot(Protocol):
         """One ``_info`` series per item, in the text format."""
 
     @property
+    def series_gzip(self) -> bytes:
+        """The same, compressed."""
+
+    @property
     def document(self) -> bytes:
-        """The whole inventory as JSON."""
+        """The whole inventory as JSON; empty until it was read for the first time."""
+
+    @property
+    def document_gzip(self) -> bytes:
+        """The same, compressed."""
 
     @property
     def etag(self) -> str:
@@ -70,7 +78,7 @@ class App:
     ) -> None:
         self._scraper, self._inventory = scraper, inventory
         self._status: Callable[[], ServerStatus] | None = None
-        self._variants = _Variants()
+        self._openmetrics, self._gzip = _OtherForm(to_openmetrics), _OtherForm(gzip)
         series_path = telemetry_path.rstrip("/") + "/inventory"
         self._landing = landing_page(
             host or socket.gethostname(), __version__, _links(telemetry_path, series_path)
@@ -113,41 +121,41 @@ class App:
         return _encoded(request, body, offer.content_type, gzip)
 
     def _series(self, request: Request) -> Response:
-        page = self._inventory.snapshot().series
-        offer = _offer(request)
-        body = page if offer is TEXT else self._variants.get(page, to_openmetrics)
-        return _encoded(request, body, offer.content_type, self._gzip_once)
+        snapshot, offer = self._inventory.snapshot(), _offer(request)
+        if offer is TEXT:
+            return _encoded(request, snapshot.series, offer.content_type, lambda _: snapshot.series_gzip)
+        page = self._openmetrics.get(snapshot.series)
+        return _encoded(request, page, offer.content_type, self._gzip.get)
 
     def _document(self, request: Request) -> Response:
         snapshot = self._inventory.snapshot()
+        if not snapshot.document:
+            return problem(
+                HTTPStatus.SERVICE_UNAVAILABLE, "the inventory is being read", (("Retry-After", "5"),)
+            )
         tag = f'"{snapshot.etag}"'
         headers = (("ETag", tag), ("Cache-Control", "no-cache"))
         if _same(request.headers.get("if-none-match", ""), tag):
             return Response(HTTPStatus.NOT_MODIFIED, headers=(*headers, *_VARY))
-        return _encoded(request, snapshot.document, "application/json", self._gzip_once, headers)
+        return _encoded(
+            request, snapshot.document, "application/json", lambda _: snapshot.document_gzip, headers
+        )
 
-    def _gzip_once(self, body: bytes) -> bytes:
-        return self._variants.get(body, gzip)
 
+class _OtherForm:
+    """Another form of a large body that stays the same for hours, made once."""
 
-class _Variants:
-    """Other forms of large bodies that stay the same for hours, each made once."""
-
-    _MOST = 8
-
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[bytes], bytes]) -> None:
+        self._make = make
         self._lock = threading.Lock()
-        # The body is kept with its form, so that its id is not given to another one meanwhile.
-        self._made: dict[tuple[int, Callable[[bytes], bytes]], tuple[bytes, bytes]] = {}
+        self._body, self._form = b"", make(b"")
 
-    def get(self, body: bytes, make: Callable[[bytes], bytes]) -> bytes:
+    def get(self, body: bytes) -> bytes:
+        """The form of ``body``, made anew if this is another body than the last one."""
         with self._lock:
-            key = (id(body), make)
-            if key not in self._made:
-                while len(self._made) >= self._MOST:
-                    del self._made[next(iter(self._made))]
-                self._made[key] = (body, make(body))
-            return self._made[key][1]
+            if body is not self._body:
+                self._body, self._form = body, self._make(body)
+            return self._form
 
 
 def _links(telemetry_path: str, series_path: str) -> list[tuple[str, str]]:

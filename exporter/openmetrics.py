@@ -1,23 +1,21 @@
 """OpenMetrics 1.0.0 from the text format 0.0.4: the same samples, other words around them.
 
 Source: the OpenMetrics 1.0.0 specification. What differs: a counter's family is named without ``_total``,
-untyped is called unknown, quotes in HELP are escaped, bounds of buckets are floats, and
-``# EOF`` ends the page.
+untyped is called unknown, quotes in HELP are escaped, bounds of buckets are floats, and ``# EOF`` is the end.
 """
 
 import math
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
-# The HELP and TYPE lines in front of a family's samples.
-_METADATA = re.compile(rb"(?:^# (?:HELP|TYPE) [^\n]*\n)+", re.MULTILINE)
-_NEITHER_METADATA_NOR_SAMPLE = re.compile(rb"^(?:[ \t]*|#(?! (?:HELP|TYPE) )[^\n]*)\n", re.MULTILINE)
+# Comments and empty lines, which OpenMetrics does not have.
+_REMARK = re.compile(rb"\n(?:#(?! (?:HELP|TYPE) )[^\n]*|[ \t]*)(?=\n)")
 _BOUND = re.compile(rb'([{,](?:le|quantile)=")([^"]*)(?=")')
-_END = b"# EOF\n"
 _KINDS = {b"gauge", b"histogram", b"summary"}
 
-# Name, kind and the line after "# HELP name " (None without one) of a family.
-_Family = tuple[bytes, bytes, bytes | None]
+# Name, kind, the text of HELP (None without one), and the lines of samples.
+_Family = tuple[bytes, bytes, bytes | None, bytes]
 
 
 def to_openmetrics(text: bytes) -> bytes:
@@ -26,51 +24,51 @@ def to_openmetrics(text: bytes) -> bytes:
     The page must be valid: families whole, each name once, without time stamps, as ``leitstand.exposition``
     and the text file collector write it.
     """
-    text = _without_remarks(text)
-    blocks = list(_METADATA.finditer(text))
-    headed = [_families(block[0]) for block in blocks]
-    names = {name for families in headed for name, _, _ in families}
-    ends = [block.start() for block in blocks[1:]] + [len(text)]
-    parts = [text[: blocks[0].start()] if blocks else text]
-    for block, families, end in zip(blocks, headed, ends, strict=True):
-        parts += _family(families, text[block.end() : end], names)
-    return b"".join([*parts, _END])
+    text = _REMARK.sub(b"", b"\n" + text.rstrip(b"\n") + b"\n").rstrip(b"\n")
+    untold, *pieces = text.split(b"\n# ")
+    families = list(_families(pieces))
+    names = {family[0] for family in families}
+    parts = [untold.removeprefix(b"\n") + b"\n"] if untold else []
+    for family in families:
+        parts += _written(family, names)
+    return b"".join([*parts, b"# EOF\n"])
 
 
-def _without_remarks(text: bytes) -> bytes:
-    """The page without empty lines and comments, which OpenMetrics does not have."""
-    metadata = text.count(b"\n# HELP ") + text.count(b"\n# TYPE ")
-    starts_well = not text.startswith((b"\n", b" ", b"#")) or text.startswith((b"# HELP ", b"# TYPE "))
-    if starts_well and text.count(b"\n#") == metadata and b"\n\n" not in text and b"\n " not in text:
-        return text
-    return _NEITHER_METADATA_NOR_SAMPLE.sub(b"", text)
+def _families(pieces: list[bytes]) -> Iterator[_Family]:
+    """The families that have samples, from a page split in front of each HELP and TYPE."""
+    name, kind, help_text = b"", b"untyped", None
+    for piece in pieces:
+        line, _, samples = piece.partition(b"\n")
+        is_type, own_name, rest = _words(line)
+        if own_name != name:
+            name, kind, help_text = own_name, b"untyped", None
+        if is_type:
+            kind = rest
+        else:
+            help_text = rest
+        if samples:
+            yield name, kind, help_text, samples
 
 
-@lru_cache(maxsize=8192)
-def _families(block: bytes) -> tuple[_Family, ...]:
-    """The families that a run of HELP and TYPE lines speaks of; the samples after it are the last one's."""
-    found: dict[bytes, dict[bytes, bytes]] = {}
-    for line in block.splitlines():
-        _, keyword, name, *rest = line.split(b" ", 3)
-        found.setdefault(name, {})[keyword] = rest[0] if rest else b""
-    return tuple(
-        (name, words.get(b"TYPE", b"untyped").strip(), words.get(b"HELP")) for name, words in found.items()
-    )
+@lru_cache(maxsize=16384)
+def _words(line: bytes) -> tuple[bool, bytes, bytes]:
+    """Whether ``TYPE name kind`` or ``HELP name text`` is the former, the name, and the rest."""
+    keyword, _, rest = line.partition(b" ")
+    name, _, rest = rest.partition(b" ")
+    return keyword == b"TYPE", name, rest
 
 
-def _family(families: tuple[_Family, ...], samples: bytes, names: set[bytes]) -> list[bytes]:
-    parts = []
-    for name, kind, help_text in families:
-        kind, own_name = _kind_and_name(name, kind, samples, names)
-        parts.append(_head(own_name, kind, help_text))
-    if kind in (b"histogram", b"summary"):
+def _written(family: _Family, names: set[bytes]) -> tuple[bytes, bytes, bytes]:
+    name, kind, help_text, samples = family
+    if kind not in _KINDS:
+        kind, name = _counter_or_unknown(name, kind, samples, names)
+    elif kind != b"gauge":
         samples = _BOUND.sub(_as_float, samples)
-    return [*parts, samples]
+    return _head(name, kind, help_text), samples, b"\n"
 
 
-def _kind_and_name(name: bytes, kind: bytes, samples: bytes, names: set[bytes]) -> tuple[bytes, bytes]:
-    if kind in _KINDS:
-        return kind, name
+def _counter_or_unknown(name: bytes, kind: bytes, samples: bytes, names: set[bytes]) -> tuple[bytes, bytes]:
+    """The kind and the family's name of what is a counter or nothing certain."""
     bare = name.removesuffix(b"_total")
     # No counter in OpenMetrics is negative or not a number (a text file's may be), or has a family's name.
     if kind != b"counter" or bare == name or bare in names or b" -" in samples or b" NaN" in samples:
@@ -78,12 +76,12 @@ def _kind_and_name(name: bytes, kind: bytes, samples: bytes, names: set[bytes]) 
     return kind, bare
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=16384)
 def _head(name: bytes, kind: bytes, help_text: bytes | None) -> bytes:
-    lines = b"# TYPE %s %s\n" % (name, kind)
-    if help_text is not None:
-        return b"# HELP %s %s\n%s" % (name, help_text.replace(b'"', b'\\"'), lines)
-    return lines
+    type_line = b"# TYPE %s %s\n" % (name, kind)
+    if help_text is None:
+        return type_line
+    return b"# HELP %s %s\n%s" % (name, help_text.replace(b'"', b'\\"'), type_line)
 
 
 def _as_float(bound: re.Match[bytes]) -> bytes:

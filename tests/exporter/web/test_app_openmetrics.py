@@ -1,0 +1,161 @@
+"""OpenMetrics made from text: read back by the reference parser, it says the same."""
+
+import math
+import subprocess
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from exporter.openmetrics import to_openmetrics
+from leitstand.exposition import Family, render
+
+NAME = st.from_regex(r"[a-z][a-z_]{0,6}(_total|_info|_seconds|_created)?", fullmatch=True)
+WORDS = st.text(
+    st.characters(codec="utf-8", exclude_characters="\r\x1c\x1d\x1e\x85\u2028\u2029\x0b\x0c"), max_size=12
+)
+NUMBER = st.floats() | st.integers(-(10**12), 10**12)
+
+
+@st.composite
+def families(draw: st.DrawFn) -> list[Family]:
+    """Families of all kinds that our renderer knows, each name once."""
+    found = []
+    for name in draw(st.lists(NAME, unique=True, max_size=6)):
+        kind = draw(st.sampled_from(["counter", "gauge", "untyped"]))
+        labels = draw(st.lists(st.sampled_from(["a", "b", "device"]), unique=True, max_size=2))
+        family = Family(name, kind, draw(WORDS).strip(), labels)
+        rows = draw(st.lists(st.tuples(*[WORDS] * len(labels)), unique=True, min_size=1, max_size=3))
+        for row in rows if labels else rows[:1]:
+            family.add(draw(NUMBER), *row)
+        found.append(family)
+    return found
+
+
+def samples(parsed: list[object]) -> list[tuple[object, ...]]:
+    """Name, labels and value of every sample; NaN made equal to itself."""
+    return [
+        (
+            sample.name,
+            tuple(sorted(sample.labels.items())),
+            "NaN" if math.isnan(sample.value) else sample.value,
+        )
+        for family in parsed
+        for sample in family.samples
+    ]
+
+
+@settings(derandomize=True, max_examples=300, deadline=None)
+@given(families())
+def test_the_samples_are_the_same_in_both_formats(page: list[Family]) -> None:
+    text = render(page)
+    openmetrics = to_openmetrics(text.encode()).decode()
+    expected = samples([Samples(family) for family in page])
+    assert samples(list(parse_openmetrics(openmetrics))) == expected
+    assert openmetrics.endswith("# EOF\n")
+
+
+class Samples:
+    """A family of ours in the shape of the parser's."""
+
+    def __init__(self, family: Family) -> None:
+        self.samples = [Row(family, labels, value) for labels, value in family.samples]
+
+
+class Row:
+    def __init__(self, family: Family, labels: tuple[str, ...], value: float) -> None:
+        self.name, self.value = family.name, value
+        self.labels = dict(zip(family.label_names, labels, strict=True))
+
+
+PAGE = """\
+# a remark
+early 3
+# HELP requests_total Requests "served".
+# TYPE requests_total counter
+
+requests_total{code="200"} 5
+# TYPE odd counter
+odd 1
+# HELP broken_total Went down.
+# TYPE broken_total counter
+broken_total -1
+# TYPE twin gauge
+twin 1
+# TYPE twin_total counter
+twin_total 2
+# HELP nothing No samples.
+# TYPE nothing gauge
+# TYPE late untyped
+# HELP late Type before help.
+late 1
+# HELP plain Without a type.
+plain 2
+# HELP wait_seconds A histogram.
+# TYPE wait_seconds histogram
+wait_seconds_bucket{le="1"} 1
+wait_seconds_bucket{path="/",le="+Inf"} 2
+wait_seconds_sum 1.5
+wait_seconds_count 2
+# TYPE size_bytes summary
+size_bytes{quantile="0.5"} 7
+size_bytes_sum 9
+size_bytes_count 2
+"""
+
+
+def test_each_difference_of_the_formats() -> None:
+    assert to_openmetrics(PAGE.encode()).decode().splitlines() == [
+        "early 3",
+        r"# HELP requests Requests \"served\".",
+        "# TYPE requests counter",
+        'requests_total{code="200"} 5',
+        "# TYPE odd unknown",
+        "odd 1",
+        "# HELP broken_total Went down.",
+        "# TYPE broken_total unknown",
+        "broken_total -1",
+        "# TYPE twin gauge",
+        "twin 1",
+        "# TYPE twin_total unknown",
+        "twin_total 2",
+        "# HELP late Type before help.",
+        "# TYPE late unknown",
+        "late 1",
+        "# HELP plain Without a type.",
+        "# TYPE plain unknown",
+        "plain 2",
+        "# HELP wait_seconds A histogram.",
+        "# TYPE wait_seconds histogram",
+        'wait_seconds_bucket{le="1.0"} 1',
+        'wait_seconds_bucket{path="/",le="+Inf"} 2',
+        "wait_seconds_sum 1.5",
+        "wait_seconds_count 2",
+        "# TYPE size_bytes summary",
+        'size_bytes{quantile="0.5"} 7',
+        "size_bytes_sum 9",
+        "size_bytes_count 2",
+        "# EOF",
+    ]
+
+
+@pytest.mark.parametrize("page", [b"", b"\n", b"a 1\n", b"a 1", b"# nothing\n", b"# HELP a b\n"])
+def test_small_pages_are_valid(page: bytes) -> None:
+    assert samples(list(parse_openmetrics(to_openmetrics(page).decode()))) == samples(
+        list(parse_text(page.decode()))
+    )
+
+
+def test_promtool_finds_nothing_in_the_text_it_is_made_from() -> None:
+    # promtool reads the text format alone; the reference parser above reads the other one.
+    from exporter.app import server_families
+    from exporter.rules import RulesState
+    from exporter.server import REFUSALS, ServerStatus
+
+    page = render(server_families(ServerStatus(1, dict.fromkeys(REFUSALS, 0), RulesState(True, 1.5))))
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=page.encode(), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
