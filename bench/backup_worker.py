@@ -1,0 +1,139 @@
+"""What bench/backup.py measures of ours, each as a process of its own: seal, verify, one-file, growth, stock."""
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+BLOCK = 1 << 20
+
+
+def blocks_of(path: bytes) -> Iterator[bytes]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        while block := os.read(descriptor, BLOCK):
+            yield block
+    finally:
+        os.close(descriptor)
+
+
+def entries_of(root: bytes):
+    from orchestrator.archive import Entry, Kind, Metadata
+
+    for folder, folders, files in os.walk(root):
+        for name in sorted(folders + files):
+            path = os.path.join(folder, name)
+            state = os.lstat(path)
+            kind = Kind.DIRECTORY if stat.S_ISDIR(state.st_mode) else Kind.FILE
+            metadata = Metadata(
+                path=path[len(root) + 1 :],
+                kind=kind,
+                mode=stat.S_IMODE(state.st_mode),
+                uid=state.st_uid,
+                gid=state.st_gid,
+                mtime_ns=state.st_mtime_ns,
+                ctime_ns=state.st_ctime_ns,
+                inode=state.st_ino,
+            )
+            yield Entry(metadata, state.st_size, lambda path=path: blocks_of(path))
+
+
+def seal(tree: str, out: str, password: str) -> None:
+    """The archive as volumes with both hashes, and the manifest: all that a run writes to a folder."""
+    from orchestrator.archive import SealedWriter, VolumeSink
+    from orchestrator.manifest import ManifestHeader, ManifestWriter, VolumeInfo
+
+    volumes = []
+
+    def deliver(volume) -> None:
+        Path(out, f"vol.zip.{volume.index:03}").write_bytes(volume.data)
+        volumes.append(VolumeInfo(volume.index, volume.size, volume.sha256, volume.md5))
+
+    with Path(out, "manifest.zip").open("wb") as file:
+        manifest = ManifestWriter(file, password, ManifestHeader("snapshot", "host", "job", "now", ("snapshot",)))
+        with (
+            VolumeSink(deliver) as sink,
+            SealedWriter(sink.write, password, on_record=manifest.add, on_problem=print) as writer,
+        ):
+            for entry in entries_of(os.fsencode(tree)):
+                writer.add(entry)
+            writer.close()
+            sink.close()
+        manifest.close(tuple(volumes))
+
+
+def opened(out: str, password: str):
+    from orchestrator.archive import SealedReader, joined
+    from orchestrator.manifest import ManifestReader
+
+    files = [path.open("rb") for path in sorted(Path(out).glob("vol.zip.*"))]
+    sizes = [os.fstat(file.fileno()).st_size for file in files]
+    read_bytes = [0]
+
+    def read_volume(index: int, start: int, length: int) -> bytes:
+        read_bytes[0] += length
+        return os.pread(files[index - 1].fileno(), length, start)
+
+    manifest = ManifestReader(Path(out, "manifest.zip").open("rb"), password)
+    return SealedReader(joined(read_volume, sizes), sum(sizes), password), manifest, read_bytes
+
+
+def verify(_tree: str, out: str, password: str) -> None:
+    reader, manifest, _ = opened(out, password)
+    problems = reader.verify(row.record for row in manifest.rows())
+    if problems:
+        raise SystemExit(f"not proven: {problems[:3]}")
+
+
+def one_file(_tree: str, out: str, password: str) -> None:
+    reader, manifest, read_bytes = opened(out, password)
+    record = max((row.record for row in manifest.rows() if row.record.size < 100_000), key=lambda each: each.offset)
+    reader.copy(record, lambda _block: None)
+    print(f"one file of {record.size:,} bytes ({record.length:,} in the archive): {read_bytes[0]:,} bytes read, and the")
+    print(f"manifest of {Path(out, 'manifest.zip').stat().st_size:,} bytes")
+
+
+def growth(files: str, size: str, password: str) -> None:
+    from orchestrator.archive import Entry, Metadata, SealedWriter, VolumeSink
+    from orchestrator.manifest import ManifestHeader, ManifestWriter
+
+    # Half text, half noise, as a mixed tree is; the same block again, as making bytes would cost more than saving them.
+    block = (b"<?php return 'text of some kind'; \n" * 15000)[: BLOCK // 2] + os.urandom(BLOCK // 2)
+    count, length = int(files), int(size)
+
+    def blocks(number: int) -> Iterator[bytes]:
+        left = length
+        while left:
+            yield block[: min(left, BLOCK)] if left != 2000 else block[BLOCK // 2 - 1000 - number % 99 :][:2000]
+            left -= min(left, BLOCK)
+
+    with open(os.devnull, "wb") as nowhere:
+        manifest = ManifestWriter(nowhere, password, ManifestHeader("snapshot", "host", "job", "now", ("snapshot",)))
+        with (
+            VolumeSink(lambda volume: nowhere.write(volume.data) and None) as sink,
+            SealedWriter(sink.write, password, on_record=manifest.add, on_problem=print) as writer,
+        ):
+            for number in range(count):
+                path = b"folder-%03d/file-%07d.php" % (number % 997, number)
+                writer.add(Entry(Metadata(path=path), length, lambda number=number: blocks(number)))
+            writer.close()
+            sink.close()
+        manifest.close(())
+
+
+def stock(tree: str, out: str, password: str) -> None:
+    import pyzipper
+
+    options = {"compression": pyzipper.ZIP_DEFLATED, "compresslevel": 6, "encryption": pyzipper.WZ_AES}
+    with pyzipper.AESZipFile(Path(out, "t.zip"), "w", **options) as archive:
+        archive.setpassword(password.encode())
+        for path in sorted(Path(tree).rglob("*")):
+            archive.write(path, path.relative_to(tree))
+
+
+if __name__ == "__main__":
+    tasks = {"seal": seal, "verify": verify, "one-file": one_file, "growth": growth, "stock": stock}
+    tasks[sys.argv[1]](*sys.argv[2:])
