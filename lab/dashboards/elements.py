@@ -205,8 +205,8 @@ def table(
 ) -> Json:
     """Rows merged over the labels that the queries share, with ``columns`` in their order.
 
-    ``queries``: refId to expression. ``sort_by``: a column's title and whether the largest is first. A label that
-    is no column is named in ``hidden``; values that are none are hidden anyway.
+    ``queries``: refId to expression. ``sort_by``: a column's title and whether the largest is first. A label
+    that is no column is named in ``hidden``; values that are none are hidden anyway.
     """
     targets = [Query(expression, name, table=True) for name, expression in queries.items()]
     # Grafana names the value's field so, by the number of queries.

@@ -30,11 +30,10 @@ from lab.dashboards.states import (
 )
 
 HOSTS = 'job=~"$job", instance=~"$instance"'
-TO_HOST = (
-    f"/d/{HOST_UID}?var-datasource=${{datasource}}&var-instance=${{__data.fields.Host}}&${{__url_time_range}}"
-)
+TO_HOST = f"/d/{HOST_UID}?var-datasource=${{datasource}}&var-instance=${{__value.raw}}&${{__url_time_range}}"
+OLDEST_BACKUP = 'instance:leitstand_backup_last_success_timestamp_seconds:min{instance=~"$instance"}'
 # A service that is probed but has no verdict is unknown, never good.
-VERDICT = 'service:verdict or -1 * group by (service) (up{job="probe"})'
+VERDICT = 'max by (service) (service:verdict) or -1 * group by (service) (up{job="probe"})'
 
 
 def fleet_overview() -> Json:
@@ -111,7 +110,7 @@ def _hosts() -> Json:
         "kernel": f"max by (instance, release) (node_uname_info{{{HOSTS}}})",
         "os": f"max by (instance, pretty_name) (node_os_info{{{HOSTS}}})",
         "packages": f"sum by (instance) (leitstand_packages{{{HOSTS}}})",
-        "backup": 'time() - instance:leitstand_backup_last_success_timestamp_seconds:min{instance=~"$instance"}',
+        "backup": f"time() - {OLDEST_BACKUP}",
     }
     columns = [
         Column("instance", "Host", link=TO_HOST, width=160),
@@ -127,8 +126,8 @@ def _hosts() -> Json:
         Column("backup", "Last good backup", "s", steps=BACKUP_AGE, cell="color-text", decimals=1, width=140),
     ]
     description = (
-        "One row per host, the worst first. State: the worst of its firing alerts. Last good backup: age of the "
-        "oldest among the newest good ones that the host reports."
+        "One row per host, the worst first. State: the worst of its firing alerts. Last good backup: age of "
+        "the oldest among the newest good ones that the host reports."
     )
     return table("Hosts", description, per_host, columns, ("State", True))
 
@@ -175,7 +174,6 @@ def _alerts() -> Json:
         Column("mountpoint", "Mounted at"),
         Column("collector", "Collector"),
     ]
-    # The empty labels give the table its columns also where no firing alert has them.
     labels = "alertname, severity, instance, service, backup, mountpoint, collector"
     query = {"alerts": f'group by ({labels}) (ALERTS{{alertstate="firing"}})'}
     description = "Alerts that fire now. The Watchdog is always there: it proves that alerts are evaluated."
@@ -227,7 +225,7 @@ def _states() -> list[Json]:
         ),
         timeline(
             "Services",
-            "Verdict on each service. A gap: nobody measured.",
+            "Verdict on each service. Grey: nobody measured.",
             VERDICT,
             "{{service}}",
             SERVICE_STATES,

@@ -48,7 +48,10 @@ def host_detail() -> Json:
 
 
 def _tiles() -> list[Json]:
-    failed = f"(node_scrape_collector_success{{{HOST}}} == 0) or (leitstand_inventory_source_success{{{HOST}}} == 0)"
+    live, inventory = (
+        f"node_scrape_collector_success{{{HOST}}}",
+        f"leitstand_inventory_source_success{{{HOST}}}",
+    )
     return [
         stat(
             "State",
@@ -83,7 +86,7 @@ def _tiles() -> list[Json]:
         stat(
             "Failed collectors",
             "Parts of the exporter that could not get their figures.",
-            f"count({failed}) or vector(0)",
+            f"count({live} == 0 or {inventory} == 0) or vector(0)",
             mappings=count_mapping(WARNING),
         ),
         stat(
@@ -118,7 +121,7 @@ def _system() -> Json:
         Column("processors", "CPUs"),
         Column("memory", "Memory", "bytes"),
     ]
-    return table("System", "What this host is.", queries, columns, ("Own name", False))
+    return table("System", "What this host is.", queries, columns, ("Own name", False), hidden=["instance"])
 
 
 def _states() -> Json:
@@ -141,7 +144,7 @@ def _processor() -> list[Json]:
         ),
         timeseries(
             "Saturation",
-            "Load for each processor: above 1, programs wait. Waiting: share of time in which one waited for a CPU.",
+            "Load for each processor: above 1, programs wait. Waiting: share of time in which one did.",
             [
                 (_worst("instance:node_load1_per_cpu:ratio"), "load per CPU, 1 min"),
                 (
@@ -178,7 +181,7 @@ def _memory() -> list[Json]:
         ),
         timeseries(
             "Saturation",
-            "Share of time in which programs waited for memory, and pages that were read back from disk each second.",
+            "Share of time in which programs waited for memory; pages read back from disk each second.",
             [
                 (f"max(rate(node_pressure_memory_waiting_seconds_total{{{HOST}}}{RATE}))", "waiting"),
                 (f"sum(rate(node_vmstat_pgmajfault{{{HOST}}}{RATE}))", "major faults/s"),
@@ -247,7 +250,7 @@ def _disk() -> list[Json]:
         ),
         timeseries(
             "Saturation",
-            "Requests that wait or are worked on, on average; and share of time in which programs waited for disks.",
+            "Requests that wait or are worked on; share of time in which programs waited for disks.",
             [
                 (
                     f"max by (device) (rate(node_disk_io_time_weighted_seconds_total{{{HOST}}}{RATE}))",
@@ -314,7 +317,7 @@ def _inventory() -> list[Row]:
                 ),
                 table(
                     "Watched packages",
-                    "Versions of the packages that matter most. All others: /inventory on the host's exporter.",
+                    "Versions of the packages that matter most. All: /inventory on the host's exporter.",
                     watched,
                     [Column("name", "Package"), Column("version", "Version")],
                     ("Package", False),

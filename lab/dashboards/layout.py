@@ -105,13 +105,10 @@ def datasource_variable() -> Json:
 
 def label_variable(name: str, label: str, query: str, *, several: bool) -> Json:
     """The values of a label; with ``several`` any number of them, at first all."""
-    chosen = (
-        {"current": {"text": ["All"], "value": ["$__all"]}, "allValue": ".+"} if several else {"current": {}}
-    )
+    chosen: Json = {"current": {"text": ["All"], "value": ["$__all"]}, "allValue": ".+"} if several else {}
     return {
         **chosen,
         "datasource": DATASOURCE,
-        "definition": query,
         "hide": 0,
         "includeAll": several,
         "label": label,

@@ -1,0 +1,147 @@
+"""A small real fleet: exporter with backup metrics, prober, Prometheus with our rules, 15 times as fast."""
+
+import json
+import sys
+import time
+import urllib.parse
+from dataclasses import dataclass
+from pathlib import Path
+
+import promql_parser
+import pytest
+import yaml
+
+from lab.processes import Server, fetch, free_port, wait_until
+from lab.shorten import shorten_folder
+from leitstand.config import load_document, read
+from leitstand.fleet import Fleet
+from leitstand.render.output import write_files
+from leitstand.render.prometheus import Addresses, prometheus_files
+from leitstand.textfile import write_textfile
+from orchestrator.config import Job
+from orchestrator.facts import StoreFacts
+from orchestrator.metrics import families
+
+ROOT = Path(__file__).parent.parent.parent
+SPEED = 15
+
+
+@dataclass(frozen=True)
+class SmallFleet:
+    exporter: str
+    prometheus: str
+
+    def ask(self, expression: str, *, instant: bool) -> list:
+        """The samples of a query, now or over the last half minute. AssertionError when it is refused."""
+        now = time.time()
+        parts = {"time": now} if instant else {"start": now - 30, "end": now, "step": 1}
+        path = "query" if instant else "query_range"
+        query = urllib.parse.urlencode({"query": expression, **parts})
+        status, body = fetch(f"{self.prometheus}/api/v1/{path}?{query}")
+        assert status == 200, f"{expression}: {body}"
+        return json.loads(body)["data"]["result"]
+
+
+@pytest.fixture(scope="session")
+def small_fleet(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small-fleet")
+    ports = {name: free_port() for name in ("exporter", "blackbox", "prometheus")}
+    backup_metrics(folder / "metrics")
+    render(folder, ports)
+    servers = [server(folder, ports, name) for name in ports]
+    try:
+        for each in servers:
+            each.start()
+        fleet = SmallFleet(servers[0].url, servers[2].url)
+        for expression in ("service:verdict", "instance:host_health:state", 'ALERTS{alertstate="firing"}'):
+            wait_until(lambda: fleet.ask(expression, instant=True), expression)  # noqa: B023 - asked at once
+        # Two evaluations of what is built on the rates.
+        wait_until(lambda: fleet.ask("instance:node_cpu_utilisation:rate5m offset 2s", instant=True), "rates")
+        yield fleet
+    finally:
+        for each in reversed(servers):
+            each.stop()
+
+
+def render(folder, ports):
+    configuration = {
+        "hosts": {"web1": {"address": "127.0.0.1", "exporter_port": ports["exporter"]}},
+        "services": {
+            "website": {"name": "Website", "url": f"http://127.0.0.1:{ports['exporter']}/-/healthy"}
+        },
+    }
+    (folder / "leitstand.yml").write_text(yaml.safe_dump(configuration))
+    fleet = read(load_document(folder / "leitstand.yml"), Fleet)
+    addresses = Addresses(
+        prometheus=f"127.0.0.1:{ports['prometheus']}", blackbox=f"127.0.0.1:{ports['blackbox']}"
+    )
+    write_files(folder / "rendered", prometheus_files(fleet, addresses, ROOT / "prometheus"))
+    shorten_folder(folder / "rendered", SPEED)
+
+
+def server(folder, ports, name):
+    listen = f"--web.listen-address=127.0.0.1:{ports[name]}"
+    rendered = folder / "rendered"
+    argv = {
+        "exporter": [
+            sys.executable,
+            "-m",
+            "leitstand",
+            "exporter",
+            f"--collector.textfile.directory={folder}/metrics",
+        ],
+        "blackbox": ["prometheus-blackbox-exporter", f"--config.file={rendered}/blackbox.yml"],
+        "prometheus": [
+            "prometheus",
+            f"--config.file={rendered}/prometheus.yml",
+            f"--storage.tsdb.path={folder}/data",
+        ],
+    }
+    ready = "/-/ready" if name == "prometheus" else "/-/healthy"
+    return Server(name, [*argv[name], listen], folder / f"{name}.log", ports[name], ready)
+
+
+def backup_metrics(folder):
+    """What the orchestrator writes for one job in two stores, one of them not yet reached."""
+    folder.mkdir()
+    job = Job.model_validate(
+        {
+            "host": "web1",
+            "sources": [{"files": "/srv"}],
+            "stores": ["swift", "disk"],
+            "schedule": "daily 03:00",
+            "keys_file": "/etc/leitstand/keys",
+        }
+    )
+    now = time.time()
+    good = StoreFacts(
+        last_run=now - 60,
+        last_run_success=True,
+        last_success=now - 60,
+        duration_seconds=12.5,
+        stored_bytes=10_000,
+        source_bytes=50_000,
+        files=7,
+        snapshots=3,
+        oldest=now - 200_000,
+        verified={"L2": now - 30},
+    )
+    facts = {"website": {"swift": good, "disk": StoreFacts(last_run=now - 60)}}
+    write_textfile(folder / "leitstand_backup.prom", families(facts, {"website": job}))
+
+
+@pytest.fixture(scope="session")
+def selectors():
+    """The selectors of a PromQL expression: (metric name, {label: (operator, value)})."""
+    return lambda expression: list(selectors_in(promql_parser.parse(expression)))
+
+
+def selectors_in(node):
+    if isinstance(node, promql_parser.VectorSelector):
+        yield node.name, {matcher.name: matcher.value for matcher in node.matchers.matchers}
+        return
+    for part in ("lhs", "rhs", "expr", "vector_selector", "args"):
+        child = getattr(node, part, None)
+        for each in child if isinstance(child, list) else [child]:
+            if each is not None:
+                yield from selectors_in(each)

@@ -1,0 +1,83 @@
+"""Every query of every dashboard, asked of a real Prometheus with our rules and our exporter."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab.dashboards import DASHBOARDS
+from lab.dashboards.queries import queries, variable_queries
+from lab.processes import fetch
+
+ROOT = Path(__file__).parent.parent.parent
+VARIABLES = {"job": "host", "instance": "web1", "datasource": "prometheus", "__rate_interval": "10s"}
+QUERIES = [
+    pytest.param(query, id=f"{Path(path).stem}-{index}-{query.panel}-{query.name}".replace(" ", "_"))
+    for path, build in DASHBOARDS.items()
+    for index, query in enumerate([*queries(build(), VARIABLES), *variable_queries(build(), VARIABLES)])
+]
+# Names that are not the exporter's and not recorded by a rule, and whose they are.
+OF_OTHERS = {
+    "ALERTS": "Prometheus itself",
+    "up": "Prometheus itself",
+    "scrape_duration_seconds": "Prometheus itself",
+    "probe_success": "blackbox_exporter",
+    "probe_duration_seconds": "blackbox_exporter",
+    "probe_http_status_code": "blackbox_exporter",
+    "probe_ssl_earliest_cert_expiry": "blackbox_exporter, for https only",
+}
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_every_query_has_data(query, small_fleet):
+    if "node_pressure" in query.expression and not Path("/proc/pressure/cpu").exists():
+        pytest.skip("this kernel does not measure pressure")
+    samples = small_fleet.ask(query.expression, instant=query.instant)
+    assert samples, query.expression
+    values = [value for sample in samples for value in sample.get("values", [sample.get("value")])]
+    assert any(value != "NaN" for _, value in values), query.expression
+
+
+@pytest.mark.parametrize("path", sorted(DASHBOARDS))
+def test_every_column_of_a_table_comes_out_of_its_queries_and_no_other_column_does(path, small_fleet):
+    tables = [panel for panel in DASHBOARDS[path]()["panels"] if panel["type"] == "table"]
+    assert tables
+    for panel in tables:
+        labels = set()
+        for query in queries({"panels": [panel]}, VARIABLES):
+            labels |= {
+                label
+                for sample in small_fleet.ask(query.expression, instant=True)
+                for label in sample["metric"]
+            }
+        options = panel["transformations"][1]["options"]
+        columns = {source for source in options["renameByName"] if not source.startswith("Value")}
+        if panel["title"] == "Firing alerts":
+            # In a fleet where all is well, the Watchdog is the only one.
+            assert labels == {"alertname", "severity"} <= columns
+        else:
+            assert labels - options["excludeByName"].keys() == columns, panel["title"]
+
+
+def test_every_metric_that_rules_and_dashboards_use_is_there(small_fleet, selectors):
+    status, page = fetch(f"{small_fleet.exporter}/metrics")
+    assert status == 200
+    exported = set(re.findall(r"^# TYPE (\S+)", page, re.MULTILINE))
+    rules = [
+        rule
+        for path in (ROOT / "prometheus" / "rules").glob("*.yml")
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    recorded = {rule["record"] for rule in rules if "record" in rule}
+    expressions = [rule["expr"] for rule in rules] + [param.values[0].expression for param in QUERIES]
+    used = {name for expression in expressions for name, _ in selectors(expression)}
+    assert used - exported - recorded - OF_OTHERS.keys() == set()
+    assert recorded - used == {"service:vp_ok", "service:vp_fresh"} - used, "recorded, but used by nothing"
+    assert OF_OTHERS.keys() <= used
+
+
+def test_the_metrics_of_others_are_theirs(small_fleet):
+    for name in OF_OTHERS.keys() - {"probe_ssl_earliest_cert_expiry"}:
+        assert small_fleet.ask(name, instant=True), name
