@@ -108,6 +108,10 @@ class InventoryService:
             if batch:
                 self._run(batch)
 
+    def hasten(self) -> None:
+        """Make every source due now."""
+        self._due = dict.fromkeys(self._due, 0.0)
+
     def _keep_looking(self) -> None:
         while not self._stop.is_set():
             self.refresh()

@@ -15,9 +15,12 @@ TIME_LIMIT = 20.0
 def read(context: Context) -> Findings:
     """Every installed package. NoData without a database of rpm."""
     tree = context.tree
-    if not any(tree.is_file(f"{folder}/{name}") for folder in DATABASES for name in FILES):
+    found = [folder for folder in DATABASES if any(tree.is_file(f"{folder}/{name}") for name in FILES)]
+    if not found:
         raise NoData("no rpm here")
-    answer = run(["rpm", "--root", str(tree.root), "-qa", "--qf", QUERY], timeout=TIME_LIMIT)
+    # Debian's rpm looks for the database elsewhere than Red Hat's.
+    place = ["--root", str(tree.root), "--dbpath", found[0]]
+    answer = run(["rpm", *place, "-qa", "--qf", QUERY], timeout=TIME_LIMIT)
     if answer.status:
         raise OSError(f"rpm: {answer.stderr.strip()[:200]}")
     findings = Findings()
