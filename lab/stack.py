@@ -110,6 +110,8 @@ class Stack:
         self.prepare()
         for step in (self.start_site, self.start_swift, self.start_monitoring, self.start_page):
             step()
+        self.say("keys of the backups")
+        self.leitstand("backup", "keys", "generate", check=True)
 
     def prepare(self) -> None:
         """Folders, free ports, the sample site and leitstand.yml."""
@@ -170,6 +172,7 @@ class Stack:
             f"--storage.tsdb.path={self.folder}/prometheus-data",
             f"--web.listen-address={self.at('prometheus')}",
             "--storage.tsdb.retention.time=2d",
+            "--rules.alert.resend-delay=12s",  # an alert that fires before Alertmanager is known comes again
         ]
         self.add("prometheus", prometheus, ready_path="/-/ready")
 

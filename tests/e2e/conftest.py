@@ -11,5 +11,4 @@ from lab.stack import Stack
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack(tmp_path_factory.mktemp("stack")) as stack:
         stack.start()
-        stack.leitstand("backup", "keys", "generate", check=True)
         yield stack
