@@ -102,11 +102,14 @@ class Collector:
         self.memory.states |= {service: (after, now) for service, _, after in changes}
         told = snapshot(self.plan, self.memory, now)
 
+        if self._history is None:
+            return told
+        history = self._history
+
         def keep() -> None:
-            if self._history:
-                self._history.record(now, self.memory.observations, changes, status_json(told))
-                if changes:
-                    self.memory.outages = self._history.outages(now - days.DAYS * 86_400)
+            history.record(now, self.memory.observations, changes, status_json(told))
+            if changes:
+                self.memory.outages = history.outages(now - days.DAYS * 86_400)
 
         self._guarded("history", keep)
         return snapshot(self.plan, self.memory, now) if changes else told
@@ -138,8 +141,9 @@ class Collector:
             for span in spans:
                 within = totals(self.prometheus, span, step, {service})
                 measured = measured.less(within.get(service, days.Totals()))
-            first = max(begin, min(self.memory.first_seen.get(service, begin), end))
-            rows[service] = days.day_row(day, end - first, measured, sum(e - b for b, e in spans))
+            worked_on = sum(e - b for b, e in spans)
+            unseen = min(end, self.memory.first_seen.get(service, begin)) - begin
+            rows[service] = days.day_row(day, end - begin, measured, worked_on, max(0.0, unseen))
         return rows
 
     def _read_days(self, now: float) -> None:

@@ -76,25 +76,17 @@ def merged(spans: Iterable[Span], within: Span) -> list[Span]:
     return result
 
 
-def day_row(day: date, elapsed: float, measured: Totals, maintenance: float = 0) -> DayRow:
-    """One day's row; ``elapsed`` seconds of it are over (and since the service exists).
+def day_row(day: date, elapsed: float, measured: Totals, maintenance: float = 0, unseen: float = 0) -> DayRow:
+    """One day's row; ``elapsed`` seconds of it are over, in the first ``unseen`` there was no service yet.
 
     What was measured is never more than what is over: counting samples can be off by one.
     """
     over = max(0, int(elapsed - maintenance))
-    known = round(measured.up + measured.partial + measured.down)
-    down, partial = round(measured.down), round(measured.partial)
-    known = min(known, over) if known else 0
-    down = min(down, known)
-    partial = min(partial, known - down)
-    return DayRow(
-        day.isoformat(),
-        known - down - partial,
-        partial,
-        down,
-        min(int(maintenance), int(elapsed)),
-        over - known,
-    )
+    known = min(over, round(measured.up + measured.partial + measured.down))
+    down = min(round(measured.down), known)
+    partial = min(round(measured.partial), known - down)
+    unknown = max(0, over - int(unseen) - known)
+    return DayRow(day.isoformat(), known - down - partial, partial, down, int(elapsed) - over, unknown)
 
 
 def uptime(rows: Sequence[DayRow]) -> Uptime:

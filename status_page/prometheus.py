@@ -44,7 +44,7 @@ class Prometheus:
 
     def vector(self, expression: str, at: float | None = None) -> list[Sample]:
         """The samples of an instant query, now or at a time."""
-        limit = f"{max(0.1, self._timeout * 2 / 3):.3f}s"
+        limit = f"{max(0.1, self._timeout * 2 / 3):.3f}"
         arguments = {"query": expression, "timeout": limit, **({} if at is None else {"time": f"{at:.3f}"})}
         return parse_vector(self._get(f"/api/v1/query?{urlencode(arguments)}"))
 

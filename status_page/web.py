@@ -37,7 +37,7 @@ SECURITY_HEADERS: Headers = [
     ("Referrer-Policy", "no-referrer"),
     ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
-    # granian names itself unless there is a value; it cannot leave the field out (emmett-framework/granian#594).
+    # granian names itself unless the field is given, and cannot leave it out (emmett-framework/granian#594).
     ("Server", ""),
 ]
 SAME_ORIGIN: Headers = [("Cross-Origin-Resource-Policy", "same-origin")]

@@ -1,0 +1,209 @@
+"""Real Prometheus, real commands, real granian: what a visitor sees."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+FAST = {"interval": "1s", "fresh_for": "4s", "unknown_after": "8s"}
+
+
+@pytest.fixture
+def config(tmp_path, configuration):
+    """Write a leitstand.yml: ``config(prometheus=URL, …)``."""
+
+    def write(**page):
+        path = tmp_path / "leitstand.yml"
+        content = configuration(tmp_path, **{**FAST, **page})
+        path.write_text(yaml.safe_dump({**content, "probing": {"interval": "1s"}}))
+        return path
+
+    return write
+
+
+def state(get, url, service="website"):
+    content = json.loads(get(f"{url}/api/v1/status.json").body)
+    return {entry["id"]: entry["state"] for entry in content["services"]}.get(service)
+
+
+def shown(get, url, service="website"):
+    """The state, or nothing while the workers do not listen yet: the address is printed a moment before."""
+    try:
+        return state(get, url, service)
+    except OSError:
+        return None
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def page(monitored, config, command, get, wait):
+    """Collector and two workers on a real Prometheus; the page says that all is up."""
+    path = str(config(prometheus=monitored.url))
+    collector = command("collect", "--config", path)
+    url = command("serve", "--config", path, "--listen", "127.0.0.1:0", "--workers", "2").url
+    wait(lambda: shown(get, url) == "up" and shown(get, url, "mail") == "up", 60, "up")
+    return url, collector
+
+
+def says(get, wait, url, text, seconds=40):
+    """Wait until the page holds a text; the page then. Two workers turn within a moment of each other."""
+    wait(lambda: text in get(url).text, seconds, text)
+    return get(url)
+
+
+def test_up_then_down_then_unknown_then_up_again(monitored, page, get, wait):
+    url, _ = page
+    german = says(get, wait, f"{url}/de/", "Alle Dienste sind verfügbar").text
+    assert "<span>Verfügbar</span>" in german
+    assert "von einem Standort" in german
+    assert "canary" not in german
+
+    monitored.probes.website = 0
+    down = says(get, wait, f"{url}/en/", "Website is down")
+    assert int(down.headers["measurement-age"]) <= 10
+    assert state(get, url, "mail") == "up"
+    assert "ongoing" in down.text
+
+    monitored.probes.website = None
+    text = says(get, wait, f"{url}/de/", "zu einem fehlen aktuelle Daten").text
+    assert "Zuletzt ausgefallen" in text
+    monitored.probes.website = 1
+    says(get, wait, f"{url}/de/", "Alle Dienste sind verfügbar")
+
+
+@pytest.mark.slow
+def test_the_page_stands_without_prometheus_and_without_its_collector(monitored, page, get, wait):
+    url, collector = page
+    monitored.stop()
+    alone = says(get, wait, f"{url}/en/", "We cannot check right now.")
+    assert alone.status == 200
+    assert "Last known state:" in alone.text
+    assert int(alone.headers["measurement-age"]) >= 8
+    content = json.loads(get(f"{url}/api/v1/status.json").body)
+    assert (content["stale"], content["state"]) == (False, "unknown")
+    monitored.start()
+    says(get, wait, f"{url}/en/", "All services are available", 60)
+
+    collector.process.kill()
+    wait(lambda: json.loads(get(f"{url}/api/v1/status.json").body)["stale"], 20, "the stale page")
+    assert state(get, url) == "unknown"
+    assert "Last known: available" in says(get, wait, f"{url}/en/", "We cannot check right now.").text
+
+
+def test_granian_answers_as_the_application_means_it(config, command, get):
+    path = str(config())
+    url = command("serve", "--config", path, "--listen", "127.0.0.1:0", "--workers", "1").url
+    page = retry(lambda: get(f"{url}/en/", Accept_Encoding="gzip"))
+    assert page.headers["content-encoding"] == "gzip"
+    assert page.headers["server"] == ""
+    assert "granian" not in str(page.headers).lower()
+    assert get(f"{url}/en/", Accept_Encoding="gzip", If_None_Match=page.headers["etag"]).status == 304
+    head = get(f"{url}/en/", method="HEAD")
+    assert head.body == b""
+    assert int(head.headers["content-length"]) > 1000
+    assert get(f"{url}/-/healthy").text == "healthy\n"
+    assert get(f"{url}/no/such").status == 404
+
+
+def retry(request, seconds=20):
+    """The address is printed a moment before the workers listen."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return request()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_ends_cleanly_and_leaves_no_worker(config, command, get, wait, number):
+    served = command("serve", "--config", str(config()), "--listen", "127.0.0.1:0", "--workers", "2")
+    retry(lambda: get(f"{served.url}/-/healthy"))
+    workers = wait(lambda: len(served.children()) >= 2 and served.children())
+    served.process.send_signal(number)
+    assert served.process.wait(20) == 0
+    wait(lambda: not any(alive(pid) for pid in workers), 10, "the workers to end")
+
+
+def test_a_killed_serve_leaves_no_worker(config, command, get, wait):
+    served = command("serve", "--config", str(config()), "--listen", "127.0.0.1:0", "--workers", "2")
+    retry(lambda: get(f"{served.url}/-/healthy"))
+    workers = wait(lambda: len(served.children()) >= 2 and served.children())
+    served.process.kill()
+    wait(lambda: not any(alive(pid) for pid in workers), 10, "the workers to end")
+    with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", int(served.url.rpartition(":")[2])))
+
+
+def test_a_worker_that_dies_is_replaced(config, command, get, wait):
+    served = command("serve", "--config", str(config()), "--listen", "127.0.0.1:0", "--workers", "1")
+    retry(lambda: get(f"{served.url}/-/healthy"))
+    [worker] = wait(lambda: served.children())
+    os.kill(worker, signal.SIGKILL)
+    wait(lambda: served.children() not in ([], [worker]), 20, "another worker")
+    assert retry(lambda: get(f"{served.url}/-/healthy")).status == 200
+
+
+def test_an_address_that_is_taken_is_one_clear_line(config):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run("serve", "--config", str(config()), "--listen", listen)
+    assert done.returncode == 3
+    assert f"cannot listen on {listen}: Address already in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("listen", ["8080", "127.0.0.1", "127.0.0.1:99999", "a b:1"])
+def test_an_address_that_is_none_is_wrong_usage(config, listen):
+    done = run("serve", "--config", str(config()), "--listen", listen)
+    assert (done.returncode, "is written as" in done.stderr) == (2, True)
+
+
+def test_collect_once_writes_the_pages_and_says_what_failed(config, tmp_path):
+    done = run("collect", "--config", str(config(prometheus="http://127.0.0.1:9")), "--once")
+    assert done.returncode == 1
+    assert "Prometheus does not answer" in done.stderr
+    assert "2 services written to" in done.stdout
+    assert (tmp_path / "state" / "status-page" / "current" / "fresh" / "de" / "index.html").exists()
+
+
+def test_collect_ends_on_sigterm(config, command):
+    collector = command("collect", "--config", str(config(prometheus="http://127.0.0.1:9")))
+    assert collector.first_line.startswith("collecting 2 services")
+    collector.process.send_signal(signal.SIGTERM)
+    assert collector.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["collect"], ["serve"]])
+def test_help_shows_an_example(arguments):
+    done = run(*arguments, "--help")
+    assert done.returncode == 0
+    assert "Example: leitstand status-page" in done.stdout
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "leitstand", "status-page", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
