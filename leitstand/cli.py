@@ -30,8 +30,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
 ROLES = {"exporter": "exporter", "backup": "orchestrator", "status-page": "status-page"}
 
 
+class _BrokenPipe(Exception):  # noqa: N818 - it only carries the error past click
+    """A BrokenPipeError of a command. click would end with 1, silently, whatever pipe it was."""
+
+
 class LazyGroup(click.Group):
     """A click group whose commands are imported when called."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _BrokenPipe from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -99,12 +110,14 @@ def run(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return EXIT_INTERRUPTED
+    except _BrokenPipe as error:
+        return _unexpected(error.__cause__ or error)
     except Exception as error:  # noqa: BLE001 - the last place where an error can become a line
         return _unexpected(error)
     return result if isinstance(result, int) else EXIT_OK
 
 
-def _unexpected(error: Exception) -> int:
+def _unexpected(error: BaseException) -> int:
     # No traceback reaches a user; --log-level debug shows it.
     logging.getLogger(__name__).debug("internal error", exc_info=error)
     if isinstance(error, OSError):

@@ -20,7 +20,7 @@ config_option = click.option(
     "--config",
     "-c",
     "config_path",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),  # who reads it says more than click would
     default=default_config,
     show_default="$LEITSTAND_CONFIG, ./leitstand.yml or /etc/leitstand/leitstand.yml",
     help="leitstand.yml, or a folder of such files.",

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,19 +19,35 @@ def corpus() -> Path:
 
 @pytest.fixture
 def leitstand(tmp_path: Path) -> Run:
-    """``leitstand(*arguments)`` in an empty folder; further keywords as for `subprocess.run`."""
+    """``leitstand(*arguments)`` in an empty folder, ``before`` put first; the rest is `subprocess.run`'s."""
 
-    def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str | Path, before: Sequence[str] = (), **options: object
+    ) -> subprocess.CompletedProcess[str]:
         settings = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 60, **options}
-        command = [sys.executable, "-m", "leitstand", *map(str, arguments)]
+        command = [*before, sys.executable, "-m", "leitstand", *map(str, arguments)]
         return subprocess.run(command, **settings)  # type: ignore[call-overload]
 
     return run
 
 
+NOBODY = 65534
+
+
 @pytest.fixture
-def as_nobody() -> dict[str, int]:
-    """Keywords that make `subprocess.run` give up root's rights; skips where there are none to give up."""
+def bound_by_permissions() -> list[str]:
+    """Put before a command, makes root obey permissions: what is private to NOBODY is closed then."""
     if os.geteuid() != 0:
-        pytest.skip("needs root, to become somebody else")
-    return {"user": 65534, "group": 65534}
+        pytest.skip("needs root, to make files that are somebody else's")
+    return ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+
+
+@pytest.fixture
+def give_away() -> Callable[[Path, int], None]:
+    """``give_away(path, mode)`` makes ``path`` NOBODY's."""
+
+    def change(path: Path, mode: int) -> None:
+        os.chown(path, NOBODY, NOBODY)
+        path.chmod(mode)
+
+    return change

@@ -43,6 +43,13 @@ def test_every_command_is_in_the_reference(command):
     assert f"## leitstand {command}\n" in (ROOT / "docs/reference/commands.md").read_text()
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_an_example(command):
+    page = (ROOT / "docs/reference/commands.md").read_text()
+    sections = re.findall(rf"^## leitstand {command}\b[^#]*", page, re.MULTILINE)
+    assert any("Example" in section for section in sections)
+
+
 def test_every_key_is_in_the_reference():
     page = (ROOT / "docs/reference/configuration.md").read_text()
     for section in SECTIONS:

@@ -1,0 +1,124 @@
+"""An atomic write leaves the old or the new content, whatever happens in the middle."""
+
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+
+from leitstand.exposition import Family
+from leitstand.files import write_atomically
+from leitstand.textfile import write_textfile
+
+SIZE = 2_000_000
+WRITER = f"""
+import sys
+from pathlib import Path
+from leitstand.files import write_atomically
+for turn in range(1_000_000):
+    write_atomically(Path("file"), ("ab"[turn % 2]) * {SIZE})
+    print(turn, flush=True)
+"""
+ONE_WRITE = """
+from pathlib import Path
+from leitstand.files import write_atomically
+write_atomically(Path("file"), "new")
+"""
+
+
+def test_text_and_bytes_are_written_as_they_are(tmp_path):
+    write_atomically(tmp_path / "text", "Größe\n")
+    write_atomically(tmp_path / "bytes", b"\xff\0")
+    assert (tmp_path / "text").read_bytes() == "Größe\n".encode()
+    assert (tmp_path / "bytes").read_bytes() == b"\xff\0"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_the_mode_is_as_asked_for_whatever_the_umask(tmp_path, mode):
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_WRITE.replace('"new"', f'"new", {mode}')],
+        cwd=tmp_path,
+        umask=0o077,
+        timeout=30,
+    )
+    assert done.returncode == 0
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
+
+
+def test_a_kill_in_the_middle_leaves_old_or_new(tmp_path):
+    seen = set()
+    for attempt in range(12):
+        with subprocess.Popen([sys.executable, "-c", WRITER], cwd=tmp_path, stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            time.sleep(0.001 * attempt)  # not a wait for something: the moment of the kill varies
+            writer.send_signal(signal.SIGKILL)
+        content = (tmp_path / "file").read_text()
+        assert content in ("a" * SIZE, "b" * SIZE)
+        seen.add(content[0])
+    assert seen == {"a", "b"}
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", WRITER], cwd=tmp_path, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        lengths = {len((tmp_path / "file").read_bytes()) for _ in range(200)}
+        writer.kill()
+    assert lengths == {SIZE}
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A file system of 64 KiB."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("needs the right to mount")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_keeps_the_old_file_and_leaves_nothing_behind(tiny):
+    write_atomically(tiny / "file", "old")
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(tiny / "file", "x" * 200_000)
+    assert (tiny / "file").read_text() == "old"
+    assert [path.name for path in tiny.iterdir()] == ["file"]
+
+
+def test_a_folder_that_may_not_be_written_keeps_the_old_file(tmp_path, bound_by_permissions, give_away):
+    (tmp_path / "file").write_text("old")
+    give_away(tmp_path, 0o755)
+    command = [*bound_by_permissions, sys.executable, "-c", ONE_WRITE]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert "PermissionError" in done.stderr
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_a_folder_in_the_way_is_an_error_and_leaves_nothing_behind(tmp_path):
+    (tmp_path / "file").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_atomically(tmp_path / "file", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_textfile_is_what_an_exporter_reads(tmp_path):
+    path = tmp_path / "backup.prom"
+    write_textfile(path, [Family("leitstand_backup_up", "gauge", "Whether.", ("job",), [(("web",), 1)])])
+    assert path.read_text() == (
+        "# HELP leitstand_backup_up Whether.\n# TYPE leitstand_backup_up gauge\n"
+        'leitstand_backup_up{job="web"} 1\n'
+    )
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_a_textfile_that_no_exporter_would_read_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"must end in \.prom"):
+        write_textfile(tmp_path / "backup.txt", [])
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,172 @@
+"""The door to other programs: time limits that hold, nothing left behind, no secret handed on."""
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from leitstand.process import STDERR_KEPT, ProcessError, open_stream, run
+
+LONG = "60"  # seconds; no test waits so long
+FORK = f"sleep {LONG} & echo $! > pids; echo $$ >> pids; "
+
+
+def is_running(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def wait_until_gone(*processes: int) -> None:
+    deadline = time.monotonic() + 10
+    while any(map(is_running, processes)):
+        assert time.monotonic() < deadline, f"still there: {[one for one in processes if is_running(one)]}"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def pids(tmp_path, monkeypatch):
+    """Reads the process numbers that FORK wrote."""
+    monkeypatch.chdir(tmp_path)
+
+    def read() -> list[int]:
+        deadline = time.monotonic() + 10
+        while len(found := Path("pids").read_text().split() if Path("pids").exists() else []) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return [int(number) for number in found]
+
+    return read
+
+
+def test_both_outputs_and_the_exit_status_are_told():
+    done = run(["sh", "-c", "cat; echo sorry >&2; exit 3"], timeout=10, stdin=b"x" * 1_000_000)
+    assert (done.status, done.stdout, done.stderr) == (3, b"x" * 1_000_000, "sorry\n")
+
+
+def test_a_program_that_is_not_there_is_one_line_and_a_hint():
+    with pytest.raises(ProcessError, match="no-such-program: no such program") as caught:
+        run(["no-such-program"], timeout=1)
+    assert "install" in caught.value.hint
+
+
+def test_a_file_that_is_no_program_is_told(tmp_path):
+    file = tmp_path / "notes"
+    file.write_text("not a program")
+    with pytest.raises(ProcessError, match="notes: cannot be started: Permission denied"):
+        run([str(file)], timeout=1)
+
+
+@pytest.mark.parametrize("end", [f"sleep {LONG}", "exit 0"], ids=["parent waits", "parent is gone"])
+def test_a_time_limit_ends_the_program_and_its_children(pids, end):
+    with pytest.raises(ProcessError, match=r"sh: took longer than 0\.3 s"):
+        run(["sh", "-c", FORK + end], timeout=0.3)
+    wait_until_gone(*pids())
+
+
+def test_a_program_that_ended_leaves_no_zombie():
+    numbers = [int(run(["sh", "-c", "echo $$"], timeout=10).stdout) for _ in range(5)]
+    assert not any(Path(f"/proc/{number}").exists() for number in numbers)
+
+
+def test_an_interrupt_ends_the_program_too(pids):
+    script = f"from leitstand.process import run; run(['sh', '-c', '{FORK} sleep {LONG}'], timeout={LONG})"
+    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) as ours:
+        running = pids()
+        ours.send_signal(signal.SIGINT)
+        assert "KeyboardInterrupt" in ours.communicate(timeout=30)[1]
+    wait_until_gone(*running)
+
+
+def test_no_secret_of_ours_reaches_a_program(monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "geheim")
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+    shown = run(["env"], timeout=10, env={"EXTRA": "1"}).stdout.decode().splitlines()
+    assert "LANG=de_DE.UTF-8" in shown
+    assert "EXTRA=1" in shown
+    assert not [line for line in shown if "geheim" in line]
+
+
+def test_a_program_cannot_ask_on_our_terminal():
+    assert run(["sh", "-c", "exec 3</dev/tty"], timeout=10).status != 0
+
+
+def test_a_stream_is_read_while_the_program_runs():
+    with open_stream(["sh", "-c", "echo first; read line; echo $line"], stdin=b"second\n") as stream:
+        assert stream.stdout.readline() == b"first\n"
+        assert stream.stdout.read() == b"second\n"
+        assert stream.finish(10).status == 0
+
+
+def test_a_stream_without_input_reads_nothing_and_a_file_is_read_from_where_it_stands(tmp_path):
+    (tmp_path / "input").write_bytes(b"skipped,read")
+    with (tmp_path / "input").open("rb", buffering=0) as file, open_stream(["cat"], stdin=file) as stream:
+        assert stream.stdout.read() == b"skipped,read"
+    with open_stream(["cat"]) as stream:
+        assert stream.stdout.read() == b""
+
+
+def test_many_words_on_stderr_neither_block_nor_fill_memory():
+    talk = "seq 1 300000 >&2; echo done; echo last >&2"
+    with open_stream(["sh", "-c", talk]) as stream:
+        assert stream.stdout.read() == b"done\n"
+        words = stream.finish(10).stderr
+    assert words.endswith("300000\nlast\n")
+    assert len(words) == STDERR_KEPT
+
+
+def test_a_stream_that_is_given_up_ends_with_its_children(pids):
+    with open_stream(["sh", "-c", FORK + f"sleep {LONG}"]):
+        running = pids()
+        assert all(map(is_running, running))
+    wait_until_gone(*running)
+
+
+def test_a_stream_killed_from_another_thread_comes_to_its_end():
+    with open_stream(["sh", "-c", f"echo here; sleep {LONG}"]) as stream:
+        killer = threading.Timer(0.2, stream.kill)
+        killer.start()
+        assert stream.stdout.read() == b"here\n"
+        killer.join()
+        assert stream.finish(10).status == -9
+
+
+def test_a_stream_that_does_not_finish_in_time_is_killed(pids):
+    with open_stream(["sh", "-c", FORK + f"exec sleep {LONG} >&-"]) as stream:
+        running = pids()
+        with pytest.raises(ProcessError, match=r"took longer than 0\.2 s"):
+            stream.finish(0.2)
+    wait_until_gone(*running)
+
+
+def test_output_that_is_left_unread_fails_the_program():
+    with open_stream(["yes"]) as stream:
+        assert stream.stdout.read(2) == b"y\n"
+        assert stream.finish(10).status == -13
+
+
+def test_streams_leave_no_descriptor_open():
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    with open_stream(["true"], stdin=b"x") as stream:
+        stream.finish(10)
+    before = descriptors()
+    for _ in range(10):
+        with open_stream(["true"], stdin=b"x") as stream:
+            stream.finish(10)
+    assert descriptors() == before
+
+
+def test_arguments_are_never_a_shell_line():
+    assert run(["echo", "$(id); `id` | cat"], timeout=10).stdout == b"$(id); `id` | cat\n"
+    assert not re.search(
+        r"shell\s*=\s*True", Path(sys.modules["leitstand.process"].__file__ or "").read_text()
+    )
