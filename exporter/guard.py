@@ -1,11 +1,12 @@
 """Run tasks that may raise or hang, so that each costs only itself.
 
 A thread that waits in the kernel (a dead NFS server, a broken driver) cannot be ended. So the tasks run one
-after another in a worker thread; where one does not come back, another worker goes on with the rest, and the one
-that hangs is left alone and not tried again until it returns: one stuck thread per task, however often the tasks
-are run.
+after another in a worker thread; where one does not come back, another worker goes on with the rest, and the
+one that hangs is left alone and not tried again until it returns: one stuck thread per task, however often
+the tasks are run.
 """
 
+import queue
 import threading
 import time
 from collections import deque
@@ -32,8 +33,8 @@ class Outcome(Generic[Result]):
 class Guard(Generic[Result]):
     """Runs named tasks. ``patience`` is how long one may take before the rest goes on beside it, in seconds.
 
-    Never more than ``maximum_stuck`` threads are lost to tasks that hang; with so many lost, no task runs until
-    one of them returns.
+    Never more than ``maximum_stuck`` threads are lost to tasks that hang; with so many lost, no task runs
+    until one of them returns.
     """
 
     def __init__(self, name: str, patience: float = 0.5, maximum_stuck: int = 8) -> None:
@@ -42,6 +43,7 @@ class Guard(Generic[Result]):
         self.maximum_stuck = maximum_stuck
         self._lock = threading.Lock()
         self._stuck: set[str] = set()
+        self._idle: list[_Worker] = []
 
     @property
     def stuck(self) -> frozenset[str]:
@@ -65,12 +67,39 @@ class Guard(Generic[Result]):
     def _drive(self, batch: "_Batch[Result]", deadline: float) -> None:
         while not batch.finished and (left := deadline - time.monotonic()) > 0:
             if batch.needs_worker and batch.workers + len(self._stuck) < self.maximum_stuck:
-                batch.start_worker(f"{self.name}-guard")
+                batch.begin_worker()
+                self._worker().take(batch.work)
             batch.wait(min(self.patience, left))
+
+    def _worker(self) -> "_Worker":
+        # A thread of each run's own would cost its stack and memory arena anew, a third of a scrape in all.
+        with self._lock:
+            return self._idle.pop() if self._idle else _Worker(f"{self.name}-guard", self._rest)
+
+    def _rest(self, worker: "_Worker") -> None:
+        with self._lock:
+            self._idle.append(worker)
 
     def _returned(self, name: str) -> None:
         with self._lock:
             self._stuck.discard(name)
+
+
+class _Worker:
+    """A thread that waits for work, does it, and tells that it is free again."""
+
+    def __init__(self, name: str, rest: "Callable[[_Worker], None]") -> None:
+        self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._rest = rest
+        threading.Thread(target=self._live, name=name, daemon=True).start()
+
+    def take(self, work: Callable[[], None]) -> None:
+        self._orders.put(work)
+
+    def _live(self) -> None:
+        while True:
+            self._orders.get()()
+            self._rest(self)
 
 
 class _Batch(Generic[Result]):
@@ -92,10 +121,10 @@ class _Batch(Generic[Result]):
     def finished(self) -> bool:
         return self._missing == 0
 
-    def start_worker(self, name: str) -> None:
+    def begin_worker(self) -> None:
+        """Another thread is about to call ``work``."""
         self.workers += 1
         self.needs_worker = False
-        threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def wait(self, seconds: float) -> None:
         """Until all is finished, at most ``seconds``; then see whether a task holds up the others."""
@@ -111,7 +140,8 @@ class _Batch(Generic[Result]):
             self._waiting.clear()
             return self._outcomes, set(self._running)
 
-    def _work(self) -> None:
+    def work(self) -> None:
+        """Do what is waiting, task by task."""
         while (name_and_task := self._next()) is not None:
             name, task = name_and_task
             self._end(name, _attempt(task))

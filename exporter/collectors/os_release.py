@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from exporter.collectors.collector import NoData, Roots
@@ -24,20 +24,25 @@ class OperatingSystem:
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.root_files
+        self._content = b""
+        self._families: list[Family] = []
 
     def collect(self) -> Iterable[Family]:
-        release = parse_release(_read(self._files))
-        labels = tuple(release.get(name.upper(), "") for name in _INFO)
-        yield Family("node_os_info", "gauge", "What os-release says.", _INFO, [(labels, 1)])
-        if match := _VERSION.match(release.get("VERSION_ID", "")):
-            labels = tuple(release.get(name.upper(), "") for name in _VERSION_LABELS)
-            explanation = "Major and minor of the distribution's version."
-            yield Family(
-                "node_os_version", "gauge", explanation, _VERSION_LABELS, [(labels, float(match[0]))]
-            )
-        if (end := support_end(release)) is not None:
-            explanation = "When the distribution's support ends, in Unix time."
-            yield Family("node_os_support_end_timestamp_seconds", "gauge", explanation, (), [((), end)])
+        if (content := _read(self._files)) != self._content:
+            self._families, self._content = list(_families(parse_release(content))), content
+        return self._families
+
+
+def _families(release: Mapping[str, str]) -> Iterator[Family]:
+    labels = tuple(release.get(name.upper(), "") for name in _INFO)
+    yield Family("node_os_info", "gauge", "What os-release says.", _INFO, [(labels, 1)])
+    if match := _VERSION.match(release.get("VERSION_ID", "")):
+        labels = tuple(release.get(name.upper(), "") for name in _VERSION_LABELS)
+        explanation = "Major and minor of the distribution's version."
+        yield Family("node_os_version", "gauge", explanation, _VERSION_LABELS, [(labels, float(match[0]))])
+    if (end := support_end(release)) is not None:
+        explanation = "When the distribution's support ends, in Unix time."
+        yield Family("node_os_support_end_timestamp_seconds", "gauge", explanation, (), [((), end)])
 
 
 def _read(files: Files) -> bytes:

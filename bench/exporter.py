@@ -1,0 +1,307 @@
+"""The exporter beside Debian's node_exporter, in one run: CPU and time per scrape, memory, growth.
+
+    .venv/bin/python bench/exporter.py              # a table on standard output, some minutes
+    .venv/bin/python bench/exporter.py --quick      # fewer scrapes, to see whether it runs
+
+CPU is user and system time of the process, from /proc/<pid>/stat; a scrape is one GET on a connection of its
+own. The two take turns, run by run, so that a busy moment of the machine meets both. Figures are medians of
+the runs.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+RIVAL = "prometheus-node-exporter"
+TICKS = os.sysconf("SC_CLK_TCK")
+# What node_exporter has on by default and we do not serve; off on its side, so that both do the same work.
+NOT_OURS = [
+    "bcache",
+    "btrfs",
+    "fibrechannel",
+    "infiniband",
+    "ipvs",
+    "nfs",
+    "nfsd",
+    "nvme",
+    "rapl",
+    "tapestats",
+    "xfs",
+    "zfs",
+    "systemd",
+]
+SLIM = ["cpu", "meminfo", "loadavg", "filesystem", "diskstats", "netdev", "vmstat", "uname", "os"]
+MOUNTS = "^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)"
+
+
+@dataclass
+class Exporter:
+    """A running exporter and what was measured of it."""
+
+    name: str
+    pid: int
+    port: int
+    cpu: list[float] = field(default_factory=list)  # seconds per scrape, one per run
+    p50: list[float] = field(default_factory=list)  # seconds, one per run
+    size: int = 0
+
+    def ticks(self) -> int:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    def memory(self) -> float:
+        """Resident set in MiB."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+        raise LookupError("VmRSS")
+
+    def scrape(self) -> int:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as sock:
+            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            size = 0
+            while chunk := sock.recv(1 << 20):
+                size += len(chunk)
+        return size
+
+    def run(self, scrapes: int) -> None:
+        times = []
+        before = self.ticks()
+        for _ in range(scrapes):
+            start = time.perf_counter()
+            self.size = self.scrape()
+            times.append(time.perf_counter() - start)
+        self.cpu.append((self.ticks() - before) / TICKS / scrapes)
+        self.p50.append(statistics.median(times))
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@contextmanager
+def running(name: str, argv: list[str], port: int) -> Iterator[Exporter]:
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        exporter = Exporter(name, process.pid, port)
+        wait_for(exporter)
+        yield exporter
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+
+
+def wait_for(exporter: Exporter) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            exporter.scrape()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise SystemExit(f"{exporter.name} does not answer")
+
+
+@contextmanager
+def ours(*options: str) -> Iterator[Exporter]:
+    port = free_port()
+    argv = [sys.executable, "-m", "leitstand", "exporter", "--web.listen-address", f"127.0.0.1:{port}"]
+    # The inventory looks once, at the start: here the scrape is measured, below what the inventory adds to
+    # it.
+    with running("leitstand", [*argv, "--inventory.interval", "86400", *options], port) as exporter:
+        time.sleep(3)
+        yield exporter
+
+
+@contextmanager
+def rival(*options: str) -> Iterator[Exporter]:
+    port = free_port()
+    argv = [
+        RIVAL,
+        f"--web.listen-address=127.0.0.1:{port}",
+        f"--collector.filesystem.mount-points-exclude={MOUNTS}",
+    ]
+    with running("node_exporter", [*argv, *options], port) as exporter:
+        yield exporter
+
+
+def take_turns(exporters: list[Exporter], runs: int, scrapes: int) -> None:
+    for exporter in exporters:
+        exporter.run(20)
+        exporter.cpu.clear()
+        exporter.p50.clear()
+    for _ in range(runs):
+        for exporter in exporters:
+            exporter.run(scrapes)
+
+
+def side_by_side(title: str, our: list[str], their: list[str], runs: int, scrapes: int) -> None:
+    with ours(*our) as mine, rival(*their) as theirs:
+        take_turns([mine, theirs], runs, scrapes)
+        print(f"\n### {title}: {runs} runs of {scrapes} scrapes\n")
+        print("| | bytes | CPU ms/scrape (min) | p50 ms (best) | RSS MiB |\n|---|---|---|---|---|")
+        for one in (mine, theirs):
+            cpu, p50 = [value * 1000 for value in one.cpu], [value * 1000 for value in one.p50]
+            print(
+                f"| {one.name} | {one.size} | {statistics.median(cpu):.2f} ({min(cpu):.2f}) "
+                f"| {statistics.median(p50):.2f} ({min(p50):.2f}) | {one.memory():.1f} |"
+            )
+        print(
+            f"| ratio | {mine.size / theirs.size:.2f} | {ratio(mine.cpu, theirs.cpu)} "
+            f"| {ratio(mine.p50, theirs.p50)} | {mine.memory() / theirs.memory():.2f} |",
+            flush=True,
+        )
+
+
+def ratio(mine: list[float], theirs: list[float]) -> str:
+    return f"{statistics.median(mine) / statistics.median(theirs):.2f} ({min(mine) / min(theirs):.2f})"
+
+
+def packages_page(count: int) -> str:
+    return "".join(
+        f"Package: package-{number}\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.{number}-1\n\n"
+        for number in range(count)
+    )
+
+
+def added_by_packages(folder: Path, runs: int, scrapes: int) -> None:
+    """Two exporters that differ in the number of packages of their root alone."""
+    roots = []
+    for count in (0, 2500):
+        root = folder / f"root-{count}"
+        (root / "var/lib/dpkg").mkdir(parents=True)
+        (root / "etc").mkdir()
+        shutil.copy("/etc/os-release", root / "etc/os-release")
+        (root / "var/lib/dpkg/status").write_text(packages_page(count))
+        roots.append(str(root))
+    with ours("--path.rootfs", roots[0]) as without, ours("--path.rootfs", roots[1]) as many:
+        take_turns([without, many], runs, scrapes)
+        print("\n### 2,500 packages, unchanged since the last scrape\n")
+        print("| packages | CPU ms/scrape (min) | p50 ms (best) |\n|---|---|---|")
+        for words, one in (("none", without), ("2,500", many)):
+            cpu, p50 = [value * 1000 for value in one.cpu], [value * 1000 for value in one.p50]
+            print(
+                f"| {words} | {statistics.median(cpu):.2f} ({min(cpu):.2f}) | {statistics.median(p50):.2f} ({min(p50):.2f}) |"
+            )
+        added = 1000 * (statistics.median(many.cpu) - statistics.median(without.cpu))
+        print(f"\nAdded CPU per scrape, medians: {added:+.3f} ms", flush=True)
+
+
+def tree_of_mounts(folder: Path, count: int) -> list[str]:
+    root = folder / f"mounts-{count}"
+    (root / "proc/1").mkdir(parents=True)
+    (root / "proc/self").symlink_to("1")
+    lines = []
+    for number in range(count):
+        (root / f"data/{number}").mkdir(parents=True)
+        lines.append(f"{number + 30} 1 8:{number} / /data/{number} rw,relatime - ext4 /dev/disk{number} rw\n")
+    (root / "proc/1/mountinfo").write_text("".join(lines))
+    (root / "proc/1/mounts").write_text(
+        "".join(f"/dev/disk{number} /data/{number} ext4 rw,relatime 0 0\n" for number in range(count))
+    )
+    return [
+        f"--path.procfs={root}/proc",
+        f"--path.rootfs={root}",
+        "--collector.disable-defaults",
+        "--collector.filesystem",
+    ]
+
+
+ATTRIBUTES = {
+    **dict.fromkeys(("addr_assign_type", "carrier", "dormant", "link_mode", "netdev_group"), "0"),
+    **dict.fromkeys(("carrier_changes", "carrier_down_count", "carrier_up_count", "name_assign_type"), "1"),
+    "address": "02:00:00:00:00:01",
+    "broadcast": "ff:ff:ff:ff:ff:ff",
+    "duplex": "full",
+    "operstate": "up",
+    "dev_id": "0x0",
+    "flags": "0x1003",
+    "mtu": "1500",
+    "speed": "1000",
+    "tx_queue_len": "1000",
+    "type": "1",
+    "ifalias": "",
+}
+HEADER = (
+    "Inter-|   Receive                                                |  Transmit\n face |bytes packets\n"
+)
+
+
+def tree_of_interfaces(folder: Path, count: int) -> list[str]:
+    root = folder / f"interfaces-{count}"
+    (root / "proc/net").mkdir(parents=True)
+    (root / "proc/self").symlink_to(".")
+    lines = [HEADER]
+    for number in range(count):
+        device = root / f"sys/class/net/eth{number}"
+        (device / "statistics").mkdir(parents=True)
+        for name, value in {**ATTRIBUTES, "ifindex": str(number), "iflink": str(number)}.items():
+            (device / name).write_text(f"{value}\n")
+        (device / "statistics/rx_nohandler").write_text("0\n")
+        lines.append(f"eth{number}: " + " ".join(["123456789"] * 16) + "\n")
+    (root / "proc/net/dev").write_text("".join(lines))
+    chosen = ["--collector.disable-defaults", "--collector.netdev", "--collector.netclass"]
+    return [f"--path.procfs={root}/proc", f"--path.sysfs={root}/sys", *chosen]
+
+
+def growth(folder: Path, runs: int, scrapes: int) -> None:
+    print("\n### Growth: CPU ms per scrape, the collector concerned alone\n")
+    print("| what | number | leitstand | node_exporter |\n|---|---|---|---|")
+    trees: list[tuple[str, Callable[[Path, int], list[str]], list[str]]] = [
+        ("mounts", tree_of_mounts, []),
+        ("interfaces", tree_of_interfaces, ["--no-collector.netdev.netlink"]),
+    ]
+    for what, make, further in trees:
+        for count in (10, 100, 1000):
+            options = make(folder, count)
+            with ours(*options) as mine, rival(*options, *further) as theirs:
+                take_turns([mine, theirs], runs, scrapes)
+                figures = [1000 * statistics.median(one.cpu) for one in (mine, theirs)]
+            print(f"| {what} | {count:,} | {figures[0]:.2f} | {figures[1]:.2f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=["default", "slim", "packages", "growth"])
+    arguments = parser.parse_args()
+    runs, scrapes = (3, 60) if arguments.quick else (7, 300)
+
+    def wanted(part: str) -> bool:
+        return arguments.only in (None, part)
+
+    if wanted("default"):
+        off = [f"--no-collector.{name}" for name in NOT_OURS]
+        side_by_side("Default collectors", [], off, runs, scrapes)
+    if wanted("slim"):
+        on = [
+            "--collector.disable-defaults",
+            *(f"--collector.{name}" for name in SLIM),
+            "--collector.vmstat.fields=.*",
+        ]
+        side_by_side("Nine collectors", on, on, runs, scrapes)
+    with tempfile.TemporaryDirectory() as name:
+        if wanted("packages"):
+            added_by_packages(Path(name), runs, scrapes)
+        if wanted("growth"):
+            growth(Path(name), 3, 60 if not arguments.quick else 20)
+
+
+if __name__ == "__main__":
+    main()
