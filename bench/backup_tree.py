@@ -74,9 +74,8 @@ def _dump(chance: random.Random, tokens: list[str]) -> Iterator[bytes]:
         for _ in range(20):
             number += 1
             words = _text(chance, tokens, 180).decode(errors="ignore").replace("\n", " ").replace("'", "")
-            rows.append(
-                f"({number},'{words}','2026-{number % 12 + 1:02}-{number % 28 + 1:02}','{chance.randbytes(16).hex()}')"
-            )
+            date = f"2026-{number % 12 + 1:02}-{number % 28 + 1:02}"
+            rows.append(f"({number},'{words}','{date}','{chance.randbytes(16).hex()}')")
         line = f"INSERT INTO `wp_posts` VALUES {','.join(rows)};\n".encode()
         size += len(line)
         yield line

@@ -20,6 +20,8 @@ from orchestrator.rows import record_from, row_of
 
 T = TypeVar("T")
 
+_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
 ENTRY_NAME = "manifest.jsonl"
 VERSION = 1
 _FORMAT = "leitstand-manifest"
@@ -108,7 +110,7 @@ class ManifestWriter:
         return end
 
     def _line(self, content: dict[str, Any]) -> None:
-        self._buffer += json.dumps(content, separators=(",", ":")).encode() + b"\n"
+        self._buffer += _to_json(content).encode() + b"\n"
         if len(self._buffer) >= _BUFFER_BYTES:
             self._flush()
 

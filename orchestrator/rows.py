@@ -7,30 +7,37 @@ from typing import Any
 from orchestrator.archive.entry import FileRecord, Kind, Metadata, Method
 from orchestrator.archive.names import path_of, stored_name
 
-_NUMBERS = ("mode", "uid", "gid", "mtime_ns", "ctime_ns", "inode", "device")
 _TEXTS = ("user", "group")
-_SPAN = ("size", "crc32", "offset", "length")
+_RARE = (*_TEXTS, "ctime_ns", "inode", "device")
 _SHA256_BYTES = 32
-_WHOLE = frozenset((*_NUMBERS, *_SPAN))
+_WHOLE = frozenset(("mode", "uid", "gid", "mtime_ns", "ctime_ns", "inode", "device", "size", "crc32", "offset", "length"))
 _KNOWN = _WHOLE | {*_TEXTS, "path", "kind", "link", "xattrs", "sha256", "method", "problem"}
 
 
 def row_of(record: FileRecord) -> dict[str, Any]:
     """The row of a record."""
     metadata = record.metadata
-    row: dict[str, Any] = {"path": stored_name(metadata.path), "kind": metadata.kind.value}
-    for name in (*_NUMBERS, *_TEXTS):
+    row: dict[str, Any] = {
+        "path": stored_name(metadata.path),
+        "kind": metadata.kind.value,
+        "mode": metadata.mode,
+        "uid": metadata.uid,
+        "gid": metadata.gid,
+        "mtime_ns": metadata.mtime_ns,
+        "size": record.size,
+        "sha256": record.sha256.hex(),
+        "crc32": record.crc32,
+        "offset": record.offset,
+        "length": record.length,
+        "method": record.method.value,
+    }
+    for name in _RARE:
         if value := getattr(metadata, name):
             row[name] = value
     if metadata.link:
         row["link"] = stored_name(metadata.link)
     if metadata.xattrs:
-        row["xattrs"] = [
-            [stored_name(name), base64.b64encode(value).decode()] for name, value in metadata.xattrs
-        ]
-    for name in _SPAN:
-        row[name] = getattr(record, name)
-    row["sha256"], row["method"] = record.sha256.hex(), record.method.value
+        row["xattrs"] = [[stored_name(name), base64.b64encode(value).decode()] for name, value in metadata.xattrs]
     if record.problem:
         row["problem"] = record.problem
     return row
@@ -42,12 +49,12 @@ def record_from(row: dict[str, Any]) -> FileRecord:
     metadata = Metadata(
         path=path_of(row["path"]),
         kind=Kind(row["kind"]),
-        mode=get("mode", 0),
-        uid=get("uid", 0),
-        gid=get("gid", 0),
+        mode=row["mode"],
+        uid=row["uid"],
+        gid=row["gid"],
         user=get("user", ""),
         group=get("group", ""),
-        mtime_ns=get("mtime_ns", 0),
+        mtime_ns=row["mtime_ns"],
         link=path_of(get("link", "")),
         xattrs=_xattrs(get("xattrs", ())),
         ctime_ns=get("ctime_ns", 0),

@@ -12,7 +12,7 @@ except ImportError:  # there is no wheel for this processor: five times the CPU,
 # Raw deflate, as ZIP has it.
 _RAW = -15
 _WINDOW = 32 << 10
-PROBE_BYTES = 64 << 10
+PROBE_BYTES, _PROBE_LEVEL = 64 << 10, 1
 _INPUT_BYTES, _OUTPUT_BYTES = 256 << 10, 1 << 20
 # Ends a deflate stream whose last block was flushed: one empty final block.
 STREAM_END = b"\x03\x00"
@@ -37,20 +37,16 @@ def compressor(level: int) -> Compressor:
 
 def shrink(data: bytes, level: int) -> bytes | None:
     """``data`` deflated, or None when that is not worth it: so for pictures and archives, after 64 KiB."""
-    probed = data[:PROBE_BYTES]
-    deflated: bytes = fast.compress(probed, level, _RAW)
-    if not _worth(len(deflated), len(probed)):
+    if len(data) > PROBE_BYTES and not shrinks(data):
         return None
-    if len(data) == len(probed):
-        return deflated
-    deflated = fast.compress(data, level, _RAW)
-    return deflated if len(deflated) < len(data) else None
+    deflated: bytes = fast.compress(data, level, _RAW)
+    return deflated if _worth(len(deflated), len(data)) else None
 
 
-def shrinks(data: bytes, level: int) -> bool:
-    """Whether the first 64 KiB say that deflating is worth it."""
+def shrinks(data: bytes) -> bool:
+    """Whether the first 64 KiB say that deflating is worth it, asked at the level that costs least."""
     probed = data[:PROBE_BYTES]
-    return _worth(len(fast.compress(probed, level, _RAW)), len(probed))
+    return _worth(len(fast.compress(probed, _PROBE_LEVEL, _RAW)), len(probed))
 
 
 def _worth(deflated: int, plain: int) -> bool:

@@ -114,7 +114,7 @@ class StreamedEntry:
         return f"cut short: {what}"
 
     def _start(self, first: bytes) -> None:
-        self._method = Method.DEFLATE if shrinks(first, self._level) else Method.STORE
+        self._method = Method.DEFLATE if shrinks(first) else Method.STORE
         self._work.then(self._open)
 
     def _take(self, piece: bytes) -> None:

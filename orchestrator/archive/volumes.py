@@ -1,17 +1,21 @@
 """Cut the archive's byte stream into volumes, and read them back as one."""
 
 import hashlib
+import mmap
+import tempfile
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from orchestrator.archive.aes import Buffer
 from orchestrator.archive.entry import ArchiveError, Volume
 
 DEFAULT_VOLUME_BYTES = 64 << 20
+_MEMORY_BYTES = 16 << 20
 
 
 class VolumeSink:
@@ -23,14 +27,21 @@ class VolumeSink:
     ``close``.
     """
 
-    def __init__(self, deliver: Callable[[Volume], None], volume_bytes: int = DEFAULT_VOLUME_BYTES) -> None:
+    def __init__(
+        self,
+        deliver: Callable[[Volume], None],
+        volume_bytes: int = DEFAULT_VOLUME_BYTES,
+        folder: Path | None = None,
+    ) -> None:
         if volume_bytes < 1:
             raise ArchiveError("a volume needs at least one byte")
         self._deliver = deliver
         self._volume_bytes = volume_bytes
+        self._folder = folder
         self._pool = ThreadPoolExecutor(1, "volumes")
         self._under_way: Future[None] | None = None
-        self._begin(1)
+        self._index = 1
+        self._filling = _Filling(folder)
 
     def __enter__(self) -> Self:
         return self
@@ -42,18 +53,16 @@ class VolumeSink:
 
     def write(self, data: Buffer) -> None:
         """Take bytes; this is the ``sink`` of SealedWriter."""
-        source, taken = memoryview(data), 0
-        while taken < len(source):
-            if self._filled == self._volume_bytes:
-                self._hand_over()
-            count = min(self._volume_bytes - self._filled, len(source) - taken)
-            self._view[self._filled : self._filled + count] = source[taken : taken + count]
-            self._filled += count
-            taken += count
+        source = memoryview(data)
+        while len(source) > (room := self._volume_bytes - self._filling.size):
+            self._filling.write(source[:room])
+            source = source[room:]
+            self._hand_over()
+        self._filling.write(source)
 
     def close(self) -> None:
         """Deliver the last volume and wait until all are delivered."""
-        if self._filled:
+        if self._filling.size:
             self._hand_over()
         self._wait()
         self._pool.shutdown()
@@ -62,21 +71,44 @@ class VolumeSink:
         """Deliver nothing more; wait for the one under way. After ``close`` this does nothing."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _begin(self, index: int) -> None:
-        # Untouched memory costs nothing until it is written, so a small archive stays small.
-        self._index, self._filled = index, 0
-        self._view = memoryview(bytearray(self._volume_bytes))
-
     def _hand_over(self) -> None:
         self._wait()
-        index, data = self._index, self._view[: self._filled].toreadonly()
-        self._under_way = self._pool.submit(lambda: self._deliver(_volume(index, data)))
-        self._begin(index + 1)
+        index, full = self._index, self._filling
+        self._under_way = self._pool.submit(lambda: self._deliver(_volume(index, full.content())))
+        self._index, self._filling = index + 1, _Filling(self._folder)
 
     def _wait(self) -> None:
         if self._under_way:
             under_way, self._under_way = self._under_way, None
             under_way.result()
+
+
+class _Filling:
+    """A volume that grows: in memory, then in a file, so that no number of large volumes fills the memory."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._memory = bytearray()
+        self._file: BinaryIO | None = None
+        self.size = 0
+
+    def write(self, data: memoryview) -> None:
+        self.size += len(data)
+        if self._file is None and self.size > _MEMORY_BYTES:
+            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by content
+            self._file.write(self._memory)
+            self._memory = bytearray()
+        if self._file is None:
+            self._memory += data
+        else:
+            self._file.write(data)
+
+    def content(self) -> memoryview:
+        if self._file is None:
+            return memoryview(self._memory).toreadonly()
+        with self._file as file:
+            file.flush()
+            return memoryview(mmap.mmap(file.fileno(), self.size, access=mmap.ACCESS_READ))
 
 
 def _volume(index: int, data: memoryview) -> Volume:
