@@ -60,7 +60,10 @@ def read(context: Context) -> Findings:
     """Every pool, and its status where ``pm.status_path`` is set and the socket is ours to open."""
     findings = Findings()
     families = {key: Family(*figure, LABELS) for key, figure in FIGURES.items()}
-    up = Family("leitstand_php_fpm_up", "gauge", "Whether the pool answers on its socket.", LABELS)
+    up = Family("leitstand_php_fpm_up", "gauge", "Whether the pool accepts connections.", LABELS)
+    answering = Family(
+        "leitstand_php_fpm_status_up", "gauge", "Whether the pool's status page answers.", LABELS
+    )
     most = Family("leitstand_php_fpm_max_children", "gauge", "Most processes the pool may have.", LABELS)
     for branch, name, settings in all_pools(context.tree, findings):
         add_pool(findings, branch, name, settings)
@@ -68,11 +71,13 @@ def read(context: Context) -> Findings:
         limit = settings.get("pm.max_children", "")
         if limit.isascii() and limit.isdigit():
             most.add(int(limit[:9]), *labels)
+        up.add(int(accepts(context.tree, settings.get("listen", ""))), *labels)
         status = ask(context.tree, settings)
-        up.add(int(status is not None), *labels)
+        if status is not None:
+            answering.add(int(bool(status)), *labels)
         for key, value in (status or {}).items():
             families[key].add(value, *labels)
-    findings.families += [up, most, *families.values()]
+    findings.families += [up, answering, most, *families.values()]
     return findings
 
 
@@ -119,19 +124,34 @@ def pool_settings(settings: Mapping[str, str]) -> list[str]:
     return sorted(found)
 
 
-def ask(tree: Tree, settings: Mapping[str, str]) -> dict[str, float] | None:
-    """The figures of a pool's status page; nothing in them without one; None if the pool does not answer."""
-    listen = settings.get("listen", "")
-    address = tree.real(listen) if listen.startswith("/") else listen
-    path = settings.get("pm.status_path", "")
+def address_of(tree: Tree, listen: str) -> str:
+    """Where to connect to what a pool listens on; a bare port is on every address."""
+    return tree.real(listen) if listen.startswith("/") else listen if ":" in listen else f":{listen}"
+
+
+def accepts(tree: Tree, listen: str) -> bool:
+    """True if the pool accepts a connection. One whose processes are all busy still does."""
     try:
-        if not path:
-            fastcgi.connect(address, TIME_LIMIT).close()
-            return {}
-        status, body = fastcgi.get(address, path, "json", TIME_LIMIT)
+        fastcgi.connect(address_of(tree, listen), TIME_LIMIT).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def ask(tree: Tree, settings: Mapping[str, str]) -> dict[str, float] | None:
+    """The figures of a pool's status page; empty if it does not answer in time; None if it has none.
+
+    A saturated pool cannot answer on its own socket: ``pm.status_listen`` gives the page one apart (PHP 8).
+    """
+    path = settings.get("pm.status_path", "")
+    if not path:
+        return None
+    listen = settings.get("pm.status_listen") or settings.get("listen", "")
+    try:
+        status, body = fastcgi.get(address_of(tree, listen), path, "json", TIME_LIMIT)
         return parse_status(body.decode("utf-8", "replace")) if status == 200 else {}
     except (OSError, ValueError, fastcgi.FastCgiError):
-        return None
+        return {}
 
 
 def parse_status(text: str) -> dict[str, float]:
