@@ -156,10 +156,8 @@ def commands_page() -> str:
 
 
 def helps(command: click.Command, name: str, parent: click.Context | None) -> Iterator[tuple[str, str]]:
-    settings: dict[str, Any] = {
-        "terminal_width": WIDTH,
-        "max_content_width": WIDTH,
-    } | command.context_settings
+    settings: dict[str, Any] = {"terminal_width": WIDTH, "max_content_width": WIDTH}
+    settings.update(command.context_settings)
     context = click.Context(command, info_name=name, parent=parent, **settings)
     yield context.command_path, command.get_help(context)
     if isinstance(command, click.Group):

@@ -1,0 +1,40 @@
+"""What the project says about itself is true."""
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def packages(requirements: list[str]) -> set[str]:
+    return {re.split(r"[\[<>=!~ ]", requirement)[0].lower() for requirement in requirements}
+
+
+def test_every_requirement_says_why_it_is_there_and_no_other_does():
+    page = (ROOT / "docs" / "dependencies.md").read_text()
+    told = {
+        heading: set(re.findall(r"^\| ([a-z0-9-]+) \|", text, re.MULTILINE)) - {"package"}
+        for heading, text in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    }
+    extras = {name: packages(found) for name, found in PROJECT["project"]["optional-dependencies"].items()}
+    tools = packages([package for group in PROJECT["dependency-groups"].values() for package in group])
+    expected = {"Every role": packages(PROJECT["project"]["dependencies"]), "Development and tests": tools}
+    assert told == {**expected, **extras}
+
+
+def test_the_changelog_keeps_its_form():
+    page = (ROOT / "CHANGELOG.md").read_text()
+    headings = re.findall(r"^## (.*)$", page, re.MULTILINE)
+    assert headings[0] == "[Unreleased]"
+    assert all(re.fullmatch(r"\[[0-9.]+\] - \d{4}-\d\d-\d\d", heading) for heading in headings[1:])
+    allowed = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.*)$", page, re.MULTILINE)) <= allowed
+
+
+def test_links_between_the_project_s_pages_lead_somewhere():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} names {target}"
