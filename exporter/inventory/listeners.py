@@ -1,5 +1,6 @@
 """Listening sockets and the programs behind them."""
 
+import contextlib
 import ipaddress
 import os
 import re
@@ -92,12 +93,14 @@ def socket_owners(proc: Path, inodes: set[str]) -> dict[str, str]:
 
 def open_sockets(folder: Path) -> set[str]:
     """Inodes of a process's sockets; none if the process is gone or not ours to see."""
-    found = set()
     try:
-        for entry in os.scandir(folder):
-            match = _SOCKET.fullmatch(os.readlink(entry.path))  # noqa: PTH115 - may be a million of them
+        descriptors = os.listdir(folder)  # noqa: PTH208 - may be a million of them
+    except OSError:
+        return set()
+    found = set()
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):  # closed meanwhile
+            match = _SOCKET.fullmatch(os.readlink(f"{folder}/{descriptor}"))  # noqa: PTH115 - as above
             if match:
                 found.add(match[1])
-    except OSError:
-        return found
     return found

@@ -1,0 +1,97 @@
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.inventory import (
+    certificates,
+    users,
+)
+from exporter.inventory.source import Context, Findings, Item
+
+Items = Callable[[Findings, str], list[Item]]
+Build = Callable[[dict[str, str | bytes]], Context]
+
+
+PASSWD = """root:x:0:0:root:/root:/bin/bash
+daemon:x:1:1::/usr/sbin:/usr/sbin/nologin
+anna:x:1000:1000:Anna,,,:/home/anna:/bin/zsh
+bert:x:1001:1001::/home/bert:/bin/bash
+carl:x:1002:27::/home/carl:/bin/bash
+broken line
+"""
+SUDOERS = """Defaults env_reset
+# bert ALL=(ALL) ALL
+User_Alias ADMINS = bert
+root ALL=(ALL:ALL) ALL
+%sudo ALL=(ALL:ALL) ALL
+@includedir /etc/sudoers.d
+"""
+
+
+def test_logins_are_listed_with_their_right_to_sudo(host: Build, items: Items) -> None:
+    files: dict[str, str | bytes] = {
+        "/etc/passwd": PASSWD,
+        "/etc/group": "sudo:x:27:\nanna:x:1000:\n",
+        "/etc/sudoers": SUDOERS,
+        "/etc/sudoers.d/anna": "anna ALL=(ALL) NOPASSWD: \\\n  ALL\n",
+        "/etc/sudoers.d/off.bak": "bert ALL=(ALL) ALL\n",
+    }
+    findings = users.read(host(files))
+    found = {item["name"]: item["sudo"] for item in items(findings, "user")}
+    assert found == {"root": True, "anna": True, "bert": False, "carl": True}
+    assert findings.skipped == 1
+
+
+def test_fingerprints_are_those_that_ssh_keygen_prints(host: Build, items: Items, tmp_path: Path) -> None:
+    lines, printed = [], []
+    for kind in ("ed25519", "rsa", "ecdsa"):
+        make = ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", f"me {kind}", "-f", str(tmp_path / kind)]
+        subprocess.run(make, check=True)
+        lines.append((tmp_path / f"{kind}.pub").read_text())
+        show = ["ssh-keygen", "-l", "-f", str(tmp_path / f"{kind}.pub")]
+        printed.append(subprocess.run(show, check=True, capture_output=True, text=True).stdout.split()[1])
+    lines[1] = f'from="192.0.2.0/24",command="echo \\"ssh-rsa AAAA\\"" {lines[1]}'
+    text = "# a comment\n" + "".join(lines) + "not a key\n"
+    findings = users.read(host({"/etc/passwd": PASSWD, "/home/anna/.ssh/authorized_keys": text}))
+    found = items(findings, "ssh_key")
+    assert [item["fingerprint"] for item in found] == printed
+    assert [item["comment"] for item in found] == ["me ed25519", "me rsa", "me ecdsa"]
+    assert {item["user"] for item in found} == {"anna"}
+    assert findings.skipped == 2
+
+
+def test_a_key_file_that_leads_out_of_the_root_is_not_read(host: Build, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB x\n")
+    context = host({"/etc/passwd": PASSWD, "/home/anna/.ssh/x": ""})
+    (context.roots.root / "home/anna/.ssh/authorized_keys").symlink_to(tmp_path / "outside")
+    assert [kind for kind, _ in users.read(context).items if kind == "ssh_key"] == []
+
+
+def test_broken_certificates_are_skipped_and_keys_are_no_certificates(host: Build) -> None:
+    broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    context = host(
+        {
+            "/etc/nginx/nginx.conf": (
+                "http { server { ssl_certificate /etc/a.pem; ssl_certificate /etc/gone.pem; } }"
+            ),
+            "/etc/a.pem": broken,
+            "/etc/letsencrypt/live/x/cert.pem": bytes(range(256)),
+            "/etc/nginx/ssl/x.key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        }
+    )
+    findings = certificates.read(context)
+    assert findings.items == []
+    assert findings.skipped == 2
+
+
+@settings(max_examples=100, derandomize=True)
+@given(st.binary(max_size=100))
+def test_any_content_is_a_certificate_or_refused(data: bytes) -> None:
+    for text in (data, b"-----BEGIN CERTIFICATE-----\n" + data + b"\n-----END CERTIFICATE-----"):
+        try:
+            certificates.parse_certificate(text)
+        except ValueError:
+            continue

@@ -1,0 +1,268 @@
+import os
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.inventory import (
+    addresses,
+    libraries,
+    listeners,
+    netlink,
+    reboot,
+    systemd,
+    users,
+)
+from exporter.inventory import (
+    host as host_source,
+)
+from exporter.inventory.processes import parse_unit
+from exporter.inventory.source import Context, Findings, Item
+
+Items = Callable[[Findings, str], list[Item]]
+Build = Callable[[dict[str, str | bytes]], Context]
+
+
+def test_the_addresses_are_those_the_system_library_reports(real_host: Context, items: Items) -> None:
+    reported = {
+        (name, entry.address.partition("%")[0])
+        for name, entries in psutil.net_if_addrs().items()
+        for entry in entries
+        if entry.family in (socket.AF_INET, socket.AF_INET6)
+    }
+    findings = addresses.read(real_host)
+    (family,) = findings.families
+    assert {(labels[0], labels[2]) for labels, _ in family.samples} == reported
+    loopback = next(item for item in items(findings, "address") if item["address"] == "127.0.0.1")
+    assert (loopback["prefix"], loopback["scope"], loopback["family"]) == (8, "host", "inet")
+
+
+def test_temporary_addresses_are_shown_but_are_no_lasting_content() -> None:
+    findings = Findings()
+    found = [
+        netlink.Address(2, "inet6", "2001:db8::1", 64, "global", temporary) for temporary in (False, True)
+    ]
+    addresses.add_addresses(findings, found, {2: "eth0"})
+    assert len(findings.items) == 1
+    assert len(findings.families[0].samples) == 2
+
+
+@settings(max_examples=200, derandomize=True)
+@given(st.binary(max_size=200))
+def test_any_answer_of_the_kernel_passes_the_parser(data: bytes) -> None:
+    netlink.parse_addresses(data)
+    netlink.parse_address(data)
+
+
+def test_a_message_of_the_kernel_cut_anywhere_is_left_out() -> None:
+    payload = (
+        netlink.ADDRESS.pack(socket.AF_INET, 24, 0, 0, 2)
+        + netlink.ATTRIBUTE.pack(8, 2)
+        + bytes([192, 0, 2, 9])
+    )
+    data = netlink.HEADER.pack(16 + len(payload), netlink.RTM_NEWADDR, 0, 1, 0) + payload
+    assert netlink.parse_addresses(data) == [netlink.Address(2, "inet", "192.0.2.9", 24, "global", False)]
+    for length in range(len(data)):
+        assert netlink.parse_addresses(data[:length]) == []
+
+
+ROUTES = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\t0102A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0
+wg0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0
+eth0\t0002A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+half\t00000000
+"""
+ROUTES6 = (
+    f"{'0' * 32} 00 {'0' * 32} 00 fe800000000000000000000000000001 00000400 00000001 00000000 00000003 "
+    "    eth0\n"
+    f"{'0' * 32} 00 {'0' * 32} 00 {'0' * 32} ffffffff 00000001 00000000 00200200       lo\n"
+)
+
+
+def test_default_routes_are_read_and_others_left_out() -> None:
+    assert list(addresses.parse_routes(ROUTES)) == [
+        addresses.Route("inet", "192.168.2.1", "eth0", 100),
+        addresses.Route("inet", "", "wg0", 0),
+    ]
+    assert list(addresses.parse_routes6(ROUTES6)) == [addresses.Route("inet6", "fe80::1", "eth0", 1024)]
+
+
+@settings(max_examples=150, derandomize=True)
+@given(st.text(max_size=200))
+def test_any_text_passes_the_parsers_of_the_host(text: str) -> None:
+    list(addresses.parse_routes(f"head\n{text}"))
+    list(addresses.parse_routes6(text))
+    addresses.parse_resolvers(text)
+    host_source.parse_os_release(text)
+    host_source.names_of("web1", text, text)
+    list(listeners.parse_table(f"head\n{text}", "tcp", "0A"))
+    libraries.parse_deleted(text.encode())
+    systemd.parse_units(text)
+    systemd.parse_properties(text)
+    users.parse_passwd(text)
+    users.parse_groups(text)
+    users.parse_sudoers(text)
+    users.parse_keys(text)
+    parse_unit(text)
+    reboot.newest_kernel(text, [text, "6.1.0-1-amd64"])
+
+
+@pytest.mark.parametrize(
+    ("hosts", "resolver", "expected"),
+    [
+        ("127.0.0.1 localhost\n192.0.2.1 web1.example.org web1 www # x", "", ("web1.example.org", ["www"])),
+        ("127.0.1.1 web1\n", "search example.net other\n", ("web1.example.net", [])),
+        ("127.0.0.1 localhost", "", ("", [])),
+        ("192.0.2.1 web1.example.org\n192.0.2.2 web10.example.org", "", ("web1.example.org", [])),
+    ],
+)
+def test_the_full_name_comes_from_the_hosts_file_or_the_search_domain(
+    hosts: str, resolver: str, expected: tuple[str, list[str]]
+) -> None:
+    assert host_source.names_of("web1", hosts, resolver) == expected
+
+
+def test_the_host_is_described_by_its_own_files(host: Build, items: Items) -> None:
+    context = host(
+        {
+            "/etc/os-release": 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nID=debian\nVERSION_ID="13"\n',
+            "/etc/machine-id": "0123456789abcdef0123456789abcdef\n",
+            "/usr/share/zoneinfo/Europe/Berlin": "TZif",
+        }
+    )
+    (context.roots.root / "etc/localtime").symlink_to("/usr/share/zoneinfo/Europe/Berlin")
+    dmi = context.roots.sys / "class/dmi/id"
+    dmi.mkdir(parents=True)
+    (dmi / "sys_vendor").write_text("QEMU\n")
+    (dmi / "product_name").write_text("Standard PC (Q35 + ICH9, 2009)\n")
+    (found,) = items(host_source.read(context), "host")
+    assert found["distribution_name"] == "Debian GNU/Linux 13 (trixie)"
+    assert (found["distribution"], found["distribution_version"]) == ("debian", "13")
+    assert found["time_zone"] == "Europe/Berlin"
+    assert (found["virtualisation"], found["hardware_vendor"]) == ("qemu", "QEMU")
+
+
+def test_the_real_host_has_its_real_name_and_kernel(real_host: Context, items: Items) -> None:
+    (found,) = items(host_source.read(real_host), "host")
+    assert (found["hostname"], found["kernel"]) == (os.uname().nodename, os.uname().release)
+    assert found["architecture"] == os.uname().machine
+
+
+@pytest.mark.parametrize(
+    ("running", "installed", "newest"),
+    [
+        ("6.1.0-18-amd64", ["6.1.0-18-amd64", "6.1.0-9-amd64"], ""),
+        ("6.1.0-18-amd64", ["6.1.0-18-amd64", "6.1.0-100-amd64"], "6.1.0-100-amd64"),
+        ("6.1.0-18-amd64", ["6.1.0-18-amd64", "6.9.0-1-rt-amd64", "6.9.0-1-cloud-amd64"], ""),
+        ("5.14.0-362.8.1.el9_3.x86_64", ["5.14.0-362.18.1.el9_3.x86_64"], "5.14.0-362.18.1.el9_3.x86_64"),
+        ("6.8.0-40-generic", ["6.8.0-41-generic", "6.8.0-99-lowlatency"], "6.8.0-41-generic"),
+        ("6.1.0-18-amd64", ["extramodules", "kabi-current"], ""),
+    ],
+)
+def test_a_reboot_is_due_for_a_newer_kernel_of_the_same_flavour(
+    running: str, installed: list[str], newest: str
+) -> None:
+    assert reboot.newest_kernel(running, installed) == newest
+
+
+def test_the_reasons_for_a_reboot_are_named(host: Build, items: Items) -> None:
+    context = host(
+        {
+            "/run/reboot-required": "*** System restart required ***\n",
+            "/run/reboot-required.pkgs": "linux-image-6.1.0-30-amd64\nlibc6\nlibc6\n",
+            "/lib/modules/6.1.0-30-amd64/modules.dep": "",
+        }
+    )
+    kernel = context.roots.proc / "sys/kernel"
+    kernel.mkdir(parents=True)
+    (kernel / "osrelease").write_text("6.1.0-29-amd64\n")
+    findings = reboot.read(context)
+    assert [(item["reason"], item["detail"]) for item in items(findings, "reboot_reason")] == [
+        ("package", "libc6"),
+        ("package", "linux-image-6.1.0-30-amd64"),
+        ("kernel", "6.1.0-30-amd64"),
+    ]
+    assert findings.families[0].samples == [((), 1)]
+
+
+def test_a_host_that_needs_no_reboot_says_so_with_a_zero(host: Build) -> None:
+    assert reboot.read(host({})).families[0].samples == [((), 0)]
+
+
+def test_a_program_whose_library_was_replaced_is_found(
+    real_host: Context, items: Items, tmp_path: Path
+) -> None:
+    library = Path("/usr/local/lib") / f"leitstand-test-{os.getpid()}.so"
+    source = next(Path("/lib").glob("*-linux-gnu*/libz.so.1"))
+    library.write_bytes(source.read_bytes())
+    script = f"import ctypes; ctypes.CDLL({str(library)!r}); print('loaded', flush=True); input()"
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout and process.stdout.readline() == b"loaded\n"
+        before = items(libraries.read(real_host), "stale_library")
+        library.unlink()
+        after = items(libraries.read(real_host), "stale_library")
+    finally:
+        library.unlink(missing_ok=True)
+        process.communicate(b"\n")
+    assert str(library) not in str(before)
+    (found,) = [item for item in after if str(library) in str(item["files"])]
+    assert str(found["program"]).startswith("python")
+
+
+def test_deleted_files_that_no_update_replaces_are_left_out() -> None:
+    maps = "".join(
+        f"7f00-7f01 {rights} 00000000 fe:00 {inode} {' ' * 20}{path} (deleted)\n"
+        for rights, inode, path in [
+            ("r-xp", 12, "/usr/lib/libssl.so.3"),
+            ("rw-p", 12, "/usr/lib/libdata.so"),
+            ("r-xp", 12, "/memfd:jit"),
+            ("r-xp", 12, "/tmp/scratch.so"),
+            ("r-xs", 12, "/dev/zero"),
+        ]
+    )
+    assert libraries.parse_deleted(maps.encode()) == {"/usr/lib/libssl.so.3"}
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "unit"),
+    [
+        ("0::/system.slice/nginx.service\n", "nginx.service"),
+        ("0::/system.slice/system-php.slice/php8.2-fpm.service\n", "php8.2-fpm.service"),
+        ("0::/user.slice/user-0.slice/session-3.scope\n", "session-3.scope"),
+        ("12:pids:/system.slice/ssh.service\n1:name=systemd:/system.slice/ssh.service\n", "ssh.service"),
+        ("0::/\n", ""),
+    ],
+)
+def test_the_unit_of_a_process_is_the_innermost(cgroup: str, unit: str) -> None:
+    assert parse_unit(cgroup) == unit
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_listening_socket_is_found_with_its_program(real_host: Context, items: Items, address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, 0), family=family) as server:
+        port = server.getsockname()[1]
+        found = [
+            item for item in items(listeners.read(real_host), "listening_socket") if item["port"] == port
+        ]
+    own = Path("/proc/self/comm").read_text().strip()
+    assert [(item["protocol"], item["address"], item["program"]) for item in found] == [("tcp", address, own)]
+
+
+@pytest.mark.parametrize("text", ["", "0", "0100007", "zz" * 4, "00" * 16 + "0"])
+def test_what_is_no_address_of_the_kernel_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"address|hexadecimal"):
+        listeners.parse_address(text)
+
+
+def test_the_structure_of_netlink_is_that_of_the_kernel_headers() -> None:
+    assert (netlink.HEADER.size, netlink.ADDRESS.size, netlink.ATTRIBUTE.size) == (16, 8, 4)
+    assert struct.calcsize("=I") == 4
