@@ -116,13 +116,14 @@ def run(
     killed then). Never put a secret into ``argv``: every user of the machine can read it.
     """
     process = _start(argv, env, subprocess.PIPE)
-    with process:
-        try:
-            stdout, stderr = process.communicate(stdin, timeout)
-        except subprocess.TimeoutExpired as error:
-            raise _too_slow(argv[0], timeout) from error
-        finally:
-            _kill_group(process)
+    try:
+        stdout, stderr = process.communicate(stdin, timeout)
+    except subprocess.TimeoutExpired as error:
+        raise _too_slow(argv[0], timeout) from error
+    finally:
+        # Not `with process`: it waits for ever for a program that is not ours to kill (sudo).
+        _kill_group(process)
+        _close_pipes(process)
     return Finished(process.returncode, stdout, stderr[-STDERR_KEPT:].decode(errors="replace"))
 
 
@@ -173,6 +174,13 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE)
+
+
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with suppress(BrokenPipeError):  # what it did not read of its input
+                pipe.close()
 
 
 def _too_slow(name: str, timeout: float) -> ProcessError:
