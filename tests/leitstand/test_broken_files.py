@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from leitstand.config import ConfigError, check, load_document
+from leitstand.config import ConfigError, check, load_document, read
+from leitstand.fleet import Fleet
 from leitstand.problems import Problem
 
 HERE = Path(__file__).parent
@@ -60,6 +61,32 @@ def test_a_message_names_file_and_line_and_holds_no_jargon_and_no_secret(source)
 @pytest.mark.parametrize("source", GOOD, ids=lambda path: path.name)
 def test_a_good_file_gives_no_message(source):
     assert problems_of(source) == []
+
+
+def test_a_file_of_a_windows_editor_is_read(tmp_path):
+    file = tmp_path / "leitstand.yml"
+    file.write_bytes(b"\xef\xbb\xbfhosts:\r\n  web1: {address: 192.0.2.11}\r\n")
+    assert problems_of(file) == []
+
+
+def test_no_is_a_text_in_yaml_1_2_and_a_name_may_look_like_a_number():
+    document = load_document(HERE / "good" / "complete.yml")
+    assert document.data["services"]["wiki"]["name"] == "no"
+    assert document.data["hosts"].keys() == {"web1", "web-2.example.org", "3"}
+    assert document.data["backups"]["website"]["schedule"] == "daily 03:00"
+
+
+def test_what_a_host_says_itself_comes_before_what_is_merged_into_it():
+    fleet = read(load_document(HERE / "good" / "anchors.yml"), Fleet)
+    assert [str(host.address) for host in fleet.hosts.values()] == ["192.0.2.11", "192.0.2.12"]
+    assert [host.exporter_port for host in fleet.hosts.values()] == [9816, 9816]
+
+
+def test_a_program_that_reads_its_own_sections_refuses_a_misspelt_section_too(tmp_path):
+    file = tmp_path / "leitstand.yml"
+    file.write_text("host: {}\n")
+    with pytest.raises(ConfigError, match="host: unknown section; did you mean 'hosts'"):
+        read(load_document(file), Fleet)
 
 
 def test_problems_come_sorted_by_file_and_line():
