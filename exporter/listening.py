@@ -1,24 +1,45 @@
 """Listening sockets from addresses as users write them."""
 
 import contextlib
+import os
 import socket
 
 from leitstand.errors import LeitstandError, UsageError
 
+SYSTEMD = "systemd"  # in place of an address: the sockets that a systemd socket unit listens on
+_FIRST_PASSED_DESCRIPTOR = 3  # sd_listen_fds(3)
 _BACKLOG = 1024  # a burst of silent clients must not keep a scrape from being accepted
 
 
 def listen_on(addresses: list[str]) -> list[socket.socket]:
-    """Non-blocking listening sockets for ``host:port``, ``[v6]:port`` and ``:port``.
+    """Non-blocking listening sockets for ``host:port``, ``[v6]:port``, ``:port`` and ``systemd``.
 
     Raises UsageError for what is no address, LeitstandError when it cannot be had; then none stays open.
     """
     if not addresses:
         raise UsageError("no address to listen on", "name one: --web.listen-address 127.0.0.1:9815")
     with contextlib.ExitStack() as opened:
-        sockets = [opened.enter_context(_listen(*split_address(address))) for address in addresses]
+        sockets = []
+        for address in addresses:
+            found = _passed_by_systemd() if address == SYSTEMD else [_listen(*split_address(address))]
+            sockets += [opened.enter_context(sock) for sock in found]
         opened.pop_all()
+    for sock in sockets:
+        sock.setblocking(False)
     return sockets
+
+
+def _passed_by_systemd() -> list[socket.socket]:
+    """The sockets of our socket unit (sd_listen_fds(3)). Raises UsageError when there are none."""
+    count = int(os.environ.pop("LISTEN_FDS", "0"))
+    if count == 0 or os.environ.pop("LISTEN_PID", "") != str(os.getpid()):
+        raise UsageError(
+            "no socket came from systemd", "start the socket unit, or name an address: --web.listen-address"
+        )
+    descriptors = range(_FIRST_PASSED_DESCRIPTOR, _FIRST_PASSED_DESCRIPTOR + count)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    return [socket.socket(fileno=descriptor) for descriptor in descriptors]
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -47,7 +68,6 @@ def _listen(host: str, port: int) -> socket.socket:
         raise LeitstandError(
             f"cannot listen on {host or '*'}:{port}: {reason}", "is another exporter running on this port?"
         ) from error
-    sock.setblocking(False)
     return sock
 
 

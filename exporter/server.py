@@ -45,7 +45,8 @@ class ServerStatus:
 class Server:
     """Listens on every address given and answers with ``handler``, which many threads may call at once.
 
-    ``listen``: ``host:port``, ``[v6]:port`` or ``:port`` (all addresses, both families); port 0: a free one.
+    ``listen``: ``host:port``, ``[v6]:port`` or ``:port`` (all addresses, both families); port 0: a free one;
+    ``systemd``: the sockets that systemd passes.
     Raises UsageError for a wrong address or web configuration, LeitstandError when an address cannot be had.
     """
 

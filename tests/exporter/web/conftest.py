@@ -1,5 +1,6 @@
 """A certificate authority, servers on free ports, and clients that send exact bytes."""
 
+import contextlib
 import datetime
 import http.client
 import ipaddress
@@ -138,6 +139,9 @@ class Running:
 
     def end(self) -> None:
         self.stop.set()
+        # It looks at `stop` when something happens, or a moment later: let something happen.
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
         self.thread.join(20)
         assert not self.thread.is_alive()
 
