@@ -50,6 +50,7 @@ def _settings() -> list[click.Option]:
             [flag(entry.name), f"option_{entry.name}"],
             default=entry.default,
             multiple=isinstance(entry.default, tuple),
+            is_flag=isinstance(entry.default, bool),
             show_default=bool(entry.default),
             help=entry.metadata["explanation"],
         )

@@ -30,6 +30,7 @@ from exporter.collectors.sockets import (
     SoftwareInterrupts,
     UdpQueues,
 )
+from exporter.collectors.systemd import SystemdUnits
 from exporter.collectors.textfile import Textfiles
 
 Group = Literal["node", "leitstand"]
@@ -79,6 +80,7 @@ COLLECTORS: dict[str, CollectorEntry] = {
     "stat": CollectorEntry(
         lambda roots, _: KernelStat(roots), "boot time, forks, interrupts, running processes"
     ),
+    "systemd": CollectorEntry(SystemdUnits, "states of systemd's units"),
     "thermal_zone": CollectorEntry(lambda roots, _: ThermalZones(roots), "thermal zones and cooling"),
     "time": CollectorEntry(lambda roots, _: Clock(roots), "clock, time zone, clock source"),
     "timex": CollectorEntry(lambda _roots, _options: ClockDiscipline(), "how well the clock is kept"),

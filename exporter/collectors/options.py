@@ -61,6 +61,9 @@ class Options:
     systemd_unit_exclude: str = _setting(
         r".+\.(automount|device|mount|scope|slice|target)", "Units to leave out; the whole name must match."
     )
+    systemd_enable_restarts_metrics: bool = field(
+        default=False, metadata={"explanation": "Serve how often each service was restarted."}
+    )
     hwmon_chip_exclude: str = _setting("", "Sensor chips to leave out.")
     hwmon_chip_include: str = _setting("", "Sensor chips to take, and no others.")
 

@@ -1,0 +1,225 @@
+"""Ask a service on D-Bus: method calls and the few types that systemd's answers have.
+
+Source: https://dbus.freedesktop.org/doc/dbus-specification.html. Own and small, as a thousand units are ten
+thousand strings in one answer: a general library takes longer for them than the rest of the scrape.
+"""
+
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+TIMEOUT = 5.0  # seconds for one answer
+_LARGEST = 64 * 1024 * 1024  # bytes of one message; the specification allows twice as many
+_CALL, _REPLY, _ERROR = 1, 2, 3
+_PATH, _INTERFACE, _MEMBER, _ERROR_NAME, _REPLY_SERIAL, _DESTINATION, _SIGNATURE = 1, 2, 3, 4, 5, 6, 8
+_START = struct.Struct("<BBBBIII")
+
+
+class BusError(Exception):
+    """The service answered with an error, or something on the line is not D-Bus."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One method call; ``arguments`` are strings."""
+
+    destination: str
+    path: str
+    interface: str
+    member: str
+    arguments: tuple[str, ...] = ()
+
+
+def property_of(destination: str, path: str, interface: str, name: str) -> Call:
+    """The call that reads a property; its answer is a variant."""
+    return Call(destination, path, "org.freedesktop.DBus.Properties", "Get", (interface, name))
+
+
+class Connection:
+    """A connection to a bus. Raises OSError or BusError; after either it is of no use any more."""
+
+    def __init__(self, path: str, timeout: float = TIMEOUT) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._serial = 0
+        self._buffer = b""
+        try:
+            self._socket.settimeout(timeout)
+            self._socket.connect(path)
+            self._authenticate()
+            bus = "org.freedesktop.DBus"
+            self.ask([Call(bus, "/org/freedesktop/DBus", bus, "Hello")])
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ask(self, calls: Sequence[Call]) -> list["bytes | BusError"]:
+        """The body of each answer, or its error. All calls are sent at once: one wait for them all."""
+        if not calls:
+            return []
+        first = self._serial + 1
+        self._serial += len(calls)
+        self._socket.sendall(b"".join([_message(call, first + offset) for offset, call in enumerate(calls)]))
+        answers: dict[int, bytes | BusError] = {}
+        while len(answers) < len(calls):
+            serial, answer = self._answer()
+            if first <= serial < first + len(calls):
+                answers[serial] = answer
+        return [answers[first + offset] for offset in range(len(calls))]
+
+    def _authenticate(self) -> None:
+        identity = str(os.geteuid()).encode().hex()
+        self._socket.sendall(f"\0AUTH EXTERNAL {identity}\r\n".encode())
+        line = b""
+        while not line.endswith(b"\r\n"):
+            byte = self._socket.recv(1)
+            if not byte or len(line) > 1000:
+                raise BusError("the bus ended the connection")
+            line += byte
+        if not line.startswith(b"OK "):
+            raise BusError("the bus does not know us")
+        self._socket.sendall(b"BEGIN\r\n")
+
+    def _answer(self) -> tuple[int, "bytes | BusError"]:
+        """The next message: which call it answers (0: none of them), and its body."""
+        start = self._read(_START.size)
+        endian, kind, _, _, body_length, _, fields_length = _START.unpack(start)
+        if endian != ord("l"):
+            raise BusError("an answer in the other byte order")
+        if body_length + fields_length > _LARGEST:
+            raise BusError("an answer is too long")
+        fields = self._read(_aligned(fields_length, 8))
+        body = self._read(body_length)
+        if kind not in (_REPLY, _ERROR):
+            return 0, body
+        serial, error = _read_fields(fields, fields_length)
+        return serial, BusError(error) if kind == _ERROR else body
+
+    def _read(self, length: int) -> bytes:
+        chunks, size = [self._buffer], len(self._buffer)
+        while size < length:
+            chunk = self._socket.recv(max(65536, length - size))
+            if not chunk:
+                raise BusError("the bus ended the connection")
+            chunks.append(chunk)
+            size += len(chunk)
+        data = b"".join(chunks)
+        self._buffer = data[length:]
+        return data[:length]
+
+
+def _aligned(offset: int, step: int) -> int:
+    return (offset + step - 1) // step * step
+
+
+def _padded(data: bytes, step: int) -> bytes:
+    return data + b"\0" * (-len(data) % step)
+
+
+def _string(text: str) -> bytes:
+    data = text.encode()
+    return struct.pack("<I", len(data)) + data + b"\0"
+
+
+def _message(call: Call, serial: int) -> bytes:
+    body = b""
+    for argument in call.arguments:
+        body = _padded(body, 4) + _string(argument)
+    fields = b""
+    for code, kind, value in (
+        (_PATH, b"o", call.path),
+        (_INTERFACE, b"s", call.interface),
+        (_MEMBER, b"s", call.member),
+        (_DESTINATION, b"s", call.destination),
+    ):
+        fields = _padded(fields, 8) + struct.pack("<BB", code, 1) + kind + b"\0" + _string(value)
+    if call.arguments:
+        signature = b"s" * len(call.arguments)
+        fields = _padded(fields, 8) + struct.pack("<BB", _SIGNATURE, 1) + b"g\0"
+        fields += bytes([len(signature)]) + signature + b"\0"
+    start = _START.pack(ord("l"), _CALL, 0, 1, len(body), serial, len(fields))
+    return start + _padded(fields, 8) + body
+
+
+def _read_fields(fields: bytes, length: int) -> tuple[int, str]:
+    """The serial that is answered, and the error's name, from a message's header fields."""
+    serial, error, offset = 0, "", 0
+    try:
+        while (offset := _aligned(offset, 8)) < length:
+            code, kind = fields[offset], fields[offset + 2 : offset + 3]
+            offset += 4  # code, and the signature: its length, one letter, NUL
+            if kind == b"u":
+                (number,) = struct.unpack_from("<I", fields, offset)
+                serial, offset = (number if code == _REPLY_SERIAL else serial), offset + 4
+            elif kind in (b"s", b"o"):
+                text, offset = read_string(fields, offset)
+                error = text if code == _ERROR_NAME else error
+            elif kind == b"g":
+                offset += fields[offset] + 2
+            else:
+                raise BusError(f"a header field of type {kind!r}")
+    except (IndexError, struct.error, ValueError) as problem:
+        raise BusError("a message is cut short") from problem
+    return serial, error
+
+
+def read_string(data: bytes, offset: int) -> tuple[str, int]:
+    """A string or object path, and where it ends. Raises ValueError when it is cut short."""
+    offset = _aligned(offset, 4)
+    (length,) = struct.unpack_from("<I", data, offset)
+    end = offset + 4 + length
+    if end >= len(data):
+        raise ValueError("a string is cut short")
+    return data[offset + 4 : end].decode("utf-8", "replace"), end + 1
+
+
+_NUMBERS = {b"u": ("<I", 4), b"t": ("<Q", 8), b"i": ("<i", 4), b"q": ("<H", 2)}
+
+
+def read_variant(body: bytes) -> str | int:
+    """The value in a variant that holds a string or a number. Raises ValueError for another type."""
+    kind = body[1:2]
+    if kind == b"s":
+        return read_string(body, 3)[0]
+    if kind not in _NUMBERS:
+        raise ValueError(f"a property of type {kind!r}")
+    pattern, size = _NUMBERS[kind]
+    try:
+        (number,) = struct.unpack_from(pattern, body, _aligned(3, size))
+    except struct.error as error:
+        raise ValueError("a number is cut short") from error
+    return int(number)
+
+
+def read_rows(body: bytes, kinds: str) -> list[list[str]]:
+    """An array of structures of strings (``s``, ``o``) and 32-bit numbers (``u``), which are left out."""
+    (length,) = struct.unpack_from("<I", body, 0)
+    end, offset, rows = 8 + length, 8, []
+    if end > len(body):
+        raise ValueError("an array is cut short")
+    number = struct.Struct("<I").unpack_from
+    while offset < end:
+        offset = (offset + 7) & ~7
+        row = []
+        for kind in kinds:
+            offset = (offset + 3) & ~3
+            if kind == "u":
+                offset += 4
+                continue
+            (size,) = number(body, offset)
+            offset += 4
+            row.append(body[offset : offset + size].decode("utf-8", "replace"))
+            offset += size + 1
+        rows.append(row)
+    return rows

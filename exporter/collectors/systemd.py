@@ -1,0 +1,185 @@
+"""States of systemd's units, asked over the system bus, which answers everybody: no rights are needed."""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from exporter.collectors.collector import NoData, Roots, gauge
+from exporter.collectors.dbus import BusError, Call, Connection, property_of, read_rows, read_variant
+from exporter.collectors.options import Options, pattern
+from leitstand.exposition import Family
+
+_SOCKET = "run/dbus/system_bus_socket"
+_SERVICE, _OBJECT, _PREFIX = (
+    "org.freedesktop.systemd1",
+    "/org/freedesktop/systemd1",
+    "org.freedesktop.systemd1",
+)
+_UNIT_KINDS = "ssssssouso"
+_STATES = ("activating", "active", "deactivating", "failed", "inactive")
+_TYPES_KEPT = 600.0  # seconds; a service's type changes with its file only
+_VERSION = re.compile(r"\d{3,}(?:\.\d+)?", re.ASCII)
+_MICROSECONDS = 1_000_000
+# Property of a socket, metric, kind.
+_CONNECTIONS = (
+    ("NAccepted", "accepted_connections_total", "counter", "Connections accepted."),
+    ("NConnections", "current_connections", "gauge", "Connections open."),
+    ("NRefused", "refused_connections_total", "gauge", "Connections refused."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One unit as the manager lists it."""
+
+    name: str
+    loaded: str
+    state: str
+    path: str
+
+
+class SystemdUnits:
+    """node_systemd_*."""
+
+    def __init__(self, roots: Roots, options: Options) -> None:
+        self._place = str(roots.root / _SOCKET)
+        self._include = pattern(options, "systemd_unit_include")
+        self._exclude = pattern(options, "systemd_unit_exclude")
+        self._restarts = options.systemd_enable_restarts_metrics
+        self._connection: Connection | None = None
+        self._types: dict[str, str] = {}
+        self._types_since = 0.0
+
+    def collect(self) -> Iterable[Family]:
+        if self._connection is not None:
+            try:
+                return self._ask(self._connection)
+            except (OSError, BusError):
+                self._drop()  # the bus may have been restarted since the last scrape: once more
+        try:
+            self._connection = Connection(self._place)
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise NoData("no system bus") from error
+        try:
+            return self._ask(self._connection)
+        except BaseException:
+            # What was asked and not yet answered would be taken for the next answer.
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def _ask(self, bus: Connection) -> list[Family]:
+        manager = f"{_PREFIX}.Manager"
+        answers = bus.ask(
+            [
+                Call(_SERVICE, _OBJECT, manager, "ListUnits"),
+                property_of(_SERVICE, _OBJECT, manager, "Version"),
+                property_of(_SERVICE, _OBJECT, manager, "SystemState"),
+            ]
+        )
+        if isinstance(answers[0], BusError):
+            raise answers[0]
+        units = parse_units(answers[0])
+        wanted = [unit for unit in units if unit.loaded == "loaded" and self._wants(unit.name)]
+        self._learn_types(bus, wanted)
+        families = [*_manager_families(answers[1:]), _summary(units), self._states(wanted)]
+        return [*families, *_timers(bus, wanted), *_sockets(bus, wanted), *self._restart_counts(bus, wanted)]
+
+    def _wants(self, name: str) -> bool:
+        return self._include.fullmatch(name) is not None and self._exclude.fullmatch(name) is None
+
+    def _learn_types(self, bus: Connection, units: Sequence[Unit]) -> None:
+        """Ask for the types of services not known; of all of them now and then."""
+        now = time.monotonic()
+        if now - self._types_since > _TYPES_KEPT:
+            self._types, self._types_since = {}, now
+        services = [unit for unit in units if unit.name.endswith(".service") and unit.name not in self._types]
+        types = _properties(bus, services, "Service", "Type")
+        self._types.update({unit.name: str(types.get(unit.name, "")) for unit in services})
+
+    def _states(self, units: Sequence[Unit]) -> Family:
+        family = Family(
+            "node_systemd_unit_state",
+            "gauge",
+            "Whether the unit is in this state.",
+            ("name", "state", "type"),
+        )
+        for unit in units:
+            kind = self._types.get(unit.name, "")
+            family.samples += [((unit.name, state, kind), int(state == unit.state)) for state in _STATES]
+        return family
+
+    def _restart_counts(self, bus: Connection, units: Sequence[Unit]) -> list[Family]:
+        if not self._restarts:
+            return []
+        services = [unit for unit in units if unit.name.endswith(".service")]
+        counts = _properties(bus, services, "Service", "NRestarts")
+        explanation = "Times the service was restarted."
+        family = Family("node_systemd_service_restart_total", "counter", explanation, ("name",))
+        family.samples = [((name,), int(count)) for name, count in counts.items()]
+        return [family]
+
+
+def parse_units(body: bytes) -> list[Unit]:
+    """The units in the answer to ListUnits. Raises ValueError when it is cut short."""
+    try:
+        return [Unit(row[0], row[2], row[3], row[6]) for row in read_rows(body, _UNIT_KINDS)]
+    except Exception as error:
+        raise ValueError("not a list of units") from error
+
+
+def _properties(bus: Connection, units: Sequence[Unit], kind: str, name: str) -> dict[str, str | int]:
+    """One property of each unit; units that do not have it are left out."""
+    interface = f"{_PREFIX}.{kind}"
+    answers = bus.ask([property_of(_SERVICE, unit.path, interface, name) for unit in units])
+    return {
+        unit.name: read_variant(answer)
+        for unit, answer in zip(units, answers, strict=True)
+        if not isinstance(answer, BusError)
+    }
+
+
+def _manager_families(answers: Sequence[bytes | BusError]) -> list[Family]:
+    texts = ["" if isinstance(answer, BusError) else str(read_variant(answer)) for answer in answers]
+    explanation = "Whether all is well with the system, as systemctl is-system-running says."
+    families = [gauge("node_systemd_system_running", explanation, int(texts[1] == "running"))]
+    if match := _VERSION.search(texts[0]):
+        labels = (texts[0],)
+        family = Family("node_systemd_version", "gauge", "Version of systemd.", ("version",))
+        families.append(family)
+        family.add(float(match[0]), *labels)
+    return families
+
+
+def _summary(units: Sequence[Unit]) -> Family:
+    counts = Counter(unit.state for unit in units)
+    family = Family("node_systemd_units", "gauge", "Units in each state.", ("state",))
+    family.samples = [((state,), counts[state]) for state in _STATES]
+    return family
+
+
+def _timers(bus: Connection, units: Sequence[Unit]) -> list[Family]:
+    timers = [unit for unit in units if unit.name.endswith(".timer")]
+    explanation = "When the timer started its unit last, in Unix time."
+    family = Family("node_systemd_timer_last_trigger_seconds", "gauge", explanation, ("name",))
+    for name, moment in _properties(bus, timers, "Timer", "LastTriggerUSec").items():
+        family.add(int(moment) / _MICROSECONDS, name)
+    return [family]
+
+
+def _sockets(bus: Connection, units: Sequence[Unit]) -> list[Family]:
+    sockets = [unit for unit in units if unit.name.endswith(".socket")]
+    families = []
+    for name, metric, kind, explanation in _CONNECTIONS:
+        family = Family(f"node_systemd_socket_{metric}", "gauge", explanation, ("name",))
+        family.kind = "counter" if kind == "counter" else "gauge"
+        for unit, count in _properties(bus, sockets, "Socket", name).items():
+            family.add(int(count), unit)
+        families.append(family)
+    return families
