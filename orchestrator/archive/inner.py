@@ -35,7 +35,7 @@ _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
 _FOLDER_ATTRIBUTE = 0x10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Place:
     """Where an entry's header starts, what it holds, and whether its sizes follow the data (a stream)."""
 
@@ -45,6 +45,28 @@ class Place:
     length: int
     size: int
     streamed: bool
+
+
+@dataclass(slots=True)
+class Common:
+    """What both headers of an entry say of its path; made once for each, as there may be a million."""
+
+    name: bytes
+    flags: int
+    stamp: tuple[int, int]
+    attributes: int
+    extra: bytes
+
+
+def common(metadata: Metadata) -> Common:
+    """The part of the headers that follows from the metadata alone."""
+    name = stored_name(metadata.path)
+    encoded = (name + "/" if metadata.kind is Kind.DIRECTORY else name).encode()
+    seconds = metadata.mtime_ns // 1_000_000_000
+    mode = _FORMATS.get(metadata.kind, stat.S_IFREG) | metadata.mode & 0o7777
+    attributes = mode << 16 | (_FOLDER_ATTRIBUTE if metadata.kind is Kind.DIRECTORY else 0)
+    flags = 0 if encoded.isascii() else _UTF8_FLAG
+    return Common(encoded, flags, _dos_time(seconds), attributes, _extra(metadata, seconds))
 
 
 def fixed_content(metadata: Metadata) -> bytes | None:
@@ -60,18 +82,15 @@ def fixed_content(metadata: Metadata) -> bytes | None:
             return b""
 
 
-def local_header(metadata: Metadata, place: Place) -> bytes:
+def local_header(both: Common, place: Place) -> bytes:
     """The header before an entry's data; of a stream, the sizes are left to the descriptor."""
-    name, flags, extra = _name(metadata), 0, _extra(metadata)
+    name, flags, extra = both.name, both.flags, both.extra
     version, crc, length, size = _VERSION, place.crc32, place.length, place.size
     if place.streamed:
-        version, flags, crc, length, size = _ZIP64_VERSION, _DESCRIPTOR_FLAG, 0, _MAX32, _MAX32
+        version, flags, crc, length, size = _ZIP64_VERSION, flags | _DESCRIPTOR_FLAG, 0, _MAX32, _MAX32
         extra = _ZIP64_LOCAL.pack(1, 16, 0, 0) + extra
-    stamp = _dos_time(metadata.mtime_ns // 1_000_000_000)
-    flags |= _utf8(name)
-    method = _METHODS[place.method]
-    head = (b"PK\3\4", version, flags, method, *stamp, crc, length, size, len(name), len(extra))
-    return LOCAL.pack(*head) + name + extra
+    head = (b"PK\3\4", version, flags, _METHODS[place.method], *both.stamp, crc, length, size)
+    return LOCAL.pack(*head, len(name), len(extra)) + name + extra
 
 
 def descriptor(place: Place) -> bytes:
@@ -79,28 +98,28 @@ def descriptor(place: Place) -> bytes:
     return DESCRIPTOR.pack(b"PK\7\x08", place.crc32, place.length, place.size) if place.streamed else b""
 
 
-def central_header(metadata: Metadata, place: Place) -> bytes:
+def central_header(both: Common, place: Place) -> bytes:
     """The entry's row in the central directory."""
-    name, extra = _name(metadata), _extra(metadata)
-    flags = _utf8(name) | (_DESCRIPTOR_FLAG if place.streamed else 0)
-    large = [value for value in (place.size, place.length, place.header) if value >= _MAX32]
-    if large:
+    version, flags, extra = _VERSION, both.flags, both.extra
+    length, size, header = place.length, place.size, place.header
+    if place.streamed:
+        version, flags = _ZIP64_VERSION, flags | _DESCRIPTOR_FLAG
+    if max(size, length, header) >= _MAX32:
+        large = [value for value in (size, length, header) if value >= _MAX32]
         extra = struct.pack(f"<2H{len(large)}Q", 1, 8 * len(large), *large) + extra
-    version = _ZIP64_VERSION if large or place.streamed else _VERSION
-    stamp = _dos_time(metadata.mtime_ns // 1_000_000_000)
-    sizes = (min(place.length, _MAX32), min(place.size, _MAX32))
+        version = _ZIP64_VERSION
+        length, size, header = min(length, _MAX32), min(size, _MAX32), min(header, _MAX32)
     head = (
         b"PK\1\2",
         _UNIX | _ZIP64_VERSION,
         version,
         flags,
         _METHODS[place.method],
-        *stamp,
+        *both.stamp,
         place.crc32,
-        *sizes,
     )
-    tail = (len(name), len(extra), 0, 0, 0, _attributes(metadata), min(place.header, _MAX32))
-    return CENTRAL.pack(*head, *tail) + name + extra
+    tail = (len(both.name), len(extra), 0, 0, 0, both.attributes, header)
+    return CENTRAL.pack(*head, length, size, *tail) + both.name + extra
 
 
 def end_records(entries: int, start: int, length: int) -> bytes:
@@ -114,23 +133,9 @@ def end_records(entries: int, start: int, length: int) -> bytes:
     return end64 + _LOCATOR.pack(b"PK\6\7", 0, start + length, 1) + end
 
 
-def _name(metadata: Metadata) -> bytes:
-    name = stored_name(metadata.path)
-    return (name + "/" if metadata.kind is Kind.DIRECTORY else name).encode()
-
-
-def _utf8(name: bytes) -> int:
-    return 0 if name.isascii() else _UTF8_FLAG
-
-
-def _attributes(metadata: Metadata) -> int:
-    mode = _FORMATS.get(metadata.kind, stat.S_IFREG) | metadata.mode & 0o7777
-    return mode << 16 | (_FOLDER_ATTRIBUTE if metadata.kind is Kind.DIRECTORY else 0)
-
-
-def _extra(metadata: Metadata) -> bytes:
+def _extra(metadata: Metadata, seconds: int) -> bytes:
     """Modification time and owner, where the fields can hold them: the manifest always does."""
-    seconds, extra = metadata.mtime_ns // 1_000_000_000, b""
+    extra = b""
     if -(1 << 31) <= seconds < 1 << 31:
         extra = _TIME.pack(0x5455, 5, 1, seconds)
     if 0 <= metadata.uid <= _MAX32 and 0 <= metadata.gid <= _MAX32:

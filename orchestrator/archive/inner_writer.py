@@ -7,7 +7,15 @@ from typing import Protocol, TypeVar
 
 from orchestrator.archive.deflate import STREAM_END, crc32, deflate_block, shrinks
 from orchestrator.archive.entry import ArchiveError, Entry, EntryChanged, FileRecord, Metadata, Method
-from orchestrator.archive.inner import Place, central_header, descriptor, end_records, local_header
+from orchestrator.archive.inner import (
+    Common,
+    Place,
+    central_header,
+    common,
+    descriptor,
+    end_records,
+    local_header,
+)
 from orchestrator.archive.names import printable
 from orchestrator.archive.pack import CHANGED, Packed, describe
 from orchestrator.archive.spool import Spool
@@ -55,13 +63,16 @@ class InnerZip:
         start, made = self.position, packed.place
         self.put(packed.header + packed.data)
         place = Place(start, made.method, made.crc32, made.length, made.size, False)
-        self.record(packed.metadata, place, start + len(packed.header), packed.sha256, packed.problem)
+        record = (packed.metadata, packed.both, place, start + len(packed.header), packed.sha256)
+        self.record(*record, packed.problem)
 
-    def record(self, metadata: Metadata, place: Place, offset: int, sha256: bytes, problem: str) -> None:
+    def record(
+        self, metadata: Metadata, both: Common, place: Place, offset: int, sha256: bytes, problem: str
+    ) -> None:
         """Enter a written entry into the central directory, and tell of it."""
         stored = place.method is not Method.NONE
         if stored:
-            row = central_header(metadata, place)
+            row = central_header(both, place)
             self._directory.write(row)
             self._directory_bytes += len(row)
             self.entries += 1
@@ -84,6 +95,7 @@ class StreamedEntry:
         self._inner = inner
         self._work = work
         self._entry = entry
+        self._both = common(entry.metadata)
         self._level = level
         self._sha256 = hashlib.sha256()
         self._crc32 = self._size = 0
@@ -138,13 +150,14 @@ class StreamedEntry:
 
     def _open(self) -> None:
         self._header = self._inner.position
-        self._inner.put(local_header(self._entry.metadata, self._place()))
+        self._inner.put(local_header(self._both, self._place()))
         self._offset = self._inner.position
 
     def _close(self, problem: str) -> None:
         place = self._place()
         self._inner.put(descriptor(place))
-        self._inner.record(self._entry.metadata, place, self._offset, self._sha256.digest(), problem)
+        record = (self._entry.metadata, self._both, place, self._offset, self._sha256.digest())
+        self._inner.record(*record, problem)
 
 
 def evenly(blocks: Iterable[bytes]) -> Iterator[bytes]:

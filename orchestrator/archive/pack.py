@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from orchestrator.archive.deflate import crc32, shrink
 from orchestrator.archive.entry import Entry, EntryChanged, Metadata, Method, Problem
-from orchestrator.archive.inner import UNSTORED, Place, fixed_content, local_header
+from orchestrator.archive.inner import UNSTORED, Common, Place, common, fixed_content, local_header
 
 # Entries up to here are held in memory whole, so that their headers carry true sizes; a file that grew past
 # twice that since it was listed goes on as a stream.
@@ -14,7 +14,7 @@ SMALL_BYTES = 4 << 20
 CHANGED = "changed while it was read"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Gathered:
     """The start of an entry's content; ``rest`` goes on with it unless it ended within the limit."""
 
@@ -23,11 +23,12 @@ class Gathered:
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Packed:
     """One entry ready to be written; ``place.header`` is still 0, as only the writer knows where it goes."""
 
     metadata: Metadata
+    both: Common
     place: Place
     sha256: bytes
     header: bytes
@@ -35,7 +36,7 @@ class Packed:
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Grown:
     """An entry that turned out too large to be held: it goes on as a stream."""
 
@@ -83,13 +84,13 @@ def _read(entry: Entry) -> Gathered:
 
 def _packed(metadata: Metadata, gathered: Gathered, level: int) -> Packed:
     content = gathered.content
-    digest = hashlib.sha256(content).digest()
+    digest, both = hashlib.sha256(content).digest(), common(metadata)
     if metadata.kind in UNSTORED:
-        return Packed(metadata, Place(0, Method.NONE, 0, 0, 0, False), digest, b"", b"")
+        return Packed(metadata, both, Place(0, Method.NONE, 0, 0, 0, False), digest, b"", b"")
     deflated = shrink(content, level) if content else None
     data, method = (content, Method.STORE) if deflated is None else (deflated, Method.DEFLATE)
     place = Place(0, method, crc32(content), len(data), len(content), False)
-    return Packed(metadata, place, digest, local_header(metadata, place), data, gathered.problem)
+    return Packed(metadata, both, place, digest, local_header(both, place), data, gathered.problem)
 
 
 def describe(error: OSError) -> str:

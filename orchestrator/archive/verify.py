@@ -12,7 +12,7 @@ from dataclasses import replace
 from orchestrator.archive.aes import Buffer
 from orchestrator.archive.content import ContentCheck, check_whole
 from orchestrator.archive.entry import FileRecord, Method, Problem
-from orchestrator.archive.inner import Place, central_header, descriptor, end_records, local_header
+from orchestrator.archive.inner import Place, central_header, common, descriptor, end_records, local_header
 from orchestrator.archive.pack import SMALL_BYTES
 from orchestrator.archive.unseal import SealedEntry
 from orchestrator.archive.work import OrderedWork
@@ -87,15 +87,16 @@ class Verification:
         if not fits or record.length < 0 or record.size < 0:
             return False
         place = Place(start, record.method, record.crc32, record.length, record.size, False)
-        header, expected = self._stream.take(record.offset - start), local_header(record.metadata, place)
+        both = common(record.metadata)
+        header, expected = self._stream.take(record.offset - start), local_header(both, place)
         if len(header) != len(expected):
             place = replace(place, streamed=True)
-            expected = local_header(record.metadata, place)
+            expected = local_header(both, place)
         self._content(record)
         trailer = descriptor(place)
         if header != expected or self._stream.take(len(trailer)) != trailer:
             self.problems.append(Problem(record.path, "damaged: its header is not the one that was recorded"))
-        row = central_header(record.metadata, place)
+        row = central_header(both, place)
         self._directory.update(row)
         self._directory_bytes += len(row)
         self._entries += 1
