@@ -84,7 +84,7 @@ def alertmanager(config_path: Path, out: Path, as_json: bool) -> int:
     alerts = (fleet := read(load_document(config_path), Fleet)).alerts
     _report(out, write_files(out, alertmanager_files(fleet, share("prometheus") / "alertmanager")), as_json)
     if needs_url_file(alerts):
-        _log.info("a URL named by file needs Alertmanager 0.26 or newer")
+        _log.info("a URL named by file needs Alertmanager 0.26 or newer; Debian 12 has 0.25")
     if not tells_somebody(alerts):
         _log.warning("no alert will reach anybody: 'alerts:' has neither 'mail' nor 'webhook_url'")
         return EXIT_WARNINGS
