@@ -124,9 +124,8 @@ def parse_release(text: str) -> Archive:
 def decompressed(context: Context, path: str) -> bytes:
     """The content of a list. Raises OSError, EOFError, LZMAError."""
     suffix = path[path.rindex("_Packages") + len("_Packages") :]
-    raw = context.tree.read(path, LIST_LIMIT)
     if suffix in DECOMPRESSORS:
-        return DECOMPRESSORS[suffix](raw)
+        return DECOMPRESSORS[suffix](context.tree.read(path, LIST_LIMIT))
     if not may_run(context, APT_HELPER):
         raise OSError(f"{path}: nothing here can unpack {suffix}")
     answer = run([APT_HELPER, "cat-file", path], timeout=HELPER_TIME_LIMIT)

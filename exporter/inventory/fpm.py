@@ -1,5 +1,6 @@
 """PHP-FPM's pools: how they are set up, and how they fare by their own status page."""
 
+import errno
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,7 +72,11 @@ def read(context: Context) -> Findings:
         limit = settings.get("pm.max_children", "")
         if limit.isascii() and limit.isdigit():
             most.add(int(limit[:9]), *labels)
-        up.add(int(accepts(context.tree, settings.get("listen", ""))), *labels)
+        accepting = accepts(context.tree, settings.get("listen", ""))
+        if accepting is None:
+            findings.skip()
+            continue
+        up.add(int(accepting), *labels)
         status = ask(context.tree, settings)
         if status is not None:
             answering.add(int(bool(status)), *labels)
@@ -129,12 +134,17 @@ def address_of(tree: Tree, listen: str) -> str:
     return tree.real(listen) if listen.startswith("/") else listen if ":" in listen else f":{listen}"
 
 
-def accepts(tree: Tree, listen: str) -> bool:
-    """True if the pool accepts a connection. One whose processes are all busy still does."""
+def accepts(tree: Tree, listen: str) -> bool | None:
+    """Whether the pool accepts a connection, as one whose processes are all busy still does.
+
+    None if the socket is not ours to open: then nothing is known of the pool.
+    """
     try:
         fastcgi.connect(address_of(tree, listen), TIME_LIMIT).close()
-    except (OSError, ValueError):
-        return False
+    except (OSError, ValueError) as error:
+        # A sandbox may know no TCP at all (RestrictAddressFamilies).
+        refused = isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EAFNOSUPPORT
+        return None if refused else False
     return True
 
 

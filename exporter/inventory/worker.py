@@ -14,6 +14,7 @@ import select
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import NoReturn
 
 from exporter.collectors.collector import NoData
@@ -49,8 +50,10 @@ def child(name: str, order: Order, answer: int) -> NoReturn:
     # Killed by the kernel without our help: the alarm's default action and the CPU limit need no cooperation.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, limit + 1)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(limit) + 1, int(limit) + 2))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    # A sandbox may refuse to set limits; it has limits of its own then.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CPU, (int(limit) + 1, int(limit) + 2))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     silence = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1):
         os.dup2(silence, descriptor)
@@ -116,12 +119,20 @@ def supervise(name: str, order: Order) -> dict[str, object]:
     return result
 
 
+def step_back() -> None:
+    """Let scrapes go first, and the exporter outlive us when memory runs out; a sandbox may refuse either."""
+    with contextlib.suppress(OSError):
+        os.nice(10)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
 def main() -> None:
     """Carry out the order on standard input: one JSON line per source on standard output."""
     order = Order.from_wire(sys.stdin.buffer.read())
     # An orphan must end too; the exporter waits no longer than this.
     signal.alarm(int(sum(SOURCES[name].limit + 1 for name in order.sources)) + 5)
-    os.nice(10)
+    step_back()
     for name in order.sources:
         sys.stdout.write(json.dumps(supervise(name, order)) + "\n")
         sys.stdout.flush()

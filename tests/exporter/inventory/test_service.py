@@ -325,6 +325,27 @@ def test_a_source_that_hangs_crashes_or_floods_costs_only_itself(real_host: Cont
     assert all(outcome.stuck is None for outcome in outcomes.values())
 
 
+REFUSING = """
+import os, resource
+from exporter.inventory import worker
+
+def refuse(*arguments):
+    raise PermissionError(1, "Operation not permitted")
+
+os.nice = resource.setrlimit = refuse
+worker.main()
+"""
+
+
+def test_a_sandbox_that_refuses_limits_refuses_no_inventory(real_host: Context) -> None:
+    order = Order(["host"], real_host.roots, [])
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSING], input=order.to_wire(), capture_output=True, check=True
+    )
+    (outcome,) = parse_answer(done.stdout, done.stderr.decode(), ["host"])
+    assert outcome.part is not None
+
+
 def test_the_hash_is_that_of_the_content(host: Build) -> None:
     service = InventoryService(host({}).roots, sources=["users"], runner=Scripted())
     service.refresh()

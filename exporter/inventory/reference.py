@@ -1,0 +1,33 @@
+"""The tables of docs/inventory.md, made from the code: ``python -m exporter.inventory.reference``."""
+
+from exporter.inventory import SOURCES
+from exporter.inventory.kinds import KINDS
+
+
+def kinds_table() -> str:
+    """Every kind of item: its series and its fields."""
+    blocks = []
+    for name, kind in KINDS.items():
+        rows = [
+            f"| `{field}` | {meaning or field.replace('_', ' ')} |" for field, meaning in kind.fields.items()
+        ]
+        labels = ", ".join(f"`{label}`" for label in kind.labels)
+        head = f"#### `{name}`\n\n{kind.help} Series `leitstand_{name}_info`, labels {labels}.\n"
+        blocks.append("\n".join([head, "| field | meaning |", "|---|---|", *rows]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def sources_table() -> str:
+    """Every source: what it finds, how long it may take, how often it runs."""
+    rows = []
+    for name, entry in SOURCES.items():
+        kinds = ", ".join(f"`{kind}`" for kind in entry.kinds)
+        often = "each minute" if entry.quick else "each interval"
+        unchanged = ", unless its files are unchanged" if entry.watches else ""
+        rows.append(f"| `{name}` | {kinds} | {entry.limit:g} s | {often}{unchanged} |")
+    return "\n".join(["| source | kinds | limit | runs |", "|---|---|---|---|", *rows]) + "\n"
+
+
+if __name__ == "__main__":
+    print(sources_table())  # noqa: T201 - the output of this program
+    print(kinds_table())  # noqa: T201 - the output of this program
