@@ -88,6 +88,16 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert():
     assert sorted(path.stem for path in RUNBOOKS.glob("*.md") if path.stem != "README") == NAMES
 
 
+def test_the_index_of_runbooks_says_how_soon_each_alert_is_told():
+    rows = {
+        (rule["alert"], rule["labels"]["severity"], "always" if rule["alert"] == "Watchdog" else rule["for"])
+        for *_, rule in ALERTS
+    }
+    index = (RUNBOOKS / "README.md").read_text()
+    found = re.findall(r"^\| \[(\w+)\]\(\1\.md\) \| (\w+) \| (\w+) \|$", index, re.MULTILINE)
+    assert found == sorted(rows)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_runbook_says_what_it_means_what_to_look_at_and_what_to_do(name):
     page = (RUNBOOKS / f"{name}.md").read_text()

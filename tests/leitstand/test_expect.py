@@ -1,0 +1,24 @@
+"""An ``expect`` that the prober could not match is told by ``leitstand check``, before the prober stands still."""
+
+import pytest
+
+from leitstand.config import check, load_document
+
+
+@pytest.mark.parametrize(
+    ("expect", "told"),
+    [
+        ("Will(?=kommen)", "the prober cannot match this: it looks ahead or behind"),
+        (r"(a)\1", "the prober cannot match this: it refers back to a group"),
+        ("a{1001}", "the prober cannot match this: it repeats more than 1000 times"),
+        ("(", "not a regular expression: missing ), unterminated subpattern at position 0"),
+    ],
+)
+def test_a_pattern_of_the_wrong_kind_is_a_problem_at_its_line(expect, told, tmp_path):
+    file = tmp_path / "leitstand.yml"
+    file.write_text(
+        f"services:\n  web:\n    name: Web\n    url: 'http://x.example/'\n    expect: '{expect}'\n"
+    )
+    (problem,) = check(load_document(file))
+    assert (problem.line, problem.path) == (5, "services.web.expect")
+    assert problem.what.startswith(told)
