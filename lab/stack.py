@@ -71,6 +71,8 @@ status_page:
   prometheus: "http://127.0.0.1:{prometheus}"
   listen: "127.0.0.1:{page}"
   interval: 3s
+  fresh_for: 30s
+  unknown_after: 40s
 
 paths: {{state: {folder}/state, metrics: {folder}/metrics}}
 """
@@ -164,6 +166,7 @@ class Stack:
             f"--storage.path={self.folder}/alertmanager-data",
             f"--web.listen-address={self.at('alertmanager')}",
             "--cluster.listen-address=",
+            f"--web.external-url={self.url('alertmanager')}",
         ]
         self.add("alertmanager", alertmanager, ready_path="/-/ready")
         prometheus = [
