@@ -92,6 +92,7 @@ class PageView:
     groups: tuple[tuple[str, tuple[ServiceView, ...]], ...]
     work: tuple[WorkView, ...]
     outages: tuple[OutageView, ...]
+    no_outages: str
     updated: str
 
 
@@ -114,8 +115,14 @@ def page_view(snapshot: PublicSnapshot, language: Language) -> PageView:
         groups=_groups(snapshot, zone, language),
         work=tuple(_works(snapshot, zone, language)),
         outages=tuple(_outages(snapshot, zone, language)),
+        no_outages=text["no_outages" if _ever_measured(snapshot) else "no_measurement"],
         updated=iso(snapshot.written_at, zone),
     )
+
+
+def _ever_measured(snapshot: PublicSnapshot) -> bool:
+    """That no disturbance was seen is worth saying only if somebody looked."""
+    return any(row.known for service in snapshot.services for row in service.days)
 
 
 def iso(at: float, zone: ZoneInfo) -> str:
@@ -142,7 +149,7 @@ def _last_state(snapshot: PublicSnapshot, zone: ZoneInfo, language: Language) ->
 
 def _measured(snapshot: PublicSnapshot, language: Language) -> str:
     text = TEXTS[language]
-    if not snapshot.certain or not snapshot.locations:
+    if not snapshot.locations or all(service.now.live == "unknown" for service in snapshot.services):
         return text["not_reached"] if snapshot.measured_at is not None else ""
     place = "from_one" if snapshot.locations == 1 else "from_many"
     return " ".join(
