@@ -1,4 +1,4 @@
-"""An ``expect`` that the prober could not match is told by ``leitstand check``, before the prober stands still."""
+"""An ``expect`` that the prober could not match is told by ``leitstand check``, not by a prober that fails."""
 
 import pytest
 
