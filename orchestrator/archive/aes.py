@@ -10,6 +10,7 @@ import hmac
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import cast
 
 from Cryptodome.Util.strxor import strxor
@@ -46,6 +47,14 @@ def derive(password: str, salt: bytes) -> Keys:
     return Keys(material[:_KEY_BYTES], material[_KEY_BYTES:-VERIFIER_BYTES], material[-VERIFIER_BYTES:])
 
 
+@cache
+def _counters() -> tuple[bytes, list[bytes]]:
+    """The counters of the first slice, and the four forms that their second bytes take in later ones."""
+    first = b"".join(number.to_bytes(_BLOCK, "little") for number in range(_SLICE_BLOCKS))
+    seconds = first[1::_BLOCK]
+    return first, [bytes(value | top << 6 for value in seconds) for top in range(4)]
+
+
 class KeyStream:
     """The key stream of one entry, one slice at a time. The first block belongs to counter 0, which is not
     used."""
@@ -53,10 +62,8 @@ class KeyStream:
     def __init__(self, key: bytes) -> None:
         # CTR is built from it.
         self._encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305
-        blocks = b"".join(number.to_bytes(_BLOCK, "little") for number in range(_SLICE_BLOCKS))
-        self._counters = bytearray(blocks)
-        low = blocks[1::_BLOCK]
-        self._seconds = [bytes(value | top << 6 for value in low) for top in range(4)]
+        first, self._seconds = _counters()
+        self._counters = bytearray(first)
         self._stream = bytearray(SLICE + _BLOCK)
         self._view = memoryview(self._stream)[:SLICE]
         self._number = -1

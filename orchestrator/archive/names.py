@@ -7,7 +7,6 @@ a path that happens to look like such a name is coded, too; ``50%20off.jpg`` is 
 
 import posixpath
 import re
-from urllib.parse import unquote_to_bytes
 
 from orchestrator.archive.entry import ArchiveError
 
@@ -31,14 +30,18 @@ def path_of(name: str) -> bytes:
     plain = name.encode()
     if "%" not in name:
         return plain
-    decoded = unquote_to_bytes(name)
+    decoded = _decoded(plain)
     return decoded if _needs_coding(decoded) else plain
 
 
 def _needs_coding(path: bytes) -> bool:
     if _TROUBLE.search(path) or not _is_utf8(path):
         return True
-    return bool(_CODED.search(path)) and _needs_coding(unquote_to_bytes(path))
+    return bool(_CODED.search(path)) and _needs_coding(_decoded(path))
+
+
+def _decoded(name: bytes) -> bytes:
+    return _CODED.sub(lambda match: bytes.fromhex(match[0][1:].decode()), name)
 
 
 def _is_utf8(path: bytes) -> bool:

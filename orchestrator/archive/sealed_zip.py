@@ -71,7 +71,7 @@ class _Encrypter:
 
 
 class SealedEntryFile(_ZipWriteFile):  # type: ignore[misc]
-    """The open entry. Closing it after an abort, as Python's garbage collector may, writes nothing."""
+    """The open entry. Left by an error or forgotten, it spoils the archive instead of looking finished."""
 
     def __init__(
         self, archive: "SealedZipFile", info: SealedZipInfo, zip64: bool, encrypter: _Encrypter
@@ -102,6 +102,11 @@ class SealedEntryFile(_ZipWriteFile):  # type: ignore[misc]
         if kind is not None:
             self._zipfile.abort()
         self.close()
+
+    def __del__(self) -> None:
+        # Forgotten means not whole: Python would close it, and so make it look finished.
+        if not self.closed:
+            self._zipfile.abort()
 
     def _seal(self, data: Buffer) -> None:
         if self._encrypter.sealer.takes(data):
