@@ -1,4 +1,4 @@
-"""An ``expect`` that the prober could not match is told by ``leitstand check``, not by a prober that fails."""
+"""An ``expect`` that the prober could not match is told by ``leitstand check``, not by a failing prober."""
 
 import pytest
 
