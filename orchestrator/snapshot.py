@@ -88,7 +88,13 @@ def read_meta(store: Store, name: SnapshotName, keys: KeyRing) -> tuple[Meta, by
     except ObjectMissingError as error:
         raise ArchiveError(f"{store.name}: {name.id}: {META} is missing") from error
     meta = decode_meta(data)
-    manifest_sha256 = committed_manifest(commit, name.id, meta=data, key=keys.commit_key(meta.generation))
+    try:
+        manifest_sha256 = committed_manifest(commit, name.id, meta=data, key=keys.commit_key(meta.generation))
+    except ArchiveError as error:
+        raise ArchiveError(
+            f"{store.name}: {name.id}: {COMMIT} was made with other keys, or {META} or {COMMIT} was changed",
+            error.message,
+        ) from error
     if (meta.host, meta.job, meta.snapshot) != (name.host, name.job, name.id):
         raise ArchiveError(
             f"{store.name}: {name.id}: {META} is that of {meta.host}/{meta.job}/{meta.snapshot}",

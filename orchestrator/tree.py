@@ -18,6 +18,7 @@ from orchestrator.owners import Owners
 from orchestrator.stores.store import Buffer
 
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PART = b".leitstand-part-"
 _SPARSE_BLOCK = 64 << 10
 # Only root may write these, and they can give rights to a program.
 _PRIVILEGED_XATTRS = (b"security.", b"trusted.")
@@ -30,6 +31,10 @@ class Tree:
         self.owners = owners
         self._root = os.open(root, _OPEN_FOLDER)
         self._folder: tuple[bytes, int] | None = None  # the last parent: neighbours come one after the other
+        with os.scandir(self._root) as entries:
+            for entry in entries:
+                if os.fsencode(entry.name).startswith(_PART):
+                    os.unlink(entry.name, dir_fd=self._root)  # of a restore that was killed
 
     def __enter__(self) -> Self:
         return self
@@ -83,18 +88,18 @@ class Tree:
     def new_file(self, metadata: Metadata) -> Iterator["SparseFile"]:
         """A file to write; it gets its name, with all its metadata, only when the block ends well."""
         parent, name = self._parent(metadata.path)
-        temporary = b".leitstand-part-" + secrets.token_hex(8).encode()
+        temporary = _PART + secrets.token_hex(8).encode()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(temporary, flags, 0o600, dir_fd=parent)
+        descriptor = os.open(temporary, flags, 0o600, dir_fd=self._root)
         try:
             file = SparseFile(descriptor)
             yield file
             file.finish()
-            self._finish(temporary, parent, metadata)
-            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+            self._finish(temporary, self._root, metadata)
+            os.rename(temporary, name, src_dir_fd=self._root, dst_dir_fd=parent)
         except BaseException:
             with suppress(OSError):
-                os.unlink(temporary, dir_fd=parent)
+                os.unlink(temporary, dir_fd=self._root)
             raise
         finally:
             os.close(descriptor)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from orchestrator.archive import FileRecord
+from orchestrator.archive import ArchiveError, FileRecord, Problem
 from orchestrator.commit import Meta
 from orchestrator.layout import SnapshotName
 from orchestrator.snapshot import CHUNK_BYTES, Snapshot, open_archive, read_meta
@@ -51,7 +51,6 @@ def verify_snapshot(snapshot: Snapshot, result: Verified | None = None) -> Verif
 def _verify_layer(snapshot: Snapshot, name: SnapshotName, meta: Meta, result: Verified) -> None:
     volumes = WatchedVolumes(snapshot.store, name.volume_keys(len(meta.volumes)), meta, result)
     volumes.check_sizes()
-    reader = open_archive(snapshot.store, name, meta, snapshot.keys, volumes.read)
 
     def records() -> Iterator[FileRecord]:
         for row in snapshot.manifest.rows():
@@ -60,7 +59,10 @@ def _verify_layer(snapshot: Snapshot, name: SnapshotName, meta: Meta, result: Ve
                 result.content_bytes += row.record.size
                 yield row.record
 
-    problems = reader.verify(records())
+    try:
+        problems = open_archive(snapshot.store, name, meta, snapshot.keys, volumes.read).verify(records())
+    except ArchiveError as error:
+        problems = [Problem(b"", error.message)]  # nothing in it can be read; the volumes tell more
     volumes.finish()
     for problem in problems:
         where = os.fsdecode(problem.path) or f"{name.id}: archive"

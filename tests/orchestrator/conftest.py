@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -208,23 +209,18 @@ class Site:
         rows = self.good("list", "site", "--store", store, "--json").json()
         return [row["snapshot"] for row in rows]
 
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
-        """Run a command in a process of its own."""
+    @contextmanager
+    def start(self, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+        """Run a command in a process of its own, which ends with the block."""
         self.write()
-        argv = [
-            str(REPOSITORY / ".venv" / "bin" / "python"),
-            "-m",
-            "leitstand",
-            "backup",
-            *map(str, arguments),
-        ]
-        return subprocess.Popen(
-            [*argv, "--config", str(self.config)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=_end_with_parent,
-        )
+        python = REPOSITORY / ".venv" / "bin" / "python"
+        argv = [str(python), "-m", "leitstand", "backup", *map(str, arguments), "--config", str(self.config)]
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(argv, preexec_fn=_end_with_parent, **pipes) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
 
 def fill_tree(www: Path) -> None:

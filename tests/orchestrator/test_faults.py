@@ -1,0 +1,362 @@
+"""What goes wrong: one clear line, the right exit code, and nothing half-made is ever taken for whole."""
+
+import os
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.fault_proxy import Fault, FaultProxy
+from leitstand.errors import LeitstandError
+from orchestrator.context import Context, keys_of
+from orchestrator.keys import KeyRing
+from orchestrator.layout import SnapshotName
+from orchestrator.snapshot import open_snapshot
+from orchestrator.stores import Store
+from orchestrator.verify import verify_snapshot
+
+Site = Any
+Swift = Any
+TreeOf = Callable[[Path], dict[bytes, tuple[Any, ...]]]
+
+
+def objects(site: Site, snapshot: str) -> dict[str, Path]:
+    """The files of one snapshot in the folder store, by name."""
+    return {path.name: path for path in site.disk.rglob("*") if path.parent.name == snapshot}
+
+
+def flip(path: Path, position: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.fixture
+def snapshot(site: Site) -> str:
+    site.good("run", "site")
+    (name,) = site.snapshots()
+    return name
+
+
+def test_one_flipped_byte_is_found_and_the_file_named(site: Site, snapshot: str) -> None:
+    volume = objects(site, snapshot)["vol.zip.002"]
+    flip(volume, 60_000)
+    ran = site.leitstand("verify", "site")
+    assert ran.status == 3
+    assert f"{snapshot}/vol.zip.002: is damaged" in ran.stderr
+    assert "photo.jpg" in ran.stderr
+    assert "DAMAGED" in ran.stdout
+    assert "notes.txt: " not in ran.stderr, "only what is damaged is named"
+
+
+def test_a_damaged_file_is_not_restored_and_the_others_are(site: Site, snapshot: str, tmp_path: Path) -> None:
+    flip(objects(site, snapshot)["vol.zip.002"], 60_000)
+    ran = site.leitstand("restore", "site", "*/photo.jpg", "--target", tmp_path / "out")
+    assert ran.status == 3
+    assert "photo.jpg" in ran.errors[0]
+    assert not list((tmp_path / "out").rglob("photo.jpg"))
+    assert not list((tmp_path / "out").rglob("*leitstand-part*"))
+    site.good("restore", "site", "index.html", "--target", tmp_path / "other")
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _lengthen(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"x")
+
+
+@pytest.mark.parametrize("name", ["vol.zip.001", "vol.zip.002", "manifest.zip", "meta.json"])
+@pytest.mark.parametrize("harm", [Path.unlink, _cut, _lengthen], ids=["missing", "cut", "longer"])
+def test_what_is_missing_cut_or_longer_is_found(
+    site: Site, snapshot: str, name: str, harm: Callable[[Path], None]
+) -> None:
+    if name == "manifest.zip" and harm is _lengthen:
+        pytest.skip("what stands behind the manifest's end is never read")
+    harm(objects(site, snapshot)[name])
+    ran = site.leitstand("verify", "site")
+    assert ran.status == 3
+    assert name in ran.stderr
+
+
+@pytest.mark.parametrize("name", ["vol.zip.001", "vol.zip.002", "manifest.zip", "meta.json", "COMMIT"])
+def test_an_object_of_another_snapshot_is_found(site: Site, snapshot: str, name: str) -> None:
+    site.good("run", "site")
+    other = next(each for each in site.snapshots() if each != snapshot)
+    shutil.copy(objects(site, other)[name], objects(site, snapshot)[name])
+    ran = site.leitstand("verify", "site", "--snapshot", snapshot)
+    assert ran.status == 3
+    assert ran.errors
+    site.good("verify", "site", "--snapshot", other)
+
+
+def test_a_snapshot_moved_under_another_name_is_found(site: Site, snapshot: str) -> None:
+    folder = objects(site, snapshot)["COMMIT"].parent
+    moved = f"20300101T000000Z-{'a' * 8}"
+    folder.rename(folder.with_name(moved))
+    ran = site.leitstand("verify", "site")
+    assert ran.status == 3
+    assert len(ran.errors) == 1
+
+
+@pytest.mark.slow
+def test_every_flipped_byte_of_a_small_snapshot_is_found(site: Site) -> None:
+    shutil.rmtree(site.www)
+    site.www.mkdir()
+    (site.www / "page").write_text("one small file")
+    site.job["sources"] = [{"files": str(site.www)}]
+    site.good("run", "site")
+    (name,) = site.snapshots()
+    context = Context.load(site.config)
+    keys = keys_of(context.job("site"))
+    with context.stores(context.job("site")) as (store,):
+        place = SnapshotName("here", "site", name)
+        assert not finds_damage(store, place, keys)
+        unseen = []
+        for path in objects(site, name).values():
+            good = path.read_bytes()
+            for position in range(len(good)):
+                path.write_bytes(good[:position] + bytes([good[position] ^ 1]) + good[position + 1 :])
+                if not finds_damage(store, place, keys):
+                    unseen.append((path.name, position))
+            path.write_bytes(good)
+    assert unseen == []
+
+
+def finds_damage(store: Store, name: SnapshotName, keys: KeyRing) -> bool:
+    try:
+        with open_snapshot(store, name, keys) as snapshot:
+            return bool(verify_snapshot(snapshot).findings)
+    except LeitstandError:
+        return True
+
+
+def test_other_keys_are_said_to_be_other_keys(site: Site, snapshot: str, tmp_path: Path) -> None:
+    (site.folder / "keys").unlink()
+    site.good("keys", "generate")
+    for command in (["verify", "site"], ["restore", "site", "--target", tmp_path / "out"]):
+        ran = site.leitstand(*command)
+        assert ran.status == 3
+        assert len(ran.errors) == 1
+        assert "key" in ran.errors[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_keys_that_are_not_there_are_one_clear_line(site: Site) -> None:
+    (site.folder / "keys").unlink()
+    ran = site.leitstand("run", "site")
+    assert ran.status in (2, 3)
+    assert ran.errors == [f"{site.folder}/keys: No such file or directory"]
+    assert "keys generate" in ran.stderr
+    assert not list(site.disk.iterdir())
+
+
+def test_keys_are_never_overwritten(site: Site) -> None:
+    before = (site.folder / "keys").read_text()
+    ran = site.leitstand("keys", "generate")
+    assert ran.status != 0
+    assert "never overwritten" in ran.errors[0]
+    assert (site.folder / "keys").read_text() == before
+
+
+def test_an_unknown_job_is_said_with_what_was_meant(site: Site) -> None:
+    for command in (["run", "sit"], ["verify", "sit"], ["list", "sit"], ["restore", "sit", "--target", "/x"]):
+        ran = site.leitstand(*command)
+        assert ran.status == 2
+        assert ran.errors == ["there is no backup job 'sit'"]
+        assert "did you mean 'site'?" in ran.stderr
+
+
+def test_a_swift_that_is_not_there_is_one_clear_line(on_swift: Site) -> None:
+    on_swift.document["stores"]["swift"]["endpoint"] = "http://127.0.0.1:1"
+    on_swift.document["stores"]["swift"]["tries"] = 1
+    on_swift.job["stores"] = ["swift"]
+    ran = on_swift.leitstand("run", "site")
+    assert ran.status == 3
+    assert ran.errors == ["swift: http://127.0.0.1:1 cannot be reached"]
+
+
+def test_one_store_that_fails_does_not_cost_the_other_its_snapshot(on_swift: Site) -> None:
+    on_swift.document["stores"]["swift"].update(endpoint="http://127.0.0.1:1", tries=1)
+    ran = on_swift.leitstand("run", "site")
+    assert ran.status == 3
+    assert "in disk:" in ran.stdout
+    assert ran.errors == ["swift: http://127.0.0.1:1 cannot be reached"]
+    assert len(on_swift.snapshots("disk")) == 1
+    metrics = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
+    assert 'leitstand_backup_last_run_success{backup="site",store="swift"} 0' in metrics
+    assert 'leitstand_backup_last_run_success{backup="site",store="disk"} 1' in metrics
+
+
+def test_a_store_that_fails_in_the_middle_keeps_nothing(on_swift: Site, swift: Swift) -> None:
+    host, port = swift.endpoint.removeprefix("http://").split(":")
+    with FaultProxy(host, int(port), [Fault("status", "PUT", r"vol\.zip\.002", status=403)]) as proxy:
+        on_swift.document["stores"]["swift"]["endpoint"] = proxy.url
+        ran = on_swift.leitstand("run", "site")
+    assert ran.status == 3
+    on_swift.document["stores"]["swift"]["endpoint"] = swift.endpoint
+    assert on_swift.snapshots("swift") == []
+    assert len(on_swift.snapshots("disk")) == 1
+    restored = on_swift.good("restore", "site", "--target", on_swift.folder / "out")
+    assert "in disk" in restored.stdout, "the store that has it is asked"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"files": "/no/such/folder"},
+        {"sqlite": "/no/such/database"},
+        {"sqlite": "/etc/passwd"},
+        {"command": ["sh", "-c", "echo half a dump; exit 3"], "name": "fails"},
+    ],
+    ids=["no folder", "no database", "not a database", "failing command"],
+)
+def test_a_source_that_fails_leaves_nothing_behind(site: Site, source: dict[str, Any]) -> None:
+    site.job["sources"].append(source)
+    ran = site.leitstand("run", "site")
+    assert ran.status == 3
+    assert len(ran.errors) == 1
+    assert [path for path in site.disk.rglob("*") if path.is_file()] == []
+    metrics = (site.folder / "metrics" / "leitstand_backup.prom").read_text()
+    assert 'leitstand_backup_last_run_success{backup="site",store="disk"} 0' in metrics
+
+
+def test_files_that_cannot_be_read_are_a_warning(site: Site) -> None:
+    site.job["sources"].append({"files": "/proc/sys/vm"})  # not even root may read some of these
+    ran = site.leitstand("run", "site")
+    assert ran.status == 1
+    assert any("vm/compact_memory: " in line and "ermission denied" in line for line in ran.errors)
+    (row,) = site.good("list", "site", "--json").json()
+    assert row["state"] == "partial"
+    site.good("verify", "site")
+
+
+def test_files_that_cannot_be_read_fail_a_job_with_that_policy(site: Site) -> None:
+    site.job["sources"].append({"files": "/proc/sys/vm"})
+    site.job["policy"] = "fail"
+    ran = site.leitstand("run", "site")
+    assert ran.status == 3
+    assert "policy is 'fail'" in ran.errors[0]
+    assert site.snapshots() == []
+
+
+def test_a_host_that_is_another_machine_is_not_read_here(site: Site) -> None:
+    site.document["hosts"]["here"]["address"] = "192.0.2.1"
+    ran = site.leitstand("run", "site")
+    assert ran.status == 2
+    assert "another machine" in ran.errors[0]
+
+
+def test_restore_touches_no_folder_that_is_not_empty(site: Site, snapshot: str, tmp_path: Path) -> None:
+    target = tmp_path / "full"
+    target.mkdir()
+    (target / "mine").write_text("mine")
+    ran = site.leitstand("restore", "site", "--target", target)
+    assert ran.status == 2
+    assert "is not empty" in ran.errors[0]
+    assert [path.name for path in target.iterdir()] == ["mine"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte, in memory."""
+    if os.geteuid():
+        pytest.skip("only root can mount a small file system")
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(place)], check=True)
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_in_a_restore_is_one_clear_line(
+    site: Site, snapshot: str, small_disk: Path, tree: TreeOf
+) -> None:
+    target = small_disk / "out"
+    ran = site.leitstand("restore", "site", "--target", target)
+    assert ran.status == 3
+    assert len(ran.errors) == 1
+    assert "No space left on device" in ran.errors[0]
+    whole = tree(site.www)
+    staged = next(target.iterdir())
+    found = {path.name: path for path in staged.rglob("*") if path.is_file() and not path.is_symlink()}
+    assert found
+    assert all(path.read_bytes() in {each[4] for each in whole.values()} for path in found.values())
+    # With room, the same command goes on.
+    subprocess.run(["mount", "-o", "remount,size=9m", str(small_disk)], check=True)
+    site.good("restore", "site", "--target", target)
+    assert tree(site.restored(target)) == whole
+
+
+def test_a_full_disk_in_a_run_is_one_clear_line(site: Site, small_disk: Path) -> None:
+    (site.www / "large").write_bytes(os.urandom(1_000_000))
+    site.document["stores"]["disk"]["path"] = str(small_disk)
+    ran = site.leitstand("run", "site")
+    assert ran.status == 3
+    assert len(ran.errors) == 1
+    assert "No space left on device" in ran.errors[0]
+    assert [path for path in small_disk.rglob("*") if path.is_file()] == []
+
+
+def test_a_killed_run_leaves_nothing_that_is_listed(on_swift: Site, tree: TreeOf, tmp_path: Path) -> None:
+    (on_swift.www / "large").write_bytes(os.urandom(2_000_000))
+    os.mkfifo(on_swift.folder / "gate")
+    gate = {"command": ["cat", str(on_swift.folder / "gate")], "name": "waits"}
+    on_swift.job["sources"].append(gate)
+    with on_swift.start("run", "site") as run:
+        _wait_for(lambda: list(on_swift.disk.rglob("vol.zip.002")))
+        run.kill()
+        run.wait()
+    assert on_swift.snapshots("swift") == on_swift.snapshots("disk") == []
+    ran = on_swift.leitstand("verify", "site")
+    assert ran.status == 3
+    assert "no complete snapshot" in ran.stderr
+    on_swift.job["sources"].remove(gate)
+    on_swift.good("run", "site")
+    on_swift.good("verify", "site")
+    on_swift.good("restore", "site", "--target", tmp_path / "out")
+    assert tree(on_swift.restored(tmp_path / "out")) == tree(on_swift.www)
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_leaves_only_whole_snapshots(on_swift: Site) -> None:
+    generator = random.Random(4)
+    for _ in range(10):
+        with on_swift.start("run", "site") as run:
+            time.sleep(generator.uniform(0.5, 2.2))
+            run.kill()
+            run.wait()
+        for store in ("swift", "disk"):
+            for snapshot in on_swift.snapshots(store):
+                on_swift.good("verify", "site", "--store", store, "--snapshot", snapshot)
+    on_swift.good("run", "site")
+
+
+def test_a_killed_restore_goes_on_where_it_stopped(site: Site, tree: TreeOf, tmp_path: Path) -> None:
+    for number in range(300):
+        (site.www / f"file-{number:03}").write_bytes(os.urandom(20_000))
+    site.good("run", "site")
+    target = tmp_path / "out"
+    with site.start("restore", "site", "--target", target) as restore:
+        _wait_for(lambda: len(list(target.rglob("file-*"))) > 20)
+        restore.kill()
+        restore.wait()
+    assert not list(target.glob("files")), "nothing has its final name before all of it is there"
+    before = {path.name: path.stat().st_ino for path in target.rglob("file-*")}
+    site.good("restore", "site", "--target", target)
+    after = {path.name: path.stat().st_ino for path in target.rglob("file-*")}
+    assert tree(site.restored(target)) == tree(site.www)
+    assert before.items() <= after.items(), "what was there was not fetched again"
+
+
+def _wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
