@@ -19,12 +19,20 @@ FOLDER = "/usr/local/lib/leitstand"
 
 @dataclass(frozen=True)
 class Authorization:
-    """The forced command as a script, the place for it on the host, and the line of authorized_keys."""
+    """The forced command as a script, where it and the line of authorized_keys go, how to pin the host's key.
+
+    ``known_as`` is how known_hosts calls the host (ssh-keygen(1), -F); ``scan`` fetches its key.
+    """
 
     host: str
+    jobs: tuple[str, ...]
     script: str
     script_path: str
     line: str
+    authorized_keys: str
+    known_hosts: str
+    known_as: str
+    scan: str
 
 
 def authorize(name: str, host: Host, jobs: Mapping[str, Job]) -> Authorization:
@@ -41,13 +49,29 @@ def authorize(name: str, host: Host, jobs: Mapping[str, Job]) -> Authorization:
         raise UsageError(f"no backup reads host '{name}'", "name a host that a backup has")
     script = "".join([*_head(name, jobs), *_cases(transport, host, jobs), *_tail()])
     path = f"{FOLDER}/read-{name}"
-    return Authorization(name, script, path, f'restrict,command="{path}" {_public_key(host)}')
+    known_hosts = str(transport.known_hosts_file or "~/.ssh/known_hosts")
+    return Authorization(
+        host=name,
+        jobs=tuple(sorted(jobs)),
+        script=script,
+        script_path=path,
+        line=f'restrict,command="{path}" {_public_key(host)}',
+        authorized_keys=f"~{transport.user}/.ssh/authorized_keys",
+        known_hosts=known_hosts,
+        known_as=_known_as(transport),
+        scan=f"ssh-keyscan -p {transport.port} {transport.address} >> {known_hosts}",
+    )
+
+
+def _known_as(transport: Ssh) -> str:
+    """sshd(8), SSH_KNOWN_HOSTS FILE FORMAT: in brackets when the port is not the usual one."""
+    return transport.address if transport.port == 22 else f"[{transport.address}]:{transport.port}"
 
 
 def _head(name: str, jobs: Iterable[str]) -> list[str]:
     return [
         "#!/bin/sh\n",
-        f"# Lets Leitstand read what these backups of {name} hold: {', '.join(sorted(jobs))}. Nothing else.\n",
+        f"# Lets Leitstand read what these backups of {name} hold: {', '.join(sorted(jobs))}. No more.\n",
         "# Made by: leitstand backup authorize. Make it anew when a source of these backups changes.\n",
         'case "$SSH_ORIGINAL_COMMAND" in\n',
     ]

@@ -3,7 +3,6 @@
 import functools
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,12 @@ from typing import Any
 import click
 
 from leitstand.errors import EXIT_FAILED, EXIT_WARNINGS, LeitstandError, UsageError
-from leitstand.options import config_option, json_option
+from leitstand.options import json_option
 from orchestrator import show
 from orchestrator.catalog import Listed
+from orchestrator.cli_authorize import authorize
 from orchestrator.cli_keys import keys
+from orchestrator.cli_options import snapshot_option, store_option, warn, with_context
 from orchestrator.context import Context
 from orchestrator.operations import back_up, list_snapshots, readable_snapshot, restore_to, verify_in
 from orchestrator.owners import Owners
@@ -34,26 +35,7 @@ def backup() -> None:
 
 
 backup.add_command(keys)
-store_option = click.option("--store", "only", help="Only this store of the job.")
-snapshot_option = click.option(
-    "--snapshot", "snapshot_id", help="Its name as 'list' shows it; default: the newest."
-)
-
-
-def with_context(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the configuration as its first argument."""
-
-    @config_option
-    @functools.wraps(command)
-    def call(config_path: Path, **arguments: Any) -> Any:
-        return command(Context.load(config_path), **arguments)
-
-    return call
-
-
-def warn(text: str) -> None:
-    """One line on standard error."""
-    click.echo("".join(letter if letter.isprintable() else "\ufffd" for letter in text), err=True)
+backup.add_command(authorize)
 
 
 @backup.command(epilog="Example: leitstand backup run website")
