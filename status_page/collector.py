@@ -18,6 +18,7 @@ from status_page import days, ready
 from status_page.api import status_json
 from status_page.history import History, HistoryError
 from status_page.measure import VERDICT, Measurement, measure, totals
+from status_page.metrics import write_metrics
 from status_page.plan import Plan
 from status_page.prometheus import Prometheus, PrometheusError
 from status_page.rendering import bundle
@@ -65,6 +66,7 @@ class Collector:
             self._guarded("days", lambda: self._compute_days(now))
         told = self._tell(now)
         self._guarded("pages", lambda: ready.publish(self.plan.folder, bundle(told)))
+        self._guarded("metrics", lambda: write_metrics(self.plan.metrics, told, self.problems, self.dropped))
         return told
 
     def _guarded(self, part: str, work: Callable[[], None]) -> None:

@@ -38,6 +38,7 @@ class Plan:
     history: float  # seconds that Prometheus keeps
     prometheus: str
     folder: Path
+    metrics: Path
 
     @property
     def ids(self) -> frozenset[str]:
@@ -70,6 +71,7 @@ def make_plan(fleet: Fleet, page: StatusPage) -> Plan:
         history=page.history.total_seconds(),
         prometheus=page.prometheus,
         folder=state_folder(page, fleet),
+        metrics=fleet.paths.metrics,
     )
 
 

@@ -3,6 +3,7 @@
   "use strict";
   const every = 30_000;
   const tooOld = 180_000;
+  const steps = "a, summary";
   let tag = null;
   let seen = Date.now();
 
@@ -12,31 +13,26 @@
       if (!answer.ok) throw new Error(String(answer.status));
       seen = Date.now();
       const next = answer.headers.get("ETag");
-      if (tag !== null && next !== tag) replace(await answer.text());
+      if (next !== tag) show(new DOMParser().parseFromString(await answer.text(), "text/html"));
       tag = next;
     } catch {
-      // Said below, once it lasts.
+      // Told below, once it lasts.
     }
     document.getElementById("offline").hidden = Date.now() - seen < tooOld;
   };
 
-  const replace = (html) => {
-    const page = new DOMParser().parseFromString(html, "text/html");
-    const fresh = page.getElementById("status");
+  const show = (page) => {
     const shown = document.getElementById("status");
+    const fresh = page.getElementById("status");
     const open = [...shown.querySelectorAll("details")].map((details) => details.open);
-    [...fresh.querySelectorAll("details")].forEach((details, index) => { details.open = open[index] ?? false; });
+    const focused = [...shown.querySelectorAll(steps)].indexOf(document.activeElement);
     const before = shown.querySelector("h1").textContent;
-    shown.querySelectorAll(":scope > :not(.headline)").forEach((part) => part.remove());
-    const headline = fresh.querySelector(".headline");
-    const current = shown.querySelector(".headline");
-    // The live region is touched only by news, so that a screen reader does not speak every half minute.
-    if (before !== headline.querySelector("h1").textContent) {
-      current.className = headline.className;
-      current.replaceChildren(...headline.childNodes);
-    }
-    headline.remove();
-    shown.append(...fresh.childNodes);
+    fresh.querySelectorAll("details").forEach((details, index) => { details.open = open[index] ?? false; });
+    shown.replaceChildren(...fresh.childNodes);
+    shown.querySelectorAll(steps)[focused]?.focus({preventScroll: true});
+    // Spoken by a screen reader only when there is news.
+    const headline = shown.querySelector("h1").textContent;
+    if (headline !== before) document.getElementById("news").textContent = headline;
     document.title = page.title;
     const icon = 'link[rel="icon"]';
     document.querySelector(icon).href = page.querySelector(icon).href;

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import time
 from pathlib import Path
 
@@ -135,6 +136,17 @@ def test_a_damaged_history_does_not_stop_the_page(collector, liar):
     assert set(states(collector.round()).values()) == {"up"}
     assert list(collector.problems) == ["history"]
     assert load(collector.plan.folder) is not None
+
+
+def test_its_own_health_is_a_textfile_that_promtool_likes(collector, liar):
+    collector.plan.metrics.mkdir(parents=True)
+    liar.says(b"garbage")
+    collector.round()
+    text = (collector.plan.metrics / "status-page.prom").read_text()
+    assert 'leitstand_status_page_part_failing{part="prometheus"} 1' in text
+    assert 'leitstand_status_page_part_failing{part="pages"} 0' in text
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_days_are_computed_from_sums_and_shown(collector, liar):
