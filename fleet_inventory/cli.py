@@ -1,0 +1,303 @@
+"""``leitstand inventory``: pull, search, diff, show."""
+
+import datetime
+import json
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fleet_inventory.database import Database, HostState, Row, open_database
+from fleet_inventory.difference import Change, difference
+from fleet_inventory.pull import Access, Pulled, pull
+from fleet_inventory.query import parse_query
+from leitstand.config import load_document, read
+from leitstand.errors import EXIT_FAILED, EXIT_OK, EXIT_WARNINGS, UsageError
+from leitstand.fleet import Fleet
+from leitstand.options import config_option, json_option
+
+DEFAULT_DATABASE = Path("/var/lib/leitstand/inventory.sqlite")
+database_option = click.option(
+    "--database",
+    "database_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=DEFAULT_DATABASE,
+    show_default=True,
+    envvar="LEITSTAND_INVENTORY",
+    help="Where the fleet's inventory is kept.",
+)
+
+
+@click.group(
+    epilog="""Examples:
+
+\b
+  leitstand inventory pull
+  leitstand inventory search 'openssl < 3.0.20'
+  leitstand inventory diff web1 2026-11-01 2026-11-21
+"""
+)
+def inventory() -> None:
+    """What is installed where, since when; from the exporters of all hosts."""
+
+
+@inventory.command("pull")
+@config_option
+@database_option
+@click.option("--tls/--no-tls", default=False, help="Ask over HTTPS.")
+@click.option("--ca-file", type=click.Path(path_type=Path), help="Certificates to trust; implies --tls.")
+@click.option("--user", default="", help="Name for basic authentication.")
+@click.option("--password-file", type=click.Path(path_type=Path), help="File that holds its password.")
+@click.argument("names", nargs=-1, metavar="[HOST]...")
+def pull_command(
+    config_path: Path,
+    database_path: Path,
+    tls: bool,
+    ca_file: Path | None,
+    user: str,
+    password_file: Path | None,
+    names: tuple[str, ...],
+) -> int:
+    """Ask every host's exporter for its inventory and keep what changed.
+
+    Exit code 1 if some hosts could not be asked, 3 if none could.
+    """
+    hosts = targets(read(load_document(config_path), Fleet), names)
+    access = Access(tls_context(tls, ca_file), user, password(password_file))
+    with open_database(database_path, create=True) as database:
+        pulled = pull(database, hosts, access)
+        if not names:
+            for host in database.states().keys() - hosts.keys():
+                database.note(host, 0.0, "no longer in leitstand.yml")
+    for result in pulled:
+        click.echo(f"{result.host}: {told(result)}", err=bool(result.error))
+    failed = sum(1 for result in pulled if result.error)
+    if not failed:
+        return EXIT_OK
+    return EXIT_FAILED if failed == len(pulled) else EXIT_WARNINGS
+
+
+def targets(fleet: Fleet, names: Iterable[str]) -> dict[str, tuple[str, int]]:
+    """Host -> address and port. Raises UsageError for a name that is not in leitstand.yml."""
+    wanted = list(names) or sorted(fleet.hosts)
+    for name in wanted:
+        if name not in fleet.hosts:
+            raise UsageError(
+                f"no host {name!r} in leitstand.yml", f"there are: {', '.join(sorted(fleet.hosts))}"
+            )
+    if not wanted:
+        raise UsageError("leitstand.yml names no hosts", "add them under hosts:")
+    return {name: (str(fleet.hosts[name].address), fleet.hosts[name].exporter_port) for name in wanted}
+
+
+def tls_context(tls: bool, ca_file: Path | None) -> ssl.SSLContext | None:
+    """How to trust the exporters; None without TLS."""
+    if not tls and not ca_file:
+        return None
+    try:
+        return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    except OSError as error:
+        raise UsageError(f"{ca_file}: {error}", "name a file of PEM certificates") from error
+
+
+def password(path: Path | None) -> str:
+    """The content of a password file, without the newline at its end."""
+    try:
+        return path.read_text().rstrip("\n") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}", "name a file that holds the password") from error
+
+
+def told(result: Pulled) -> str:
+    """How the pull of a host went, in words."""
+    if result.error:
+        return result.error
+    return "unchanged" if result.changes is None else f"{result.changes} changes"
+
+
+@inventory.command("search")
+@database_option
+@json_option
+@click.argument("words", nargs=-1, required=True, metavar="QUERY")
+def search_command(database_path: Path, as_json: bool, words: tuple[str, ...]) -> int:
+    """Find which hosts have something: 'NAME', 'NAME < VERSION', 'KIND:NAME'.
+
+    Versions compare in the order of the system that installed them. NAME may hold * and ?. Without KIND the
+    software is searched: packages, web applications, databases, PHP, container images. Exit code 1 if nothing
+    is found.
+    """
+    query = parse_query(" ".join(words))
+    with open_database(database_path) as database:
+        rows = [row for row in database.current(query.kinds, query.name) if query.matches(row.item)]
+        states = database.states()
+    if as_json:
+        click.echo(json.dumps([row_object(row) for row in rows], indent=2, ensure_ascii=False))
+    else:
+        for row in rows:
+            click.echo(f"{row.host}\t{describe(row)}\tsince {day(row.first_seen)}{age(states.get(row.host))}")
+    return EXIT_OK if rows else EXIT_WARNINGS
+
+
+@inventory.command("diff")
+@database_option
+@json_option
+@click.argument("host")
+@click.argument("since", metavar="FROM")
+@click.argument("until", metavar="[TO]", required=False)
+def diff_command(database_path: Path, as_json: bool, host: str, since: str, until: str | None) -> int:
+    """Show what changed on HOST between the end of day FROM and the end of day TO (or now).
+
+    Days are UTC, YYYY-MM-DD.
+    """
+    start, end = end_of_day(since), end_of_day(until) if until else None
+    with open_database(database_path) as database:
+        must_be_known(database, host)
+        begin = database.first_pull(host)
+        if begin is None or start < begin:
+            known = day(begin) if begin else "never"
+            click.echo(f"the history of {host} begins {known}: what came before shows as new", err=True)
+        changes = difference(database.at(host, start), database.at(host, end))
+    if as_json:
+        click.echo(json.dumps([change_object(change) for change in changes], indent=2, ensure_ascii=False))
+    else:
+        for change in changes:
+            click.echo(change_line(change))
+    return EXIT_OK
+
+
+@inventory.command("show")
+@database_option
+@json_option
+@click.argument("host", required=False)
+@click.option("--kind", default="", help="Only this kind, as package or certificate.")
+@click.option("--at", "moment", default="", metavar="DAY", help="As it was at the end of a day (UTC).")
+def show_command(database_path: Path, as_json: bool, host: str | None, kind: str, moment: str) -> int:
+    """Show what is on HOST; without HOST, which hosts are known and how old their inventory is."""
+    with open_database(database_path) as database:
+        if host is None:
+            return show_hosts(database, as_json)
+        must_be_known(database, host)
+        rows = database.at(host, end_of_day(moment) if moment else None)
+    rows = [row for row in rows if kind in ("", row.item.kind)]
+    if as_json:
+        click.echo(json.dumps([row_object(row) for row in rows], indent=2, ensure_ascii=False))
+    else:
+        for row in rows:
+            click.echo(f"{row.item.kind}\t{describe(row)}\tsince {day(row.first_seen)}")
+    return EXIT_OK
+
+
+@inventory.command("forget")
+@database_option
+@click.argument("host")
+def forget_command(database_path: Path, host: str) -> int:
+    """Remove HOST and its history, for a host that is gone for good."""
+    with open_database(database_path) as database:
+        must_be_known(database, host)
+        click.echo(f"{host}: {database.forget(host)} rows removed")
+    return EXIT_OK
+
+
+def show_hosts(database: Database, as_json: bool) -> int:
+    """Print every host with the age of what is known of it."""
+    states = database.states().values()
+    if as_json:
+        click.echo(json.dumps([vars(state) for state in states], indent=2))
+        return EXIT_OK
+    for state in states:
+        last = minute(state.checked) if state.checked else "never"
+        changed = minute(state.pulled) if state.pulled else "never"
+        click.echo(f"{state.name}\tanswered {last}\tchanged {changed}\t{state.error}".rstrip())
+    return EXIT_OK
+
+
+def must_be_known(database: Database, host: str) -> None:
+    """Raises UsageError for a host that was never asked."""
+    states = database.states()
+    if host not in states:
+        known = ", ".join(states) or "none"
+        raise UsageError(f"no inventory of {host!r}", f"known are: {known}")
+
+
+def end_of_day(text: str) -> float:
+    """The last moment of a day, UTC. Raises UsageError."""
+    try:
+        start = datetime.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=datetime.UTC)
+    except ValueError as error:
+        raise UsageError(f"not a day: {text!r}", "write it as 2026-11-21") from error
+    return (start + datetime.timedelta(days=1)).timestamp()
+
+
+def day(moment: float) -> str:
+    """A day, UTC."""
+    return datetime.datetime.fromtimestamp(moment, datetime.UTC).strftime("%Y-%m-%d")
+
+
+def minute(moment: float) -> str:
+    """A minute, UTC."""
+    return datetime.datetime.fromtimestamp(moment, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def describe(row: Row) -> str:
+    """An item in a line: name, version, and what tells it apart."""
+    fields = json.loads(row.item.fields)
+    parts = [row.item.name or row.item.kind, row.item.version, row.item.manager or row.item.kind]
+    parts += [
+        str(fields[name]) for name in ("arch", "path") if fields.get(name) and fields[name] != row.item.name
+    ]
+    return "\t".join(filter(None, parts))
+
+
+def age(state: HostState | None) -> str:
+    """A warning for a host that could not be asked lately."""
+    if state is None or not state.error:
+        return ""
+    return f"\tas of {minute(state.checked) if state.checked else 'never'}: {state.error}"
+
+
+def change_line(change: Change) -> str:
+    """``+ kind name version``, ``- …`` or ``~ kind name old → new``."""
+    item = change.item
+    head = f"{item.kind}\t{item.name}"
+    if change.before is None:
+        return f"+ {head}\t{item.version}".rstrip()
+    if change.after is None:
+        return f"- {head}\t{item.version}".rstrip()
+    if change.before.version != change.after.version:
+        return f"~ {head}\t{change.before.version} → {change.after.version}"
+    return f"~ {head}\t{', '.join(changed_fields(change.before.fields, change.after.fields))}"
+
+
+def changed_fields(before: str, after: str) -> list[str]:
+    """``field: old → new`` of each field that differs."""
+    old, new = json.loads(before), json.loads(after)
+    return [
+        f"{name}: {old.get(name)} → {new.get(name)}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+
+
+def row_object(row: Row) -> dict[str, Any]:
+    """A row for scripts."""
+    return {
+        "host": row.host,
+        "kind": row.item.kind,
+        "name": row.item.name,
+        "version": row.item.version,
+        "first_seen": row.first_seen,
+        "last_seen": row.last_seen,
+        "fields": json.loads(row.item.fields),
+    }
+
+
+def change_object(change: Change) -> dict[str, Any]:
+    """A change for scripts."""
+    return {
+        "kind": change.item.kind,
+        "name": change.item.name,
+        "before": json.loads(change.before.fields) if change.before else None,
+        "after": json.loads(change.after.fields) if change.after else None,
+    }

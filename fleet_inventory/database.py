@@ -1,0 +1,187 @@
+"""What was on which host from when to when, in SQLite.
+
+A row is one thing in one state. It is seen from ``first_seen`` until ``last_seen``, both Unix times of a
+pull; ``last_seen`` is null as long as it is still there. Rows never change but for that.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet_inventory.document import InventoryDocument, Item
+from leitstand.errors import LeitstandError
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS host (
+  name TEXT PRIMARY KEY,
+  etag TEXT NOT NULL DEFAULT '',
+  pulled REAL,           -- when a document was last taken over
+  checked REAL,          -- when the host last answered
+  error TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE TABLE IF NOT EXISTS item (
+  host TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  name TEXT NOT NULL,
+  version TEXT NOT NULL,
+  manager TEXT NOT NULL,
+  key TEXT NOT NULL,
+  fields TEXT NOT NULL,
+  first_seen REAL NOT NULL,
+  last_seen REAL
+) STRICT;
+CREATE INDEX IF NOT EXISTS item_of_host ON item (host, kind);
+CREATE INDEX IF NOT EXISTS item_by_name ON item (name COLLATE NOCASE, kind);
+"""
+VERSION = 1
+
+
+class DatabaseError(LeitstandError):
+    """The database cannot be used."""
+
+
+@dataclass(frozen=True)
+class HostState:
+    """How a host fared: its last ETag, Unix times (None for never) and what went wrong last."""
+
+    name: str
+    etag: str = ""
+    pulled: float | None = None
+    checked: float | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """An item on a host, and when it was seen."""
+
+    host: str
+    item: Item
+    first_seen: float
+    last_seen: float | None
+
+
+class Database:
+    """The fleet's inventory in one file. Not for several threads."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def states(self) -> dict[str, HostState]:
+        """Every host that was ever asked."""
+        rows = self._connection.execute("SELECT name, etag, pulled, checked, error FROM host ORDER BY name")
+        return {row[0]: HostState(*row) for row in rows}
+
+    def note(self, host: str, moment: float, error: str = "") -> None:
+        """The host answered that nothing is new, or could not be asked."""
+        with self._connection:
+            self._connection.execute("INSERT OR IGNORE INTO host (name) VALUES (?)", (host,))
+            checked = "" if error else ", checked = :moment"
+            self._connection.execute(
+                f"UPDATE host SET error = :error{checked} WHERE name = :host",  # noqa: S608 - a constant
+                {"host": host, "error": error, "moment": moment},
+            )
+
+    def take(self, host: str, etag: str, document: InventoryDocument, moment: float) -> int:
+        """Take over a document: close what is gone, add what is new; how many rows changed."""
+        new = {(item.kind, item.fields): item for item in document.items}
+        with self._connection:
+            known = {
+                (kind, fields): number
+                for number, kind, fields in self._connection.execute(
+                    "SELECT rowid, kind, fields FROM item WHERE host = ? AND last_seen IS NULL", (host,)
+                )
+            }
+            # A kind that is incomplete has not been looked at in full: nothing of it counts as gone.
+            gone = [
+                number
+                for key, number in known.items()
+                if key not in new and not self._is_kept(key[0], document)
+            ]
+            added = [item for key, item in new.items() if key not in known]
+            self._connection.executemany(
+                "UPDATE item SET last_seen = ? WHERE rowid = ?", [(moment, number) for number in gone]
+            )
+            self._connection.executemany(
+                "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+                [
+                    (host, item.kind, item.name, item.version, item.manager, item.key, item.fields, moment)
+                    for item in added
+                ],
+            )
+            self._connection.execute(
+                "INSERT OR REPLACE INTO host VALUES (?, ?, ?, ?, '')", (host, etag, moment, moment)
+            )
+        return len(gone) + len(added)
+
+    @staticmethod
+    def _is_kept(kind: str, document: InventoryDocument) -> bool:
+        return kind in document.incomplete
+
+    def at(self, host: str, moment: float | None = None) -> list[Row]:
+        """What was on a host at a moment; None is now."""
+        if moment is None:
+            return self._rows("host = ? AND last_seen IS NULL", (host,))
+        return self._rows(
+            "host = ? AND first_seen <= ? AND (last_seen IS NULL OR last_seen > ?)", (host, moment, moment)
+        )
+
+    def current(self, kinds: Sequence[str], pattern: str = "*") -> list[Row]:
+        """What is on all hosts now, of these kinds, with a name like the pattern (shell style, lower case).
+
+        PHP is always among it: it goes by other names than its row.
+        """
+        marks = ", ".join("?" * len(kinds))
+        return self._rows(
+            f"last_seen IS NULL AND kind IN ({marks}) AND (lower(name) GLOB ? OR kind = 'php')",
+            (*kinds, pattern),
+        )
+
+    def first_pull(self, host: str) -> float | None:
+        """When the host's history begins."""
+        row = self._connection.execute("SELECT min(first_seen) FROM item WHERE host = ?", (host,)).fetchone()
+        return None if row is None or row[0] is None else float(row[0])
+
+    def forget(self, host: str) -> int:
+        """Remove a host and its history; how many rows that were."""
+        with self._connection:
+            self._connection.execute("DELETE FROM host WHERE name = ?", (host,))
+            return self._connection.execute("DELETE FROM item WHERE host = ?", (host,)).rowcount
+
+    def _rows(self, condition: str, values: Iterable[object]) -> list[Row]:
+        query = (
+            "SELECT host, kind, name, version, manager, key, fields, first_seen, last_seen FROM item"  # noqa: S608
+            f" WHERE {condition} ORDER BY host, kind, name, version, fields"
+        )
+        found = self._connection.execute(query, tuple(values))
+        return [Row(row[0], Item(*row[1:7]), row[7], row[8]) for row in found]
+
+
+@contextmanager
+def open_database(path: Path, *, create: bool = False) -> Iterator[Database]:
+    """Open the database. Raises DatabaseError if it is missing, damaged or of another release."""
+    if not create and not path.exists():
+        raise DatabaseError(f"{path}: no inventory has been pulled yet", "leitstand inventory pull")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, timeout=30)) as connection:
+            prepare(connection, path)
+            yield Database(connection)
+    except (sqlite3.Error, OSError) as error:
+        raise DatabaseError(
+            f"{path}: {error}", "is it a database of leitstand, on a disk with room?"
+        ) from error
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables, or see that they are of this release."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version not in (0, VERSION):
+        raise DatabaseError(
+            f"{path}: made by another release ({version})", f"this one knows version {VERSION}"
+        )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript(SCHEMA)
+    connection.execute(f"PRAGMA user_version = {VERSION}")

@@ -1,0 +1,86 @@
+"""An exporter's inventory document, read as what it is: data from another machine."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from leitstand.errors import LeitstandError
+
+SCHEMA_VERSION = 1
+MAXIMUM_ITEMS = 500_000
+# Kind -> the fields that say which one it is. Everything else about it may change.
+NAMES: dict[str, tuple[str, ...]] = {
+    "host": ("hostname",),
+    "address": ("interface", "address"),
+    "default_route": ("family", "interface"),
+    "dns_server": ("address",),
+    "package": ("name",),
+    "reboot_reason": ("reason", "detail"),
+    "stale_library": ("unit", "program"),
+    "php": ("sapi",),
+    "php_setting": ("branch", "sapi", "name"),
+    "php_extension": ("branch", "sapi", "name"),
+    "php_pool": ("branch", "name"),
+    "listening_socket": ("protocol", "address", "port"),
+    "certificate": ("path",),
+    "ssh_key": ("user", "fingerprint"),
+}
+# What is the version of kinds that have none of that name.
+VERSIONS = {"php_setting": "value", "host": "kernel", "certificate": "fingerprint", "timer": "result"}
+# Further fields that tell two of one name apart.
+APART = ("manager", "arch", "path", "branch", "server", "file", "runtime")
+
+
+class DocumentError(LeitstandError):
+    """What an exporter sent is no inventory."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing on a host. ``key`` is the same for all versions of it; ``fields`` is canonical JSON."""
+
+    kind: str
+    name: str
+    version: str
+    manager: str
+    key: str
+    fields: str
+
+
+@dataclass(frozen=True)
+class InventoryDocument:
+    """``incomplete`` names kinds of which something may be missing without being gone."""
+
+    sha256: str
+    items: list[Item]
+    incomplete: frozenset[str] = field(default_factory=frozenset)
+
+
+def parse(data: bytes) -> InventoryDocument:
+    """Read a document. Raises DocumentError with what is wrong."""
+    try:
+        raw = json.loads(data)
+        version, items = raw["schema_version"], raw["items"]
+        if version != SCHEMA_VERSION:
+            raise DocumentError(
+                f"the inventory has schema version {version}", "let exporter and leitstand be of one release"
+            )
+        found = [item_of(kind, fields) for kind, entries in items.items() for fields in entries]
+        document = InventoryDocument(str(raw["sha256"]), found, frozenset(map(str, raw["incomplete"])))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DocumentError(
+            "the answer is no inventory", "does a leitstand exporter listen there?"
+        ) from error
+    if len(found) > MAXIMUM_ITEMS:
+        raise DocumentError(f"the inventory has {len(found)} items", f"at most {MAXIMUM_ITEMS} are taken")
+    return document
+
+
+def item_of(kind: str, fields: dict[str, Any]) -> Item:
+    """One item of a document. Raises AttributeError, TypeError for another shape."""
+    name = " ".join(str(fields.get(part, "")) for part in NAMES.get(kind, ("name",))).strip()
+    version = str(fields.get(VERSIONS.get(kind, "version"), "") or "")
+    manager = str(fields.get("manager", ""))
+    apart = [str(fields[part]) for part in APART if fields.get(part) and part not in NAMES.get(kind, ())]
+    text = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return Item(kind, name, version, manager, "\x1f".join([name, *apart]), text)

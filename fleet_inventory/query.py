@@ -1,0 +1,79 @@
+"""What the user asks for: ``openssl < 3.0.20``, ``php_extension:redis``, ``lib*ssl* = 3.0.19``."""
+
+import fnmatch
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fleet_inventory.document import Item
+from leitstand.errors import UsageError
+from leitstand.versions import key_of
+
+Compare = Callable[[Any, Any], bool]
+OPERATORS: dict[str, Compare] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+    "=": operator.eq,
+}
+_QUERY = re.compile(
+    r"^\s*(?:(?P<kind>[a-z_]+):)?(?P<name>[^<>=!\s]+(?: [^<>=!\s]+)*)"
+    r"\s*(?:(?P<sign><=|>=|!=|==?|<|>)\s*(?P<version>\S+))?\s*$"
+)
+# Searched unless the query names a kind: the rest has names that mean other things.
+SOFTWARE = ("package", "web_application", "database", "php", "container_image")
+
+
+@dataclass(frozen=True)
+class Query:
+    """Name pattern (shell style, any case), kinds, and a comparison unless ``sign`` is empty."""
+
+    kinds: tuple[str, ...]
+    name: str
+    sign: str = ""
+    version: str = ""
+
+    def matches(self, item: Item) -> bool:
+        """True if the item is meant."""
+        if self.kinds and item.kind not in self.kinds:
+            return False
+        if not any(fnmatch.fnmatchcase(name.casefold(), self.name) for name in names_of(item)):
+            return False
+        return not self.sign or is_so(item.version, self.sign, self.version, item.manager)
+
+
+def names_of(item: Item) -> tuple[str, ...]:
+    """What an item may be called. PHP itself is "php", whatever its SAPI."""
+    return ("php", f"php {item.name}") if item.kind == "php" else (item.name,)
+
+
+def parse_query(text: str) -> Query:
+    """Read a query. Raises UsageError with an example."""
+    found = _QUERY.match(text)
+    if not found:
+        raise UsageError(
+            f"not understood: {text!r}", "for example: leitstand inventory search 'openssl < 3.0.20'"
+        )
+    sign = (found["sign"] or "").replace("==", "=")
+    kinds = (found["kind"],) if found["kind"] else SOFTWARE
+    return Query(kinds, found["name"].casefold(), sign, found["version"] or "")
+
+
+def is_so(installed: str, sign: str, wanted: str, manager: str) -> bool:
+    """True if the comparison holds in the manager's own order.
+
+    What the query leaves out does not count: without an epoch (``1:``) or a revision (``-1``) in it, those of
+    the installed version are left out too. So ``= 3.0.19`` means every build of 3.0.19.
+    """
+    if not installed:
+        return False
+    key = key_of(manager)
+    if manager in ("dpkg", "rpm") and ":" not in wanted:
+        installed = installed.partition(":")[2] or installed
+    if manager in ("dpkg", "rpm", "apk") and "-" not in wanted:
+        installed = installed.rpartition("-")[0] or installed
+    return OPERATORS[sign](key(installed), key(wanted))
