@@ -173,7 +173,8 @@ def ratio(mine: list[float], theirs: list[float]) -> str:
 
 def packages_page(count: int) -> str:
     return "".join(
-        f"Package: package-{number}\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.{number}-1\n\n"
+        f"Package: package-{number}\nStatus: install ok installed\nArchitecture: amd64\n"
+        f"Version: 1.{number}-1\n\n"
         for number in range(count)
     )
 

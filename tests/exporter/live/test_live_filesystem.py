@@ -1,0 +1,156 @@
+"""Mounted file systems, healthy, broken and dead."""
+
+import os
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from exporter.collectors.filesystem import FileSystems
+from exporter.collectors.mounts import parse_mounts
+from exporter.collectors.options import Options
+from leitstand.errors import UsageError
+
+LINE = "{number} 1 8:{number} / {point} {options} shared:1 - {kind} {device} {super_options}\n"
+
+
+def mounted(host, *mounts):
+    lines = []
+    for number, (device, kind, point, *rest) in enumerate(mounts):
+        options, super_options = rest or ("rw,relatime", "rw")
+        lines.append(
+            LINE.format(
+                number=number,
+                point=point,
+                kind=kind,
+                device=device,
+                options=options,
+                super_options=super_options,
+            )
+        )
+    host.write("proc/1/mountinfo", "".join(lines))
+
+
+@pytest.fixture
+def options():
+    return Options(filesystem_mount_timeout="300ms")
+
+
+def test_sizes_are_those_of_the_kernel(host, options, figures, tmp_path):
+    (host.folder / "root/data").mkdir()
+    mounted(host, ("/dev/sda1", "ext4", "/data"))
+    found = figures(FileSystems(host.roots, options))
+    space = os.statvfs(tmp_path)
+    labels = ("/dev/sda1", "ext4", "/data")
+    assert found["node_filesystem_size_bytes"][labels] == space.f_frsize * space.f_blocks
+    assert found["node_filesystem_files"][labels] == space.f_files
+    assert found["node_filesystem_device_error"][labels] == 0
+    assert found["node_filesystem_readonly"][labels] == 0
+
+
+def test_kernel_and_container_mounts_are_left_out_by_default(host, options, figures):
+    (host.folder / "root/srv").mkdir()
+    mounted(
+        host,
+        ("proc", "proc", "/proc"),
+        ("cgroup2", "cgroup2", "/sys/fs/cgroup"),
+        ("overlay", "overlay", "/var/lib/docker/overlay2/x/merged"),
+        ("/dev/sdb", "xfs", "/var/lib/docker/volumes/x"),
+        ("/dev/loop0", "squashfs", "/snap/core"),
+        ("/dev/sda1", "ext4", "/srv"),
+    )
+    assert list(figures(FileSystems(host.roots, options))["node_filesystem_readonly"]) == [
+        ("/dev/sda1", "ext4", "/srv")
+    ]
+
+
+def test_an_include_takes_the_place_of_the_default_exclude(host, options, figures):
+    mounted(host, ("tmpfs", "tmpfs", "/dev/shm"), ("/dev/sda1", "ext4", "/srv"))
+    chosen = replace(options, filesystem_mount_points_include="^/dev/shm$")
+    found = figures(FileSystems(host.roots, chosen))["node_filesystem_readonly"]
+    assert list(found) == [("tmpfs", "tmpfs", "/dev/shm")]
+
+
+def test_include_and_exclude_together_are_refused(host, options):
+    chosen = replace(options, filesystem_fs_types_include="ext4", filesystem_fs_types_exclude="xfs")
+    with pytest.raises(UsageError, match=r"--collector\.filesystem\.fs-types-include"):
+        FileSystems(host.roots, chosen)
+
+
+@pytest.mark.parametrize(("mount", "super_block"), [("ro", "rw"), ("rw", "ro"), ("rw", "rw,emergency_ro")])
+def test_read_only_is_told_of_mount_and_file_system(host, options, figures, mount, super_block):
+    mounted(host, ("/dev/sda1", "ext4", "/srv", mount, super_block))
+    found = figures(FileSystems(host.roots, options))
+    assert found["node_filesystem_readonly"]["/dev/sda1", "ext4", "/srv"] == 1
+
+
+def test_a_mount_that_answers_with_an_error_is_told_and_has_no_size(host, options, figures):
+    mounted(host, ("/dev/sda1", "ext4", "/gone"))
+    found = figures(FileSystems(host.roots, options))
+    assert found["node_filesystem_device_error"] == {("/dev/sda1", "ext4", "/gone"): 1}
+    assert found["node_filesystem_size_bytes"] == {}
+
+
+def test_a_dead_server_costs_its_own_mounts_and_few_threads(host, options, figures):
+    """Ten mounts of a dead NFS server beside one good disk: the disk is measured at every scrape."""
+    done = threading.Event()
+
+    def measure(path):
+        if "/nfs" in path:
+            done.wait()
+        return os.statvfs("/")
+
+    dead = [(f"server:/{number}", "nfs4", f"/nfs/{number}") for number in range(10)]
+    mounted(host, *dead[:5], ("/dev/sda1", "ext4", "/srv"), *dead[5:])
+    collector = FileSystems(host.roots, options, measure)
+    before = threading.active_count()
+    start = time.monotonic()
+    first = figures(collector)
+    assert time.monotonic() - start < 5
+    start = time.monotonic()
+    for _ in range(20):
+        found = figures(collector)
+        assert found["node_filesystem_size_bytes"].keys() == {("/dev/sda1", "ext4", "/srv")}
+        assert sum(found["node_filesystem_device_error"].values()) == 10
+    assert time.monotonic() - start < 5
+    assert first["node_filesystem_size_bytes"].keys() == {("/dev/sda1", "ext4", "/srv")}
+    assert threading.active_count() - before <= 5
+    done.set()
+
+
+def test_a_server_that_comes_back_is_measured_again(host, options, figures):
+    done = threading.Event()
+
+    def measure(_):
+        done.wait()
+        return os.statvfs("/")
+
+    mounted(host, ("server:/x", "nfs4", "/nfs"))
+    collector = FileSystems(host.roots, options, measure)
+    assert not figures(collector)["node_filesystem_size_bytes"]
+    done.set()
+    deadline = time.monotonic() + 10
+    while not figures(collector)["node_filesystem_size_bytes"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_blanks_and_backslashes_in_a_mount_point_are_read_back():
+    (mount,) = parse_mounts(b"1 1 8:1 / /srv/a\\040b\\011c\\134d rw - ext4 /dev/sd\\040a rw\n")
+    assert mount.point == "/srv/a b\tc\\d"
+    assert mount.device == "/dev/sd a"
+
+
+def test_the_mount_on_top_hides_the_one_below(host, options, figures):
+    mounted(
+        host, ("/dev/sda1", "ext4", "/srv", "ro", "rw"), ("/dev/sda1", "ext4", "/srv", "rw,relatime", "rw")
+    )
+    found = figures(FileSystems(host.roots, options))
+    assert found["node_filesystem_readonly"] == {("/dev/sda1", "ext4", "/srv"): 0}
+
+
+def test_without_rights_on_the_first_process_the_own_mounts_are_shown(host, options, figures):
+    mounted(host, ("/dev/sda1", "ext4", "/srv"))
+    (host.folder / "proc/1").rename(host.folder / "proc/self")
+    assert len(figures(FileSystems(host.roots, options))["node_filesystem_readonly"]) == 1

@@ -1,0 +1,95 @@
+"""A part that raises or hangs costs only itself."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from exporter.guard import Guard, Stuck
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.005)
+
+
+def threads_of(name: str) -> int:
+    return sum(thread.name == f"{name}-guard" for thread in threading.enumerate())
+
+
+def fail() -> int:
+    raise RuntimeError("no such sensor")
+
+
+def test_every_task_is_run_and_timed():
+    outcomes = Guard("fine").run({"one": lambda: 1, "two": lambda: 2}, 5)
+    assert [outcome.value for outcome in outcomes.values()] == [1, 2]
+    assert all(0 <= outcome.seconds < 5 for outcome in outcomes.values())
+
+
+def test_a_task_that_raises_leaves_the_others_alone():
+    outcomes = Guard("raising").run({"bad": fail, "good": lambda: 1}, 5)
+    assert isinstance(outcomes["bad"].error, RuntimeError)
+    assert outcomes["good"].value == 1
+
+
+def test_a_task_that_hangs_costs_its_deadline_and_the_others_are_done_long_before():
+    done = threading.Event()
+    finished_at = []
+    guard = Guard("hanging", patience=0.05)
+    tasks = {"first": lambda: 1, "hangs": done.wait, "last": lambda: finished_at.append(time.monotonic())}
+    start = time.monotonic()
+    outcomes = guard.run(tasks, 0.5)
+    assert isinstance(outcomes["hangs"].error, Stuck)
+    assert outcomes["first"].value == 1
+    assert outcomes["last"].error is None
+    assert finished_at[0] - start < 0.4
+    assert time.monotonic() - start < 5
+    done.set()
+
+
+def test_only_one_thread_hangs_however_often_the_task_is_run():
+    done = threading.Event()
+    guard = Guard("often", patience=0.02)
+    tasks = {"hangs": done.wait, "good": lambda: 1}
+    guard.run(tasks, 0.1)
+    start = time.monotonic()
+    for _ in range(50):
+        outcomes = guard.run(tasks, 5)
+        assert outcomes["good"].value == 1
+        assert isinstance(outcomes["hangs"].error, Stuck)
+    assert time.monotonic() - start < 5, "a task known to hang is not waited for again"
+    assert threads_of("often") == 2
+    done.set()
+
+
+def test_a_task_that_comes_back_is_run_again():
+    done = threading.Event()
+    guard = Guard("back", patience=0.02)
+    guard.run({"hangs": done.wait}, 0.05)
+    assert guard.stuck == {"hangs"}
+    done.set()
+    wait_until(lambda: not guard.stuck)
+    assert guard.run({"hangs": done.wait}, 5)["hangs"].value is True
+
+
+def test_no_more_threads_are_lost_than_allowed():
+    done = threading.Event()
+    guard = Guard("many", patience=0.02, maximum_stuck=3)
+    tasks = {str(number): done.wait for number in range(20)}
+    for _ in range(5):
+        outcomes = guard.run(tasks, 0.2)
+        assert all(isinstance(outcome.error, Stuck) for outcome in outcomes.values())
+    assert len(guard.stuck) == 3
+    assert threads_of("many") == 3
+    done.set()
+
+
+def test_a_slow_task_is_still_counted_when_it_ends_in_time():
+    guard = Guard("slow", patience=0.02)
+    release = threading.Timer(0.2, (done := threading.Event()).set)
+    release.start()
+    outcomes = guard.run({"slow": lambda: done.wait() and 7, "quick": lambda: 1}, 10)
+    assert outcomes["slow"].value == 7
+    assert not guard.stuck

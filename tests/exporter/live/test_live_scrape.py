@@ -1,0 +1,165 @@
+"""One page from many collectors, whatever each of them does."""
+
+import threading
+import time
+
+import pytest
+
+from exporter.collectors.collector import NoData, gauge
+from exporter.scrape import Scraper
+from leitstand.exposition import Family
+
+
+class Giving:
+    """A collector that gives these families."""
+
+    def __init__(self, *families: Family) -> None:
+        self.families = families
+
+    def collect(self):
+        return self.families
+
+
+class Raising:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def collect(self):
+        raise self.error
+
+
+class Half:
+    """Raises when half of it is given already."""
+
+    def collect(self):
+        yield gauge("node_half", "Half.", 1)
+        raise OSError("the file went away")
+
+
+class Waiting:
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.calls = 0
+
+    def collect(self):
+        self.calls += 1
+        self.done.wait()
+        return [gauge("node_late", "Late.", 1)]
+
+
+LOAD = gauge("node_load1", "Load.", 0.5)
+
+
+def verdicts(page):
+    return {
+        labels[0][1]: value
+        for (name, labels), value in page.items()
+        if name.endswith("scrape_collector_success")
+    }
+
+
+def test_a_page_holds_the_families_and_a_verdict_and_a_time_for_each_collector(page_of):
+    page = page_of(Scraper({"load": Giving(LOAD)}).render().decode())
+    assert page["node_load1", ()] == 0.5
+    assert page["node_scrape_collector_success", (("collector", "load"),)] == 1
+    assert page["node_scrape_collector_duration_seconds", (("collector", "load"),)] >= 0
+
+
+@pytest.mark.parametrize("bad", [Raising(ValueError("x")), Half(), Giving(LOAD, LOAD)])
+def test_a_collector_that_fails_loses_its_part_and_no_other(page_of, bad):
+    page = page_of(Scraper({"bad": bad, "load": Giving(LOAD)}).render().decode())
+    assert verdicts(page) == {"bad": 0, "load": 1}
+    assert page["node_load1", ()] == 0.5
+    assert ("node_half", ()) not in page
+
+
+def test_a_host_without_the_thing_is_no_failure(page_of):
+    page = page_of(Scraper({"raid": Raising(NoData("no array"))}).render().decode())
+    assert verdicts(page) == {"raid": 1}
+
+
+def test_a_metric_that_two_collectors_give_stands_on_the_page_once(page_of):
+    scraper = Scraper({"load": Giving(LOAD), "textfile": Giving(gauge("node_load1", "Other.", 9))})
+    text = scraper.render().decode()
+    assert text.count("# TYPE node_load1 ") == 1
+    assert page_of(text)["node_load1", ()] == 0.5
+    assert verdicts(page_of(text)) == {"load": 1, "textfile": 0}
+
+
+def test_a_collector_that_hangs_costs_its_deadline_once_and_nothing_later(page_of):
+    hanging = Waiting()
+    scraper = Scraper({"hangs": hanging, "load": Giving(LOAD)}, patience=0.02)
+    start = time.monotonic()
+    page = page_of(scraper.render(0.3).decode())
+    assert 0.25 < time.monotonic() - start < 5
+    assert verdicts(page) == {"hangs": 0, "load": 1}
+    start = time.monotonic()
+    for _ in range(20):
+        assert verdicts(page_of(scraper.render(5).decode())) == {"hangs": 0, "load": 1}
+    assert time.monotonic() - start < 5
+    assert hanging.calls == 1
+    hanging.done.set()
+
+
+def test_only_the_collectors_asked_for_are_run(page_of):
+    never = Waiting()
+    scraper = Scraper({"never": never, "load": Giving(LOAD)}, lambda: b"leitstand_packages 1\n")
+    page = page_of(scraper.render(5, ["load"]).decode())
+    assert verdicts(page) == {"load": 1}
+    assert never.calls == 0
+    assert ("leitstand_packages", ()) not in page
+
+
+def test_the_inventory_stands_at_the_end_of_a_whole_page(page_of):
+    text = Scraper({"load": Giving(LOAD)}, lambda: b"leitstand_packages 1\n").render().decode()
+    assert text.endswith("leitstand_packages 1\n")
+
+
+def test_without_node_metrics_no_name_starts_with_node(page_of):
+    scraper = Scraper(
+        {"textfile": Giving(LOAD, gauge("backup_age", "Age.", 3)), "bad": Raising(OSError())},
+        node_metrics=False,
+    )
+    page = page_of(scraper.render().decode())
+    assert not [name for name, _ in page if name.startswith("node_")]
+    assert page["backup_age", ()] == 3
+    assert page["leitstand_scrape_collector_success", (("collector", "bad"),)] == 0
+
+
+def test_scrapes_at_the_same_time_share_one_run():
+    slow = Waiting()
+    scraper = Scraper({"slow": slow})
+    pages = []
+    threads = [threading.Thread(target=lambda: pages.append(scraper.render(10))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 5
+    while slow.calls == 0 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    slow.done.set()
+    for thread in threads:
+        thread.join(10)
+    assert len(pages) == 8
+    assert b"node_late 1\n" in pages[0]
+    # Those who came while it ran share its page; at most the last ones began a second run.
+    assert slow.calls <= 2
+
+
+def test_a_failure_is_told_once_and_its_end_too(caplog):
+    collector = Raising(OSError("gone"))
+    scraper = Scraper({"disk": collector})
+    with caplog.at_level("INFO"):
+        for _ in range(5):
+            scraper.render()
+        collector.collect = lambda: [LOAD]
+        scraper.render()
+        scraper.render()
+    messages = [record.message for record in caplog.records]
+    assert messages == ["collector disk failed: OSError: gone", "collector disk works again"]
+
+
+def test_label_values_are_escaped(page_of):
+    nasty = 'a"b\\c\nd'
+    family = Family("node_disk_info", "gauge", "Disk.", ("model",), [((nasty,), 1)])
+    page = page_of(Scraper({"disk": Giving(family)}).render().decode())
+    assert page["node_disk_info", (("model", nasty),)] == 1

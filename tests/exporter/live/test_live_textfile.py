@@ -1,0 +1,206 @@
+"""Metrics that other programs leave as files."""
+
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from exporter.collectors.options import Options
+from exporter.collectors.textfile import Textfiles
+from exporter.collectors.textfile_format import BadTextfile, parse_textfile
+from leitstand.exposition import Family, render
+
+GOOD = '# HELP backup_age_seconds Age.\n# TYPE backup_age_seconds gauge\nbackup_age_seconds{job="web"} 12\n'
+
+
+@pytest.fixture
+def folder(tmp_path):
+    place = tmp_path / "textfile"
+    place.mkdir()
+    return place
+
+
+def page(*folders):
+    return render(Textfiles(Options(textfile_directory=tuple(map(str, folders)))).collect())
+
+
+def test_a_good_file_is_served_with_the_time_it_was_written(folder, page_of):
+    (folder / "backup.prom").write_text(GOOD)
+    os.utime(folder / "backup.prom", (1_700_000_000, 1_700_000_000.5))
+    found = page_of(page(folder))
+    assert found["backup_age_seconds", (("job", "web"),)] == 12
+    assert found["node_textfile_mtime_seconds", (("file", f"{folder}/backup.prom"),)] == 1_700_000_000.5
+    assert found["node_textfile_scrape_error", ()] == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "backup_age_seconds 12 1700000000000\n",  # a time stamp
+        "backup_age_seconds twelve\n",
+        "backup_age_seconds 1_000\n",
+        "backup-age 1\n",
+        'a{job="x} 1\n',
+        'a{job="x",job="y"} 1\n',
+        'a{job="\\x"} 1\n',
+        "a 1\na 2\n",
+        'a{x="1",y="2"} 1\na{y="2",x="1"} 2\n',
+        "# TYPE a rate\na 1\n",
+        "a 1\n# TYPE a gauge\n",
+        b"a\xff 1\n",
+        b"\x00\x01\x02",
+        "a",
+    ],
+)
+def test_a_bad_file_is_refused_whole_and_told_and_does_not_look_fresh(folder, page_of, content):
+    (folder / "bad.prom").write_bytes(content.encode() if isinstance(content, str) else content)
+    (folder / "good.prom").write_text(GOOD)
+    found = page_of(page(folder))
+    assert found["node_textfile_scrape_error", ()] == 1
+    assert {name for name, _ in found} == {
+        "backup_age_seconds",
+        "node_textfile_mtime_seconds",
+        "node_textfile_scrape_error",
+    }
+    assert [labels for name, labels in found if name == "node_textfile_mtime_seconds"] == [
+        (("file", f"{folder}/good.prom"),)
+    ]
+
+
+def test_the_log_names_file_and_line_once(folder, caplog):
+    (folder / "bad.prom").write_text("a 1\n\nsecret words\n")
+    collector = Textfiles(Options(textfile_directory=(str(folder),)))
+    for _ in range(3):
+        list(collector.collect())
+    (record,) = caplog.records
+    assert "bad.prom" in record.message
+    assert "line 3" in record.message
+    assert "secret" not in record.message
+
+
+def test_one_family_in_two_files_is_one_family_on_the_page(folder, page_of):
+    (folder / "a.prom").write_text('# TYPE age gauge\nage{job="a"} 1\n')
+    (folder / "b.prom").write_text('# TYPE age gauge\nage{job="b"} 2\n')
+    text = page(folder)
+    assert text.count("# TYPE age gauge") == 1
+    assert page_of(text)["age", (("job", "b"),)] == 2
+
+
+@pytest.mark.parametrize(
+    "second", ['# TYPE age counter\nage{job="b"} 2\n', '# TYPE age gauge\nage{job="a"} 2\n']
+)
+def test_a_file_that_contradicts_an_earlier_one_is_left_out(folder, page_of, second):
+    (folder / "a.prom").write_text('# TYPE age gauge\nage{job="a"} 1\n')
+    (folder / "b.prom").write_text(second)
+    found = page_of(page(folder))
+    assert found["age", (("job", "a"),)] == 1
+    assert len([name for name, _ in found if name == "age"]) == 1
+    assert found["node_textfile_scrape_error", ()] == 1
+
+
+def test_histograms_and_summaries_pass_through(folder, page_of):
+    (folder / "h.prom").write_text(
+        '# TYPE d histogram\nd_bucket{le="1"} 1\nd_bucket{le="+Inf"} 2\nd_sum 3\nd_count 2\n'
+        '# TYPE s summary\ns{quantile="0.5"} 1\ns_sum 3\ns_count 2\n'
+    )
+    found = page_of(page(folder))
+    assert found["d_bucket", (("le", "+Inf"),)] == 2
+    assert found["s_sum", ()] == 3
+    assert found["node_textfile_scrape_error", ()] == 0
+
+
+def test_only_files_ending_in_prom_are_read(folder, page_of):
+    (folder / "x.prom.tmp").write_text("half")
+    (folder / "x.txt").write_text("half")
+    assert page_of(page(folder)) == {("node_textfile_scrape_error", ()): 0}
+
+
+def test_no_link_leads_out_of_the_folder(folder, tmp_path, page_of):
+    secret = tmp_path / "secret.prom"
+    secret.write_text("secret 1\n")
+    (folder / "link.prom").symlink_to(secret)
+    (folder / "real").write_text("inside 1\n")
+    (folder / "inside.prom").symlink_to("real")
+    found = page_of(page(folder))
+    assert ("secret", ()) not in found
+    assert found["inside", ()] == 1
+    assert found["node_textfile_scrape_error", ()] == 1
+
+
+def test_a_file_that_changes_and_one_that_goes_are_noticed(folder, page_of):
+    collector = Textfiles(Options(textfile_directory=(str(folder),)))
+    (folder / "a.prom").write_text("a 1\n")
+    (folder / "b.prom").write_text("b 1\n")
+    assert page_of(render(collector.collect()))["a", ()] == 1
+    (folder / "new").write_text("a 2\n")
+    (folder / "new").rename(folder / "a.prom")
+    (folder / "b.prom").unlink()
+    found = page_of(render(collector.collect()))
+    assert found["a", ()] == 2
+    assert ("b", ()) not in found
+
+
+def test_a_named_folder_that_is_missing_is_an_error_and_a_default_one_is_none(folder, page_of):
+    assert page_of(page(folder / "missing"))["node_textfile_scrape_error", ()] == 1
+    found = page_of(render(Textfiles(Options()).collect()))
+    assert found["node_textfile_scrape_error", ()] == 0
+
+
+def test_a_pattern_names_several_folders(tmp_path, page_of):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.prom").write_text(f"{name} 1\n")
+    found = page_of(page(f"{tmp_path}/*"))
+    assert found["one", ()] == found["two", ()] == 1
+
+
+def test_a_fifo_does_not_hold_the_scrape(folder, page_of):
+    os.mkfifo(folder / "x.prom")
+    assert ("x", ()) not in page_of(page(folder))
+
+
+values = st.floats() | st.integers(-(2**60), 2**60)
+families = st.lists(
+    st.builds(
+        lambda name, samples: Family(f"f_{name}", "gauge", "Help.", ("a", "b"), list(samples.items())),
+        st.from_regex(r"[a-z]{1,5}", fullmatch=True),
+        st.dictionaries(st.tuples(st.text(max_size=6), st.text(max_size=6)), values, min_size=1, max_size=4),
+    ),
+    unique_by=lambda family: family.name,
+    max_size=3,
+)
+
+
+@settings(max_examples=150, derandomize=True, deadline=None)
+@given(families=families)
+def test_what_our_renderer_writes_is_read_back_sample_by_sample(families):
+    blocks = parse_textfile(render(families).encode())
+    again = render(
+        [Family(block.name, block.kind, block.documentation, ready=block.lines) for block in blocks]
+    )
+    read = [sample for family in text_string_to_metric_families(again) for sample in family.samples]
+    written = [
+        sample for family in text_string_to_metric_families(render(families)) for sample in family.samples
+    ]
+    assert [(one.name, one.labels, repr(one.value)) for one in read] == [
+        (one.name, one.labels, repr(one.value)) for one in written
+    ]
+
+
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(
+    content=st.binary(max_size=200)
+    | st.text(alphabet='ab{}="\\ \n#TYPEHELP01.+', max_size=80).map(str.encode)
+)
+def test_whatever_the_file_holds_it_is_refused_or_served_in_a_form_others_read(content):
+    try:
+        blocks = parse_textfile(content)
+    except BadTextfile:
+        return
+    page = render(
+        [Family(block.name, block.kind, block.documentation, ready=block.lines) for block in blocks]
+    )
+    count = sum(len(family.samples) for family in text_string_to_metric_families(page))
+    assert count == sum(len(block.series) for block in blocks)
