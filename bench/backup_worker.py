@@ -1,5 +1,8 @@
-"""What bench/backup.py measures of ours, each as a process of its own: seal, verify, one-file, growth, stock."""
+"""What bench/backup.py measures of ours, each as a process of its own: seal, verify, one-file, growth,
+stock.
+"""
 
+import io
 import os
 import stat
 import sys
@@ -25,7 +28,7 @@ def entries_of(root: bytes):
 
     for folder, folders, files in os.walk(root):
         for name in sorted(folders + files):
-            path = os.path.join(folder, name)
+            path = folder + b"/" + name
             state = os.lstat(path)
             kind = Kind.DIRECTORY if stat.S_ISDIR(state.st_mode) else Kind.FILE
             metadata = Metadata(
@@ -53,7 +56,9 @@ def seal(tree: str, out: str, password: str) -> None:
         volumes.append(VolumeInfo(volume.index, volume.size, volume.sha256, volume.md5))
 
     with Path(out, "manifest.zip").open("wb") as file:
-        manifest = ManifestWriter(file, password, ManifestHeader("snapshot", "host", "job", "now", ("snapshot",)))
+        manifest = ManifestWriter(
+            file, password, ManifestHeader("snapshot", "host", "job", "now", ("snapshot",))
+        )
         with (
             VolumeSink(deliver) as sink,
             SealedWriter(sink.write, password, on_record=manifest.add, on_problem=print) as writer,
@@ -77,7 +82,7 @@ def opened(out: str, password: str):
         read_bytes[0] += length
         return os.pread(files[index - 1].fileno(), length, start)
 
-    manifest = ManifestReader(Path(out, "manifest.zip").open("rb"), password)
+    manifest = ManifestReader(io.BytesIO(Path(out, "manifest.zip").read_bytes()), password)
     return SealedReader(joined(read_volume, sizes), sum(sizes), password), manifest, read_bytes
 
 
@@ -90,9 +95,13 @@ def verify(_tree: str, out: str, password: str) -> None:
 
 def one_file(_tree: str, out: str, password: str) -> None:
     reader, manifest, read_bytes = opened(out, password)
-    record = max((row.record for row in manifest.rows() if row.record.size < 100_000), key=lambda each: each.offset)
+    record = max(
+        (row.record for row in manifest.rows() if row.record.size < 100_000), key=lambda each: each.offset
+    )
     reader.copy(record, lambda _block: None)
-    print(f"one file of {record.size:,} bytes ({record.length:,} in the archive): {read_bytes[0]:,} bytes read, and the")
+    print(
+        f"one file of {record.size:,} bytes ({record.length:,} stored): {read_bytes[0]:,} bytes read, and the"
+    )
     print(f"manifest of {Path(out, 'manifest.zip').stat().st_size:,} bytes")
 
 
@@ -100,18 +109,23 @@ def growth(files: str, size: str, password: str) -> None:
     from orchestrator.archive import Entry, Metadata, SealedWriter, VolumeSink
     from orchestrator.manifest import ManifestHeader, ManifestWriter
 
-    # Half text, half noise, as a mixed tree is; the same block again, as making bytes would cost more than saving them.
+    # Half text, half noise, as a mixed tree is; the same block again, as making bytes would cost more than
+    # saving them.
     block = (b"<?php return 'text of some kind'; \n" * 15000)[: BLOCK // 2] + os.urandom(BLOCK // 2)
     count, length = int(files), int(size)
 
     def blocks(number: int) -> Iterator[bytes]:
         left = length
         while left:
-            yield block[: min(left, BLOCK)] if left != 2000 else block[BLOCK // 2 - 1000 - number % 99 :][:2000]
+            yield (
+                block[: min(left, BLOCK)] if left != 2000 else block[BLOCK // 2 - 1000 - number % 99 :][:2000]
+            )
             left -= min(left, BLOCK)
 
-    with open(os.devnull, "wb") as nowhere:
-        manifest = ManifestWriter(nowhere, password, ManifestHeader("snapshot", "host", "job", "now", ("snapshot",)))
+    with Path(os.devnull).open("wb") as nowhere:
+        manifest = ManifestWriter(
+            nowhere, password, ManifestHeader("snapshot", "host", "job", "now", ("snapshot",))
+        )
         with (
             VolumeSink(lambda volume: nowhere.write(volume.data) and None) as sink,
             SealedWriter(sink.write, password, on_record=manifest.add, on_problem=print) as writer,

@@ -64,7 +64,7 @@ def record_from(row: dict[str, Any]) -> FileRecord:
     size, crc32, offset, length = row["size"], row["crc32"], row["offset"], row["length"]
     sha256, problem = bytes.fromhex(row["sha256"]), get("problem", "")
     _check(row, (metadata.user, metadata.group, problem))
-    if min(size, crc32, offset, length) < 0 or len(sha256) != _SHA256_BYTES:
+    if min(size, crc32, offset, length) < 0 or crc32 >= 1 << 32 or len(sha256) != _SHA256_BYTES:
         raise ValueError("a number or a digest is not one")
     return FileRecord(metadata, size, sha256, crc32, offset, length, Method(row["method"]), problem)
 

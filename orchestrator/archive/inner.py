@@ -33,6 +33,8 @@ _ZIP64_VERSION, _VERSION = 45, 20
 _UTF8_FLAG, _DESCRIPTOR_FLAG = 1 << 11, 1 << 3
 _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
 _FOLDER_ATTRIBUTE = 0x10
+# The largest size of what is no stream.
+LARGEST_SMALL = _MAX32 - 1
 
 
 @dataclass(slots=True)
@@ -91,6 +93,11 @@ def local_header(both: Common, place: Place) -> bytes:
         extra = _ZIP64_LOCAL.pack(1, 16, 0, 0) + extra
     head = (b"PK\3\4", version, flags, _METHODS[place.method], *both.stamp, crc, length, size)
     return LOCAL.pack(*head, len(name), len(extra)) + name + extra
+
+
+def small_header_length(both: Common) -> int:
+    """The length of ``local_header`` for what is no stream."""
+    return LOCAL.size + len(both.name) + len(both.extra)
 
 
 def descriptor(place: Place) -> bytes:

@@ -7,12 +7,20 @@ bytes are all found by that.
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from orchestrator.archive.aes import Buffer
 from orchestrator.archive.content import ContentCheck, check_whole
 from orchestrator.archive.entry import FileRecord, Method, Problem
-from orchestrator.archive.inner import Place, central_header, common, descriptor, end_records, local_header
+from orchestrator.archive.inner import (
+    LARGEST_SMALL,
+    Place,
+    central_header,
+    common,
+    descriptor,
+    end_records,
+    local_header,
+    small_header_length,
+)
 from orchestrator.archive.pack import SMALL_BYTES
 from orchestrator.archive.unseal import SealedEntry
 from orchestrator.archive.work import OrderedWork
@@ -86,15 +94,13 @@ class Verification:
         fits = inside and 0 < record.offset - start < _LONGEST_HEADER
         if not fits or record.length < 0 or record.size < 0:
             return False
-        place = Place(start, record.method, record.crc32, record.length, record.size, False)
         both = common(record.metadata)
-        header, expected = self._stream.take(record.offset - start), local_header(both, place)
-        if len(header) != len(expected):
-            place = replace(place, streamed=True)
-            expected = local_header(both, place)
+        header = self._stream.take(record.offset - start)
+        streamed = len(header) != small_header_length(both) or max(record.length, record.size) > LARGEST_SMALL
+        place = Place(start, record.method, record.crc32, record.length, record.size, streamed)
         self._content(record)
         trailer = descriptor(place)
-        if header != expected or self._stream.take(len(trailer)) != trailer:
+        if header != local_header(both, place) or self._stream.take(len(trailer)) != trailer:
             self.problems.append(Problem(record.path, "damaged: its header is not the one that was recorded"))
         row = central_header(both, place)
         self._directory.update(row)

@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from orchestrator.archive import ArchiveSummary, Entry, FileRecord, Kind, Metadata, Problem, SealedReader, SealedWriter
+from orchestrator.archive import (
+    ArchiveSummary,
+    Entry,
+    FileRecord,
+    Kind,
+    Metadata,
+    Problem,
+    SealedReader,
+    SealedWriter,
+)
 
 PASSWORD = "CORRECTHORSEBATTERYSTAPLE2345672"
 
@@ -93,7 +102,7 @@ def entries_of() -> Callable[[Path], Iterator[Entry]]:
         seen: dict[int, bytes] = {}
         for folder, folders, files in os.walk(os.fsencode(root)):
             for name in sorted(folders + files):
-                path = os.path.join(folder, name)
+                path = folder + b"/" + name
                 yield _entry_of(path, os.path.relpath(path, os.fsencode(root)), seen)
 
     return walk
@@ -103,7 +112,7 @@ def _entry_of(path: bytes, name: bytes, seen: dict[int, bytes]) -> Entry:
     state = os.lstat(path)
     kinds = {stat.S_IFDIR: Kind.DIRECTORY, stat.S_IFLNK: Kind.SYMLINK, stat.S_IFIFO: Kind.FIFO}
     kind = kinds.get(stat.S_IFMT(state.st_mode), Kind.FILE)
-    link = os.readlink(path) if kind is Kind.SYMLINK else b""
+    link = os.fsencode(Path(os.fsdecode(path)).readlink()) if kind is Kind.SYMLINK else b""
     if kind is Kind.FILE and state.st_nlink > 1:
         if state.st_ino in seen:
             kind, link = Kind.HARDLINK, seen[state.st_ino]
@@ -121,7 +130,7 @@ def _entry_of(path: bytes, name: bytes, seen: dict[int, bytes]) -> Entry:
 
 
 def _blocks(path: bytes) -> Iterator[bytes]:
-    with open(path, "rb") as file:
+    with Path(os.fsdecode(path)).open("rb") as file:
         while block := file.read(1 << 20):
             yield block
 
@@ -132,7 +141,12 @@ def run() -> Callable[..., str]:
 
     def call(*argv: Any, stdin: str | None = None, folder: Path | None = None) -> str:
         done = subprocess.run(
-            [str(each) for each in argv], input=stdin, capture_output=True, text=True, cwd=folder, errors="replace"
+            [str(each) for each in argv],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            errors="replace",
         )
         assert done.returncode == 0, f"{argv}: {done.stdout} {done.stderr}"
         return done.stdout + done.stderr

@@ -91,7 +91,9 @@ def test_4_a_lowered_size_in_the_central_directory_is_found(seal, entry):
 def test_5_swapped_names_are_found_and_named(seal, entry, unseal, resealed, password):
     sealed = seal([entry(b"one.php", b"1" * 500), entry(b"two.php", b"2" * 500)])
     inner = unseal(sealed).read_bytes()
-    forged = inner.replace(b"one.php", b"xxx.php").replace(b"two.php", b"one.php").replace(b"xxx.php", b"two.php")
+    forged = (
+        inner.replace(b"one.php", b"xxx.php").replace(b"two.php", b"one.php").replace(b"xxx.php", b"two.php")
+    )
     problems = reader_of(resealed(forged), password).verify(sealed.records)
     assert [problem.path for problem in problems] == [b"", b"one.php", b"two.php", b""]
 
@@ -140,7 +142,9 @@ def test_9_the_local_header_of_a_stream_says_64_bit_and_aes(seal, entry):
 
 
 def test_the_stock_reader_finds_nothing_wrong_where_ours_does(seal, entry, password):
-    """The reason for all of this: pyzipper hands out the first bytes of a shortened entry as if they were all."""
+    """The reason for all of this: pyzipper hands out the first bytes of a shortened entry as if they were
+    all.
+    """
     sealed = seal([entry(b"a", os.urandom(102_400))])
     struct.pack_into("<L", sealed.data, sealed.data.rindex(b"PK\1\2") + 24, 1000)
     with pyzipper.AESZipFile(io.BytesIO(sealed.data)) as archive:

@@ -19,7 +19,14 @@ WHOLE = b""
 def sealed(seal, entry):
     folder = entry(b"folder", kind=Kind.DIRECTORY)
     stream = [b"INSERT INTO posts;\n" * 5000] * 3
-    return seal([folder, entry(b"folder/a.php", b"<?php " * 900), entry(b"dump.sql", stream), entry(b"b", os.urandom(900))])
+    return seal(
+        [
+            folder,
+            entry(b"folder/a.php", b"<?php " * 900),
+            entry(b"dump.sql", stream),
+            entry(b"b", os.urandom(900)),
+        ]
+    )
 
 
 @pytest.fixture
@@ -45,7 +52,12 @@ def paths(problems):
     return [problem.path for problem in problems]
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_found_wherever_it_is(sealed, place, bit):
     position = int(place * len(sealed.data))
@@ -98,7 +110,9 @@ def test_missing_and_additional_bytes_are_found(sealed, change):
 
 def test_a_range_that_comes_back_short_is_found(sealed):
     data = bytes(sealed.data)
-    reader = SealedReader(lambda offset, length: data[offset : min(offset + length, 1500)], len(data), PASSWORD)
+    reader = SealedReader(
+        lambda offset, length: data[offset : min(offset + length, 1500)], len(data), PASSWORD
+    )
     assert WHOLE in paths(reader.verify(sealed.records))
     with pytest.raises(ArchiveError):
         reader.open(sealed.record(b"b"))
@@ -141,7 +155,12 @@ def test_bytes_before_between_and_after_the_inner_zip_are_found(sealed, inner):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [(b"folder/a.php", b"folder/../../"), (b"\x08\x00", b"\x0c\x00"), (b"\x80\x81", b"\xff\xa1"), (b"PK\1\2", b"PK\1\3")],
+    [
+        (b"folder/a.php", b"folder/../../"),
+        (b"\x08\x00", b"\x0c\x00"),
+        (b"\x80\x81", b"\xff\xa1"),
+        (b"PK\1\2", b"PK\1\3"),
+    ],
 )
 def test_a_central_directory_that_says_otherwise_than_the_local_headers_is_found(sealed, inner, old, new):
     directory = inner.index(b"PK\1\2")
@@ -187,7 +206,16 @@ def test_swapped_volumes_are_found(sealed):
 @pytest.mark.parametrize("method", ["ZipCrypto", "AES128", "AES192"])
 def test_weaker_encryption_is_refused(tmp_path, inner, run, method):
     (tmp_path / "backup.zip").write_bytes(inner)
-    run("7z", "a", "-tzip", "-mx=0", f"-mem={method}", f"-p{PASSWORD}", tmp_path / "weak.zip", tmp_path / "backup.zip")
+    run(
+        "7z",
+        "a",
+        "-tzip",
+        "-mx=0",
+        f"-mem={method}",
+        f"-p{PASSWORD}",
+        tmp_path / "weak.zip",
+        tmp_path / "backup.zip",
+    )
     with pytest.raises(ArchiveError):
         reader_of((tmp_path / "weak.zip").read_bytes())
 

@@ -31,7 +31,7 @@ def tree(tmp_path):
     (root / "current").symlink_to("wp content/ärger")
     (root / "broken").symlink_to("/nowhere/at all")
     (root / "wp content/second name").hardlink_to(root / "index.php")
-    with open(root / "sparse", "wb") as file:
+    with (root / "sparse").open("wb") as file:
         file.truncate(9 << 20)
         file.seek(5 << 20)
         file.write(b"island")
@@ -46,13 +46,16 @@ def kept(root: Path, times: bool = True) -> dict[str, tuple[object, ...]]:
     found: dict[str, tuple[object, ...]] = {}
     for path in root.rglob("*"):
         state = path.lstat()
-        content = b"" if path.is_dir() else os.readlink(path) if path.is_symlink() else path.read_bytes()
+        target = str(path.readlink()) if path.is_symlink() else None
+        content = target or (b"" if path.is_dir() else path.read_bytes())
         time = int(state.st_mtime) if times and not path.is_symlink() and not path.is_dir() else 0
         found[str(path.relative_to(root))] = (state.st_mode & 0o170777, time, content)
     return found
 
 
-def test_seven_zip_tests_the_sealed_archive_with_the_password_from_stdin(tree, seal, entries_of, run, tmp_path, password):
+def test_seven_zip_tests_the_sealed_archive_with_the_password_from_stdin(
+    tree, seal, entries_of, run, tmp_path, password
+):
     sealed = seal(entries_of(tree))
     (tmp_path / "vol.zip").write_bytes(sealed.data)
     assert "Everything is Ok" in run("7z", "t", tmp_path / "vol.zip", stdin=f"{password}\n")
@@ -72,7 +75,8 @@ def test_bsdtar_reads_both_layers_and_restores_the_tree(tree, seal, entries_of, 
     (tmp_path / "out").mkdir()
     run("bsdtar", "-xpf", tmp_path / "backup.zip", "-C", tmp_path / "out")
     expected = kept(tree)
-    # A hard link is a symbolic link to its first name in the ZIP: its content is there, its kind in the manifest.
+    # A hard link is a symbolic link to its first name in the ZIP: its content is there, its kind in the
+    # manifest.
     found = kept(tmp_path / "out")
     assert found.pop("wp content/second name")[2] == "../index.php"
     del expected["wp content/second name"]
@@ -117,9 +121,13 @@ def test_owner_and_time_travel_in_the_unix_extra_fields(seal, entry, unseal):
     with zipfile.ZipFile(unseal(sealed)) as inner:
         extra = inner.getinfo("a").extra
     assert extra == (
-        b"UT\x05\x00\x01" + time.to_bytes(4, "little") + b"ux\x0b\x00\x01\x04" + (70_000).to_bytes(4, "little")
-        + b"\x04" + (12).to_bytes(4, "little")
-    )  # fmt: skip
+        b"UT\x05\x00\x01"
+        + time.to_bytes(4, "little")
+        + b"ux\x0b\x00\x01\x04"
+        + (70_000).to_bytes(4, "little")
+        + b"\x04"
+        + (12).to_bytes(4, "little")
+    )
 
 
 def test_seven_zip_opens_the_first_of_many_volumes(tree, seal, entries_of, run, tmp_path, password):
@@ -132,7 +140,12 @@ def test_seven_zip_opens_the_first_of_many_volumes(tree, seal, entries_of, run, 
 
 
 def test_names_of_any_bytes_come_back(seal, entry, run, unseal):
-    paths = [bytes([byte]) + b"x" for byte in range(1, 256) if byte not in b"/"] + [b"C:x", b"a\\..\\b", b"%FFx", b"%ff"]
+    paths = [bytes([byte]) + b"x" for byte in range(1, 256) if byte not in b"/"] + [
+        b"C:x",
+        b"a\\..\\b",
+        b"%FFx",
+        b"%ff",
+    ]
     sealed = seal([entry(path, path) for path in paths])
     assert [record.path for record in sealed.records] == paths
     assert sealed.verify() == []

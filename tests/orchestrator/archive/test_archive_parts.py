@@ -74,7 +74,11 @@ def test_every_path_comes_back_from_its_name(path):
 
 
 @settings(max_examples=400, derandomize=True)
-@given(st.lists(st.sampled_from([b"%", b"25", b"FF", b"5C", b"\\", b"\xff", b"a", b"0A", b"\n", b"C:"]), min_size=1))
+@given(
+    st.lists(
+        st.sampled_from([b"%", b"25", b"FF", b"5C", b"\\", b"\xff", b"a", b"0A", b"\n", b"C:"]), min_size=1
+    )
+)
 def test_paths_that_look_like_names_come_back_too(parts):
     path = b"".join(parts)
     assert path_of(stored_name(path)) == path
@@ -155,7 +159,9 @@ def test_volumes_joined_are_the_stream(volume_bytes):
     for volume in volumes:
         assert volume.sha256 == hashlib.sha256(volume.data).digest()
         assert volume.md5 == hashlib.md5(volume.data).digest()
-    read_range = joined(lambda index, at, size: bytes(volumes[index - 1].data[at : at + size]), [v.size for v in volumes])
+    read_range = joined(
+        lambda index, at, size: bytes(volumes[index - 1].data[at : at + size]), [v.size for v in volumes]
+    )
     for offset, length in ((0, 5000), (998, 4), (4990, 100), (6000, 5), (17, 0)):
         assert read_range(offset, length) == stream[offset : offset + length]
 

@@ -34,7 +34,11 @@ def test_every_record_tells_size_and_hash_of_the_content(seal, entry):
 @pytest.mark.parametrize("size", [MIB - 1, MIB, MIB + 1, 5 * MIB + 7])
 @pytest.mark.parametrize("compressible", [True, False])
 def test_a_stream_of_any_length_and_block_size_comes_back(seal, entry, size, compressible):
-    content = (b"INSERT INTO posts VALUES (1, 'text');\n" * (size // 38 + 1))[:size] if compressible else os.urandom(size)
+    content = (
+        (b"INSERT INTO posts VALUES (1, 'text');\n" * (size // 38 + 1))[:size]
+        if compressible
+        else os.urandom(size)
+    )
     blocks = [content[start : start + 99_991] for start in range(0, size, 99_991)]
     sealed = seal([entry(b"before", b"1"), entry(b"dump.sql", blocks), entry(b"after", b"2")])
     assert sealed.verify() == []
@@ -57,12 +61,25 @@ def test_entries_given_as_streams_in_this_thread_keep_their_order(empty_sealed, 
         yield b"x" * 10
 
     with SealedWriter(
-        empty_sealed.data.extend, password, on_record=empty_sealed.records.append, on_problem=empty_sealed.problems.append
+        empty_sealed.data.extend,
+        password,
+        on_record=empty_sealed.records.append,
+        on_problem=empty_sealed.problems.append,
     ) as writer:
-        for size, path in ((10, b"small"), (None, b"unknown"), (20 * MIB, b"said to be large"), (10, b"last")):
+        for size, path in (
+            (10, b"small"),
+            (None, b"unknown"),
+            (20 * MIB, b"said to be large"),
+            (10, b"last"),
+        ):
             writer.add_stream(Entry(Metadata(path=path), size, blocks))
         writer.close()
-    assert [record.path for record in empty_sealed.records] == [b"small", b"unknown", b"said to be large", b"last"]
+    assert [record.path for record in empty_sealed.records] == [
+        b"small",
+        b"unknown",
+        b"said to be large",
+        b"last",
+    ]
     assert threads == {threading.get_ident()}
     assert empty_sealed.verify() == []
 

@@ -1,0 +1,120 @@
+"""Keys: made once, kept from others, never shown by accident, and of use without Leitstand."""
+
+import base64
+import subprocess
+import sys
+
+import pytest
+
+from orchestrator.keys import KeyRing, KeysError, append_generation, generate
+
+SNAPSHOT = "20261121T030000Z-BBBBBBBB"
+RING = KeyRing({1: bytes(range(32)), 2: bytes(32)})
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "keys"
+
+
+def test_a_key_file_is_made_readable_by_its_owner_alone(path):
+    ring = generate(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert KeyRing.load(path).archive_password(SNAPSHOT, 1) == ring.archive_password(SNAPSHOT, 1)
+
+
+def test_keys_are_never_overwritten(path):
+    generate(path)
+    before = path.read_bytes()
+    with pytest.raises(KeysError, match="never overwritten"):
+        generate(path)
+    assert path.read_bytes() == before
+
+
+def test_a_new_generation_leaves_the_old_ones_as_they_are(path):
+    old = generate(path)
+    new = append_generation(path)
+    assert (old.current, new.current, new.generations) == (1, 2, (1, 2))
+    assert new.archive_password(SNAPSHOT, 1) == old.archive_password(SNAPSHOT, 1)
+    assert new.archive_password(SNAPSHOT, 2) != new.archive_password(SNAPSHOT, 1)
+    assert KeyRing.load(path).export() == new.export()
+
+
+def test_passwords_have_160_bits_and_suit_every_program():
+    password = RING.archive_password(SNAPSHOT, 1)
+    assert len(base64.b32decode(password)) == 20
+    assert password.isascii()
+    assert password.isalnum()
+    assert password != RING.archive_password("20261121T030000Z-CCCCCCCC", 1)
+
+
+def test_the_password_can_be_had_with_openssl_alone():
+    options = ["-mac", "HMAC", "-macopt", f"hexkey:{bytes(range(32)).hex()}", "-binary"]
+    text = f"leitstand archive password:{SNAPSHOT}".encode()
+    digest = subprocess.run(
+        ["openssl", "dgst", "-sha256", *options], input=text, capture_output=True, check=True
+    ).stdout
+    assert base64.b32encode(digest[:20]).decode() == RING.archive_password(SNAPSHOT, 1)
+
+
+def test_a_ring_shows_no_secret():
+    shown = f"{RING!r} {RING}"
+    assert "generations=[1, 2]" in shown
+    assert base64.b32encode(bytes(range(32))).decode()[:8] not in shown
+    assert RING.commit_key(1).hex() not in shown
+
+
+def test_a_file_open_to_others_is_refused(path):
+    generate(path)
+    path.chmod(0o640)
+    with pytest.raises(KeysError, match="read by others") as caught:
+        KeyRing.load(path)
+    assert caught.value.hint == f"chmod 600 {path}"
+
+
+def test_a_missing_file_says_how_to_make_one(path):
+    with pytest.raises(KeysError, match="No such file") as caught:
+        KeyRing.load(path)
+    assert "leitstand backup keys generate" in caught.value.hint
+
+
+def test_a_letter_mistyped_in_a_kit_is_noticed(path):
+    text = RING.export()
+    for position in range(text.index("\n") + 3, len(text) - 1):
+        if text[position] not in " \n":
+            wrong = text[:position] + ("A" if text[position] != "A" else "B") + text[position + 1 :]
+            path.write_text(wrong)
+            path.chmod(0o600)
+            with pytest.raises(KeysError) as caught:
+                KeyRing.load(path)
+            assert text.split()[3][:10] not in "".join(caught.value.lines())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "leitstand-keys 2\n", "hello", "leitstand-keys 1\n", "leitstand-keys 1\nsecret\n"]
+)
+def test_what_is_no_key_file_is_refused(path, text):
+    path.write_text(text)
+    path.chmod(0o600)
+    with pytest.raises(KeysError):
+        KeyRing.load(path)
+
+
+def test_a_generation_given_twice_is_refused(path):
+    lines = RING.export().splitlines()
+    path.write_text("\n".join([*lines, lines[1]]))
+    path.chmod(0o600)
+    with pytest.raises(KeysError, match="twice"):
+        KeyRing.load(path)
+
+
+def test_a_generation_that_is_not_there_is_told():
+    with pytest.raises(KeysError, match="no generation 7"):
+        RING.archive_password(SNAPSHOT, 7)
+
+
+def test_keys_come_from_a_command():
+    ring = KeyRing.from_command([sys.executable, "-c", f"print({RING.export()!r})"])
+    assert ring.export() == RING.export()
+    with pytest.raises(KeysError, match="status 3"):
+        KeyRing.from_command([sys.executable, "-c", "raise SystemExit(3)"])

@@ -1,0 +1,113 @@
+"""meta.json and COMMIT: a snapshot is whole when they say so, and nobody without the key can make them say
+so.
+"""
+
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.archive import ArchiveError
+from orchestrator.commit import (
+    Meta,
+    committed_manifest,
+    decode_meta,
+    encode_commit,
+    encode_meta,
+    verify_commit,
+)
+from orchestrator.manifest import VolumeInfo
+
+SNAPSHOT = "20261121T030000Z-BBBBBBBB"
+KEY, MANIFEST = b"k" * 32, hashlib.sha256(b"manifest").digest()
+META = Meta(
+    snapshot=SNAPSHOT,
+    host="web1",
+    job="website",
+    started="2026-11-21T03:00:00Z",
+    finished="2026-11-21T03:05:00Z",
+    generation=1,
+    state="complete",
+    entries=3,
+    content_bytes=5000,
+    archive_bytes=1010,
+    manifest_bytes=600,
+    layers=(SNAPSHOT,),
+    volumes=(VolumeInfo(1, 1000, b"\1" * 32, b"\2" * 16), VolumeInfo(2, 10, b"\3" * 32, b"\4" * 16)),
+)
+
+
+@pytest.fixture
+def commit():
+    return encode_commit(SNAPSHOT, manifest_sha256=MANIFEST, meta=encode_meta(META), key=KEY)
+
+
+def test_meta_comes_back_as_it_was():
+    assert decode_meta(encode_meta(META)) == META
+
+
+def test_a_commit_vouches_for_its_manifest_and_meta(commit):
+    verify_commit(commit, SNAPSHOT, manifest_sha256=MANIFEST, meta=encode_meta(META), key=KEY)
+    assert committed_manifest(commit, SNAPSHOT, meta=encode_meta(META), key=KEY) == MANIFEST
+
+
+def test_every_flipped_byte_of_commit_is_found(commit):
+    for position in range(len(commit)):
+        for bit in (0x01, 0x20):
+            damaged = bytearray(commit)
+            damaged[position] ^= bit
+            with pytest.raises(ArchiveError):
+                verify_commit(
+                    bytes(damaged), SNAPSHOT, manifest_sha256=MANIFEST, meta=encode_meta(META), key=KEY
+                )
+
+
+def test_every_flipped_byte_of_meta_is_found_through_commit(commit):
+    meta = encode_meta(META)
+    for position in range(len(meta)):
+        damaged = bytearray(meta)
+        damaged[position] ^= 1
+        with pytest.raises(ArchiveError):
+            verify_commit(commit, SNAPSHOT, manifest_sha256=MANIFEST, meta=bytes(damaged), key=KEY)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"snapshot": "20261120T030000Z-AAAAAAAA"}, {"key": b"x" * 32}, {"manifest_sha256": bytes(32)}]
+)
+def test_a_commit_of_another_snapshot_key_or_manifest_is_refused(commit, changes):
+    given = {
+        "snapshot": SNAPSHOT,
+        "manifest_sha256": MANIFEST,
+        "meta": encode_meta(META),
+        "key": KEY,
+        **changes,
+    }
+    with pytest.raises(ArchiveError):
+        verify_commit(commit, given.pop("snapshot"), **given)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"[]", b"null", b"\xff", b'{"format": "leitstand-meta"}', b'{"format": []}']
+)
+def test_what_is_no_meta_is_refused(data):
+    with pytest.raises(ArchiveError, match=r"meta\.json"):
+        decode_meta(data)
+
+
+def test_a_meta_that_contradicts_itself_is_refused():
+    for wrong in (
+        replace(META, archive_bytes=5),
+        replace(META, state="perfect"),
+        replace(META, volumes=META.volumes[::-1]),
+        replace(META, volumes=META.volumes[:1]),
+    ):
+        with pytest.raises(ArchiveError, match="contradicts"):
+            decode_meta(encode_meta(wrong))
+
+
+def test_a_meta_of_a_later_version_is_refused_with_a_hint():
+    content = {**json.loads(encode_meta(META)), "version": 2}
+    with pytest.raises(ArchiveError, match="version 2") as caught:
+        decode_meta(json.dumps(content).encode())
+    assert caught.value.hint == "update Leitstand"
