@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,30 +36,28 @@ def run(argv: list[str], text: str = "") -> str:
 
 
 @dataclass
-class MariaDB:
-    """MariaDB in ``folder``; root comes in by the socket, without a password."""
+class DatabaseServer:
+    """What both servers share: a folder of their own, a start that waits for the first answer, an end."""
 
     folder: Path
     server: Server = field(init=False)
 
     def __enter__(self) -> Self:
-        data, socket = self.folder / "data", self.folder / "socket"
         self.folder.mkdir(parents=True, exist_ok=True)
-        user = owned_by("mysql", self.folder)
-        install = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db"]
-        run([*user, *install, "--auth-root-authentication-method=normal"])
-        argv = [*user, "/usr/sbin/mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={socket}"]
-        argv += ["--skip-networking", f"--pid-file={self.folder}/pid", "--innodb-flush-log-at-trx-commit=0"]
-        self.server = Server("mariadb", argv, self.folder / "log", 0)
-        self.server.start()
-        self.defaults_file = self.folder / "client.cnf"
-        self.defaults_file.write_text(f"[client]\nuser = root\nsocket = {socket}\n")
-        self.defaults_file.chmod(0o600)
-        wait_until(self._answers, f"MariaDB (log: {self.server.log})")
+        self.server = Server(type(self).__name__, self.install(), self.folder / "log", 0).start()
+        wait_until(self._answers, f"{self.server.name} (log: {self.server.log})")
         return self
 
     def __exit__(self, *_: object) -> None:
         self.server.stop()
+
+    def install(self) -> list[str]:
+        """Make the data folder; the words that start the server."""
+        raise NotImplementedError
+
+    def execute(self, statements: str, database: str = "") -> str:
+        """The rows that the statements give, without frame."""
+        raise NotImplementedError
 
     def _answers(self) -> bool:
         try:
@@ -70,8 +67,26 @@ class MariaDB:
                 raise LabError(self.server.log_end()) from None
             return False
 
+
+class MariaDB(DatabaseServer):
+    """MariaDB in ``folder``; root comes in by the socket, without a password."""
+
+    @property
+    def defaults_file(self) -> Path:
+        """A client's option file."""
+        return self.folder / "client.cnf"
+
+    def install(self) -> list[str]:
+        data, socket = self.folder / "data", self.folder / "socket"
+        user = owned_by("mysql", self.folder)
+        install = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db"]
+        run([*user, *install, "--auth-root-authentication-method=normal"])
+        self.defaults_file.touch(mode=0o600)
+        self.defaults_file.write_text(f"[client]\nuser = root\nsocket = {socket}\n")
+        server = [*user, "/usr/sbin/mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={socket}"]
+        return [*server, "--skip-networking", f"--pid-file={self.folder}/pid"]
+
     def execute(self, statements: str, database: str = "") -> str:
-        """The rows that the statements give, tab separated."""
         options = [f"--defaults-file={self.defaults_file}", "--batch", "--skip-column-names"]
         return run(["mariadb", *options, *([database] if database else [])], statements)
 
@@ -82,66 +97,23 @@ class MariaDB:
         return f"'{escaped}'"
 
 
-@dataclass
-class PostgreSQL:
+class PostgreSQL(DatabaseServer):
     """PostgreSQL in ``folder``, reachable by its socket without a password."""
 
-    folder: Path
-    server: Server = field(init=False)
-
-    def __enter__(self) -> Self:
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def install(self) -> list[str]:
         programs = max(POSTGRESQL.glob("*/bin"), key=lambda path: int(path.parent.name))
         user = owned_by("postgres", self.folder)
         data = self.folder / "data"
-        run(
-            [
-                *user,
-                str(programs / "initdb"),
-                "-U",
-                "postgres",
-                "-A",
-                "trust",
-                "-E",
-                "UTF8",
-                "-N",
-                "-D",
-                str(data),
-            ]
-        )
-        argv = [
-            *user,
-            str(programs / "postgres"),
-            "-D",
-            str(data),
-            "-k",
-            str(self.folder),
-            "-c",
-            "listen_addresses=",
-        ]
-        self.server = Server("postgresql", [*argv, "-c", "fsync=off"], self.folder / "log", 0)
-        self.server.start()
-        wait_until(self._answers, f"PostgreSQL (log: {self.server.log})")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.stop()
+        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "-N", "-D", str(data)]
+        run([*user, str(programs / "initdb"), *options])
+        server = [*user, str(programs / "postgres"), "-D", str(data), "-k", str(self.folder)]
+        return [*server, "-c", "listen_addresses=", "-c", "fsync=off"]
 
     @property
     def settings(self) -> dict[str, str]:
         """How a client reaches it: the keys of leitstand.yml's postgresql source."""
         return {"host": str(self.folder), "user": "postgres"}
 
-    def _answers(self) -> bool:
-        try:
-            return self.execute("SELECT 1").strip() == "1"
-        except LabError:
-            if not self.server.running:
-                raise LabError(self.server.log_end()) from None
-            return False
-
-    def execute(self, statements: str, database: str = "postgres") -> str:
-        """The rows that the statements give, without frame."""
+    def execute(self, statements: str, database: str = "") -> str:
         options = ["-h", str(self.folder), "-U", "postgres", "--no-psqlrc", "-Atq", "-v", "ON_ERROR_STOP=1"]
-        psql = shutil.which("psql") or "psql"
-        return run([psql, *options, "-d", database, "-c", statements])
+        return run(["psql", *options, "-d", database or "postgres", "-c", statements])
