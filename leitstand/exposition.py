@@ -13,6 +13,7 @@ Kind = Literal["counter", "gauge", "untyped", "histogram", "summary"]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SPARE = 64  # series that may be remembered for nothing, before all of a family's are forgotten
 _MOST_FAMILIES = 10_000  # a textfile may bring new names for ever
+_EXACT = 2**64  # integers up to here are written digit by digit
 _LABEL_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 
@@ -21,8 +22,8 @@ _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 class Family:
     """One metric: its name, help and samples. A sample is its label values, in order, and a number.
 
-    ``Family("node_load1", "gauge", "1m load average.", (), [((), 0.5)])``. ``ready`` are further samples as lines
-    of text, each with its newline; histograms and summaries can be given so only.
+    ``Family("node_load1", "gauge", "1m load average.", (), [((), 0.5)])``. ``ready`` are further samples as
+    lines of text, each with its newline; histograms and summaries can be given so only.
     """
 
     name: str
@@ -45,9 +46,12 @@ def escape_label(value: str) -> str:
 
 
 def format_value(value: float) -> str:
-    """A number as Go parses it: NaN, +Inf, -Inf, integers without exponent."""
+    """A number as Go parses it: NaN, +Inf, -Inf, integers without exponent.
+
+    Raises OverflowError for an integer that no float holds: Go refuses it, and with it the whole page.
+    """
     if isinstance(value, int):
-        return str(int(value))
+        return str(int(value)) if -_EXACT < value < _EXACT else repr(float(value))
     if value != value:  # the fastest test for NaN
         return "NaN"
     if value in (float("inf"), float("-inf")):
@@ -81,7 +85,8 @@ class Renderer:
             head = heads.get(labels)
             if head is None:
                 head = heads[labels] = _head(family, labels)
-            lines.append(f"{head}{value if type(value) is int else format_value(value)}\n")
+            plain = type(value) is int and -_EXACT < value < _EXACT
+            lines.append(f"{head}{value if plain else format_value(value)}\n")
         lines.append(family.ready)
         return "".join(lines)
 

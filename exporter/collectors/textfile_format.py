@@ -4,6 +4,7 @@ Source: https://prometheus.io/docs/instrumenting/exposition_formats/. What is go
 only its shape is checked: names, labels, escapes, numbers, no time stamp, no series twice.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -15,8 +16,9 @@ _SAMPLE = re.compile(
     rf"({_NAME})[ \t]*(?:\{{[ \t]*((?:{_LABEL}[ \t]*(?:,[ \t]*|(?=\}})))*)\}})?[ \t]*([^\s{{}}]+)[ \t]*",
     re.ASCII,
 )
+# What Go's ParseFloat takes of decimal numbers; it refuses a sign before NaN, and what is out of range.
 _NUMBER = re.compile(
-    r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|0[xX][0-9a-fA-F]+|[iI]nf(?:inity)?|nan|NaN)", re.ASCII
+    r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?P<infinity>[iI]nf(?:inity)?))|nan|NaN", re.ASCII
 )
 _META = re.compile(rf"#[ \t]*(HELP|TYPE)[ \t]+({_NAME})(?:[ \t]+(.*))?", re.ASCII)
 _SINGLE_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*("(?:[^"\\\n]|\\["\\n])*")', re.ASCII)
@@ -97,7 +99,7 @@ class _Reader:
             )
             return
         if (rest or "") not in _KINDS:
-            raise BadTextfile(f"no such type: {rest!r}")
+            raise BadTextfile("no such type")
         if name in self._lines:
             raise BadTextfile(f"the type of {name} comes after its samples")
         block.kind = _KINDS[rest or ""]
@@ -107,8 +109,9 @@ class _Reader:
         if match is None:
             raise BadTextfile("not a sample (a time stamp is not accepted)")
         name, labels, value = match.groups()
-        if not _NUMBER.fullmatch(value):
-            raise BadTextfile(f"not a number: {value[:40]!r}")
+        number = _NUMBER.fullmatch(value)
+        if number is None or (number["infinity"] is None and math.isinf(float(value))):
+            raise BadTextfile("not a number")
         written = _labels(labels or "")
         family = self._family_of(name)
         series = f"{name}{{{written}}}" if written else name

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +40,10 @@ class Host:
         place.write_bytes(content.encode() if isinstance(content, str) else content)
         return place
 
-    def write_all(self, files: Mapping[str, str]) -> None:
-        for path, content in files.items():
+    def write_tree(self, listing: Path) -> None:
+        """Write the files of a listing: a line ``@ path`` before the lines of each."""
+        for part in listing.read_text().split("@ ")[1:]:
+            path, _, content = part.partition("\n")
             self.write(path, content)
 
 

@@ -41,6 +41,8 @@ def test_a_good_file_is_served_with_the_time_it_was_written(folder, page_of):
         "backup_age_seconds 12 1700000000000\n",  # a time stamp
         "backup_age_seconds twelve\n",
         "backup_age_seconds 1_000\n",
+        "backup_age_seconds 1e400\n",
+        "backup_age_seconds 0x10\n",
         "backup-age 1\n",
         'a{job="x} 1\n',
         'a{job="x",job="y"} 1\n',

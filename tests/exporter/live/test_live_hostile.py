@@ -1,0 +1,210 @@
+"""Truncated, huge, binary and hostile files: a collector fails alone, and the page stays readable."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from exporter.collectors import COLLECTORS
+from exporter.collectors.arrays import parse_arrays
+from exporter.collectors.collector import Roots
+from exporter.collectors.cpu import parse_cpu_list, parse_times
+from exporter.collectors.disks import parse_disks, parse_udev
+from exporter.collectors.hardware import parse_selinux
+from exporter.collectors.kernel import parse_load, parse_open_files, parse_stat
+from exporter.collectors.memory import parse_memory, parse_pressure
+from exporter.collectors.mounts import parse_mounts
+from exporter.collectors.netdev import parse_devices
+from exporter.collectors.options import Options
+from exporter.collectors.os_release import parse_release, support_end
+from exporter.collectors.own import started_at
+from exporter.collectors.processes import parse_process
+from exporter.collectors.scheduler import parse_scheduler
+from exporter.collectors.sensors import figures as sensor_figures
+from exporter.collectors.sockets import (
+    parse_conntrack,
+    parse_neighbours,
+    parse_queues,
+    parse_sockets,
+    parse_softnet,
+)
+from exporter.collectors.systemd import parse_units
+from exporter.scrape import Scraper
+
+# Each parser with a real line or two of what it reads.
+REAL = {
+    parse_arrays: b"md0 : active raid1 sdb1[1] sda1[0]\n      1048576 blocks super 1.2 [2/2] [UU]\n",
+    parse_conntrack: b"entries found new\n00000021 00000003 00000000\n",
+    parse_cpu_list: b"0-3,7",
+    parse_devices: b"Inter-|\n face |\n  eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n",
+    parse_disks: b"   8   0 sda 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n",
+    parse_load: b"0.02 0.04 0.05 1/497 11947\n",
+    parse_memory: b"MemTotal:  16042172 kB\nActive(anon): 12 kB\nHugePages_Free: 0\n",
+    parse_mounts: b"24 29 0:22 / /srv rw,relatime shared:7 - ext4 /dev/sda1 rw\n",
+    parse_neighbours: b"IP address\n192.0.2.1 0x1 0x2 cc:aa:dd:ee:aa:bb * eth0\n",
+    parse_open_files: b"1024\t0\t1631329\n",
+    parse_pressure: b"some avg10=0.10 avg60=2.00 avg300=3.85 total=15\n",
+    parse_process: b"1 (a) b)) S 0 1 1 0 -1 4194560 9061 9416027 94 2620 36 98 54 129 20 0 3 0 29\n",
+    parse_queues: b"  sl\n 0: 00000000:0016 00000000:0000 0A 00000015:00000001 00:00000000 00000000\n",
+    parse_release: b'NAME="Debian GNU/Linux"\nVERSION_ID="12"\n',
+    parse_scheduler: b"cpu0 0 0 0 0 0 0 2045936778163 343796328169361 4767485306\n",
+    parse_selinux: b"SELINUX=enforcing\n",
+    parse_sockets: b"TCP: inuse 4 orphan 0\n",
+    parse_softnet: b"00015c73 00020e76 00000769\n",
+    parse_stat: b"intr 8885917 17 0\nctxt 38014093\nbtime 1418183276\n",
+    parse_times: b"cpu  1 2 3 4\ncpu0 301854 612 111922 8979004 3552 2 3944 0 0 0\n",
+    parse_udev: b"E:ID_MODEL=Disk\n",
+}
+TAKES_TEXT = (parse_arrays, parse_cpu_list)
+
+
+def run(parser, content):
+    """Call a parser as its collector does; ValueError and IndexError are how a parser says no."""
+    try:
+        return parser(content.decode("utf-8", "replace") if parser in TAKES_TEXT else content)
+    except (ValueError, IndexError):
+        return None
+
+
+@pytest.mark.parametrize("parser", REAL, ids=lambda parser: parser.__name__)
+def test_every_parser_reads_the_real_thing(parser):
+    assert run(parser, REAL[parser])
+
+
+@st.composite
+def damaged(draw, content):
+    """A real file cut short, with bytes put in between, or doubled."""
+    start = draw(st.integers(0, len(content)))
+    end = draw(st.integers(start, len(content)))
+    middle = draw(
+        st.binary(max_size=20) | st.sampled_from([b"\n", b" ", b"9" * 5000, b"-1", b"nan", b"\x00"])
+    )
+    return content[:start] + middle + content[end:] + draw(st.sampled_from([b"", content]))
+
+
+@pytest.mark.parametrize("parser", REAL, ids=lambda parser: parser.__name__)
+def test_no_parser_does_anything_but_read_or_refuse(parser):
+    @settings(max_examples=120, derandomize=True, deadline=None)
+    @given(content=st.binary(max_size=300) | damaged(REAL[parser]))
+    def holds(content):
+        run(parser, content)
+
+    holds()
+
+
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(body=st.binary(max_size=300))
+def test_an_answer_of_the_bus_that_is_cut_short_or_foreign_is_refused(body):
+    try:
+        parse_units(body)
+    except ValueError:
+        return
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(
+    parts=st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=4),
+    kind=st.sampled_from(["in", "temp1", "fan2", "power", "energy", "vrm", "pwm"]),
+)
+def test_a_sensor_of_any_words_gives_numbers_or_nothing(kind, parts):
+    assert all(isinstance(figure.value, int | float) for figure in sensor_figures(kind, parts))
+
+
+@given(text=st.text(max_size=12))
+def test_a_date_that_is_none_is_no_end_of_support(text):
+    assert support_end({"SUPPORT_END": text}) is None or text.strip()
+
+
+def test_a_name_of_a_process_that_looks_like_more_fields_is_none():
+    assert parse_process(b"7 (x) S 1 2 (y) R 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 29\n") == ("R", 3)
+    assert started_at(b"7 (x) S) S " + b"0 " * 18 + b"500 0\n", "100.0 0") > 0
+
+
+FILES = [
+    "proc/stat",
+    "proc/loadavg",
+    "proc/meminfo",
+    "proc/vmstat",
+    "proc/diskstats",
+    "proc/mdstat",
+    "proc/schedstat",
+    "proc/net/dev",
+    "proc/net/netstat",
+    "proc/net/snmp",
+    "proc/net/snmp6",
+    "proc/net/sockstat",
+    "proc/net/softnet_stat",
+    "proc/net/udp",
+    "proc/net/arp",
+    "proc/net/stat/nf_conntrack",
+    "proc/sys/net/netfilter/nf_conntrack_count",
+    "proc/sys/net/netfilter/nf_conntrack_max",
+    "proc/pressure/io",
+    "proc/sys/fs/file-nr",
+    "proc/1/mountinfo",
+    "proc/sys/kernel/random/entropy_avail",
+    "root/etc/os-release",
+    "root/etc/selinux/config",
+    "sys/fs/selinux/enforce",
+    "sys/class/net/eth0/operstate",
+    "sys/class/net/eth0/mtu",
+    "sys/class/hwmon/hwmon0/temp1_input",
+    "sys/class/hwmon/hwmon0/temp1_label",
+    "sys/class/hwmon/hwmon0/name",
+    "sys/class/thermal/thermal_zone0/temp",
+    "sys/class/power_supply/BAT0/type",
+    "sys/class/dmi/id/product_name",
+    "sys/class/net/bonding_masters",
+    "sys/devices/system/edac/mc/mc0/ce_count",
+    "sys/devices/system/cpu/isolated",
+    "root/run/udev/data/b8:0",
+    "sys/devices/system/clocksource/clocksource0/available_clocksource",
+]
+WORDS = (
+    b'99999999999999999999999999 -1 1e400 0x NaN \xff\xfe \x00 cpu0 cpu MemTotal: kB a"b a\\b \xc2\xa0 eth0: md0 :'
+    b" Ip: TcpExt: ctxt intr btime some total= : ( ) | % , = active raid1 [2/2] 8 0 sda"
+).split(b" ") + [b"9" * 400]
+
+
+@pytest.fixture
+def scraper(host):
+    names = [name for name in COLLECTORS if name not in ("textfile", "own", "timex", "uname")]
+    made = {name: COLLECTORS[name].build(Roots(*host.roots.__dict__.values()), Options()) for name in names}
+    return Scraper({**made, "alive": COLLECTORS["own"].build(host.roots, Options())}, patience=5)
+
+
+def test_whatever_stands_in_the_files_the_page_can_be_read_and_no_series_comes_twice(host, scraper):
+    @settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(
+        contents=st.dictionaries(
+            st.sampled_from(FILES),
+            st.lists(st.sampled_from([*WORDS, b"\n", b"\n"]), max_size=25).map(b" ".join)
+            | st.binary(max_size=60),
+            min_size=5,
+        )
+    )
+    def holds(contents):
+        for path, content in contents.items():
+            host.write(path, content)
+        text = scraper.render().decode("utf-8")
+        # Prometheus refuses a whole page for one number that is out of range.
+        assert all(len(line.rpartition(" ")[2]) < 30 for line in text.split("\n") if line[:1] != "#")
+        keys = [
+            (sample.name, tuple(sorted(sample.labels.items())))
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        ]
+        assert len(keys) == len(set(keys))
+        alive = ("node_scrape_collector_success", (("collector", "alive"),))
+        assert alive in keys
+
+    holds()
+
+
+def test_a_huge_file_is_refused_and_costs_its_collector_alone(host, scraper, page_of):
+    with (host.folder / "proc/meminfo").open("wb") as file:
+        file.truncate(1 << 30)
+    host.write("proc/loadavg", "0.5 0.5 0.5 1/2 3\n")
+    page = page_of(scraper.render().decode())
+    assert page["node_scrape_collector_success", (("collector", "meminfo"),)] == 0
+    assert page["node_load1", ()] == 0.5
