@@ -40,7 +40,12 @@ def scan(store: Store, host: str, job: str) -> list[Listed]:
         found = parse_key(info.key)
         if found is not None:
             grouped.setdefault(found[0], []).append(info)
-    return [_listed(store.name, name, grouped[name]) for name in sorted(grouped)]
+    return sorted((_listed(store.name, name, objects) for name, objects in grouped.items()), key=_age)
+
+
+def _age(listed: Listed) -> tuple[datetime, datetime, str]:
+    # Names have seconds only; of two runs in one second, the store's finer times tell which was first.
+    return listed.name.began, min(info.modified for info in listed.objects), listed.name.id
 
 
 def _listed(store: str, name: SnapshotName, objects: Iterable[ObjectInfo]) -> Listed:

@@ -14,6 +14,8 @@ from leitstand.options import json_option
 from orchestrator import show
 from orchestrator.catalog import Listed
 from orchestrator.cli_authorize import authorize
+from orchestrator.cli_browse import cat, diff, find, ls
+from orchestrator.cli_care import prune, status
 from orchestrator.cli_keys import keys
 from orchestrator.cli_options import snapshot_option, store_option, warn, with_context
 from orchestrator.context import Context
@@ -34,8 +36,8 @@ def backup() -> None:
     """
 
 
-backup.add_command(keys)
-backup.add_command(authorize)
+for command in (keys, authorize, prune, status, ls, find, cat, diff):
+    backup.add_command(command)
 
 
 @backup.command(epilog="Example: leitstand backup run website")

@@ -48,10 +48,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
     console.print(found)
 
 
+def visible(text: str) -> str:
+    """Text without anything that steers a terminal: file names come from anywhere."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
 def printable(text: str) -> str:
-    """Text without anything that steers a terminal or is markup: file names come from anywhere."""
-    safe = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    return safe.replace("[", r"\[")
+    """Visible text in which nothing is markup of `rich`."""
+    return visible(text).replace("[", r"\[")
 
 
 @contextmanager

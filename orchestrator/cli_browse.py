@@ -1,0 +1,156 @@
+"""``leitstand backup ls|find|cat|diff``: look into snapshots without restoring them."""
+
+import json
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from leitstand.errors import EXIT_WARNINGS, LeitstandError
+from leitstand.options import json_option
+from orchestrator import show
+from orchestrator.archive import FileRecord, Kind
+from orchestrator.catalog import complete
+from orchestrator.cli_options import snapshot_option, store_option, warn, with_context
+from orchestrator.compare import Change, compare
+from orchestrator.context import Context, keys_of
+from orchestrator.operations import readable_snapshot
+from orchestrator.snapshot import Snapshot, open_snapshot
+from orchestrator.sources.patterns import Selection
+
+_TYPES = {Kind.DIRECTORY: stat.S_IFDIR, Kind.SYMLINK: stat.S_IFLNK, Kind.FIFO: stat.S_IFIFO}
+
+
+@click.command(epilog="Example: leitstand backup ls website '*/uploads/*'")
+@click.argument("job")
+@click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
+@snapshot_option
+@store_option
+@json_option
+@with_context
+def ls(
+    context: Context,
+    job: str,
+    patterns: tuple[str, ...],
+    snapshot_id: str | None,
+    only: str | None,
+    as_json: bool,
+) -> None:
+    """List what a snapshot of JOB holds, or what the PATTERNs select of it."""
+    with readable_snapshot(context, context.job(job), job, snapshot_id, only, warn) as snapshot:
+        for record in _selected(snapshot, patterns):
+            click.echo(json.dumps(_facts(record)) if as_json else _line(record))
+
+
+@click.command(epilog="Example: leitstand backup find website 'index.php'")
+@click.argument("job")
+@click.argument("patterns", nargs=-1, required=True, metavar="PATTERN...")
+@store_option
+@json_option
+@with_context
+def find(context: Context, job: str, patterns: tuple[str, ...], only: str | None, as_json: bool) -> int:
+    """Say in which snapshots of JOB the PATTERNs are found, oldest first. Exit codes: 0 found, 1 nowhere."""
+    found = False
+    settings = context.job(job)
+    keys = keys_of(settings)
+    with context.stores(settings, only) as stores:
+        for listed in complete(stores[0], settings.host, job):
+            with open_snapshot(stores[0], listed.name, keys) as snapshot:
+                for record in _selected(snapshot, patterns):
+                    found = True
+                    facts = {"snapshot": listed.name.id, **_facts(record)}
+                    click.echo(json.dumps(facts) if as_json else f"{listed.name.id}  {_line(record)}")
+    return 0 if found else EXIT_WARNINGS
+
+
+@click.command(epilog="Example: leitstand backup cat website /var/www/index.php > index.php")
+@click.argument("job")
+@click.argument("path")
+@snapshot_option
+@store_option
+@with_context
+def cat(context: Context, job: str, path: str, snapshot_id: str | None, only: str | None) -> None:
+    """Write one file of a snapshot to standard output, proven before the first byte."""
+    with readable_snapshot(context, context.job(job), job, snapshot_id, only, warn) as snapshot:
+        row = next((row for row in snapshot.manifest.rows() if _is(row.record.path, path)), None)
+        if row is None:
+            raise LeitstandError(f"{path} is not in {snapshot.name.id}", f"see: leitstand backup ls {job}")
+        if row.record.metadata.kind is not Kind.FILE:
+            raise LeitstandError(f"{path} is a {row.record.metadata.kind}, not a file")
+        with snapshot.layer(row.layer).open(row.record) as content:
+            while block := content.read(1 << 20):
+                sys.stdout.buffer.write(block)
+        sys.stdout.buffer.flush()
+
+
+def _is(path: bytes, wanted: str) -> bool:
+    return os.fsencode(wanted) in (path, b"/" + path.partition(b"/")[2])
+
+
+@click.command(
+    epilog="Example: leitstand backup diff website 20261120T030000Z-aaaaaaaa 20261121T030000Z-bbbbbbbb"
+)
+@click.argument("job")
+@click.argument("older")
+@click.argument("newer", required=False)
+@store_option
+@json_option
+@with_context
+def diff(context: Context, job: str, older: str, newer: str | None, only: str | None, as_json: bool) -> int:
+    """Say what differs between two snapshots of JOB; without NEWER, up to the newest.
+
+    '+' new, '-' gone, 'M' other content, 'm' other owner, rights or times. Exit codes: 0 the same, 1
+    different.
+    """
+    settings = context.job(job)
+    different = False
+    with (
+        readable_snapshot(context, settings, job, older, only, warn) as before,
+        readable_snapshot(context, settings, job, newer, only, warn) as after,
+    ):
+        for change in compare(before.manifest.rows(), after.manifest.rows()):
+            different = True
+            click.echo(_change(change, as_json))
+    return EXIT_WARNINGS if different else 0
+
+
+def _change(change: Change, as_json: bool) -> str:
+    path = os.fsdecode(change.path)
+    if as_json:
+        return json.dumps({"change": change.kind, "path": path})
+    return f"{change.kind}  {show.visible(path)}"
+
+
+def _selected(snapshot: Snapshot, patterns: tuple[str, ...]) -> Iterator[FileRecord]:
+    selection = Selection(patterns)
+    return (row.record for row in snapshot.manifest.rows() if row.record.path in selection)
+
+
+def _facts(record: FileRecord) -> dict[str, Any]:
+    metadata = record.metadata
+    return {
+        "path": os.fsdecode(metadata.path),
+        "kind": str(metadata.kind),
+        "size": record.size,
+        "mode": f"{metadata.mode:04o}",
+        "user": metadata.user or metadata.uid,
+        "group": metadata.group or metadata.gid,
+        "mtime": datetime.fromtimestamp(metadata.mtime_ns / 1e9, UTC).isoformat(),
+        "sha256": record.sha256.hex() if metadata.kind is Kind.FILE else None,
+        "link": os.fsdecode(metadata.link) or None,
+        "problem": record.problem or None,
+    }
+
+
+def _line(record: FileRecord) -> str:
+    metadata = record.metadata
+    mode = stat.filemode(_TYPES.get(metadata.kind, stat.S_IFREG) | metadata.mode)
+    owner = f"{metadata.user or metadata.uid}:{metadata.group or metadata.gid}"
+    when = show.moment(metadata.mtime_ns / 1e9)
+    arrow = f" -> {os.fsdecode(metadata.link)}" if metadata.link else ""
+    path = show.visible(os.fsdecode(metadata.path) + arrow)
+    return f"{mode} {owner:<17} {record.size:>12} {when} {path}"

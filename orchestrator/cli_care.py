@@ -1,0 +1,150 @@
+"""``leitstand backup prune|status``: what is done to snapshots later on, and how all jobs are."""
+
+import json
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from leitstand.errors import EXIT_FAILED, EXIT_WARNINGS, LeitstandError, UsageError
+from leitstand.options import json_option
+from orchestrator import show
+from orchestrator.cli_options import store_option, warn, with_context
+from orchestrator.context import Context, keys_of
+from orchestrator.facts import StoreFacts, read_facts
+from orchestrator.prune import Step, carry_out, plan
+from orchestrator.stores import Store
+
+
+@click.command(epilog="Example: leitstand backup prune website --dry-run")
+@click.argument("job", required=False)
+@click.option("--all", "every", is_flag=True, help="Every job.")
+@click.option("--dry-run", is_flag=True, help="Only say what stays, what goes, and why.")
+@store_option
+@json_option
+@with_context
+def prune(
+    context: Context, job: str | None, every: bool, dry_run: bool, only: str | None, as_json: bool
+) -> int:
+    """Delete the snapshots of JOB that its 'keep' no longer keeps.
+
+    They are marked first, and deleted by a later prune once the grace time is over. Rests of runs that died
+    are swept after two days. Exit codes: 0 all good, 1 a snapshot could not be proven and was left alone, 3
+    failed.
+    """
+    if (job is None) != every:
+        raise UsageError("name one job, or --all", "leitstand backup prune website")
+    rows: list[dict[str, Any]] = []
+    failed = False
+    for name in context.job_names(job):
+        with context.stores(context.job(name), only if not every else None) as stores:
+            for store in stores:
+                try:
+                    rows += [_row(name, step) for step in _prune(context, name, store, dry_run)]
+                except LeitstandError as error:
+                    failed = True
+                    for line in error.lines():
+                        warn(line)
+    _tell_prune(rows, as_json, dry_run)
+    if failed:
+        return EXIT_FAILED
+    return EXIT_WARNINGS if any(row["action"] == "refuse" for row in rows) else 0
+
+
+def _prune(context: Context, job_name: str, store: Store, dry_run: bool) -> list[Step]:
+    job = context.job(job_name)
+    steps = plan(store, job_name, job, keys_of(job), datetime.now(UTC), context.fleet.site.zone)
+    if not dry_run:
+        for step in carry_out(store, steps):
+            click.echo(f"{job_name}: {store.name}: {step.action} {step.listed.name.id}", err=True)
+        gone = {"delete", "sweep"}
+        left = [step.listed for step in steps if step.listed.committed and step.action not in gone]
+        oldest = min((each.name.began.timestamp() for each in left), default=0)
+        context.facts().update(job_name, store.name, snapshots=len(left), oldest=oldest)
+    return steps
+
+
+def _row(job: str, step: Step) -> dict[str, Any]:
+    listed = step.listed
+    return {
+        "job": job,
+        "store": listed.store,
+        "snapshot": listed.name.id,
+        "committed": listed.committed.isoformat() if listed.committed else None,
+        "stored_bytes": listed.stored_bytes,
+        "action": step.action,
+        "why": step.why,
+    }
+
+
+def _tell_prune(rows: list[dict[str, Any]], as_json: bool, dry_run: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    if dry_run:
+        columns = ("job", "store", "snapshot", "action", "why")
+        show.table([column.upper() for column in columns], [[row[each] for each in columns] for row in rows])
+    counts = Counter(row["action"] for row in rows)
+    click.echo(", ".join(f"{count} {action}" for action, count in sorted(counts.items())) or "nothing there")
+
+
+@click.command(epilog="Example: leitstand backup status")
+@json_option
+@with_context
+def status(context: Context, as_json: bool) -> int:
+    """How every job is, as this host knows it: last run, size, proofs, problem.
+
+    Exit codes: 0 all good, 1 a job has a problem or is late.
+    """
+    facts = read_facts(context.state, context.settings.backups)
+    rows = [
+        _status_row(context, job, store, facts.get(job, {}).get(store, StoreFacts()))
+        for job in context.job_names(None)
+        for store in context.job(job).stores
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        _tell_status(rows)
+    return EXIT_WARNINGS if any(row["problem"] for row in rows) else 0
+
+
+def _status_row(context: Context, job_name: str, store: str, facts: StoreFacts) -> dict[str, Any]:
+    job, now = context.job(job_name), datetime.now(context.fleet.site.zone)
+    following = job.timing.next_after(now) if job.timing else None
+    late = bool(job.timing and facts.last_success < now.timestamp() - 2 * job.timing.interval.total_seconds())
+    never = "never backed up" if not facts.last_run else ""
+    return {
+        "job": job_name,
+        "store": store,
+        "last_success": facts.last_success,
+        "snapshot": facts.last_snapshot,
+        "stored_bytes": facts.stored_bytes,
+        "snapshots": facts.snapshots,
+        "verified": facts.verified.get("full", 0),
+        "drilled": facts.verified.get("drill", 0),
+        "next": following.timestamp() if following else None,
+        "problem": facts.problem or never or ("late: two runs were missed" if late else ""),
+    }
+
+
+def _tell_status(rows: list[dict[str, Any]]) -> None:
+    columns = ("JOB", "STORE", "LAST GOOD", "STORED", "COUNT", "VERIFIED", "DRILLED", "NEXT", "PROBLEM")
+    cells = [
+        (
+            row["job"],
+            row["store"],
+            show.moment(row["last_success"]),
+            show.size(row["stored_bytes"]),
+            str(row["snapshots"]),
+            show.moment(row["verified"]),
+            show.moment(row["drilled"]),
+            show.moment(row["next"]) if row["next"] else "by hand",
+            row["problem"] or "-",
+        )
+        for row in rows
+    ]
+    show.table(columns, cells, right=("STORED", "COUNT"))
+    click.echo(f"as of {show.moment(time.time())}; what the stores really hold: leitstand backup list")

@@ -1,0 +1,117 @@
+"""Delete what `keep` no longer keeps: marked first, deleted after a grace time, by the store's own times.
+
+Only snapshots whose COMMIT was made with our keys count and are ever deleted: nobody can push good snapshots
+out of `keep` with forged ones. What has no COMMIT and did not grow for two days is the rest of a run that
+died.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from leitstand.errors import LeitstandError
+from orchestrator.catalog import Listed, scan
+from orchestrator.config import Job
+from orchestrator.keys import KeyRing
+from orchestrator.layout import COMMIT
+from orchestrator.retention import Candidate, Decision, decide
+from orchestrator.snapshot import read_meta
+from orchestrator.stores import Store
+
+MARK = "PRUNE"
+ABANDONED = timedelta(hours=48)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happens to one snapshot, and why.
+
+    ``action``: keep, mark, wait, unmark, delete, sweep or refuse.
+    """
+
+    listed: Listed
+    action: str
+    why: str
+
+
+def plan(store: Store, job_name: str, job: Job, keys: KeyRing, now: datetime, zone: ZoneInfo) -> list[Step]:
+    """What a prune of this job in this store does, newest first. Changes nothing."""
+    listed = scan(store, job.host, job_name)
+    committed = {each.name.id: each for each in listed if each.committed is not None}
+    candidates, refused = _prove(store, committed, keys)
+    decisions = decide(candidates, job.keep, zone)
+    steps = [_step(committed[each.candidate.id], each, job, now) for each in decisions]
+    swept = [_sweep_step(each, now) for each in listed if each.committed is None]
+    return [*steps, *refused, *swept]
+
+
+def _prove(store: Store, committed: dict[str, Listed], keys: KeyRing) -> tuple[list[Candidate], list[Step]]:
+    candidates, refused = [], []
+    for snapshot_id, listed in committed.items():
+        try:
+            meta, _ = read_meta(store, listed.name, keys)
+        except LeitstandError as error:
+            refused.append(Step(listed, "refuse", f"not proven: {error.message}"))
+            continue
+        if listed.committed is not None:
+            complete = meta.state == "complete"
+            candidates.append(Candidate(snapshot_id, listed.committed, complete, meta.layers))
+    return candidates, refused
+
+
+def _step(listed: Listed, decision: Decision, job: Job, now: datetime) -> Step:
+    marked = _marked(listed)
+    if decision.stays:
+        why = ", ".join(decision.reasons)
+        return Step(listed, "unmark", f"wanted again: {why}") if marked else Step(listed, "keep", why)
+    if marked is None:
+        return Step(listed, "mark", f"no rule keeps it; deleted in {_days(job.keep.grace)}")
+    left = marked + job.keep.grace - now
+    if left > timedelta(0):
+        return Step(listed, "wait", f"no rule keeps it; deleted in {_days(left)}")
+    return Step(listed, "delete", f"no rule keeps it; marked since {marked:%Y-%m-%d %H:%M} UTC")
+
+
+def _sweep_step(listed: Listed, now: datetime) -> Step:
+    newest = max(info.modified for info in listed.objects)
+    if now - newest < ABANDONED:
+        return Step(listed, "wait", "no COMMIT: a run that is under way, or died")
+    return Step(listed, "sweep", f"no COMMIT, nothing new since {newest:%Y-%m-%d %H:%M} UTC")
+
+
+def _marked(listed: Listed) -> datetime | None:
+    times = [info.modified for info in listed.objects if info.key == listed.name.key(MARK)]
+    return times[0] if times else None
+
+
+def _days(span: timedelta) -> str:
+    hours = span.total_seconds() / 3600
+    return f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.1f} hours"
+
+
+def carry_out(store: Store, steps: list[Step]) -> Iterator[Step]:
+    """Do what a plan says; gives each step that changed something once it is done."""
+    for step in steps:
+        name = step.listed.name
+        match step.action:
+            case "mark":
+                data = json.dumps({"version": 1, "snapshot": name.id}).encode()
+                store.put(name.key(MARK), data, sha256=hashlib.sha256(data).hexdigest())
+            case "unmark":
+                store.delete(name.key(MARK))
+            case "delete" | "sweep":
+                _delete(store, step.listed)
+            case _:
+                continue
+        yield step
+
+
+def _delete(store: Store, listed: Listed) -> None:
+    """COMMIT goes first, so that what is half deleted is no snapshot any more; the mark goes last."""
+    first, last = listed.name.key(COMMIT), listed.name.key(MARK)
+    keys = [info.key for info in listed.objects]
+    for key in sorted(keys, key=lambda key: (key != first, key == last, key)):
+        store.delete(key)

@@ -1,0 +1,96 @@
+"""Look into snapshots without restoring them: ls, find, cat, diff; and status."""
+
+import json
+import os
+from typing import Any
+
+import pytest
+
+Site = Any
+
+
+@pytest.fixture
+def saved(site: Site) -> Site:
+    site.good("run", "site")
+    return site
+
+
+def test_ls_shows_every_entry_with_its_rights(saved: Site) -> None:
+    lines = saved.good("ls", "site").stdout.splitlines()
+    (secret,) = [line for line in lines if line.endswith("secret.php")]
+    assert secret.startswith("-rw-r----- ")
+    assert any(line.startswith("lrwxrwxrwx") and line.endswith("start -> index.html") for line in lines)
+    assert any(line.startswith("drwx------") and line.endswith("/closed") for line in lines)
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_ls_gives_json_for_scripts(saved: Site) -> None:
+    lines = saved.good("ls", "site", "--json", "*/photo.jpg").stdout.splitlines()
+    (found,) = [json.loads(line) for line in lines]
+    assert found["size"] == 300_000
+    assert found["kind"] == "file"
+    assert len(found["sha256"]) == 64
+
+
+def test_find_says_in_which_snapshots_a_file_is(saved: Site) -> None:
+    (saved.www / "new.html").write_text("new")
+    saved.good("run", "site")
+    first, second = saved.snapshots()
+    lines = saved.good("find", "site", "new.html", "secret.php").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [first, second, second]
+    assert saved.leitstand("find", "site", "no-such-file").status == 1
+
+
+def test_cat_writes_one_file(saved: Site) -> None:
+    text = (saved.www / "uploads" / "notes.txt").read_text()
+    assert saved.good("cat", "site", saved.www / "uploads" / "notes.txt").stdout == text
+    assert saved.good("cat", "site", f"files{saved.www}/uploads/notes.txt").stdout == text
+
+
+def test_cat_writes_nothing_of_a_file_that_is_damaged_or_not_there(saved: Site) -> None:
+    for path, said in (("/no/such", "is not in"), (saved.www / "uploads", "is a directory")):
+        ran = saved.leitstand("cat", "site", path)
+        assert (ran.status, ran.stdout) == (3, "")
+        assert said in ran.errors[0]
+    for volume in saved.disk.rglob("vol.zip*"):
+        data = bytearray(volume.read_bytes())
+        for position in range(500, len(data), 500):
+            data[position] ^= 1
+        volume.write_bytes(data)
+    ran = saved.leitstand("cat", "site", saved.www / "uploads" / "notes.txt")
+    assert (ran.status, ran.stdout) == (3, "")
+    assert "notes.txt" in ran.errors[0]
+
+
+def test_diff_names_what_changed(saved: Site) -> None:
+    same = saved.leitstand("diff", "site", saved.snapshots()[0])
+    assert (same.status, same.stdout) == (0, "")
+    (saved.www / "new").touch()
+    (saved.www / "secret.php").write_text("<?php // changed")
+    (saved.www / "empty").unlink()
+    (saved.www / "uploads" / "photo.jpg").chmod(0o600)
+    stamp = (saved.www).stat()
+    saved.good("run", "site")
+    os.utime(saved.www, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    ran = saved.leitstand("diff", "site", *saved.snapshots())
+    assert ran.status == 1
+    changes = {line.split("  ", 1)[1].rpartition("/")[2]: line[0] for line in ran.stdout.splitlines()}
+    assert changes == {"new": "+", "empty": "-", "secret.php": "M", "photo.jpg": "m", "www": "m"}
+
+
+def test_status_shows_every_job_and_its_problem(on_swift: Site) -> None:
+    on_swift.document["backups"]["other"] = {**on_swift.job, "stores": ["disk"]}
+    del on_swift.document["backups"]["other"]["schedule"]
+    on_swift.good("run", "site")
+    on_swift.good("verify", "site", "--store", "disk")
+    ran = on_swift.leitstand("status", "--json")
+    assert ran.status == 1
+    rows = {(row["job"], row["store"]): row for row in ran.json()}
+    assert set(rows) == {("site", "swift"), ("site", "disk"), ("other", "disk")}
+    assert rows["site", "disk"]["problem"] == ""
+    assert rows["site", "disk"]["verified"] > 0 == rows["site", "swift"]["verified"]
+    assert rows["site", "disk"]["next"] > rows["site", "disk"]["last_success"]
+    assert rows["other", "disk"]["problem"] == "never backed up"
+    text = on_swift.leitstand("status").stdout
+    assert "never backed up" in text
+    assert "by hand" in text

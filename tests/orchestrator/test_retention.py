@@ -1,0 +1,228 @@
+"""Which snapshots stay, and how the others go."""
+
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.config import Keep
+from orchestrator.retention import Candidate, decide
+
+Site = Any
+UTC_ZONE = ZoneInfo("UTC")
+BERLIN = ZoneInfo("Europe/Berlin")
+START = datetime(2026, 11, 20, 3, tzinfo=UTC)
+
+
+def keep(**rules: object) -> Keep:
+    return Keep.model_validate(rules)
+
+
+def daily(count: int, step: timedelta = timedelta(days=1)) -> list[Candidate]:
+    """Good snapshots, the newest first: 0, 1, 2 …"""
+    return [Candidate(f"{number}", START - number * step, True) for number in range(count)]
+
+
+def staying(candidates: list[Candidate], rules: Keep, zone: ZoneInfo = UTC_ZONE) -> list[str]:
+    return [each.candidate.id for each in decide(candidates, rules, zone) if each.stays]
+
+
+def test_without_rules_everything_stays() -> None:
+    assert len(staying(daily(50), keep())) == 50
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ({"last": 3}, [0, 1, 2]),
+        ({"daily": 2}, [0, 1]),
+        ({"weekly": 3}, [0, 5, 12]),  # 20 November 2026 is a Friday: Sundays end the weeks before
+        ({"monthly": 3}, [0, 20, 51]),
+        ({"yearly": 2}, [0, 324]),
+        ({"within": "3d"}, [0, 1, 2, 3]),
+        ({"last": 1, "min": 4}, [0, 1, 2, 3]),
+        ({"daily": 2, "weekly": 2, "monthly": 2}, [0, 1, 5, 20]),
+    ],
+)
+def test_rules_keep_the_newest_of_each_period(rules: dict[str, object], expected: list[int]) -> None:
+    assert staying(daily(400), keep(**rules)) == [str(number) for number in expected]
+
+
+def test_hours_are_kept_apart_when_clocks_go_back() -> None:
+    moments = [datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 10, 25, 1, 30, tzinfo=UTC)]
+    candidates = [Candidate(str(number), moment, True) for number, moment in enumerate(moments)]
+    assert len(staying(candidates, keep(hourly=5), BERLIN)) == 2
+
+
+def test_days_begin_at_midnight_of_the_site() -> None:
+    late, early = datetime(2026, 11, 20, 22, 30, tzinfo=UTC), datetime(2026, 11, 20, 23, 30, tzinfo=UTC)
+    candidates = [Candidate("late", late, True), Candidate("early", early, True)]
+    assert len(staying(candidates, keep(daily=9), UTC_ZONE)) == 1
+    assert len(staying(candidates, keep(daily=9), BERLIN)) == 2
+
+
+def test_the_newest_good_one_stays_whatever_comes_after_it() -> None:
+    partial = [Candidate(f"partial-{n}", START + timedelta(hours=n + 1), False) for n in range(30)]
+    assert "0" in staying([*daily(3), *partial], keep(last=2))
+
+
+def test_a_good_snapshot_stands_for_its_day_before_a_later_partial_one() -> None:
+    candidates = [Candidate("good", START, True), Candidate("partial", START + timedelta(hours=2), False)]
+    assert staying(candidates, keep(daily=1)) == ["good"]
+
+
+def test_what_holds_files_of_a_snapshot_that_stays_stays() -> None:
+    full, step = (
+        Candidate("full", START - timedelta(days=9), True),
+        Candidate("step", START, True, ("full", "step")),
+    )
+    decisions = {each.candidate.id: each.reasons for each in decide([full, step], keep(last=1), UTC_ZONE)}
+    assert decisions["full"] == ["holds files of step"]
+
+
+_RULES = st.fixed_dictionaries(
+    {name: st.integers(0, 4) for name in ("last", "hourly", "daily", "weekly", "monthly", "yearly")}
+)
+
+
+@settings(derandomize=True, max_examples=150)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 500_000), st.booleans()), min_size=1, max_size=30, unique_by=lambda t: t[0]
+    ),
+    _RULES,
+    st.integers(1, 3),
+)
+def test_pruning_again_deletes_nothing_more(
+    runs: list[tuple[int, bool]], rules: dict[str, int], minimum: int
+) -> None:
+    candidates = [Candidate(str(n), START + timedelta(minutes=n), good) for n, good in runs]
+    stay = staying(candidates, keep(**rules, min=minimum), BERLIN)
+    good = sorted((each for each in candidates if each.complete), key=lambda each: each.time, reverse=True)
+    assert {each.id for each in good[:minimum]} <= set(stay)
+    again = staying([each for each in candidates if each.id in stay], keep(**rules, min=minimum), BERLIN)
+    assert set(again) == set(stay)
+
+
+def age(site: Site, snapshot: str, days: float) -> None:
+    """Make the folder store believe that it took a snapshot's objects so long ago."""
+    moment = time.time() - days * 86400
+    for path in site.disk.rglob("*"):
+        if path.parent.name == snapshot:
+            os.utime(path, (moment, moment))
+
+
+def actions(site: Site, *options: str) -> dict[str, str]:
+    rows = site.good("prune", "site", "--json", *options).json()
+    return {row["snapshot"]: row["action"] for row in rows}
+
+
+@pytest.fixture
+def aged(site: Site) -> tuple[Site, list[str]]:
+    """Three snapshots: four, two and no days old; the newest is to stay."""
+    site.job["keep"] = {"last": 1, "grace": "1d"}
+    for _ in range(3):
+        site.good("run", "site")
+    names = site.snapshots()
+    for name, days in zip(names, (4, 2, 0), strict=True):
+        age(site, name, days)
+    return site, names
+
+
+def test_a_dry_run_says_why_and_changes_nothing(aged: tuple[Site, list[str]]) -> None:
+    site, names = aged
+    before = sorted(site.disk.rglob("*"))
+    ran = site.good("prune", "site", "--dry-run")
+    assert "last 1, newest good" in ran.stdout or "newest good, last 1" in ran.stdout
+    assert ran.stdout.count("no rule keeps it") == 2
+    assert all(name in ran.stdout for name in names)
+    assert sorted(site.disk.rglob("*")) == before
+
+
+def test_snapshots_are_marked_first_and_deleted_after_the_grace_time(aged: tuple[Site, list[str]]) -> None:
+    site, names = aged
+    assert actions(site) == {names[0]: "mark", names[1]: "mark", names[2]: "keep"}
+    assert actions(site) == {names[0]: "wait", names[1]: "wait", names[2]: "keep"}
+    assert site.snapshots() == names, "what is marked can still be restored"
+    site.good("verify", "site", "--snapshot", names[0])
+    age(site, names[0], 1.5)
+    assert actions(site)[names[0]] == "delete"
+    assert site.snapshots() == names[1:]
+    assert not [path for path in site.disk.rglob("*") if names[0] in str(path)]
+
+
+def test_a_mark_is_taken_back_when_the_rules_want_the_snapshot_again(aged: tuple[Site, list[str]]) -> None:
+    site, names = aged
+    actions(site)
+    site.job["keep"] = {"last": 9}
+    assert actions(site)[names[0]] == "unmark"
+    assert not list(site.disk.rglob("PRUNE"))
+
+
+def test_the_only_good_snapshot_is_never_deleted(aged: tuple[Site, list[str]]) -> None:
+    site, names = aged
+    site.job["keep"] = {"within": "1m", "grace": "0s"}
+    for _ in range(3):
+        site.leitstand("prune", "site")
+    assert site.snapshots() == names[2:]
+
+
+def test_forged_snapshots_push_nothing_out(aged: tuple[Site, list[str]]) -> None:
+    site, names = aged
+    keys = site.folder / "keys"
+    right = keys.read_text()
+    keys.unlink()
+    site.good("keys", "generate")
+    site.good("run", "site")  # somebody with access to the store, but without our keys
+    forged = next(name for name in site.snapshots() if name not in names)
+    keys.write_text(right)
+    ran = site.leitstand("prune", "site", "--json")
+    assert ran.status == 1
+    found = {row["snapshot"]: row["action"] for row in ran.json()}
+    assert (found[forged], found[names[2]]) == ("refuse", "keep")
+
+
+def test_rests_of_a_dead_run_are_swept_after_two_days(site: Site) -> None:
+    site.good("run", "site")
+    (name,) = site.snapshots()
+    (commit,) = site.disk.rglob("COMMIT")
+    commit.unlink()
+    age(site, name, 1)
+    assert actions(site) == {name: "wait"}
+    age(site, name, 2.1)
+    assert actions(site) == {name: "sweep"}
+    assert not [path for path in site.disk.rglob("*") if path.is_file()]
+
+
+def test_pruning_works_on_swift(on_swift: Site) -> None:
+    on_swift.job["keep"] = {"last": 1, "grace": "0s"}
+    on_swift.good("run", "site")
+    on_swift.good("run", "site")
+    kept = on_swift.snapshots("swift")[1:]
+    deadline = time.monotonic() + 20
+    while on_swift.snapshots("swift") != kept:  # Swift's times are rounded up to the next second
+        assert time.monotonic() < deadline
+        on_swift.good("prune", "site", "--store", "swift")
+    assert len(on_swift.snapshots("disk")) == 2
+    on_swift.good("verify", "site")
+    metrics = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
+    assert 'leitstand_backup_snapshots{backup="site",store="swift"} 1' in metrics
+
+
+def test_an_interrupted_deletion_leaves_no_half_snapshot(
+    aged: tuple[Site, list[str]], tmp_path: Path
+) -> None:
+    site, names = aged
+    actions(site)
+    folder = next(path for path in site.disk.rglob(names[0]))
+    (folder / "COMMIT").unlink()  # the first thing that a deletion takes away
+    assert site.snapshots() == names[1:]
+    age(site, names[0], 3)
+    assert actions(site)[names[0]] == "sweep"
+    assert not folder.exists()
