@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -69,11 +70,18 @@ ALL_DATABASES = "*"
 DatabaseName = Annotated[str, Field(pattern=r"^(\*|[A-Za-z0-9_$][A-Za-z0-9_$-]{0,62})$")]
 
 
+Speed = Annotated[
+    int, BeforeValidator(parse_size, json_schema_input_type=str), Field(ge=KIBIBYTE, description="A second.")
+]
+Argv = Annotated[list[str], Field(min_length=1)]
+
+
 class FolderStore(Model):
     """A folder on this host; a mounted disk or share."""
 
     type: Literal["folder"]
     path: AbsolutePath
+    upload_limit: Speed | None = Field(default=None, description="Bytes a second that a run may write: 20MB.")
 
 
 class S3Store(Model):
@@ -90,6 +98,7 @@ class S3Store(Model):
     )
     timeout: Duration = Field(default="60s", validate_default=True)
     tries: int = Field(default=6, ge=1, le=20, description="How often a call is tried before the run fails.")
+    upload_limit: Speed | None = Field(default=None, description="Bytes a second that a run may send: 20MB.")
 
 
 Store = Annotated[
@@ -215,6 +224,17 @@ class Keep(Model):
         return not any(counts) and self.within is None
 
 
+class Hooks(Model):
+    """Programs around a run, each a list of words, run where the data is; see docs/backups.md."""
+
+    before: list[Argv] = Field(
+        default=[], description="Before anything is read; one that fails ends the run."
+    )
+    after: list[Argv] = Field(default=[], description="At the end, always, whatever happened: to clean up.")
+    failure: list[Argv] = Field(default=[], description="When the run failed, before the others of its end.")
+    timeout: Duration = Field(default="10m", ge=timedelta(seconds=1), description="For each program.")
+
+
 class Job(Model):
     """What is backed up together: sources of one host, sealed in one archive, sent to one or more stores."""
 
@@ -222,6 +242,12 @@ class Job(Model):
     sources: list[Source] = Field(min_length=1)
     stores: list[Name] = Field(min_length=1)
     schedule: Annotated[str, AfterValidator(_is_schedule)] | None = None
+    jitter: Duration = Field(
+        default="5m",
+        ge=timedelta(0),
+        description="'serve' and timers start up to so much later; 0s: on time.",
+    )
+    hooks: Hooks = Hooks()
     keep: Keep = Keep()
     keys_file: AbsolutePath | None = Field(
         default=None, description="Made by 'leitstand backup keys generate'."
