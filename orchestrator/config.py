@@ -232,7 +232,9 @@ class Hooks(Model):
     )
     after: list[Argv] = Field(default=[], description="At the end, always, whatever happened: to clean up.")
     failure: list[Argv] = Field(default=[], description="When the run failed, before the others of its end.")
-    timeout: Duration = Field(default="10m", ge=timedelta(seconds=1), description="For each program.")
+    timeout: Duration = Field(
+        default="10m", validate_default=True, ge=timedelta(seconds=1), description="For each program."
+    )
 
 
 class Job(Model):
