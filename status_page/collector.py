@@ -129,7 +129,11 @@ class Collector:
             count = int(self.plan.history // 86_400)
             self._past_days = [current - timedelta(days=back) for back in range(count, 0, -1)]
         for day in {current, *self._past_days[-1:]}:
-            self._history.keep_days(self._day_rows(day, now, step))
+            rows = self._day_rows(day, now, step)
+            self._history.keep_days(rows)
+            if day == current and not rows:
+                # A new site: nobody should wait a minute for the first bar.
+                self._next_days = now
         self._past_days = self._past_days[:-1]
         self._read_days(now)
 
