@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
 from typing import Protocol, TypeVar
 
 from orchestrator.archive.deflate import STREAM_END, crc32, deflate_block, shrinks
@@ -104,18 +103,24 @@ class StreamedEntry:
         self._method = Method.STORE
 
     def save(self, blocks: Iterable[bytes]) -> str:
-        """Read all blocks and put the work in order; returns the problem met, or nothing."""
-        pieces = evenly(blocks)
-        problem = ""
+        """Read all blocks and put the work in order; returns the problem met, or nothing.
+
+        What fails before its first byte leaves no entry.
+        """
+        pieces, problem, begun = evenly(blocks), "", False
         try:
-            first = next(pieces, b"")
-            self._start(first)
-            for piece in chain([first], pieces):
+            for piece in pieces:
+                if not begun:
+                    begun = self._start(piece)
                 self._take(piece)
         except EntryChanged:
             problem = CHANGED
         except OSError as error:
+            if not begun:
+                return describe(error)
             problem = self._cut_short(error)
+        if not begun:
+            self._start(b"")
         self._end(problem)
         return problem
 
@@ -125,9 +130,10 @@ class StreamedEntry:
             raise ArchiveError(f"{printable(self._entry.path)}: the stream broke off: {what}") from error
         return f"cut short: {what}"
 
-    def _start(self, first: bytes) -> None:
+    def _start(self, first: bytes) -> bool:
         self._method = Method.DEFLATE if shrinks(first) else Method.STORE
         self._work.then(self._open)
+        return True
 
     def _take(self, piece: bytes) -> None:
         self._sha256.update(piece)

@@ -1,6 +1,6 @@
 """Write a sealed archive to a sink that cannot seek."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from types import TracebackType
 from typing import Self
@@ -80,15 +80,13 @@ class SealedWriter:
         is a problem, too; but it fails the archive when the size was unknown: half a dump is worse than none.
         """
         self._check(entry)
-        try:
-            blocks = iter(entry.blocks())
-            first = next(blocks, b"")
-        except OSError as error:
-            problem = Problem(entry.path, describe(error))
+        if entry.metadata.kind is not Kind.FILE:
+            self._add_to_batch(entry, None, 0)
+        elif entry.size is None or entry.size > SMALL_BYTES:
             self._end_batch()
-            self._work.then(lambda: self._on_problem(problem))
-            return
-        self._add_begun(entry, chain([first], blocks))
+            self._save_stream(self._work, entry, _blocks_of(entry))
+        else:
+            self._add_small_stream(entry)
 
     def close(self) -> ArchiveSummary:
         """Write what is pending and both central directories; the archive is whole when this returns."""
@@ -120,21 +118,26 @@ class SealedWriter:
         self._archive_bytes += len(data)
         self._sink(data)
 
-    def _add_begun(self, entry: Entry, blocks: Iterable[bytes]) -> None:
-        if entry.size is not None and entry.size <= SMALL_BYTES:
-            start = gather(blocks, SMALL_BYTES)
-            if start.rest is None:
-                self._add_to_batch(entry, start, len(start.content))
-                return
-            blocks = chain([start.content], start.rest)
-        self._end_batch()
-        self._save_stream(self._work, entry, blocks)
+    def _add_small_stream(self, entry: Entry) -> None:
+        try:
+            start = gather(entry.blocks(), SMALL_BYTES)
+        except OSError as error:
+            self._end_batch()
+            self._tell_in_turn(self._work, Problem(entry.path, describe(error)))
+            return
+        if start.rest is None:
+            self._add_to_batch(entry, start, len(start.content))
+        else:
+            self._end_batch()
+            self._save_stream(self._work, entry, chain([start.content], start.rest))
 
     def _save_stream(self, work: Work, entry: Entry, blocks: Iterable[bytes]) -> None:
-        stream = StreamedEntry(self._inner, work, entry, self._level)
-        problem = stream.save(blocks)
+        problem = StreamedEntry(self._inner, work, entry, self._level).save(blocks)
         if problem:
-            work.then(lambda: self._on_problem(Problem(entry.path, problem)))
+            self._tell_in_turn(work, Problem(entry.path, problem))
+
+    def _tell_in_turn(self, work: Work, problem: Problem) -> None:
+        work.then(lambda: self._on_problem(problem))
 
     def _add_to_batch(self, entry: Entry, gathered: Gathered | None, size: int) -> None:
         self._batch.append((entry, gathered))
@@ -163,3 +166,8 @@ class SealedWriter:
             case Grown(entry, start):
                 rest = start.rest or iter(())
                 self._save_stream(AtOnce(), entry, chain([start.content], rest))
+
+
+def _blocks_of(entry: Entry) -> Iterator[bytes]:
+    # What opening raises comes with the first block, as what reading raises does.
+    yield from entry.blocks()

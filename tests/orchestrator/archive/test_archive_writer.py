@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from leitstand.errors import LeitstandError
-from orchestrator.archive import ArchiveError, Entry, EntryChanged, Metadata, Method, SealedWriter
+from orchestrator.archive import ArchiveError, Entry, EntryChanged, Kind, Metadata, Method, SealedWriter
 
 MIB = 1 << 20
 
@@ -81,6 +81,37 @@ def test_entries_given_as_streams_in_this_thread_keep_their_order(empty_sealed, 
         b"last",
     ]
     assert threads == {threading.get_ident()}
+    assert empty_sealed.verify() == []
+
+
+def test_a_stream_of_many_files_holds_every_kind_of_path(empty_sealed, entry, password):
+    entries = [
+        entry(b"folder", kind=Kind.DIRECTORY),
+        entry(b"folder/link", kind=Kind.SYMLINK, link=b"target"),
+        Entry(Metadata(path=b"emptied"), 50 * MIB, failing([], EntryChanged())),
+        Entry(Metadata(path=b"gone"), 50, failing([b"half"], OSError(5, "Input/output error"))),
+        entry(b"last", b"1"),
+    ]
+    with SealedWriter(
+        empty_sealed.data.extend,
+        password,
+        on_record=empty_sealed.records.append,
+        on_problem=empty_sealed.problems.append,
+    ) as writer:
+        for one in entries:
+            writer.add_stream(one)
+        writer.close()
+    found = {record.path: (record.size, record.problem) for record in empty_sealed.records}
+    assert found == {
+        b"folder": (0, ""),
+        b"folder/link": (6, ""),
+        b"emptied": (0, "changed while it was read"),
+        b"last": (1, ""),
+    }
+    assert [(problem.path, problem.what) for problem in empty_sealed.problems] == [
+        (b"emptied", "changed while it was read"),
+        (b"gone", "Input/output error"),
+    ]
     assert empty_sealed.verify() == []
 
 
