@@ -8,6 +8,7 @@ from pathlib import Path
 from leitstand.errors import UsageError
 from leitstand.fleet import Host
 from orchestrator.config import ALL_DATABASES, Job
+from orchestrator.hooks import RunHooks
 from orchestrator.sources import open_sources, open_transport
 from orchestrator.sources.databases import DumpSource
 from orchestrator.sources.remote_files import RemoteFilesSource
@@ -78,7 +79,8 @@ def _head(name: str, jobs: Iterable[str]) -> list[str]:
 
 
 def _cases(transport: Ssh, host: Host, jobs: Mapping[str, Job]) -> list[str]:
-    commands = sorted({text for job in jobs.values() for text in _commands(transport, host, job)})
+    texts = [_commands(transport, host, job_name, job) for job_name, job in jobs.items()]
+    commands = sorted({text for found in texts for text in found})
     return [f"{shlex.quote(text)})\n  exec {text} ;;\n" for text in commands]
 
 
@@ -86,14 +88,17 @@ def _tail() -> list[str]:
     return ["esac\n", "echo 'leitstand: this key may not run that here' >&2\n", "exit 126\n"]
 
 
-def _commands(transport: Ssh, host: Host, job: Job) -> list[str]:
+def _commands(transport: Ssh, host: Host, name: str, job: Job) -> list[str]:
     for settings in job.sources:
         if ALL_DATABASES in (getattr(settings, "mysql", ""), getattr(settings, "postgresql", "")):
             raise UsageError(
                 "a source of all databases ('*') needs commands that are not known beforehand",
                 "name each database, so that the host can allow just these",
             )
-    return [text for source in open_sources(job, host) for text in _of_source(transport, source)]
+    hooks = RunHooks(name, job.host, job.hooks, transport)
+    of_hooks = [transport.remote_command(argv, env) for argv, env in hooks.commands()]
+    of_sources = [text for source in open_sources(job, host) for text in _of_source(transport, source)]
+    return [*of_hooks, *of_sources]
 
 
 def _of_source(transport: Ssh, source: Source) -> list[str]:

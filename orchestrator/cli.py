@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from leitstand.errors import EXIT_FAILED, EXIT_WARNINGS, LeitstandError, UsageError
+from leitstand.errors import EXIT_FAILED, EXIT_WARNINGS, LeitstandError
 from leitstand.options import json_option
 from orchestrator import show
 from orchestrator.catalog import Listed
@@ -18,11 +18,11 @@ from orchestrator.cli_browse import cat, diff, find, ls
 from orchestrator.cli_care import prune, status
 from orchestrator.cli_keys import keys
 from orchestrator.cli_options import snapshot_option, store_option, warn, with_context
+from orchestrator.cli_run import run
 from orchestrator.context import Context
-from orchestrator.operations import back_up, list_snapshots, readable_snapshot, restore_to, verify_in
+from orchestrator.operations import list_snapshots, readable_snapshot, restore_to, verify_in
 from orchestrator.owners import Owners
 from orchestrator.restore import Restored
-from orchestrator.run import Progress, RunResult
 from orchestrator.verify import Verified
 
 PROBLEMS_SHOWN = 10
@@ -36,63 +36,8 @@ def backup() -> None:
     """
 
 
-for command in (keys, authorize, prune, status, ls, find, cat, diff):
+for command in (run, keys, authorize, prune, status, ls, find, cat, diff):
     backup.add_command(command)
-
-
-@backup.command(epilog="Example: leitstand backup run website")
-@click.argument("job", required=False)
-@click.option("--all", "every", is_flag=True, help="Every job, one after the other.")
-@with_context
-def run(context: Context, job: str | None, every: bool) -> int:
-    """Make a snapshot of JOB: its sources, sealed, to all its stores.
-
-    Exit codes: 0 all stores have it, 1 some files could not be read, 3 a store has no snapshot of this run.
-    """
-    if (job is None) != every:
-        raise UsageError("name one job, or --all", "leitstand backup run website")
-    statuses = [_run_one(context, name, keep_going=every) for name in context.job_names(job)]
-    return max(statuses, default=0)
-
-
-def _run_one(context: Context, job: str, keep_going: bool) -> int:
-    progress = Progress()
-    try:
-        with show.progress(job, lambda: progress.content_bytes, _expected_bytes(context, job)):
-            result = back_up(context, job, progress)
-    except LeitstandError as error:
-        if not keep_going:
-            raise
-        warn(f"{job}: {error.message}")
-        return error.exit_code
-    _tell_run(result)
-    if result.failed:
-        return EXIT_FAILED
-    return EXIT_WARNINGS if result.problem_count else 0
-
-
-def _expected_bytes(context: Context, job: str) -> float | None:
-    """What the last run read: the best guess at what this one will."""
-    from orchestrator.facts import read_facts
-
-    facts = read_facts(context.state, context.settings.backups).get(job, {})
-    return max((each.source_bytes for each in facts.values()), default=0) or None
-
-
-def _tell_run(result: RunResult) -> None:
-    for problem in result.problems[:PROBLEMS_SHOWN]:
-        warn(f"{os.fsdecode(problem.path)}: {problem.what}")
-    if result.problem_count > PROBLEMS_SHOWN:
-        warn(f"… and {result.problem_count - PROBLEMS_SHOWN} more; the snapshot's manifest names them all")
-    for error in result.failed.values():
-        for line in error.lines():
-            warn(line)
-    meta, stores = result.meta, ", ".join(result.stored)
-    stored = show.size(meta.archive_bytes + meta.manifest_bytes)
-    click.echo(
-        f"{result.name.job}: {meta.state} snapshot {result.name.id} in {stores}: {meta.entries} entries,"
-        f" {show.size(meta.content_bytes)} read, {stored} stored"
-    )
 
 
 @backup.command("list", epilog="Example: leitstand backup list website")

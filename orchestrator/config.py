@@ -246,6 +246,7 @@ class Job(Model):
     schedule: Annotated[str, AfterValidator(_is_schedule)] | None = None
     jitter: Duration = Field(
         default="5m",
+        validate_default=True,
         ge=timedelta(0),
         description="'serve' and timers start up to so much later; 0s: on time.",
     )

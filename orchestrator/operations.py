@@ -7,76 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leitstand.errors import LeitstandError
-from orchestrator.catalog import Listed, complete, find, scan
+from orchestrator.catalog import Listed, complete, find
 from orchestrator.config import Job
 from orchestrator.context import Context, keys_of
-from orchestrator.lock import job_lock
 from orchestrator.owners import Owners
 from orchestrator.restore import Restored, restore
-from orchestrator.run import Plan, Progress, RunResult, run_job
 from orchestrator.snapshot import NoSuchSnapshotError, Snapshot, open_snapshot
-from orchestrator.sources import open_sources
 from orchestrator.sources.patterns import Selection
-from orchestrator.stores import Store, StoreError
+from orchestrator.stores import Store
 from orchestrator.verify import Verified, verify_snapshot
-
-
-def back_up(context: Context, job_name: str, progress: Progress) -> RunResult:
-    """Run a job and record how it went, for each store. Raises LeitstandError when no snapshot was made."""
-    job = context.job(job_name)
-    facts = context.facts()
-    with job_lock(context.state, job_name):
-        start = time.monotonic()
-        try:
-            context.require_reach(job)
-            keys = keys_of(job)
-            sources = open_sources(job, context.fleet.hosts[job.host])
-            with context.stores(job) as stores:
-                result = run_job(Plan(job_name, job, sources, stores, keys), progress)
-                _record_success(context, result, stores, time.monotonic() - start)
-        except LeitstandError as error:
-            for name in job.stores:
-                facts.update(
-                    job_name, name, last_run=time.time(), last_run_success=False, problem=error.message
-                )
-            raise
-    for name, store_error in result.failed.items():
-        facts.update(
-            job_name, name, last_run=time.time(), last_run_success=False, problem=store_error.message
-        )
-    return result
-
-
-def _record_success(context: Context, result: RunResult, stores: list[Store], seconds: float) -> None:
-    facts, now = context.facts(), time.time()
-    for store in stores:
-        if store.name not in result.stored:
-            continue
-        facts.update(
-            result.name.job,
-            store.name,
-            last_run=now,
-            last_run_success=True,
-            last_success=now,
-            last_snapshot=result.name.id,
-            duration_seconds=round(seconds, 3),
-            stored_bytes=result.meta.archive_bytes + result.meta.manifest_bytes,
-            source_bytes=result.meta.content_bytes,
-            files=result.meta.entries,
-            warnings=result.problem_count,
-            problem=f"{result.problem_count} files could not be read" if result.problem_count else "",
-            **_counts(store, result),
-        )
-        facts.verified(result.name.job, store.name, "presence", now)
-
-
-def _counts(store: Store, result: RunResult) -> dict[str, float]:
-    """How many snapshots there are and since when; nothing where these credentials may not list."""
-    try:
-        names = [each for each in scan(store, result.name.host, result.name.job) if each.committed]
-    except StoreError:
-        return {}
-    return {"snapshots": len(names), "oldest": names[0].name.began.timestamp()} if names else {}
 
 
 def list_snapshots(context: Context, job_names: list[str], only: str | None = None) -> Iterator[Listed]:

@@ -1,0 +1,123 @@
+"""A run of a job with everything around it: lock, leases, hooks, facts and metrics."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from leitstand.errors import LeitstandError
+from orchestrator.archive import Problem
+from orchestrator.catalog import scan
+from orchestrator.context import Context, keys_of
+from orchestrator.hooks import RunHooks, State
+from orchestrator.lease import leased
+from orchestrator.lock import JobBusyError, job_lock
+from orchestrator.run import Plan, Progress, RunResult, run_job
+from orchestrator.sources import open_sources, open_transport
+from orchestrator.stores import Store, StoreError
+
+
+def back_up(context: Context, job_name: str, progress: Progress) -> RunResult:
+    """Run a job and record how it went, for each store. Raises LeitstandError when no snapshot was made."""
+    with job_lock(context.state, job_name), _recording_failure(context, job_name):
+        start = time.monotonic()
+        job = context.job(job_name)
+        context.require_reach(job)
+        keys, host = keys_of(job), context.fleet.hosts[job.host]
+        hooks = RunHooks(job_name, job.host, job.hooks, open_transport(job.host, host))
+        with context.stores(job) as stores, leased(stores, job.host, job_name):
+            with _hooked(hooks) as ending:
+                sources = open_sources(job, host)
+                result = run_job(Plan(job_name, job, sources, stores, keys), progress)
+                ending.state = "failed" if result.failed else result.meta.state
+            result = _with_hook_problems(result, ending.problems)
+            _record_success(context, result, stores, time.monotonic() - start)
+    for name, store_error in result.failed.items():
+        _record_failure(context, job_name, name, store_error.message)
+    return result
+
+
+@dataclass
+class _Ending:
+    """How the run ended, which its last hooks are told, and what went wrong with them."""
+
+    state: State = "failed"
+    problems: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def _hooked(hooks: RunHooks) -> Iterator[_Ending]:
+    """Hooks before the block and, whatever becomes of it or of them, after it."""
+    ending = _Ending()
+    try:
+        hooks.before()
+        yield ending
+    except KeyboardInterrupt:
+        ending.state = "interrupted"
+        raise
+    finally:
+        ending.problems = hooks.end(ending.state)
+
+
+def _with_hook_problems(result: RunResult, problems: list[str]) -> RunResult:
+    """The snapshot is good all the same: what its clean-up left behind is a warning."""
+    more = tuple(Problem(b"", problem) for problem in problems)
+    return replace(result, problems=(*more, *result.problems), problem_count=result.problem_count + len(more))
+
+
+@contextmanager
+def _recording_failure(context: Context, job_name: str) -> Iterator[None]:
+    """Record a run that made no snapshot; one that gave way to another run is none."""
+    try:
+        yield
+    except JobBusyError:
+        raise
+    except (LeitstandError, KeyboardInterrupt) as error:
+        told = error.message if isinstance(error, LeitstandError) else "the last run was broken off"
+        for name in context.job(job_name).stores:
+            _record_failure(context, job_name, name, told)
+        raise
+
+
+def _record_failure(context: Context, job_name: str, store: str, problem: str) -> None:
+    context.facts().update(job_name, store, last_run=time.time(), last_run_success=False, problem=problem)
+
+
+def _record_success(context: Context, result: RunResult, stores: list[Store], seconds: float) -> None:
+    facts, now = context.facts(), time.time()
+    for store in stores:
+        if store.name not in result.stored:
+            continue
+        facts.update(
+            result.name.job,
+            store.name,
+            last_run=now,
+            last_run_success=True,
+            last_success=now,
+            last_snapshot=result.name.id,
+            duration_seconds=round(seconds, 3),
+            stored_bytes=result.meta.archive_bytes + result.meta.manifest_bytes,
+            source_bytes=result.meta.content_bytes,
+            files=result.meta.entries,
+            warnings=result.problem_count,
+            problem=_problem(result),
+            **_counts(store, result),
+        )
+        facts.verified(result.name.job, store.name, "presence", now)
+
+
+def _counts(store: Store, result: RunResult) -> dict[str, float]:
+    """How many snapshots there are and since when; nothing where these credentials may not list."""
+    try:
+        names = [each for each in scan(store, result.name.host, result.name.job) if each.committed]
+    except StoreError:
+        return {}
+    return {"snapshots": len(names), "oldest": names[0].name.began.timestamp()} if names else {}
+
+
+def _problem(result: RunResult) -> str:
+    """One line for `status`; nothing when all is good."""
+    if not result.problem_count:
+        return ""
+    first = result.problems[0]
+    return first.what if not first.path else f"{result.problem_count} files could not be read"
