@@ -70,6 +70,7 @@ class VolumeSink:
     def abort(self) -> None:
         """Deliver nothing more; wait for the one under way. After ``close`` this does nothing."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._filling.discard()
 
     def _hand_over(self) -> None:
         self._wait()
@@ -102,6 +103,10 @@ class _Filling:
             self._memory += data
         else:
             self._file.write(data)
+
+    def discard(self) -> None:
+        if self._file:
+            self._file.close()
 
     def content(self) -> memoryview:
         if self._file is None:

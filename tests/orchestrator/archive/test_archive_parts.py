@@ -177,6 +177,14 @@ def test_large_volumes_wait_on_disk_and_leave_nothing_there(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_sink_given_up_delivers_nothing_more_and_leaves_nothing_on_disk(tmp_path):
+    volumes = []
+    with VolumeSink(volumes.append, 30 << 20, tmp_path) as sink:
+        sink.write(bytes(50 << 20))
+    assert [volume.size for volume in volumes] == [30 << 20]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_stream_of_nothing_makes_no_volume():
     volumes = []
     with VolumeSink(volumes.append, 10) as sink:
