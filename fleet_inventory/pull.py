@@ -83,7 +83,8 @@ def fetch(address: str, port: int, access: Access, etag: str) -> tuple[str, byte
         body = response.read(MAXIMUM_BYTES + 1)
         return response.getheader("ETag", ""), unpacked(body, response.getheader("Content-Encoding", ""))
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise PullError(str(error) or type(error).__name__) from error
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise PullError(reason or str(error) or type(error).__name__) from error
     finally:
         connection.close()
 

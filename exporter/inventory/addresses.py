@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from exporter.inventory.netlink import Address, dump_addresses, parse_addresses
 from exporter.inventory.source import Context, Findings
+from exporter.tree import Tree
 from leitstand.exposition import Family
 
 MAXIMUM_SERIES = 2_000
+RESOLVED_STUB = "127.0.0.53"  # systemd-resolved.service(8)
 RTF_UP, RTF_GATEWAY, RTF_REJECT = 0x1, 0x2, 0x200
 
 
@@ -33,9 +35,17 @@ def read(context: Context) -> Findings:
         with contextlib.suppress(FileNotFoundError):  # no IPv6 in this kernel
             for route in sorted(parse((proc / path).read_text()), key=str):
                 findings.add("default_route", **vars(route))
-    for server in parse_resolvers(context.tree.text_or_empty("/etc/resolv.conf")):
+    for server in name_servers(context.tree):
         findings.add("dns_server", address=server)
     return findings
+
+
+def name_servers(tree: Tree) -> list[str]:
+    """The servers this host asks; those behind systemd-resolved, where that stands between."""
+    servers = parse_resolvers(tree.text_or_empty("/etc/resolv.conf"))
+    if servers == [RESOLVED_STUB]:
+        return parse_resolvers(tree.text_or_empty("/run/systemd/resolve/resolv.conf")) or servers
+    return servers
 
 
 def add_addresses(findings: Findings, addresses: list[Address], interfaces: dict[int, str]) -> None:

@@ -26,6 +26,7 @@ LISTS = "/var/lib/apt/lists"
 APT_HELPER = "/usr/lib/apt/apt-helper"
 LIST_LIMIT = 256 * 1024 * 1024
 HELPER_TIME_LIMIT = 20.0
+PARAGRAPH_LIMIT = 64 * 1024
 # Changed by every `apt-get update`, also by one that brought nothing new.
 STAMPS = ("/var/lib/apt/periodic/update-success-stamp", f"{LISTS}/partial", LISTS)
 DECOMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
@@ -64,7 +65,7 @@ class Offer:
     archive: Archive
 
 
-Offers = dict[tuple[str, str], list[Offer]]
+Offers = dict[tuple[str, str], dict[Offer, None]]
 
 
 def read(context: Context) -> Findings:
@@ -90,14 +91,15 @@ def read(context: Context) -> Findings:
 
 
 def parse_installed(status: str) -> list[Installed]:
-    """The installed packages of dpkg's status file."""
-    found = []
+    """The installed packages of dpkg's status file; the last word on each holds."""
+    found: dict[tuple[str, str], Installed] = {}
     for fields in stanzas(status):
         package = parse_package(fields)
         if package:
             held = fields["status"].startswith("hold ")
-            found.append(Installed(str(package["name"]), str(package["arch"]), str(package["version"]), held))
-    return found
+            name, arch = str(package["name"]), str(package["arch"])
+            found[name, arch] = Installed(name, arch, str(package["version"]), held)
+    return list(found.values())
 
 
 def release_files(tree: Tree) -> list[str]:
@@ -137,7 +139,8 @@ def decompressed(context: Context, path: str) -> bytes:
 def collect(offers: Offers, text: bytes, wanted: set[bytes], archive: Archive) -> None:
     """Add to ``offers`` what a Packages file offers of the wanted names; key: (name, architecture)."""
     for name, version, arch in parse_packages(text, wanted):
-        offers.setdefault((name, arch), []).append(Offer(version, archive))
+        # Keys of a dict: each offer once, in order, however often a list repeats it.
+        offers.setdefault((name, arch), {})[Offer(version, archive)] = None
 
 
 def parse_packages(text: bytes, wanted: set[bytes]) -> Iterator[tuple[str, str, str]]:
@@ -145,9 +148,11 @@ def parse_packages(text: bytes, wanted: set[bytes]) -> Iterator[tuple[str, str, 
     for found in _PACKAGE.finditer(text):
         if found[1] not in wanted:
             continue
-        start = text.rfind(b"\n\n", 0, found.start()) + 1
-        end = text.find(b"\n\n", found.end())
-        paragraph = text[start : end if end >= 0 else len(text)].decode("utf-8", "replace")
+        # Bounded to both sides: a file without an empty line must not be searched whole for each package.
+        first, last = max(0, found.start() - PARAGRAPH_LIMIT), found.end() + PARAGRAPH_LIMIT
+        start = max(first, text.rfind(b"\n\n", first, found.start()) + 1)
+        end = text.find(b"\n\n", found.end(), last)
+        paragraph = text[start : end if end >= 0 else last].decode("utf-8", "replace")
         version = search(r"^Version: *(\S+)", paragraph)
         if version:
             yield found[1].decode(), version, search(r"^Architecture: *(\S+)", paragraph)
@@ -173,8 +178,7 @@ def add_updates(findings: Findings, installed: list[Installed], offers: Offers) 
     held = 0
     for package in installed:
         # A package may become "all" or cease to be.
-        known = {arch: offers.get((package.name, arch), []) for arch in {package.arch, "all"}}
-        offered = [offer for group in known.values() for offer in group]
+        offered = [offer for arch in {package.arch, "all"} for offer in offers.get((package.name, arch), {})]
         best = candidate(package.version, offered)
         if best is None:
             continue

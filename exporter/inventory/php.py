@@ -176,9 +176,9 @@ def extensions(context: Context, entry: Installation, client: str) -> dict[str, 
 
 
 def parse_extensions(text: str) -> dict[str, str]:
-    """Name -> version from lines of both with a tab between."""
+    """Name -> version from lines of both with a tab between. mysqlnd puts its name before its version."""
     rows = [line.partition("\t") for line in text.splitlines()]
-    return {name: search(rf"^({VERSION})$", version) for name, tab, version in rows if tab and name}
+    return {name: search(rf"(?:^|\s)({VERSION})$", version) for name, tab, version in rows if tab and name}
 
 
 def figures(found: list[Installation]) -> list[Family]:

@@ -11,6 +11,7 @@ from exporter.tree import Tree
 
 NO_LOGIN = ("", "nologin", "false", "sync", "shutdown", "halt", "git-shell-none")
 KEY_FILES = (".ssh/authorized_keys", ".ssh/authorized_keys2")
+KEY_FILE_LIMIT = 256 * 1024
 MAXIMUM_USERS = 2_000
 _KEY = re.compile(
     r"(?:^|\s)((?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+)\s+([A-Za-z0-9+/=]{16,16384})(?:\s+(.*))?$"
@@ -47,6 +48,7 @@ def read(context: Context) -> Findings:
     groups = parse_groups(tree.text_or_empty("/etc/group"))
     rules = read_sudo(tree)
     logins = [user for user in users if user.shell.rpartition("/")[2] not in NO_LOGIN]
+    logins = list(dict.fromkeys(logins))
     findings.skip(len(logins[MAXIMUM_USERS:]))
     for user in logins[:MAXIMUM_USERS]:
         findings.add(
@@ -129,7 +131,7 @@ def may_sudo(user: User, groups: dict[str, tuple[int, set[str]]], rules: SudoRul
 
 def add_keys(tree: Tree, findings: Findings, user: str, path: str) -> None:
     """Add the keys of one file; a file that is missing or not ours to read has none."""
-    keys, malformed = parse_keys(tree.text_or_empty(path))
+    keys, malformed = parse_keys(tree.text_or_empty(path, KEY_FILE_LIMIT))
     findings.skip(malformed)
     for kind, fingerprint, comment in keys:
         findings.add("ssh_key", user=user, type=kind, fingerprint=fingerprint, comment=comment, path=path)

@@ -26,6 +26,7 @@ from exporter.tree import Tree
 
 MEMORY_LIMIT = 1024 * 1024 * 1024
 ANSWER_LIMIT = 64 * 1024 * 1024
+PARENT_CHECK_SECONDS = 0.25
 
 
 def load(name: str) -> Read:
@@ -66,13 +67,16 @@ def child(name: str, order: Order, answer: int) -> NoReturn:
     os._exit(0)
 
 
-def receive(pipe: int, deadline: float) -> bytes | None:
-    """Everything until the writer closes; None when that lasts too long or grows too large."""
+def receive(pipe: int, deadline: float, exporter: int) -> bytes | None:
+    """Everything until the writer closes; None if it takes too long, is too large or nobody waits for it."""
     chunks: list[bytes] = []
     size = 0
     while size <= ANSWER_LIMIT:
-        ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
+        left = deadline - time.monotonic()
+        ready, _, _ = select.select([pipe], [], [], min(max(0.0, left), PARENT_CHECK_SECONDS))
         if not ready:
+            if left > 0 and os.getppid() == exporter:
+                continue
             return None
         chunk = os.read(pipe, 1 << 20)
         if not chunk:
@@ -95,7 +99,7 @@ def end(pid: int) -> bool:
     return False
 
 
-def supervise(name: str, order: Order) -> dict[str, object]:
+def supervise(name: str, order: Order, exporter: int) -> dict[str, object]:
     """Run one source in a child and tell how it went, as one line of the answer."""
     started = time.monotonic()
     reading, writing = os.pipe()
@@ -104,7 +108,7 @@ def supervise(name: str, order: Order) -> dict[str, object]:
         os.close(reading)
         child(name, order, writing)
     os.close(writing)
-    answer = receive(reading, started + SOURCES[name].limit)
+    answer = receive(reading, started + SOURCES[name].limit, exporter)
     os.close(reading)
     result: dict[str, object] = {"source": name, "duration": time.monotonic() - started}
     if not end(pid):
@@ -129,12 +133,15 @@ def step_back() -> None:
 
 def main() -> None:
     """Carry out the order on standard input: one JSON line per source on standard output."""
+    exporter = os.getppid()
     order = Order.from_wire(sys.stdin.buffer.read())
     # An orphan must end too; the exporter waits no longer than this.
     signal.alarm(int(sum(SOURCES[name].limit + 1 for name in order.sources)) + 5)
     step_back()
     for name in order.sources:
-        sys.stdout.write(json.dumps(supervise(name, order)) + "\n")
+        if os.getppid() != exporter:
+            break  # it was killed; what we find is for nobody
+        sys.stdout.write(json.dumps(supervise(name, order, exporter)) + "\n")
         sys.stdout.flush()
 
 

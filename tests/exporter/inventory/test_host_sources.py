@@ -94,6 +94,30 @@ def test_default_routes_are_read_and_others_left_out() -> None:
     assert list(addresses.parse_routes6(ROUTES6)) == [addresses.Route("inet6", "fe80::1", "eth0", 1024)]
 
 
+@pytest.mark.parametrize(
+    ("files", "servers"),
+    [
+        (
+            {"/etc/resolv.conf": "nameserver 192.0.2.1\nnameserver 2001:db8::1 # x\n"},
+            ["192.0.2.1", "2001:db8::1"],
+        ),
+        ({"/etc/resolv.conf": "nameserver 127.0.0.53\n"}, ["127.0.0.53"]),
+        (
+            {
+                "/etc/resolv.conf": "nameserver 127.0.0.53\n",
+                "/run/systemd/resolve/resolv.conf": "nameserver 192.0.2.7\n",
+            },
+            ["192.0.2.7"],
+        ),
+        ({}, []),
+    ],
+)
+def test_name_servers_are_those_really_asked(
+    host: Build, files: dict[str, str | bytes], servers: list[str]
+) -> None:
+    assert addresses.name_servers(host(files).tree) == servers
+
+
 @settings(max_examples=150, derandomize=True)
 @given(st.text(max_size=200))
 def test_any_text_passes_the_parsers_of_the_host(text: str) -> None:

@@ -68,6 +68,13 @@ def samples(page: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]
     }
 
 
+def until(condition: Callable[[], object], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
+
+
 def again(service: InventoryService) -> None:
     """Look once more, as if every interval had passed."""
     service.hasten()
@@ -323,6 +330,46 @@ def test_a_source_that_hangs_crashes_or_floods_costs_only_itself(real_host: Cont
     assert "took longer than 1 s" in outcomes["leaves"].error
     assert outcomes["host"].part is not None
     assert all(outcome.stuck is None for outcome in outcomes.values())
+
+
+def test_a_source_stuck_in_the_kernel_is_left_alone_until_it_is_free(host: Build) -> None:
+    hanging = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    runner = Scripted()
+    original = runner.run
+    runner.run = lambda order: [  # type: ignore[method-assign]
+        Outcome(outcome.source, 1.0, error="hung", stuck=hanging.pid) for outcome in original(order)
+    ]
+    service = InventoryService(host({}).roots, sources=["users"], runner=runner)
+    for _ in range(3):
+        again(service)
+    assert len(runner.asked) == 1
+    hanging.communicate(b"")
+    again(service)
+    assert len(runner.asked) == 2
+
+
+def test_the_worker_ends_soon_after_an_exporter_that_was_killed(real_host: Context) -> None:
+    order = Order(["hang", "hang"], real_host.roots, []).to_wire().hex()
+    hostile = HOSTILE.replace("20.0 if function is floods else 1.0", "30.0")
+    starter = (
+        "import subprocess, sys\n"
+        f"worker = subprocess.Popen([sys.executable, '-c', {hostile!r}], stdin=subprocess.PIPE)\n"
+        f"worker.stdin.write(bytes.fromhex('{order}')); worker.stdin.close()\n"
+        "print(worker.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    exporter = subprocess.Popen(
+        [sys.executable, "-c", starter], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert exporter.stdout
+    worker = Path(f"/proc/{int(exporter.stdout.readline())}")
+    children = worker / f"task/{worker.name}/children"
+    until(lambda: children.read_text().split())
+    (child,) = children.read_text().split()
+    exporter.kill()
+    exporter.communicate()
+    for path in (worker, Path(f"/proc/{child}")):
+        until(lambda path=path: not path.exists() or " Z " in (path / "stat").read_text())
 
 
 REFUSING = """
