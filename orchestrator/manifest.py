@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from threading import Lock
 from typing import Any, BinaryIO, TypeVar
 
 from orchestrator.archive.deflate import DAMAGED, Inflater
@@ -231,9 +232,13 @@ def volume_from_json(content: dict[str, Any]) -> VolumeInfo:
 
 
 def _ranges(file: BinaryIO) -> Callable[[int, int], bytes]:
+    # Rows and problems may be read side by side, each from its own place.
+    lock = Lock()
+
     def read_range(offset: int, length: int) -> bytes:
-        file.seek(offset)
-        return file.read(length)
+        with lock:
+            file.seek(offset)
+            return file.read(length)
 
     return read_range
 

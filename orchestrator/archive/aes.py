@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from threading import Lock
 from typing import cast
 
 from Cryptodome.Util.strxor import strxor
@@ -91,10 +92,11 @@ def _xor(left: memoryview, right: memoryview, out: memoryview) -> None:
 
 
 class CounterCipher:
-    """Encrypts or decrypts any part of an entry: both are the same."""
+    """Encrypts or decrypts any part of an entry: both are the same. May be used by several threads."""
 
     def __init__(self, key: bytes) -> None:
         self._stream = KeyStream(key)
+        self._lock = Lock()
 
     def apply(self, data: Buffer, position: int) -> bytearray:
         """``data`` standing at byte ``position`` of the entry, encrypted or decrypted."""
@@ -103,8 +105,9 @@ class CounterCipher:
         while done < len(out):
             number, start = divmod(position + done + _BLOCK, SLICE)
             end = min(done + SLICE - start, len(out))
-            key = self._stream.slice(number)[start : start + end - done]
-            _xor(source[done:end], key, target[done:end])
+            with self._lock:
+                key = self._stream.slice(number)[start : start + end - done]
+                _xor(source[done:end], key, target[done:end])
             done = end
         return out
 

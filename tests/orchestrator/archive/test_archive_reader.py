@@ -1,6 +1,7 @@
 """Reading one file out of an archive, and what that costs."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -45,6 +46,15 @@ def test_a_spool_gives_back_what_was_written_whatever_its_size(compress):
         for block in blocks:
             spool.write(block)
         assert b"".join(spool.blocks()) == b"".join(blocks)
+
+
+def test_several_threads_read_from_one_archive(seal, entry):
+    contents = {b"%d" % number: os.urandom(300_000) for number in range(12)}
+    sealed = seal(entry(path, content) for path, content in contents.items())
+    reader = sealed.reader()
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda record: reader.open(record).read(), sealed.records * 3)
+        assert list(found) == list(contents.values()) * 3
 
 
 def test_links_give_their_text_and_folders_nothing(seal, entry):
