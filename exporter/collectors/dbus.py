@@ -58,6 +58,9 @@ class Connection:
     def close(self) -> None:
         self._socket.close()
 
+    def __del__(self) -> None:
+        self._socket.close()
+
     def __enter__(self) -> Self:
         return self
 
@@ -177,9 +180,8 @@ def _read_fields(fields: bytes, length: int) -> tuple[int, str]:
 def read_string(data: bytes, offset: int) -> tuple[str, int]:
     """A string or object path, and where it ends. Raises ValueError when it is cut short."""
     offset = _aligned(offset, 4)
-    (length,) = struct.unpack_from("<I", data, offset)
-    end = offset + 4 + length
-    if end >= len(data):
+    end = offset + 4 + int.from_bytes(data[offset : offset + 4], "little")
+    if offset + 4 > len(data) or end >= len(data):
         raise ValueError("a string is cut short")
     return data[offset + 4 : end].decode("utf-8", "replace"), end + 1
 

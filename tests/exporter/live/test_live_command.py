@@ -1,0 +1,145 @@
+"""``leitstand exporter`` as users start it."""
+
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+
+from exporter.collectors import COLLECTORS
+from exporter.collectors.options import Options, flag
+
+COMMAND = [sys.executable, "-m", "leitstand", "exporter"]
+
+
+@pytest.fixture(scope="module")
+def exporter(ours, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("textfile")
+    (folder / "backup.prom").write_text("leitstand_backup_age_seconds 1\n")
+    with ours(f"--collector.textfile.directory={folder}") as running:
+        yield running
+
+
+def test_the_page_is_clean_but_for_names_we_did_not_choose(exporter):
+    page = exporter.get()
+    lint = subprocess.run(["promtool", "check", "metrics"], input=page.encode(), capture_output=True)
+    complaints = (lint.stdout + lint.stderr).decode().splitlines()
+    assert [line for line in complaints if not line.startswith("node_")] == []
+    assert "parse" not in " ".join(complaints)
+
+
+def test_live_figures_textfiles_and_the_exporters_own_cost_are_on_one_page(exporter, page_of):
+    names = {name for name, _ in page_of(exporter.get())}
+    assert {"node_load1", "leitstand_backup_age_seconds", "leitstand_exporter_build_info"} <= names
+    assert {
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "process_start_time_seconds",
+    } <= names
+
+
+def test_no_collector_fails_on_this_machine(exporter, page_of):
+    page = page_of(exporter.get())
+    assert [
+        labels for (name, labels), value in page.items() if name.endswith("_success") and value != 1
+    ] == []
+
+
+def test_one_collector_can_be_asked_for_alone(exporter, page_of):
+    names = {name for name, _ in page_of(exporter.get("/metrics?collect[]=loadavg"))}
+    assert {name for name in names if not name.startswith("node_scrape")} == {
+        "node_load1",
+        "node_load5",
+        "node_load15",
+    }
+
+
+def test_collectors_are_switched_on_and_off_by_name(ours, page_of):
+    options = (
+        "--collector.disable-defaults",
+        "--collector.loadavg",
+        "--collector.stat",
+        "--no-collector.stat",
+    )
+    with ours(*options) as running:
+        page = page_of(running.get())
+    assert [labels for name, labels in page if name == "node_scrape_collector_success"] == [
+        (("collector", "loadavg"),)
+    ]
+
+
+def test_beside_a_node_exporter_no_name_starts_with_node(ours, page_of, tmp_path):
+    (tmp_path / "backup.prom").write_text("leitstand_backup_age_seconds 1\nnode_reboot_required 1\n")
+    with ours("--no-node-metrics", f"--collector.textfile.directory={tmp_path}") as running:
+        page = page_of(running.get())
+    assert [name for name, _ in page if name.startswith("node_")] == []
+    assert page["leitstand_backup_age_seconds", ()] == 1
+    assert page["leitstand_scrape_collector_success", (("collector", "textfile"),)] == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_when_it_is_told_to(ours, number):
+    with ours("--collector.disable-defaults") as running:
+        running.process.send_signal(number)
+        assert running.process.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (
+            "--collector.netdev.device-exclude=(",
+            "--collector.netdev.device-exclude: not a regular expression",
+        ),
+        (
+            "--collector.filesystem.mount-timeout=soon",
+            "--collector.filesystem.mount-timeout: 'soon' is not a time",
+        ),
+        ("--web.listen-address=nowhere:x", "nowhere:x"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_exit_code_2(option, words):
+    finished = subprocess.run([*COMMAND, option], capture_output=True, text=True, timeout=20)
+    assert finished.returncode == 2
+    assert words in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_an_unknown_collector_is_refused():
+    finished = subprocess.run([*COMMAND, "--collector.nonsense"], capture_output=True, text=True, timeout=20)
+    assert finished.returncode == 2
+    assert "--collector.nonsense" in finished.stderr
+
+
+# Options that node_exporter has only in other releases than Debian's, or not in its help.
+OTHERS = {
+    "--collector.filesystem.mount-points-include",
+    "--collector.filesystem.fs-types-include",
+    "--collector.filesystem.mount-timeout",
+    "--collector.hwmon.chip-include",
+    "--collector.hwmon.chip-exclude",
+}
+
+
+def test_our_options_are_those_of_node_exporter():
+    help_text = subprocess.run(["prometheus-node-exporter", "--help"], capture_output=True, text=True)
+    theirs = set(re.findall(r"--[a-z][a-z._-]+", help_text.stdout + help_text.stderr))
+    ours = {flag(entry.name) for entry in fields(Options)}
+    assert ours - theirs == OTHERS
+    assert {f"--collector.{name}" for name in COLLECTORS} - theirs == {"--collector.own"}
+
+
+def test_the_help_explains_each_option_and_shows_an_example():
+    finished = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=20)
+    assert finished.returncode == 0
+    assert "leitstand exporter --web.listen-address 127.0.0.1:9815" in finished.stdout
+    assert all(flag(entry.name) in finished.stdout for entry in fields(Options))
+
+
+def test_a_web_configuration_guards_the_page(ours, tmp_path):
+    """The server's own tests have the details; here only that the option reaches it."""
+    (tmp_path / "web.yml").write_text("http_server_config:\n  headers:\n    X-Frame-Options: deny\n")
+    with ours("--collector.disable-defaults", f"--web.config.file={tmp_path}/web.yml") as running:
+        assert "leitstand_exporter_web_config_valid 1" in running.get()

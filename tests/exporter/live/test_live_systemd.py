@@ -1,0 +1,235 @@
+"""systemd's units, asked over D-Bus: a real bus for the protocol, a manager played by the test for the
+answers.
+"""
+
+import os
+import socket
+import struct
+import subprocess
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from exporter.collectors.collector import NoData
+from exporter.collectors.dbus import BusError, Call, Connection, property_of, read_string, read_variant
+from exporter.collectors.options import Options
+from exporter.collectors.systemd import SystemdUnits
+
+BUS = "org.freedesktop.DBus"
+CONFIGURATION = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><listen>unix:path={path}</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow send_destination="*"/><allow own="*"/><allow receive_sender="*"/></policy>
+</busconfig>"""
+
+
+@pytest.fixture
+def bus(tmp_path):
+    """The path of a real bus."""
+    path = tmp_path / "bus"
+    (tmp_path / "bus.conf").write_text(CONFIGURATION.format(path=path))
+    process = subprocess.Popen(
+        ["dbus-daemon", f"--config-file={tmp_path}/bus.conf", "--nofork"], stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 10
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    yield str(path)
+    process.terminate()
+    process.wait(10)
+
+
+def test_a_real_bus_takes_our_calls_and_we_its_answers(bus):
+    with Connection(bus) as connection:
+        owner = Call(BUS, "/org/freedesktop/DBus", BUS, "GetNameOwner", (BUS,))
+        missing = Call(BUS, "/org/freedesktop/DBus", BUS, "GetNameOwner", ("org.example.Nobody",))
+        identity = Call(BUS, "/org/freedesktop/DBus", BUS, "GetId")
+        answers = connection.ask([owner, missing, identity] * 50)
+        assert read_string(answers[0], 0)[0] == BUS
+        assert isinstance(answers[1], BusError)
+        assert "NameHasNoOwner" in str(answers[1])
+        assert len(read_string(answers[2], 0)[0]) == 32
+        assert answers[147:] != [] and answers[147] == answers[0]
+
+
+def test_a_service_that_is_not_there_is_an_error_and_no_hang(bus):
+    with Connection(bus) as connection:
+        (answer,) = connection.ask([property_of("org.freedesktop.systemd1", "/x", "y", "z")])
+    assert isinstance(answer, BusError)
+
+
+def packed_string(text, body=b""):
+    body += b"\0" * (-len(body) % 4)
+    return body + struct.pack("<I", len(text.encode())) + text.encode() + b"\0"
+
+
+def packed_units(units):
+    body = b"\0" * 8
+    for name, state, path in units:
+        body += b"\0" * (-len(body) % 8)
+        for text in (name, "Some words", "loaded", state, "sub", "", path):
+            body = packed_string(text, body)
+        body += b"\0" * (-len(body) % 4) + struct.pack("<I", 0)
+        for text in ("", "/"):
+            body = packed_string(text, body)
+    return struct.pack("<I", len(body) - 8) + body[4:]
+
+
+def packed_variant(value):
+    if isinstance(value, str):
+        return packed_string(value, b"\x01s\0")
+    if value < 2**32:
+        return b"\x01u\0\0" + struct.pack("<I", value)
+    return b"\x01t\0\0\0\0\0\0" + struct.pack("<Q", value)
+
+
+class Manager(threading.Thread):
+    """Answers as a bus with systemd on it. ``properties`` by name; what it has not is an error."""
+
+    def __init__(self, path, units, properties):
+        super().__init__(daemon=True)
+        self.units, self.properties, self.asked = units, properties, []
+        self.mute = False
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        with client, client.makefile("rb") as lines:
+            assert lines.readline() == b"\0AUTH EXTERNAL %s\r\n" % str(os.geteuid()).encode().hex().encode()
+            client.sendall(b"OK 0123456789abcdef0123456789abcdef\r\n")
+            assert lines.readline() == b"BEGIN\r\n"
+            while start := lines.read(16):
+                _, _, _, _, length, serial, fields = struct.unpack("<BBBBIII", start)
+                head = lines.read((fields + 7) // 8 * 8)
+                body = lines.read(length)
+                if not self.mute:
+                    client.sendall(self.answer(head, body, serial))
+
+    def answer(self, head, body, serial):
+        if b"Hello" in head:
+            return self.message(2, serial, packed_string(":1.1"))
+        if b"ListUnits" in head:
+            return self.message(2, serial, packed_units(self.units))
+        _, offset = read_string(body, 0)
+        name, _ = read_string(body, offset)
+        self.asked.append(name)
+        if name not in self.properties:
+            return self.message(3, serial, b"")
+        return self.message(2, serial, packed_variant(self.properties[name]))
+
+    def message(self, kind, serial, body):
+        fields = struct.pack("<BB2sI", 5, 1, b"u\0", serial)
+        if kind == 3:
+            fields += packed_string("org.example.Error", struct.pack("<BB2s", 4, 1, b"s\0"))
+        padding = b"\0" * (-len(fields) % 8)
+        return (
+            struct.pack("<BBBBIII", ord("l"), kind, 1, 1, len(body), 9, len(fields)) + fields + padding + body
+        )
+
+
+UNITS = [
+    ("nginx.service", "failed", "/unit/nginx"),
+    ("apt-daily.timer", "active", "/unit/apt"),
+    ("sshd.socket", "active", "/unit/sshd"),
+    ("srv.mount", "active", "/unit/srv"),
+]
+PROPERTIES = {
+    "Version": "252.38-1~deb12u1",
+    "SystemState": "degraded",
+    "Type": "forking",
+    "LastTriggerUSec": 1_700_000_000_000_000,
+    "NAccepted": 7,
+    "NConnections": 2,
+    "NRestarts": 3,
+}
+
+
+@pytest.fixture
+def place(host):
+    folder = host.folder / "root/run/dbus"
+    folder.mkdir(parents=True)
+    return folder / "system_bus_socket"
+
+
+@pytest.fixture
+def manager(place):
+    found = Manager(place, UNITS, PROPERTIES)
+    yield found
+    found.listener.close()
+
+
+def test_units_timers_and_sockets_are_told(host, manager, figures):
+    found = figures(SystemdUnits(host.roots, Options()))
+    states = {labels: value for labels, value in found["node_systemd_unit_state"].items() if value}
+    assert states == {
+        ("nginx.service", "failed", "forking"): 1,
+        ("apt-daily.timer", "active", ""): 1,
+        ("sshd.socket", "active", ""): 1,
+    }
+    assert len(found["node_systemd_unit_state"]) == 3 * 5
+    assert found["node_systemd_units"] == {
+        ("activating",): 0,
+        ("active",): 3,
+        ("deactivating",): 0,
+        ("failed",): 1,
+        ("inactive",): 0,
+    }
+    assert found["node_systemd_version"] == {("252.38-1~deb12u1",): 252.38}
+    assert found["node_systemd_system_running"] == {(): 0}
+    assert found["node_systemd_timer_last_trigger_seconds"] == {("apt-daily.timer",): 1_700_000_000}
+    assert found["node_systemd_socket_accepted_connections_total"] == {("sshd.socket",): 7}
+    assert found["node_systemd_socket_refused_connections_total"] == {}
+    assert "node_systemd_service_restart_total" not in found
+
+
+def test_restarts_are_counted_when_asked_for(host, manager, figures):
+    options = replace(Options(), systemd_enable_restarts_metrics=True)
+    found = figures(SystemdUnits(host.roots, options))
+    assert found["node_systemd_service_restart_total"] == {("nginx.service",): 3}
+
+
+def test_the_type_of_a_service_is_asked_for_once(host, manager, figures):
+    collector = SystemdUnits(host.roots, Options())
+    for _ in range(5):
+        figures(collector)
+    assert manager.asked.count("Type") == 1
+    manager.units = [*UNITS, ("cron.service", "active", "/unit/cron")]
+    figures(collector)
+    assert manager.asked.count("Type") == 2
+
+
+def test_a_bus_that_was_restarted_is_found_again_at_once(host, place, manager, figures):
+    collector = SystemdUnits(host.roots, Options())
+    figures(collector)
+    collector._connection._socket.shutdown(socket.SHUT_RDWR)  # as the end of the bus does
+    assert figures(collector)["node_systemd_units"][("active",)] == 3
+
+
+def test_a_host_without_a_bus_has_nothing_and_no_failure(host, place):
+    with pytest.raises(NoData):
+        SystemdUnits(host.roots, Options()).collect()
+
+
+def test_a_bus_that_says_nothing_is_a_failure_after_its_time(place, manager):
+    manager.mute = True
+    with pytest.raises(OSError, match="timed out"):
+        Connection(str(place), timeout=0.1)
+
+
+@pytest.mark.parametrize("body", [b"", b"\x01s\0", b"\x01t\0\0", b"\x01a\0", b"\x01s\0\0\xff\xff\xff\xff"])
+def test_a_property_that_is_cut_short_or_of_another_type_is_refused(body):
+    with pytest.raises(ValueError):
+        read_variant(body)
