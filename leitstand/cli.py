@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "render": ("leitstand.render.commands:render", "Write what Prometheus and Alertmanager read."),
     "schema": ("leitstand.commands:schema", "Print the JSON Schema of leitstand.yml, for editors."),
     "exporter": ("exporter.cli:exporter", "Serve this host's figures and inventory to Prometheus."),
+    "inventory": ("fleet_inventory.cli:inventory", "Pull, search and compare what runs on every host."),
     "backup": ("orchestrator.cli:backup", "Back up, verify, list and restore; manage keys."),
     "status-page": ("status_page.cli:status_page", "Collect public states; serve the status page."),
 }

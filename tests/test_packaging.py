@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PACKAGES = {"leitstand", "exporter", "orchestrator", "status_page"}
+PACKAGES = {"leitstand", "exporter", "fleet_inventory", "orchestrator", "status_page"}
 
 
 @pytest.fixture(scope="session")
