@@ -122,27 +122,8 @@ def test_a_name_of_a_process_that_looks_like_more_fields_is_none():
     assert started_at(b"7 (x) S) S " + b"0 " * 18 + b"500 0\n", "100.0 0") > 0
 
 
-# What the tree of hardware lacks.
-MORE = {
-    "proc/meminfo": REAL[parse_memory],
-    "proc/vmstat": b"oom_kill 0\npgfault 12\n",
-    "proc/net/dev": REAL[parse_devices],
-    "proc/net/netstat": b"TcpExt: ListenDrops TW\nTcpExt: 1 2\n",
-    "proc/net/snmp": b"Tcp: InErrs CurrEstab\nTcp: 1 2\n",
-    "proc/net/snmp6": b"Udp6InDatagrams 4\n",
-    "proc/1/mountinfo": REAL[parse_mounts],
-    "proc/sys/kernel/random/entropy_avail": b"256\n",
-    "proc/sys/kernel/random/poolsize": b"256\n",
-    "root/etc/os-release": REAL[parse_release],
-    "root/etc/selinux/config": REAL[parse_selinux],
-    "root/run/udev/data/b8:0": REAL[parse_udev],
-    "sys/fs/selinux/enforce": b"1\n",
-    "sys/class/net/eth0/operstate": b"up\n",
-    "sys/class/net/eth0/speed": b"1000\n",
-    "sys/devices/system/cpu/isolated": b"1\n",
-}
 LISTING = Path(__file__).with_name("hardware.tree").read_text().split("@ ")[1:]
-TREE = {path: content.encode() for path, _, content in (part.partition("\n") for part in LISTING)} | MORE
+TREE = {path: content.encode() for path, _, content in (part.partition("\n") for part in LISTING)}
 
 
 @pytest.fixture
