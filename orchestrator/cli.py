@@ -1,15 +1,13 @@
 """``leitstand backup …``: parse, call, print, exit code. Nothing is decided here."""
 
-import functools
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from leitstand.errors import EXIT_FAILED, EXIT_WARNINGS, LeitstandError
+from leitstand.errors import EXIT_WARNINGS, LeitstandError
 from leitstand.options import json_option
 from orchestrator import show
 from orchestrator.catalog import Listed
@@ -18,12 +16,12 @@ from orchestrator.cli_browse import cat, diff, find, ls
 from orchestrator.cli_care import prune, status
 from orchestrator.cli_keys import keys
 from orchestrator.cli_options import snapshot_option, store_option, warn, with_context
+from orchestrator.cli_proof import catalog, drill, verify
 from orchestrator.cli_run import run
 from orchestrator.context import Context
-from orchestrator.operations import list_snapshots, readable_snapshot, restore_to, verify_in
+from orchestrator.operations import list_snapshots, readable_snapshot, restore_to
 from orchestrator.owners import Owners
 from orchestrator.restore import Restored
-from orchestrator.verify import Verified
 
 PROBLEMS_SHOWN = 10
 
@@ -36,7 +34,7 @@ def backup() -> None:
     """
 
 
-for command in (run, keys, authorize, prune, status, ls, find, cat, diff):
+for command in (run, keys, authorize, prune, status, ls, find, cat, diff, verify, drill, catalog):
     backup.add_command(command)
 
 
@@ -78,59 +76,6 @@ def _row(listed: Listed) -> dict[str, Any]:
         "stored_bytes": listed.stored_bytes,
         "volumes": len(meta.volumes) if meta else 0,
     }
-
-
-@backup.command(epilog="Example: leitstand backup verify website")
-@click.argument("job")
-@snapshot_option
-@store_option
-@json_option
-@with_context
-def verify(context: Context, job: str, snapshot_id: str | None, only: str | None, as_json: bool) -> int:
-    """Read a snapshot of JOB back from each store and prove every byte of it.
-
-    Every volume's SHA-256, the archive's MAC, every file's SHA-256. Exit codes: 0 all good, 3 something is
-    not.
-    """
-    checks: list[dict[str, Any]] = []
-    errors: list[LeitstandError] = []
-    with context.stores(context.job(job), only) as stores:
-        for store in stores:
-            live = Verified()
-            try:
-                with show.progress(f"{job} in {store.name}", functools.partial(_read, live), None):
-                    check = verify_in(context, job, store, snapshot_id, live)
-            except LeitstandError as error:
-                errors.append(error)
-                continue
-            checks.append(
-                {"job": job, "store": check.store, "snapshot": check.snapshot, **asdict(check.result)}
-            )
-    _tell_checks(checks, as_json)
-    for earlier in errors[:-1]:
-        for line in earlier.lines():
-            warn(line)
-    if errors:
-        raise errors[-1]
-    return EXIT_FAILED if any(check["findings"] for check in checks) else 0
-
-
-def _read(live: Verified) -> float:
-    return live.archive_bytes
-
-
-def _tell_checks(checks: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(checks, indent=1))
-        return
-    for check in checks:
-        for finding in check["findings"]:
-            warn(f"{check['store']}: {finding['where']}: {finding['what']}")
-        verdict = f"DAMAGED, {len(check['findings'])} findings" if check["findings"] else "good"
-        click.echo(
-            f"{check['job']}: {check['snapshot']} in {check['store']}: {verdict}: {check['files']} entries,"
-            f" {show.size(check['archive_bytes'])} read back"
-        )
 
 
 @backup.command(epilog="Example: leitstand backup restore website --target /srv/restored '*/uploads/*'")

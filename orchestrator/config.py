@@ -237,6 +237,24 @@ class Hooks(Model):
     )
 
 
+class Drill(Model):
+    """How a job's newest snapshot is restored for a test, and what proves it good."""
+
+    schedule: Annotated[str, AfterValidator(_is_schedule)] | None = None
+    scratch: AbsolutePath | None = Field(
+        default=None, description="Folder with room for the whole job; default: the job's scratch."
+    )
+    check: list[str] | None = Field(
+        default=None, min_length=1, description="A program that finds the restored tree in $RESTORED."
+    )
+    timeout: Duration = Field(default="1h", validate_default=True, description="For the check.")
+
+    @property
+    def timing(self) -> Schedule | None:
+        """The schedule, parsed."""
+        return parse_schedule(self.schedule) if self.schedule else None
+
+
 class Job(Model):
     """What is backed up together: sources of one host, sealed in one archive, sent to one or more stores."""
 
@@ -252,6 +270,7 @@ class Job(Model):
     )
     hooks: Hooks = Hooks()
     keep: Keep = Keep()
+    drill: Drill = Drill()
     keys_file: AbsolutePath | None = Field(
         default=None, description="Made by 'leitstand backup keys generate'."
     )

@@ -194,7 +194,7 @@ class Site:
         self.write()
         self.capture.readouterr()
         verb, *rest = map(str, arguments)
-        words = ["keys", rest.pop(0)] if verb == "keys" else [verb]
+        words = [verb, rest.pop(0)] if verb in ("keys", "catalog") else [verb]
         status = run_leitstand(["backup", *words, "--config", str(self.config), *rest])
         output = self.capture.readouterr()
         return Ran(status, output.out, output.err)

@@ -249,7 +249,11 @@ def test_state_is_a_cache_and_the_store_alone_is_enough(on_swift: Site, tree: Tr
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "list", "verify", "restore", "keys generate", "keys export", "keys show"]
+    "command",
+    [
+        *("run", "list", "verify", "restore", "keys generate", "keys export", "keys show", "prune", "status"),
+        *("ls", "find", "cat", "diff", "drill", "catalog rebuild"),
+    ],
 )
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     from leitstand.cli import run

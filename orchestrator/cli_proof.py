@@ -1,0 +1,171 @@
+"""``leitstand backup verify|drill|catalog``: prove snapshots, in small steps and in earnest."""
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from leitstand.errors import EXIT_FAILED, LeitstandError, UsageError
+from leitstand.options import json_option
+from orchestrator import show
+from orchestrator.cli_options import snapshot_option, store_option, warn, with_context
+from orchestrator.context import Context, keys_of
+from orchestrator.drill import Drilled
+from orchestrator.operations import verify_in
+from orchestrator.proofs import drill_job, rebuild_catalog, share_in
+from orchestrator.restore import Restored
+from orchestrator.share import Shared, parse_share
+from orchestrator.stores import Store
+from orchestrator.verify import Verified
+
+
+@click.command(epilog="Example: leitstand backup verify website")
+@click.argument("job")
+@snapshot_option
+@store_option
+@click.option("--share", metavar="1/N", help="Instead: so many of all snapshots' volumes, others each day.")
+@json_option
+@with_context
+def verify(
+    context: Context, job: str, snapshot_id: str | None, only: str | None, share: str | None, as_json: bool
+) -> int:
+    """Read a snapshot of JOB back from each store and prove every byte of it.
+
+    Every volume's SHA-256, the archive's MAC, every file's SHA-256. With --share 1/30, run daily, every
+    volume of every snapshot is read within 30 days. Exit codes: 0 all good, 3 something is not.
+    """
+    prove = functools.partial(_verify_one, context, job, snapshot_id)
+    if share is not None:
+        prove = functools.partial(_verify_share, context, job, _parts(share, snapshot_id))
+    checks, errors = _in_each_store(context, job, only, prove)
+    _tell_checks(checks, as_json)
+    for earlier in errors[:-1]:
+        for line in earlier.lines():
+            warn(line)
+    if errors:
+        raise errors[-1]
+    return EXIT_FAILED if any(check["findings"] for check in checks) else 0
+
+
+def _parts(share: str, snapshot_id: str | None) -> int:
+    if snapshot_id is not None:
+        raise UsageError("--share is of all snapshots", "leave out --snapshot")
+    try:
+        return parse_share(share)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _in_each_store(
+    context: Context, job: str, only: str | None, prove: Callable[[Store], dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[LeitstandError]]:
+    checks: list[dict[str, Any]] = []
+    errors: list[LeitstandError] = []
+    with context.stores(context.job(job), only) as stores:
+        for store in stores:
+            try:
+                checks.append({"job": job, "store": store.name, **prove(store)})
+            except LeitstandError as error:
+                errors.append(error)
+    return checks, errors
+
+
+def _verify_one(context: Context, job: str, snapshot_id: str | None, store: Store) -> dict[str, Any]:
+    live = Verified()
+    with show.progress(f"{job} in {store.name}", lambda: live.archive_bytes, None):
+        check = verify_in(context, job, store, snapshot_id, live)
+    return {"snapshot": check.snapshot, **asdict(check.result)}
+
+
+def _verify_share(context: Context, job: str, parts: int, store: Store) -> dict[str, Any]:
+    live = Shared()
+    today = datetime.now(context.fleet.site.zone).date()
+    with show.progress(f"{job} in {store.name}", lambda: live.archive_bytes, None):
+        share_in(context, job, store, parts, today, live)
+    return asdict(live)
+
+
+def _tell_checks(checks: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(checks, indent=1))
+        return
+    for check in checks:
+        for finding in check["findings"]:
+            warn(f"{check['store']}: {finding['where']}: {finding['what']}")
+        verdict = f"DAMAGED, {len(check['findings'])} findings" if check["findings"] else "good"
+        if "snapshot" in check:
+            what, count = f"{check['snapshot']} in {check['store']}", f"{check['files']} entries"
+        else:
+            what, count = (
+                f"share in {check['store']}",
+                f"{check['volumes']} of {check['all_volumes']} volumes",
+            )
+        read = show.size(check["archive_bytes"])
+        click.echo(f"{check['job']}: {what}: {verdict}: {count}, {read} read back")
+
+
+@click.command(epilog="Example: leitstand backup drill website")
+@click.argument("job")
+@snapshot_option
+@store_option
+@click.option("--scratch", type=click.Path(path_type=Path), help="Folder with room for the whole job.")
+@json_option
+@with_context
+def drill(
+    context: Context, job: str, snapshot_id: str | None, only: str | None, scratch: Path | None, as_json: bool
+) -> int:
+    """Restore JOB's newest snapshot to a scratch place and prove that it can be used.
+
+    The tree is compared with the manifest, dumps are loaded into databases made for it (as many rows as were
+    saved?), the job's check command is run. All of it is removed at the end. Exit codes: 0 proven, 3 not.
+    """
+    live = Restored()
+    with show.progress(f"drill of {job}", lambda: live.content_bytes, None):
+        name, store, result = drill_job(context, job, snapshot_id, only, scratch, live)
+    if as_json:
+        click.echo(json.dumps({"job": job, "snapshot": name, "store": store, **asdict(result)}, indent=1))
+    else:
+        _tell_drill(job, name, store, result)
+    return EXIT_FAILED if result.findings else 0
+
+
+def _tell_drill(job: str, name: str, store: str, result: Drilled) -> None:
+    for finding in result.findings:
+        warn(str(finding))
+    verdict = f"NOT USABLE, {len(result.findings)} findings" if result.findings else "proven restorable"
+    dumps = f", {result.dumps} dumps with {result.rows} rows loaded" if result.dumps else ""
+    check = ", own check run" if result.checked else ""
+    click.echo(
+        f"{job}: {name} in {store}: {verdict}: {result.entries} entries compared{dumps}{check},"
+        f" restored in {result.restore_seconds:.1f} s"
+    )
+
+
+@click.group(epilog="Example: leitstand backup catalog rebuild")
+def catalog() -> None:
+    """What this host remembers of its jobs. A cache: the stores alone are enough."""
+
+
+@catalog.command(epilog="Example: leitstand backup catalog rebuild")
+@click.argument("job", required=False)
+@with_context
+def rebuild(context: Context, job: str | None) -> int:
+    """Learn from the stores what this host should know of JOB, or of all jobs: for status and metrics."""
+    failed = False
+    for name in context.job_names(job):
+        with context.stores(context.job(name)) as stores:
+            for store in stores:
+                try:
+                    found = rebuild_catalog(context, name, store, keys_of(context.job(name)))
+                except LeitstandError as error:
+                    failed = True
+                    for line in error.lines():
+                        warn(line)
+                    continue
+                click.echo(f"{name}: {store.name}: {found} snapshots")
+    return EXIT_FAILED if failed else 0

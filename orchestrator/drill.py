@@ -1,0 +1,150 @@
+"""A fire drill: restore a snapshot to a scratch place and prove that it can be used.
+
+Every path is compared with the manifest on the disk, every dump is loaded into a database that is made for it
+and thrown away, and the job's own check command has the last word. Nothing but such a drill proves a backup
+restorable.
+"""
+
+import hashlib
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from leitstand import process
+from leitstand.errors import LeitstandError
+from orchestrator.archive import FileRecord, Kind
+from orchestrator.config import Drill
+from orchestrator.drills import loader_for
+from orchestrator.manifest import Row
+from orchestrator.owners import Owners
+from orchestrator.restore import Restored, restore
+from orchestrator.snapshot import Snapshot
+from orchestrator.sources.patterns import Selection
+from orchestrator.verify import Finding
+
+_BLOCK_BYTES = 1 << 20
+_FORMATS = {
+    Kind.FILE: stat.S_ISREG,
+    Kind.HARDLINK: stat.S_ISREG,
+    Kind.DIRECTORY: stat.S_ISDIR,
+    Kind.SYMLINK: stat.S_ISLNK,
+    Kind.FIFO: stat.S_ISFIFO,
+}
+
+
+@dataclass
+class Drilled:
+    """What a drill did: paths compared, dumps loaded with their rows, the seconds of the restore alone."""
+
+    entries: int = 0
+    dumps: int = 0
+    rows: int = 0
+    restore_seconds: float = 0
+    checked: bool = False
+    findings: list[Finding] = field(default_factory=list)
+
+
+def drill(snapshot: Snapshot, settings: Drill, scratch: Path, live: Restored) -> Drilled:
+    """Run a drill in a folder of its own below ``scratch``; it is removed at the end.
+
+    Raises LeitstandError when the restore itself fails, or there is no room for it.
+    """
+    result = Drilled()
+    with tempfile.TemporaryDirectory(prefix="leitstand-drill-", dir=_existing(scratch)) as folder:
+        target = Path(folder) / "restored"
+        start = time.monotonic()
+        restore(snapshot, target, Selection([]), Owners(may_give=os.geteuid() == 0), live)
+        result.restore_seconds = round(time.monotonic() - start, 3)
+        for row in snapshot.manifest.rows():
+            _compare(target, row.record, result)
+            _load(target, row, Path(folder), result)
+        if settings.check is not None:
+            _check(settings, target, result)
+    return result
+
+
+def _existing(scratch: Path) -> Path:
+    if not scratch.is_dir():
+        raise LeitstandError(
+            f"drill: there is no folder {scratch}", "make it, or name another as drill.scratch"
+        )
+    return scratch
+
+
+def _compare(target: Path, record: FileRecord, result: Drilled) -> None:
+    """Hold one path on the disk against its record."""
+    path = target / os.fsdecode(record.path)
+    expected = _FORMATS.get(record.metadata.kind)
+    if expected is None:
+        return  # sockets and devices are not restored
+    result.entries += 1
+    for problem in _differences(path, record):
+        result.findings.append(Finding(os.fsdecode(record.path), problem))
+
+
+def _differences(path: Path, record: FileRecord) -> Iterator[str]:
+    metadata = record.metadata
+    try:
+        status = path.lstat()
+    except OSError as error:
+        yield f"is not there after the restore: {error.strerror}"
+        return
+    if not _FORMATS[metadata.kind](status.st_mode):
+        yield f"is no {metadata.kind} after the restore"
+    elif metadata.kind is Kind.SYMLINK:
+        if os.fsencode(path.readlink()) != metadata.link:
+            yield "leads elsewhere after the restore"
+    elif metadata.kind is Kind.FILE:
+        if status.st_size != record.size or _sha256(path) != record.sha256:
+            yield "has another content on the disk"
+        if status.st_mtime_ns != metadata.mtime_ns:
+            yield "has another time on the disk"
+
+
+def _sha256(path: Path) -> bytes:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.digest()
+
+
+def _load(target: Path, row: Row, folder: Path, result: Drilled) -> None:
+    """Load a dump into a scratch database and count its rows."""
+    path = os.fsdecode(row.record.path)
+    load = loader_for(path)
+    if load is None or row.record.metadata.kind is not Kind.FILE:
+        return
+    result.dumps += 1
+    try:
+        found = load(target / path, folder)
+    except LeitstandError as error:
+        result.findings.append(Finding(path, f"cannot be loaded: {error.message}"))
+        return
+    result.rows += sum(found.values())
+    expected = dict(row.tables or {})
+    # Not every kind of dump tells its rows while it is made: then there is nothing to compare with.
+    for table in sorted(expected.keys() | found.keys()) if expected else ():
+        if expected.get(table) != found.get(table):
+            what = (
+                f"table {table} has {found.get(table, 'no')} rows, {expected.get(table, 'none')} were saved"
+            )
+            result.findings.append(Finding(path, what))
+
+
+def _check(settings: Drill, target: Path, result: Drilled) -> None:
+    """The job's own check: any program; status 0 means good. It finds the restored tree in RESTORED."""
+    argv = settings.check or []
+    result.checked = True
+    try:
+        done = process.run(argv, timeout=settings.timeout.total_seconds(), env={"RESTORED": str(target)})
+    except process.ProcessError as error:
+        result.findings.append(Finding("check", error.message))
+        return
+    if done.status:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        result.findings.append(Finding("check", f"{argv[0]} ended with status {done.status}: {last}"))

@@ -1,0 +1,24 @@
+"""Every kind of dump that a drill can load, by its path in a snapshot."""
+
+import fnmatch
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from orchestrator.drills.mariadb import load_mariadb
+from orchestrator.drills.postgresql import load_postgresql
+from orchestrator.drills.sqlite import load_sqlite, load_sqlite_text
+
+# Takes a dump and a folder for what it needs; gives the rows of each table. Raises LeitstandError.
+Loader = Callable[[Path, Path], Mapping[str, int]]
+
+_LOADERS: tuple[tuple[str, Loader], ...] = (
+    ("sqlite/*.sql", load_sqlite_text),
+    ("sqlite/*", load_sqlite),
+    ("mysql/*/dump.sql", load_mariadb),
+    ("postgresql/*/dump.*", load_postgresql),
+)
+
+
+def loader_for(path: str) -> Loader | None:
+    """What loads the dump at this path; None for what is no dump."""
+    return next((loader for pattern, loader in _LOADERS if fnmatch.fnmatchcase(path, pattern)), None)

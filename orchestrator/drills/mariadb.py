@@ -1,0 +1,37 @@
+"""Load a dump of MariaDB or MySQL into a MariaDB that is made for it and thrown away."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from orchestrator.drills.server import feed, running, server_folder, succeed, unprivileged
+
+_USER = "mysql"
+_DATABASE = "drill"
+_TABLES = (
+    "SELECT TABLE_NAME FROM information_schema.TABLES"
+    " WHERE TABLE_SCHEMA = 'drill' AND TABLE_TYPE = 'BASE TABLE' ORDER BY 1"
+)
+
+
+def load_mariadb(dump: Path, folder: Path) -> Mapping[str, int]:
+    """The rows of each table once the dump was loaded. Needs Debian's mariadb-server."""
+    user = unprivileged(_USER)
+    with server_folder(folder, "mariadb", _USER) as place:
+        data, socket = place / "data", place / "socket"
+        install = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db"]
+        succeed([*user, *install, "--auth-root-authentication-method=normal"])
+        server = [*user, "/usr/sbin/mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={socket}"]
+        server += ["--skip-networking", f"--pid-file={place / 'pid'}", "--innodb-flush-log-at-trx-commit=0"]
+        client = [*user, "mariadb", "--no-defaults", f"--socket={socket}", "--user=root"]
+        ask = [*client, "--batch", "--skip-column-names", "--raw"]
+        with running([*server, f"--secure-file-priv={data}"], [*ask, "--execute=SELECT 1"]):
+            succeed([*ask, f"--execute=CREATE DATABASE {_DATABASE}"])
+            feed([*client, _DATABASE], dump)
+            return {
+                table: _rows(ask, table) for table in succeed([*ask, f"--execute={_TABLES}"]).splitlines()
+            }
+
+
+def _rows(ask: list[str], table: str) -> int:
+    quoted = table.replace("`", "``")
+    return int(succeed([*ask, f"--execute=SELECT COUNT(*) FROM {_DATABASE}.`{quoted}`"]))  # noqa: S608

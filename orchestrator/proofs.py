@@ -1,0 +1,81 @@
+"""Verification shares, drills and what is learnt of a store, with what is remembered of them."""
+
+import time
+from datetime import date, datetime
+from pathlib import Path
+
+from orchestrator.catalog import complete
+from orchestrator.context import Context, keys_of
+from orchestrator.drill import Drilled, drill
+from orchestrator.facts import StoreFacts, read_facts
+from orchestrator.keys import KeyRing
+from orchestrator.operations import readable_snapshot
+from orchestrator.restore import Restored
+from orchestrator.share import Shared, due_slots, verify_share
+from orchestrator.snapshot import read_meta
+from orchestrator.stores import Store
+
+
+def share_in(context: Context, job_name: str, store: Store, parts: int, today: date, live: Shared) -> None:
+    """Verify the share of a store's volumes that is due, and remember when all of it was good."""
+    job, facts = context.job(job_name), context.facts()
+    known = (
+        read_facts(context.state, context.settings.backups).get(job_name, {}).get(store.name, StoreFacts())
+    )
+    before = known.verified.get("share")
+    last = datetime.fromtimestamp(before, context.fleet.site.zone).date() if before else None
+    verify_share(store, job_name, job, keys_of(job), parts, due_slots(parts, today, last), live)
+    if live.findings:
+        facts.update(job_name, store.name, problem=f"verify: {live.findings[0]}")
+    else:
+        facts.verified(job_name, store.name, "share", time.time())
+
+
+def drill_job(
+    context: Context,
+    job_name: str,
+    snapshot_id: str | None,
+    only: str | None,
+    scratch: Path | None,
+    live: Restored,
+) -> tuple[str, str, Drilled]:
+    """Drill a snapshot (the newest by default). The snapshot's name, its store and what was found.
+
+    Only a drill without findings is remembered as one.
+    """
+    job = context.job(job_name)
+    place = scratch or job.drill.scratch or job.scratch
+    warnings: list[str] = []
+    with readable_snapshot(context, job, job_name, snapshot_id, only, warnings.append) as snapshot:
+        result = drill(snapshot, job.drill, place.absolute(), live)
+        name, store = snapshot.name.id, snapshot.store.name
+    facts = context.facts()
+    if result.findings:
+        facts.update(job_name, store, problem=f"drill: {result.findings[0]}")
+    else:
+        facts.verified(job_name, store, "drill", time.time())
+    return name, store, result
+
+
+def rebuild_catalog(context: Context, job_name: str, store: Store, keys: KeyRing) -> int:
+    """Set what is remembered of a job in a store to what is there; the number of snapshots."""
+    job = context.job(job_name)
+    listed = list(complete(store, job.host, job_name))
+    changes: dict[str, object] = {"snapshots": len(listed), "oldest": 0}
+    if listed:
+        newest = listed[-1]
+        meta, _ = read_meta(store, newest.name, keys)
+        ended = datetime.fromisoformat(meta.finished).timestamp()
+        changes |= {
+            "oldest": listed[0].name.began.timestamp(),
+            "last_run": ended,
+            "last_run_success": True,
+            "last_success": ended,
+            "last_snapshot": newest.name.id,
+            "duration_seconds": ended - datetime.fromisoformat(meta.started).timestamp(),
+            "stored_bytes": meta.archive_bytes + meta.manifest_bytes,
+            "source_bytes": meta.content_bytes,
+            "files": meta.entries,
+        }
+    context.facts().update(job_name, store.name, **changes)
+    return len(listed)

@@ -1,0 +1,196 @@
+"""Proofs: rotating shares, drills that load what they restore, and what is learnt again from the stores."""
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab.databases import MariaDB, PostgreSQL
+from orchestrator.drills import loader_for
+from orchestrator.drills.postgresql import roles_in
+from orchestrator.share import due_slots, parse_share, slot
+
+Site = Any
+MONDAY = date(2026, 11, 16)
+
+
+@settings(derandomize=True, max_examples=50)
+@given(st.integers(1, 60), st.lists(st.integers(1, 9), min_size=1, max_size=20))
+def test_every_volume_has_its_turn_whatever_days_are_missed(parts: int, gaps: list[int]) -> None:
+    last, seen, today = None, set(), MONDAY
+    for gap in [0, *gaps, *[1] * parts]:
+        today += timedelta(days=gap)
+        seen |= due_slots(parts, today, last)
+        last = today
+    assert seen == set(range(parts))
+
+
+def test_one_day_reads_one_share() -> None:
+    assert len(due_slots(30, MONDAY, MONDAY - timedelta(days=1))) == 1
+    assert len(due_slots(30, MONDAY, MONDAY)) == 1
+    assert len(due_slots(30, MONDAY, MONDAY - timedelta(days=400))) == 30
+    counts = [sum(slot(f"h/j/s/vol.zip.{n:03}", 30) == part for n in range(3000)) for part in range(30)]
+    assert min(counts) > 50
+
+
+@pytest.mark.parametrize("text", ["", "1", "2/30", "1/0", "30", "1/30 ", "1/99999", "x"])
+def test_what_is_no_share_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="1/30"):
+        parse_share(text)
+
+
+def test_shares_together_read_every_volume_and_find_the_damaged_one(site: Site) -> None:
+    site.good("run", "site")
+    (check,) = site.good("verify", "site", "--share", "1/1", "--json").json()
+    assert check["volumes"] == check["all_volumes"] > 2
+    assert check["archive_bytes"] > 300_000
+    (none,) = site.good("verify", "site", "--share", "1/9999", "--json").json()
+    assert none["volumes"] < none["all_volumes"]
+    (volume,) = site.disk.rglob("vol.zip.002")
+    data = bytearray(volume.read_bytes())
+    data[77] ^= 1
+    volume.write_bytes(data)
+    ran = site.leitstand("verify", "site", "--share", "1/1")
+    assert ran.status == 3
+    assert "vol.zip.002: is damaged" in ran.stderr
+    assert site.leitstand("verify", "site", "--share", "30").status == 2
+
+
+def test_a_drill_proves_the_newest_snapshot_and_leaves_nothing_behind(on_swift: Site) -> None:
+    on_swift.job["drill"] = {"check": ["sh", "-c", 'test -e "$RESTORED"/sqlite/*/*/*/*/guestbook.sqlite']}
+    on_swift.good("run", "site")
+    result = on_swift.good("drill", "site", "--json").json()
+    assert (result["findings"], result["checked"]) == ([], True)
+    assert result["entries"] > 15
+    assert (result["dumps"], result["rows"]) == (1, 500)
+    assert list((on_swift.folder / "scratch").iterdir()) == []
+    metrics = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
+    assert (
+        'leitstand_backup_last_verified_timestamp_seconds{backup="site",store="swift",level="drill"}'
+        in metrics
+    )
+    assert "proven restorable" in on_swift.good("drill", "site").stdout
+
+
+def test_a_failing_check_fails_the_drill(site: Site) -> None:
+    site.job["drill"] = {"check": ["sh", "-c", "echo the shop is empty >&2; exit 1"]}
+    site.good("run", "site")
+    ran = site.leitstand("drill", "site")
+    assert ran.status == 3
+    assert "the shop is empty" in ran.errors[0]
+    assert "NOT USABLE" in ran.stdout
+    metrics = (site.folder / "metrics" / "leitstand_backup.prom").read_text()
+    assert 'level="drill"' not in metrics
+    assert "the shop is empty" in site.leitstand("status").stdout
+
+
+def test_a_drill_without_room_is_one_clear_line(site: Site) -> None:
+    site.good("run", "site")
+    ran = site.leitstand("drill", "site", "--scratch", "/no/such/folder")
+    assert ran.status == 3
+    assert ran.errors == ["drill: there is no folder /no/such/folder"]
+
+
+def test_a_database_that_lost_rows_on_the_way_is_found(tmp_path: Path) -> None:
+    database = tmp_path / "lost.sqlite"
+    connection = sqlite3.connect(database)
+    connection.execute("CREATE TABLE entry (id INTEGER PRIMARY KEY, name TEXT)")
+    connection.execute("CREATE INDEX by_name ON entry (name)")
+    connection.executemany("INSERT INTO entry (name) VALUES (?)", ((f"n{n}",) for n in range(2000)))
+    connection.commit()
+    connection.close()
+    load = loader_for("sqlite/srv/lost.sqlite")
+    assert load is not None
+    assert load(database, tmp_path) == {"entry": 2000}
+    data = bytearray(database.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 4096] = bytes(4096)
+    database.write_bytes(data)
+    with pytest.raises(Exception, match=r"damaged|malformed"):
+        load(database, tmp_path)
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A scratch folder that the users of database servers can reach: pytest's own are closed to them."""
+    with TemporaryDirectory(dir="/var/tmp", prefix="leitstand-test-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+@pytest.fixture
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+    if shutil.which("mariadbd") is None and not Path("/usr/sbin/mariadbd").exists():
+        pytest.skip("mariadb-server is not installed")
+    with MariaDB(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    if not list(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
+        pytest.skip("postgresql is not installed")
+    with PostgreSQL(tmp_path_factory.mktemp("postgresql")) as server:
+        yield server
+
+
+@pytest.mark.slow
+def test_a_drill_loads_a_mariadb_dump_into_a_server_of_its_own(
+    site: Site, mariadb: MariaDB, scratch: Path
+) -> None:
+    mariadb.execute("CREATE DATABASE shop; CREATE TABLE shop.`odd ``name` (id INT PRIMARY KEY, t TEXT)")
+    mariadb.execute("INSERT INTO `odd ``name` VALUES (1, 'a'), (2, '(b),(c)'), (3, 'it''s')", "shop")
+    mariadb.execute("CREATE VIEW v AS SELECT id FROM `odd ``name`; CREATE TABLE empty (x INT)", "shop")
+    site.job["sources"] = [{"mysql": "shop", "defaults_file": str(mariadb.defaults_file)}]
+    site.good("run", "site")
+    closed = site.leitstand("drill", "site")
+    assert closed.status == 3
+    assert "cannot pass" in closed.errors[0]
+    result = site.good("drill", "site", "--json", "--scratch", scratch).json()
+    assert (result["dumps"], result["rows"], result["findings"]) == (1, 3, [])
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["plain", "custom"])
+def test_a_drill_loads_a_postgresql_dump_into_a_cluster_of_its_own(
+    site: Site, postgresql: PostgreSQL, scratch: Path, form: str
+) -> None:
+    postgresql.execute('CREATE ROLE "odd owner"')
+    postgresql.execute("CREATE DATABASE shop")
+    postgresql.execute('CREATE TABLE "Odd Name" (id int); INSERT INTO "Odd Name" VALUES (1), (2)', "shop")
+    postgresql.execute('ALTER TABLE "Odd Name" OWNER TO "odd owner"', "shop")
+    site.job["sources"] = [{"postgresql": "shop", "format": form, **postgresql.settings}]
+    site.good("run", "site")
+    result = site.good("drill", "site", "--json", "--scratch", scratch).json()
+    assert (result["dumps"], result["rows"], result["findings"]) == (1, 2, [])
+
+
+def test_roles_of_a_dump_are_found(tmp_path: Path) -> None:
+    dump = tmp_path / "dump.sql"
+    dump.write_text(
+        'ALTER TABLE public.a OWNER TO alice;\nGRANT SELECT ON TABLE public.a TO "odd ""name";\n'
+        "REVOKE USAGE ON SCHEMA public FROM PUBLIC;\nALTER TABLE public.a OWNER TO postgres;\nTO nobody;\n"
+    )
+    assert roles_in(dump) == ["alice", '"odd ""name"']
+
+
+def test_what_a_host_should_know_is_learnt_again_from_the_stores(on_swift: Site) -> None:
+    on_swift.good("run", "site")
+    on_swift.good("run", "site")
+    before = on_swift.good("status", "--json").json()
+    shutil.rmtree(on_swift.folder / "state")
+    (on_swift.folder / "state").mkdir()
+    assert on_swift.leitstand("status").status == 1
+    rebuilt = on_swift.good("catalog", "rebuild")
+    assert "site: swift: 2 snapshots" in rebuilt.stdout
+    after = on_swift.good("status", "--json").json()
+    for old, new in zip(before, after, strict=True):
+        assert abs(old.pop("last_success") - new.pop("last_success")) < 3
+        assert {**old, "next": 0} == {**new, "next": 0}
