@@ -36,7 +36,7 @@ class InventorySnapshot:
     series: bytes = b""
     series_gzip: bytes = gzip.compress(b"", 1, mtime=0)
     document: bytes = b""
-    document_gzip: bytes = b""
+    document_gzip: bytes = gzip.compress(b"", 1, mtime=0)
     etag: str = ""
     complete: bool = False
 
@@ -183,11 +183,14 @@ class InventoryService:
     def _pages(
         self, figures: bytes, lines: bytes, text: bytes, digest: str, complete: bool
     ) -> InventorySnapshot:
-        """The new snapshot; what did not change keeps its compressed form."""
+        """The new snapshot. Pages that did not change stay the same objects, compressed once."""
         old = self._snapshot
-        lines_gzip = old.series_gzip if lines == old.series else gzip.compress(lines, 6, mtime=0)
-        text_gzip = old.document_gzip if text == old.document else gzip.compress(text, 6, mtime=0)
-        return InventorySnapshot(figures, lines, lines_gzip, text, text_gzip, digest, complete)
+        series_pages, document_pages = (old.series, old.series_gzip), (old.document, old.document_gzip)
+        if lines != old.series:
+            series_pages = (lines, gzip.compress(lines, 6, mtime=0))
+        if text != old.document:
+            document_pages = (text, gzip.compress(text, 6, mtime=0))
+        return InventorySnapshot(figures, *series_pages, *document_pages, digest, complete)
 
 
 def load_state(path: Path | None) -> tuple[str, float]:

@@ -90,6 +90,32 @@ def folders(tree: Tree, hosts: list[VirtualHost]) -> list[str]:
     return list(found)
 
 
+class HostsByRoot:
+    """Virtual hosts by where their roots are, so that a thousand of each need no million comparisons."""
+
+    def __init__(self, tree: Tree, hosts: list[VirtualHost]) -> None:
+        self._at: dict[str, list[VirtualHost]] = {}
+        self._below: dict[str, list[VirtualHost]] = {}
+        for host in hosts:
+            root = tree.resolve(host.root) if host.root.startswith("/") else "/"
+            if root == "/":
+                continue
+            self._at.setdefault(root, []).append(host)
+            for folder in ancestors(root):
+                self._below.setdefault(folder, []).append(host)
+
+    def of(self, folder: str) -> list[VirtualHost]:
+        """Hosts that serve an application: it is at or below their root, or their root is a part of it."""
+        above = [host for place in (folder, *ancestors(folder)) for host in self._at.get(place, [])]
+        return above + self._below.get(folder, [])
+
+
+def ancestors(folder: str) -> list[str]:
+    """The folders above one, but for the root itself."""
+    parts = folder.split("/")
+    return ["/".join(parts[:count]) for count in range(len(parts) - 1, 1, -1)]
+
+
 def add_applications(
     context: Context, findings: Findings, hosts: list[VirtualHost], branches: dict[str, str]
 ) -> None:
@@ -97,6 +123,7 @@ def add_applications(
     tree = context.tree
     candidates = folders(tree, hosts)
     findings.skip(len(candidates[MAXIMUM_FOLDERS:]))
+    serving_hosts = HostsByRoot(tree, hosts)
     seen: set[tuple[str, str]] = set()
     for folder in candidates[:MAXIMUM_FOLDERS]:
         for name, version in identify(tree, folder):
@@ -104,7 +131,7 @@ def add_applications(
             if (name, real) in seen:
                 continue
             seen.add((name, real))
-            serving = [host for host in hosts if serves(tree, host, real)]
+            serving = serving_hosts.of(real)
             findings.add(
                 "web_application",
                 name=name,
@@ -123,11 +150,3 @@ def add_forges(context: Context, findings: Findings) -> None:
             answer = ask(context, path, ["--version"])
             version = search(rf"(?i)\bversion:?\s+v?({VERSION})", answer)
             findings.add("web_application", name=name, version=version, path=path, php=[], hosts=[])
-
-
-def serves(tree: Tree, host: VirtualHost, folder: str) -> bool:
-    """True if the application is below the host's root, or the root is the application's public part."""
-    root = tree.resolve(host.root) if host.root.startswith("/") else ""
-    if root in ("", "/"):
-        return False
-    return f"{folder}/".startswith(f"{root}/") or f"{root}/".startswith(f"{folder}/")

@@ -1,9 +1,11 @@
 import gzip
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -291,6 +293,36 @@ def test_the_exporters_own_document_is_taken_over_whole(tmp_path: Path) -> None:
     with open_database(tmp_path / "x", create=True) as store:
         store.take("here", "", document, time.time())
         assert len(store.at("here")) == len(document.items)
+
+
+def test_a_real_exporter_is_pulled_once_and_then_left_alone(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "leitstand", "exporter", "--web.listen-address", f"127.0.0.1:{port}"]
+    write_fleet(tmp_path, here=port)
+    exporter = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        until_complete(port)
+        first, second = run("pull", folder=tmp_path), run("pull", folder=tmp_path)
+    finally:
+        exporter.terminate()
+        exporter.wait()
+    assert int(first.output.split()[1]) > 100
+    assert second.output == "here: unchanged\n"
+    assert run("search", "dpkg", folder=tmp_path).output.startswith("here\tdpkg\t")
+
+
+def until_complete(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        assert time.monotonic() < deadline, "the exporter's inventory was not complete in time"
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                if b"leitstand_inventory_info{" in answer.read():
+                    return
+        except OSError:
+            pass
+        time.sleep(0.1)
 
 
 def test_a_damaged_or_foreign_database_is_one_clear_line(tmp_path: Path) -> None:

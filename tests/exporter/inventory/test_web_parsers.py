@@ -1,3 +1,5 @@
+import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,6 +147,30 @@ def test_apaches_virtual_hosts_are_read_with_variables_and_conditions(host: Buil
     assert (first.root, first.certificates, first.php) == ("/var/www/a b", ["/etc/ssl/a.pem"], "8.2")
     assert (second.names, second.root) == (["fpm.example.org"], "/var/www/fpm")
     assert (second.backends, second.php) == (["/run/php/php8.3-fpm.sock"], "")
+
+
+def test_the_virtual_hosts_are_those_that_apache_itself_lists(host: Build, tmp_path: Path) -> None:
+    modules = "\n".join(
+        f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so"
+        for name in ("mpm_event", "authz_core")
+    )
+    folder = tmp_path / "root/etc/apache2"
+    files: dict[str, str | bytes] = {
+        "/etc/apache2/apache2.conf": f"ServerRoot {folder}\n{modules}\nErrorLog /dev/null\nServerName main\n"
+        "Listen 127.0.0.1:8123\nDefine zone example.org\nIncludeOptional sites-enabled/*.conf\n",
+        "/etc/apache2/sites-enabled/1.conf": "<VirtualHost *:8123>\nServerName one.${zone}\nServerAlias \\\n"
+        "  alias.${zone}\n</VirtualHost>\n<VirtualHost *:8123>\n<IfModule mpm_event_module>\n"
+        "ServerName two.${zone}\n</IfModule>\n</VirtualHost>\n",
+    }
+    context = host(files)
+    server = ["/usr/sbin/apache2", "-S", "-d", str(folder), "-f", str(folder / "apache2.conf")]
+    listed = subprocess.run(server, check=True, capture_output=True, text=True).stdout
+    expected = re.findall(r"(?:namevhost|alias) (\S+)", listed)
+    # Seen from the root of the tree, the ServerRoot is where the tree has it.
+    main = context.roots.root / "etc/apache2/apache2.conf"
+    main.write_text(main.read_text().replace(str(folder), "/etc/apache2"))
+    found = [name for entry in apache.apache_hosts(context.tree)[0] for name in entry.names]
+    assert sorted(found) == sorted(expected) == ["alias.example.org", "one.example.org", "two.example.org"]
 
 
 def test_variables_that_name_each_other_are_filled_in_once(host: Build) -> None:
