@@ -31,6 +31,7 @@ class Fault:
     status: int = 503
     body: bytes = b""
     seconds: float = 1.0  # of a delay
+    headers: tuple[tuple[str, str], ...] = (("Content-Type", "application/xml"),)  # of a status
 
     def hits(self, method: str, path: str) -> bool:
         """Whether this request is struck; counts it."""
@@ -100,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
         fault = self.proxy.strike(self.command, self.path)
         action = fault.action if fault else None
         if fault and action == "status":
-            self._answer(fault.status, [("Content-Type", "application/xml")], fault.body)
+            self._answer(fault.status, list(fault.headers), fault.body)
         elif fault and action == "delay":
             self.proxy.closing.wait(fault.seconds)
             self._pass_on(body, None)

@@ -63,7 +63,8 @@ PROXY_CONF = """\
 [pipeline:main]
 pipeline = egg:swift#catch_errors egg:swift#gatekeeper egg:swift#healthcheck
     egg:swift#proxy_logging egg:swift#listing_formats egg:swift#bulk tempurl s3api tempauth
-    egg:swift#copy slo egg:swift#dlo versioned_writes egg:swift#symlink proxy-server
+    egg:swift#copy egg:swift#container_quotas slo egg:swift#dlo versioned_writes egg:swift#symlink
+    proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true

@@ -18,6 +18,7 @@ class Retry:
     """Tries a call up to ``tries`` times; pauses double from ``first_pause`` to ``longest_pause`` seconds.
 
     Each pause is drawn between half and all of that, so that several writers do not come back together.
+    It is longer when the store asks for it, but never longer than ``longest_pause``.
     ``stop`` ends the waiting, for instance when another volume of the same run has failed for good.
     """
 
@@ -34,10 +35,14 @@ class Retry:
             except StoreError as error:
                 if error.permanent or attempt == self.tries or self.stop.is_set():
                     raise
-                longest = min(self.longest_pause, self.first_pause * 2 ** (attempt - 1))
-                pause = longest * random.uniform(0.5, 1)  # noqa: S311 - not a secret
+                pause = self._pause(attempt, error)
                 # The reason is told once, at the end, if no try succeeds.
                 _log.info("%s: try %d of %d failed, next one in %.1f s", what, attempt, self.tries, pause)
                 _log.debug("%s: %s", what, error)
                 self.stop.wait(pause)
         raise AssertionError("unreachable: the last try returns or raises")
+
+    def _pause(self, attempt: int, error: StoreError) -> float:
+        longest = min(self.longest_pause, self.first_pause * 2 ** (attempt - 1))
+        pause: float = longest * random.uniform(0.5, 1)  # noqa: S311 - not a secret
+        return min(max(pause, error.retry_after), self.longest_pause)

@@ -8,6 +8,7 @@ import base64
 import configparser
 import hashlib
 import io
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from orchestrator.stores.store import Buffer, ObjectInfo, ObjectMissingError, St
 Result = TypeVar("Result")
 CONNECT_SECONDS = 10
 CONNECTIONS = 12  # more than a run and its checks ever use at a time
+_MD5_DIGITS = 32
 _MISSING = ("NoSuchKey", "404", "NotFound")
 # Refusals that are worth another try all the same: the bytes were damaged or cut on the way.
 _DAMAGED = ("BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch", "SlowDown")
@@ -37,6 +39,8 @@ _HINTS = {
     "403": "these credentials may not do this, or they are wrong",
     "NoSuchBucket": "the bucket is not there; 'leitstand backup run' makes it",
     "RequestTimeTooSkewed": "this machine's clock is wrong",
+    "413": "the store is full: its quota is used up; prune, or ask for a larger one",
+    "507": "the store is full",
     "AuthorizationHeaderMalformed": "the store's region is another one: set 'region'",
 }
 
@@ -96,23 +100,29 @@ class S3Store:
         request: dict[str, Any] = {
             "Bucket": self.settings.bucket,
             "Key": self.root + check_key(key),
-            "Body": data if isinstance(data, bytes | bytearray) else _Body(data),
             "ContentMD5": base64.b64encode(digest).decode(),
             "ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode(),
         }
-        self.retry.call(self.name, lambda: self._put(key, request, digest.hex()))
+        self.retry.call(self.name, lambda: self._put(key, data, request, digest.hex()))
 
-    def _put(self, key: str, request: dict[str, Any], md5: str) -> None:
+    def _put(self, key: str, data: Buffer, request: dict[str, Any], md5: str) -> None:
         conditions = {"IfNoneMatch": "*"} if self._write_once.is_set() else {}
+        # A body of its own for each try: a failed one leaves it read to its middle or end.
+        body = data if isinstance(data, bytes | bytearray) else _Body(data)
         try:
-            self._once(key, lambda: self.client.put_object(**request, **conditions))
+            answer = self._once(key, lambda: self.client.put_object(Body=body, **request, **conditions))
+            if answer["ETag"].strip('"') != md5:
+                raise StoreError(f"{self.name}: {key}: the store took other bytes than were sent")
         except StoreError as error:
             code = _code(error.__cause__)
             if code == "NotImplemented" and conditions:
                 self._write_once.clear()  # Swift before 2.36; keys are unique by their random part anyway
-                self._put(key, request, md5)
-            elif code != "PreconditionFailed" or not self._holds(key, md5):
+                self._put(key, data, request, md5)
+            elif code != "PreconditionFailed":
                 raise
+            elif not self._holds(key, md5):
+                message = f"{self.name}: {key} is there already, with other bytes than were sent"
+                raise StoreError(message, "nothing is ever overwritten", permanent=True) from error
 
     def _holds(self, key: str, md5: str) -> bool:
         info = self._stat(key)
@@ -130,7 +140,9 @@ class S3Store:
             answer = self.client.get_object(Bucket=self.settings.bucket, Key=full_key, **span)
             with answer["Body"] as body:
                 data: bytes = body.read()
-                return data
+            if not _is_whole(answer, data):
+                raise StoreError(f"{self.name}: {key}: the answer was cut or damaged on its way")
+            return data
 
         try:
             return self._call(key, read)
@@ -209,7 +221,9 @@ class S3Store:
         permanent = 400 <= status < 500 and status not in (408, 429) and code not in _DAMAGED
         message = f"{self.name}: {key}: {code} ({status}) {text}".rstrip()
         permanent = permanent or code == "NotImplemented"
-        return StoreError(message, _HINTS.get(code, ""), permanent=permanent, denied=status == 403)
+        hint = _HINTS.get(code) or _HINTS.get(str(status), "")
+        wait = _retry_after(error)
+        return StoreError(message, hint, permanent=permanent, denied=status == 403, retry_after=wait)
 
 
 def read_credentials(path: Path) -> tuple[str, SecretStr]:
@@ -260,3 +274,18 @@ def _code(error: BaseException | None) -> str:
 
 def _status(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _is_whole(answer: dict[str, Any], data: bytes) -> bool:
+    """Whether the bytes are as many as the answer says, and, of a whole object, have its MD5."""
+    span = re.fullmatch(r"bytes (\d+)-(\d+)/\d+", answer.get("ContentRange", ""))
+    if span:
+        return len(data) == int(span[2]) - int(span[1]) + 1
+    etag = answer["ETag"].strip('"')
+    return len(etag) != _MD5_DIGITS or hashlib.md5(data, usedforsecurity=False).hexdigest() == etag
+
+
+def _retry_after(error: ClientError) -> float:
+    """Seconds of the Retry-After header (RFC 9110, 10.2.3); its other form, a date, is not used by stores."""
+    text = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after", "")
+    return float(text) if text.isdecimal() else 0

@@ -15,14 +15,21 @@ _KEY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")
 class StoreError(LeitstandError):
     """A store did not do what it was asked.
 
-    ``permanent``: trying again cannot help. ``denied``: these credentials may not do it.
+    ``permanent``: trying again cannot help. ``denied``: these credentials may not do it. ``retry_after``:
+    the seconds that the store asked us to wait.
     """
 
     def __init__(
-        self, message: str, hint: str = "", *, permanent: bool = False, denied: bool = False
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        permanent: bool = False,
+        denied: bool = False,
+        retry_after: float = 0,
     ) -> None:
         super().__init__(message, hint)
-        self.permanent, self.denied = permanent, denied
+        self.permanent, self.denied, self.retry_after = permanent, denied, retry_after
 
 
 class ObjectMissingError(StoreError):
