@@ -148,7 +148,7 @@ class _Run:
             volumes.write(data)
 
         with (
-            VolumeSink(uploads.deliver, self.plan.job.volume_size) as volumes,
+            VolumeSink(uploads.deliver, self.plan.job.volume_size, self._scratch()) as volumes,
             SealedWriter(sink, self._password(), on_record=on_record, on_problem=on_problem) as writer,
         ):
             for source in self.plan.sources:

@@ -9,6 +9,7 @@ from orchestrator.archive import Volume
 from orchestrator.layout import SINGLE_VOLUME, SnapshotName, volume_name
 from orchestrator.manifest import VolumeInfo
 from orchestrator.stores import Store, StoreError
+from orchestrator.stores.store import release_pages
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +37,14 @@ class Lane:
         _log.debug("%s drops out of this run: %s", self.store.name, error)
         self.error = error
 
+    def take_back(self, key: str) -> None:
+        """Remove one object again, unless this store has dropped out."""
+        if self.error is None:
+            try:
+                self.store.delete(key)
+            except StoreError as error:
+                _log.debug("%s: %s stays, nobody reads it: %s", self.store.name, key, error)
+
     def clean_up(self) -> None:
         """Remove what an unfinished run put there, COMMIT first; what stays is swept by prune."""
         for key in reversed(self.keys):
@@ -55,23 +64,27 @@ class Uploads:
     def __init__(self, lanes: list[Lane], name: SnapshotName, volume_bytes: int, in_flight: int) -> None:
         self.lanes, self.name, self.volume_bytes, self.in_flight = lanes, name, volume_bytes, in_flight
         self.volumes: list[VolumeInfo] = []
-        self._held: Volume | None = None
+        self._first: Volume | None = None
         self._waiting: deque[list[Future[None]]] = deque()
         self._pool = ThreadPoolExecutor(max(1, len(lanes)) * in_flight, "upload")
 
     def deliver(self, volume: Volume) -> None:
         """Take the next volume. Raises StoreError when no store is left."""
+        release_pages(volume.data)
         self.volumes.append(VolumeInfo(volume.index, volume.size, volume.sha256, volume.md5))
-        if volume.index == 1:
-            # Only the second volume, or the end, tells whether the first one is named vol.zip or vol.zip.001.
-            self._held = volume
-            return
-        self._send_held(volume_name(1))
-        self._send(volume, volume_name(volume.index))
+        only = volume.index == 1 and volume.size < self.volume_bytes
+        # A first volume that is full is hardly ever the only one: it is kept at hand until one follows.
+        self._first = volume if volume.index == 1 and not only else None
+        self._send(volume, SINGLE_VOLUME if only else volume_name(volume.index))
 
     def finish(self) -> None:
         """Wait until every volume is stored. Raises StoreError when no store is left."""
-        self._send_held(SINGLE_VOLUME)
+        while self._waiting:
+            self._wait()
+        if self._first is not None:
+            self._send(self._first, SINGLE_VOLUME)
+            for lane in self.lanes:
+                lane.take_back(self.name.key(volume_name(1)))
         while self._waiting:
             self._wait()
         self._pool.shutdown()
@@ -79,11 +92,6 @@ class Uploads:
     def abort(self) -> None:
         """Send nothing more."""
         self._pool.shutdown(cancel_futures=True)
-
-    def _send_held(self, name: str) -> None:
-        if self._held is not None:
-            held, self._held = self._held, None
-            self._send(held, name)
 
     def _send(self, volume: Volume, name: str) -> None:
         key, sha256 = self.name.key(name), volume.sha256.hex()

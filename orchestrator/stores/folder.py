@@ -9,9 +9,11 @@ from pathlib import Path
 
 from leitstand.files import sync_folder
 from orchestrator.config import FolderStore as FolderSettings
+from orchestrator.stores.limit import TokenBucket, bucket_for
 from orchestrator.stores.store import Buffer, ObjectInfo, ObjectMissingError, StoreError, check_key
 
 _TEMPORARY = ".partial-"
+BLOCK_BYTES = 1 << 20
 
 
 class FolderStore:
@@ -19,6 +21,7 @@ class FolderStore:
 
     def __init__(self, name: str, settings: FolderSettings) -> None:
         self.name, self.root = name, settings.path
+        self.bucket = bucket_for(settings.upload_limit)
 
     def prepare(self) -> None:
         """The folder must be there: making it could fill the root disk when a disk is not mounted."""
@@ -38,7 +41,7 @@ class FolderStore:
         temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
         try:
             self._make_folders(path)
-            _write_durably(temporary, data)
+            _write_durably(temporary, data, self.bucket)
             self._link(temporary, path, sha256)
         except OSError as error:
             raise self._error(key, error) from error
@@ -89,10 +92,16 @@ class FolderStore:
             found = [
                 path for path in folder.rglob("*") if not path.name.startswith(_TEMPORARY) and path.is_file()
             ]
-            infos = [_info(path.relative_to(self.root).as_posix(), path) for path in found]
+            infos = [info for path in found if (info := self._listed(path)) is not None]
         except OSError as error:
             raise self._error(prefix, error) from error
         yield from sorted((info for info in infos if info.key.startswith(prefix)), key=lambda info: info.key)
+
+    def _listed(self, path: Path) -> ObjectInfo | None:
+        try:
+            return _info(path.relative_to(self.root).as_posix(), path)
+        except FileNotFoundError:  # another run has removed it since
+            return None
 
     def delete(self, key: str) -> None:
         """Remove a file and the folders that are empty without it."""
@@ -118,12 +127,19 @@ class FolderStore:
         return StoreError(f"{self.name}: {self.root / key}: {error.strerror}", permanent=True)
 
 
-def _write_durably(path: Path, data: Buffer) -> None:
+def _write_durably(path: Path, data: Buffer, bucket: TokenBucket | None) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+        for block in _blocks(memoryview(data).cast("B")):
+            if bucket is not None:
+                bucket.take(len(block))
+            file.write(block)
         file.flush()
         os.fsync(descriptor)
+
+
+def _blocks(data: memoryview) -> Iterator[memoryview]:
+    return (data[start : start + BLOCK_BYTES] for start in range(0, len(data), BLOCK_BYTES))
 
 
 def _info(key: str, path: Path) -> ObjectInfo:

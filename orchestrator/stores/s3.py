@@ -22,11 +22,20 @@ from urllib3.exceptions import HTTPError
 
 from leitstand.errors import UsageError
 from orchestrator.config import S3Store as S3Settings
+from orchestrator.stores.limit import LimitedFile, TokenBucket, bucket_for
 from orchestrator.stores.retry import Retry
-from orchestrator.stores.store import Buffer, ObjectInfo, ObjectMissingError, StoreError, check_key
+from orchestrator.stores.store import (
+    Buffer,
+    ObjectInfo,
+    ObjectMissingError,
+    StoreError,
+    check_key,
+    release_pages,
+)
 
 Result = TypeVar("Result")
 CONNECT_SECONDS = 10
+_RELEASE_BYTES = 8 << 20
 CONNECTIONS = 12  # more than a run and its checks ever use at a time
 _MD5_DIGITS = 32
 _MISSING = ("NoSuchKey", "404", "NotFound")
@@ -68,6 +77,8 @@ class _Body(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         part = self._data[self._position : self._position + len(buffer)]
         buffer[: len(part)] = part
+        if self._position // _RELEASE_BYTES != (self._position + len(part)) // _RELEASE_BYTES:
+            release_pages(self._data)
         self._position += len(part)
         return len(part)
 
@@ -81,6 +92,9 @@ class S3Store:
         self.page_keys = 1000
         self.root = f"{settings.prefix}/" if settings.prefix else ""
         self.client = _connect(settings, read_credentials(settings.credentials_file))
+        limit = bucket_for(settings.upload_limit)
+        if limit is not None:
+            _slow_down(self.client, limit)
         self._write_once = threading.Event()  # set while the server is not known to refuse If-None-Match
         self._write_once.set()
 
@@ -97,6 +111,7 @@ class S3Store:
     def put(self, key: str, data: Buffer, *, sha256: str) -> None:
         """One PutObject, refused by the server when there is an object under this key."""
         digest = hashlib.md5(data, usedforsecurity=False).digest()
+        release_pages(data)
         request: dict[str, Any] = {
             "Bucket": self.settings.bucket,
             "Key": self.root + check_key(key),
@@ -266,6 +281,17 @@ def _connect(settings: S3Settings, credentials: tuple[str, SecretStr]) -> Any:
         verify=str(settings.ca_file) if settings.ca_file else True,
         config=config,
     )
+
+
+def _slow_down(client: Any, bucket: TokenBucket) -> None:
+    """Let every body go out no faster than the bucket allows: after signing, which reads it, too."""
+
+    def limit(request: Any, **_: Any) -> None:
+        body = request.body
+        file = io.BytesIO(body) if isinstance(body, bytes | bytearray) else body
+        request.body = LimitedFile(file, bucket)
+
+    client.meta.events.register("before-send.s3.PutObject", limit)
 
 
 def _code(error: BaseException | None) -> str:

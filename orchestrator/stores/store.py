@@ -1,5 +1,6 @@
 """What a store is: objects under keys, written once, with the time at which the store took them."""
 
+import mmap
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,6 +82,16 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Give back connections."""
+
+
+def release_pages(data: Buffer) -> None:
+    """Give back the memory in which a mapped file was read; it is read again when somebody looks.
+
+    Volumes are mapped from a file: once hashed or sent, their pages would fill the memory to no use.
+    """
+    mapping = data.obj if isinstance(data, memoryview) else None
+    if isinstance(mapping, mmap.mmap):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def check_key(key: str) -> str:
