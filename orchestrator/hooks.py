@@ -47,15 +47,12 @@ class RunHooks:
         What went wrong, a line each.
         """
         kinds: tuple[When, ...] = ("failure", "after") if state in STATES["failure"] else ("after",)
-        problems = [
+        return [
             f"hook {when}: {problem}"
             for when in kinds
             for argv in getattr(self.settings, when)
             if (problem := self._run(when, argv, state))
         ]
-        for problem in problems:
-            _log.warning("%s: %s", self.job, problem)
-        return problems
 
     def commands(self) -> Iterator[tuple[Sequence[str], dict[str, str]]]:
         """Every call that may happen, with its environment: what a forced command has to allow."""
@@ -73,7 +70,7 @@ class RunHooks:
 
     def _run(self, when: When, argv: Sequence[str], state: State) -> str:
         """Run one; what went wrong, or nothing."""
-        _log.info("%s: hook %s: %s", self.job, when, argv[0])
+        _log.debug("%s: hook %s: %s", self.job, when, argv[0])
         seconds = self.settings.timeout.total_seconds()
         try:
             finished = self.transport.run(argv, timeout=seconds, env=self._environment(when, state))

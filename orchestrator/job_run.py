@@ -1,5 +1,6 @@
 """A run of a job with everything around it: lock, leases, hooks, facts and metrics."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from orchestrator.lock import JobBusyError, job_lock
 from orchestrator.run import Plan, Progress, RunResult, run_job
 from orchestrator.sources import open_sources, open_transport
 from orchestrator.stores import Store, StoreError
+
+_log = logging.getLogger(__name__)
 
 
 def back_up(context: Context, job_name: str, progress: Progress) -> RunResult:
@@ -57,6 +60,9 @@ def _hooked(hooks: RunHooks) -> Iterator[_Ending]:
         raise
     finally:
         ending.problems = hooks.end(ending.state)
+        if ending.state in ("failed", "interrupted"):  # else they become warnings of the run
+            for problem in ending.problems:
+                _log.warning("%s: %s", hooks.job, problem)
 
 
 def _with_hook_problems(result: RunResult, problems: list[str]) -> RunResult:

@@ -15,6 +15,7 @@ import re
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -29,6 +30,7 @@ from orchestrator.stores import ObjectInfo, Store, StoreError
 _log = logging.getLogger(__name__)
 BEAT_SECONDS = 60.0
 DEAD_AFTER = timedelta(minutes=5)
+SETTLE_SECONDS = 2.0
 END_SECONDS = 10.0  # for a heartbeat that is under way when the run ends
 LARGEST = 4096  # bytes of a lease that are read: it was written by anybody who may write there
 _NAME = re.compile(r"^[a-z2-7]{16}\.(\d{6,12})$")
@@ -123,15 +125,18 @@ class _Lease:
         if self.written:
             _quietly(self.store, lambda: self.store.delete(self.key))
 
-    def others(self, dead_after: timedelta) -> list[ObjectInfo]:
-        """Leases of others that came first and may be alive, by the store's times. Dead ones are removed."""
+    def rivals(self, dead_after: timedelta) -> tuple[list[ObjectInfo], bool]:
+        """Leases that came before this one, and whether any other may be alive, by the store's times.
+
+        Dead ones are removed.
+        """
         listed = [info for info in self.store.list(self.prefix) if _NAME.match(_last(info.key))]
         mine = next((info for info in listed if info.key == self.key), None) or self.store.stat(self.key)
         if mine is None:
-            return []
+            return [], False
         theirs = [info for info in listed if not _last(info.key).startswith(self.name)]
         alive = [info for info in theirs if not self._is_dead(info, mine, dead_after)]
-        return [info for info in alive if _came_first(info, mine)]
+        return [info for info in alive if _came_first(info, mine)], bool(alive)
 
     def _is_dead(self, info: ObjectInfo, mine: ObjectInfo, dead_after: timedelta) -> bool:
         owner = self.owner_of(info)
@@ -156,7 +161,7 @@ def _last(key: str) -> str:
 
 
 def _came_first(theirs: ObjectInfo, mine: ObjectInfo) -> bool:
-    # Who has renewed its lease was there before; of two that begin at the same time the same one gives way.
+    # Who has renewed its lease goes on already; of two that begin together always the same one gives way.
     has_renewed = int(theirs.key.rpartition(".")[2]) > 0
     return has_renewed or (theirs.modified, theirs.key) < (mine.modified, mine.key)
 
@@ -197,12 +202,18 @@ def _take(lease: _Lease, job: str, dead_after: timedelta) -> None:
         lease.store.prepare()
         next(iter(lease.store.list(lease.prefix)), None)  # who may not list would only leave litter
         lease.write()
-        others = lease.others(dead_after)
+        before, contested = lease.rivals(dead_after)
+        if contested and not before:
+            # The store's times are whole seconds: who began in the same one may have shown itself by now.
+            time.sleep(SETTLE_SECONDS)
+            before, _ = lease.rivals(dead_after)
+        if not before:
+            lease.renew()
     except StoreError as error:
         _log.debug("%s: no lease: %s", lease.store.name, error)
         return
-    if others:
-        owner = lease.owner_of(others[0])
+    if before:
+        owner = lease.owner_of(before[0])
         who = f"process {owner.pid} on {owner.host}" if owner else "unknown owner"
         raise JobBusyError(
             f"{job}: another run is under way ({who}, seen in {lease.store.name})",

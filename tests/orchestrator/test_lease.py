@@ -1,0 +1,205 @@
+"""Runs of one job on several machines, told apart by leases in the real Swift and in a folder."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.processes import wait_until
+from orchestrator.config import FolderStore as FolderSettings
+from orchestrator.config import S3Store as S3Settings
+from orchestrator.lease import Owner, leased
+from orchestrator.lock import JobBusyError
+from orchestrator.stores import ObjectInfo, Store, open_store
+
+Site = Any
+PREFIX = "here/site/lease/"
+
+
+@pytest.fixture(params=["folder", "swift"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "folder":
+        (tmp_path / "disk").mkdir()
+        opened = open_store("disk", FolderSettings(type="folder", path=tmp_path / "disk"))
+    else:
+        settings = request.getfixturevalue("swift").settings(prefix=f"lease/{tmp_path.name}", tries=2)
+        opened = open_store("swift", S3Settings.model_validate(settings))
+        opened.prepare()
+    yield opened
+    opened.close()
+
+
+def lease_keys(store: Store) -> list[str]:
+    return [info.key for info in store.list(PREFIX)]
+
+
+def put_lease(store: Store, owner: Owner, name: str = "a" * 16, beat: int = 3) -> str:
+    data, key = (
+        json.dumps({**asdict(owner), "beat": "2026-01-01T00:00:00+00:00"}).encode(),
+        f"{PREFIX}{name}.{beat:06}",
+    )
+    store.put(key, data, sha256=hashlib.sha256(data).hexdigest())
+    return key
+
+
+def elsewhere() -> Owner:
+    """A process of another machine."""
+    return replace(Owner.current(), host="web2", boot="another")
+
+
+def test_a_second_run_gives_way_and_says_to_whom(store: Store) -> None:
+    with leased([store], "here", "site"):
+        message = f"process {os.getpid()} on .* seen in {store.name}"
+        with pytest.raises(JobBusyError, match=message), leased([store], "here", "site"):
+            raise AssertionError("two runs at once")
+        with leased([store], "here", "other"):
+            assert len(lease_keys(store)) == 1
+    assert lease_keys(store) == []
+
+
+def test_a_lease_is_renewed_as_long_as_the_run_lives(store: Store) -> None:
+    with leased([store], "here", "site", beat_seconds=0.05):
+        (first,) = lease_keys(store)
+        wait_until(lambda: lease_keys(store) not in ([], [first]), "a heartbeat")
+        wait_until(lambda: all(key.endswith(("5", "6", "7", "8", "9")) for key in lease_keys(store)), "beats")
+        assert 1 <= len(lease_keys(store)) <= 2, "old ones are removed"
+        with pytest.raises(JobBusyError), leased([store], "here", "site"):
+            pass
+    assert lease_keys(store) == []
+
+
+def test_a_dead_process_of_this_machine_blocks_nobody(store: Store) -> None:
+    argv = [sys.executable, "-c", "import time; print(flush=True); time.sleep(1000)"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        started = int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19])
+        put_lease(store, replace(Owner.current(), pid=process.pid, started=started))
+        with pytest.raises(JobBusyError), leased([store], "here", "site"):
+            pass
+        process.kill()
+    with leased([store], "here", "site"):
+        assert len(lease_keys(store)) == 1, "the dead lease is removed"
+
+
+def test_a_process_with_the_id_of_a_dead_one_is_not_taken_for_it(store: Store) -> None:
+    put_lease(store, replace(Owner.current(), started=1))
+    with leased([store], "here", "site"):
+        pass
+
+
+def test_a_machine_that_went_away_blocks_nobody_for_long(store: Store) -> None:
+    put_lease(store, elsewhere())
+    with pytest.raises(JobBusyError, match="on web2"), leased([store], "here", "site"):
+        pass
+    time.sleep(2.1)  # the stores' times are whole seconds
+    with leased([store], "here", "site", dead_after=timedelta(seconds=1)):
+        assert len(lease_keys(store)) == 1
+
+
+def test_a_wrong_clock_does_not_matter(store: Store) -> None:
+    """The lease above says 2026-01-01: what counts is when the store took it."""
+    put_lease(store, elsewhere())
+    with pytest.raises(JobBusyError), leased([store], "here", "site", dead_after=timedelta(minutes=1)):
+        pass
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"host": 1}', b"\xff" * 10_000])
+def test_a_lease_that_cannot_be_understood_is_one_until_it_is_old(store: Store, content: bytes) -> None:
+    key = f"{PREFIX}{'b' * 16}.000001"
+    store.put(key, content, sha256=hashlib.sha256(content).hexdigest())
+    with pytest.raises(JobBusyError, match="unknown owner"), leased([store], "here", "site"):
+        pass
+
+
+def test_of_many_runs_that_begin_at_once_one_goes_on(store: Store) -> None:
+    began, ended, going, busy = threading.Barrier(5), threading.Barrier(5), [], []
+
+    def run() -> None:
+        began.wait()
+        try:
+            with leased([store], "here", "site"):
+                going.append(1)
+                ended.wait(30)
+        except JobBusyError:
+            busy.append(1)
+            ended.wait(30)
+
+    threads = [threading.Thread(target=run) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(going), len(busy)) == (1, 4)
+    assert lease_keys(store) == []
+
+
+class WriteOnly:
+    """A store whose credentials may put and nothing else."""
+
+    def __init__(self, inner: Store) -> None:
+        self.inner, self.name, self.puts = inner, inner.name, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        from orchestrator.stores import StoreError
+
+        raise StoreError("no", permanent=True, denied=True)
+
+    def put(self, key: str, data: bytes, *, sha256: str) -> None:
+        self.puts += 1
+
+
+def test_a_writer_that_may_not_list_leaves_no_litter(store: Store) -> None:
+    writer = WriteOnly(store)
+    with leased([writer], "here", "site"):  # type: ignore[list-item]
+        pass
+    assert writer.puts == 0
+
+
+@contextmanager
+def waiting_run(site: Site) -> Iterator[subprocess.Popen[str]]:
+    gate = site.folder / "gate"
+    os.mkfifo(gate)
+    before = dict(site.job)
+    site.job["sources"] = [{"command": ["cat", str(gate)], "name": "waits"}]
+    with site.start("run", "site") as run, gate.open("w") as opened:
+        site.job.update(before)
+        yield run
+        opened.write("done")
+
+
+def test_two_machines_do_not_run_one_job_at_once(on_swift: Site, tmp_path: Path) -> None:
+    """Each has its own state folder, so no lock of this machine keeps them apart."""
+    with waiting_run(on_swift) as run:
+        on_swift.document["paths"]["state"] = str(tmp_path / "other-machine")
+        second = on_swift.leitstand("run", "site")
+        assert second.status == 3
+        assert f"another run is under way (process {run.pid} on" in second.errors[0]
+        assert on_swift.leitstand("status", "--json").json()[0]["problem"] == "never backed up", (
+            "not a failure"
+        )
+    on_swift.good("run", "site")
+    assert [path for path in on_swift.disk.rglob("*") if "lease" in path.parts] == []
+
+
+def test_a_killed_run_does_not_keep_the_next_one_out(on_swift: Site) -> None:
+    with waiting_run(on_swift) as run:
+        assert list(on_swift.disk.rglob("lease/*"))
+        run.kill()
+        run.wait()
+    on_swift.good("run", "site")
+    assert list(on_swift.disk.rglob("lease/*")) == []
