@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from exporter.inventory import fastcgi
@@ -20,6 +21,8 @@ CONFIGURATIONS = (
     "/opt/plesk/php/*/etc/php-fpm.conf",
 )
 MAXIMUM_POOLS = 500
+TABLE_LIMIT = 16 * 1024 * 1024
+SO_ACCEPTCON = "00010000"  # include/uapi/linux/net.h, as net/unix/af_unix.c prints it
 TIME_LIMIT = 1.0
 # Key of the status page -> metric; https://www.php.net/manual/en/fpm.status.php
 FIGURES: dict[str, tuple[str, Kind, str]] = {
@@ -61,18 +64,19 @@ def read(context: Context) -> Findings:
     """Every pool, and its status where ``pm.status_path`` is set and the socket is ours to open."""
     findings = Findings()
     families = {key: Family(*figure, LABELS) for key, figure in FIGURES.items()}
-    up = Family("leitstand_php_fpm_up", "gauge", "Whether the pool accepts connections.", LABELS)
+    up = Family("leitstand_php_fpm_up", "gauge", "Whether somebody listens for the pool.", LABELS)
     answering = Family(
         "leitstand_php_fpm_status_up", "gauge", "Whether the pool's status page answers.", LABELS
     )
     most = Family("leitstand_php_fpm_max_children", "gauge", "Most processes the pool may have.", LABELS)
+    listening = parse_listening(read_unix_sockets(context.roots.proc))
     for branch, name, settings in all_pools(context.tree, findings):
         add_pool(findings, branch, name, settings)
         labels = (name, branch)
         limit = settings.get("pm.max_children", "")
         if limit.isascii() and limit.isdigit():
             most.add(int(limit[:9]), *labels)
-        accepting = accepts(context.tree, settings.get("listen", ""))
+        accepting = accepts(context.tree, settings.get("listen", ""), listening)
         if accepting is None:
             findings.skip()
             continue
@@ -134,11 +138,29 @@ def address_of(tree: Tree, listen: str) -> str:
     return tree.real(listen) if listen.startswith("/") else listen if ":" in listen else f":{listen}"
 
 
-def accepts(tree: Tree, listen: str) -> bool | None:
-    """Whether the pool accepts a connection, as one whose processes are all busy still does.
+def read_unix_sockets(proc: Path) -> str:
+    """The kernel's table of Unix sockets, empty where there is none."""
+    try:
+        with (proc / "net/unix").open(errors="replace") as file:
+            return file.read(TABLE_LIMIT)
+    except OSError:
+        return ""
 
-    None if the socket is not ours to open: then nothing is known of the pool.
+
+def parse_listening(table: str) -> set[str]:
+    """Paths of Unix sockets that somebody listens on, proc_pid_net(5)."""
+    rows = [line.split(None, 7) for line in table.splitlines()]
+    return {row[7] for row in rows if len(row) == 8 and row[3] == SO_ACCEPTCON}
+
+
+def accepts(tree: Tree, listen: str, listening: set[str]) -> bool | None:
+    """Whether somebody listens for the pool, as one whose processes are all busy still does.
+
+    The kernel's table is asked first: a connection would wake a pool that starts its processes on demand.
+    None if that does not know the socket, and it is not ours to open: then nothing is known of the pool.
     """
+    if listen in listening:
+        return True
     try:
         fastcgi.connect(address_of(tree, listen), TIME_LIMIT).close()
     except (OSError, ValueError) as error:

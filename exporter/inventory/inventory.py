@@ -141,6 +141,10 @@ class InventoryService:
         try:
             return self._runner.run(Order(names, self._roots, self._watch))
         except (LeitstandError, ValueError) as error:
+            # Said once: it is one cause, whatever it costs.
+            log.warning("inventory sources failed (%s): %s", ", ".join(names), error)
+            for name in names:
+                self._states[name].ran, self._states[name].success = True, False
             return [Outcome(name, 0.0, error=str(error)) for name in names]
 
     def _note(self, outcome: Outcome, mark: Signature) -> None:

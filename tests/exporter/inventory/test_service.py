@@ -20,6 +20,7 @@ from exporter.inventory.runner import Outcome, parse_answer
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.watch import MAXIMUM_WATCHED
 from exporter.inventory.worker import load
+from leitstand.errors import LeitstandError
 
 Build = Callable[[dict[str, str | bytes]], Context]
 
@@ -371,6 +372,21 @@ def test_the_worker_ends_soon_after_an_exporter_that_was_killed(real_host: Conte
     exporter.communicate()
     for path in (worker, Path(f"/proc/{child}")):
         until(lambda path=path: not path.exists() or " Z " in (path / "stat").read_text())
+
+
+def test_a_worker_that_cannot_start_is_said_once_for_all_its_sources(
+    host: Build, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def run(self, order: Order) -> list[Outcome]:
+            raise LeitstandError("python: no such program")
+
+    service = InventoryService(host({}).roots, sources=["host", "users", "reboot"], runner=Broken())
+    service.refresh()
+    figures = samples(service.snapshot().metrics)
+    for name in ("host", "users", "reboot"):
+        assert figures[("leitstand_inventory_source_success", (("source", name),))] == 0
+    assert len([record for record in caplog.records if "no such program" in record.getMessage()]) == 2
 
 
 REFUSING = """

@@ -255,17 +255,39 @@ def test_the_pools_figures_are_those_of_its_status_page(web_host: WebHost) -> No
     assert ("leitstand_php_fpm_status_up", ("idle", BRANCH)) not in figures
 
 
-def test_a_saturated_pool_shows_its_busy_processes_and_leaves_the_hash_alone(web_host: WebHost) -> None:
+def test_a_pool_that_starts_its_processes_on_demand_is_not_woken(web_host: WebHost) -> None:
+    refreshed = ("leitstand_inventory_source_last_refresh_timestamp_seconds", ("php_fpm",))
+    for _ in range(3):
+        before = web_host.figures()[refreshed]
+        until(lambda before=before: web_host.figures()[refreshed] > before)
+        commands = [read_or_nothing(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
+        assert any(b"pool blog" in command for command in commands)
+        assert not any(b"pool idle" in command for command in commands)
+
+
+def read_or_nothing(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_a_saturated_pool_shows_its_busy_processes_and_leaves_the_document_alone(web_host: WebHost) -> None:
     labels = ("blog", BRANCH)
-    before = web_host.document()
+    # Not the whole document: other programs of the machine open and close sockets meanwhile.
+    before = [web_host.items(kind) for kind in ("php_pool", "php", "virtual_host", "web_application")]
     with concurrent.futures.ThreadPoolExecutor(2) as visitors:
-        slow = [
-            visitors.submit(urllib.request.urlopen, f"{web_host.site}/slow.php", None, 20) for _ in range(2)
-        ]
+        slow = [visitors.submit(visit, f"{web_host.site}/slow.php") for _ in range(2)]
         assert until(lambda: web_host.figures()[("leitstand_php_fpm_active_processes", labels)] >= 2)
-        assert web_host.document() == before
-        for visit in slow:
-            visit.result().close()
+        after = [web_host.items(kind) for kind in ("php_pool", "php", "virtual_host", "web_application")]
+        assert [future.result() for future in slow] == [200, 200]
+    assert after == before
+
+
+def visit(url: str) -> int:
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        status: int = answer.status
+    return status
 
 
 def test_the_certificate_is_found_with_its_end(web_host: WebHost) -> None:

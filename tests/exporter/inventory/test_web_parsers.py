@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.inventory import apache, applications, nginx, php, php_ini, web
-from exporter.inventory.fpm import all_pools, parse_status
+from exporter.inventory.fpm import all_pools, parse_listening, parse_status
 from exporter.inventory.source import Context, Findings, Item
 from exporter.inventory.virtual_host import VirtualHost
 
@@ -317,6 +317,16 @@ def test_pools_are_read_with_includes_and_the_pools_name(host: Build) -> None:
     )
     found = {name: (branch, values["listen"]) for branch, name, values in all_pools(context.tree, Findings())}
     assert found == {"a": ("8.2", "/run/a.sock"), "b": ("8.2", "9000")}
+
+
+def test_only_listening_sockets_of_the_kernels_table_count() -> None:
+    table = (
+        "Num       RefCount Protocol Flags    Type St Inode Path\n"
+        "0000: 00000002 00000000 00010000 0001 01 101 /run/php/a b.sock\n"
+        "0000: 00000003 00000000 00000000 0001 03 102 /run/php/connected.sock\n"
+        "0000: 00000002 00000000 00010000 0001 01 103\n"
+    )
+    assert parse_listening(table) == {"/run/php/a b.sock"}
 
 
 @settings(max_examples=100, derandomize=True)
