@@ -1,9 +1,12 @@
 """Traffic of network devices: /proc/net/dev (net/core/net-procfs.c)."""
 
+import socket
 from collections.abc import Iterable
+from ipaddress import ip_address
 
 from exporter.collectors.collector import Roots
 from exporter.collectors.options import Options, selection
+from exporter.inventory.netlink import dump_addresses, parse_addresses
 from leitstand.exposition import Family, Sample
 
 # The columns in the kernel's order, as node_exporter names them.
@@ -22,6 +25,7 @@ class NetworkTraffic:
     def __init__(self, roots: Roots, options: Options) -> None:
         self._files, self._sys = roots.proc_files, roots.sys_files
         self._selection = selection(options, "netdev_device")
+        self._with_addresses = options.netdev_address_info
 
     def collect(self) -> Iterable[Family]:
         devices = {
@@ -34,6 +38,8 @@ class NetworkTraffic:
             explanation = f"Network device statistic {name}."
             yield Family(f"node_network_{name}_total", "counter", explanation, ("device",), samples)
         yield self._without_handler(list(devices))
+        if self._with_addresses:
+            yield self._addresses()
 
     def _without_handler(self, devices: list[str]) -> Family:
         # /proc/net/dev has no column for it; the kernel shows it in sysfs alone.
@@ -47,6 +53,26 @@ class NetworkTraffic:
                 continue  # the device went away meanwhile, or the kernel is older than 4.6
             family.samples.append(((device,), value))
         return family
+
+    def _addresses(self) -> Family:
+        """Asked of the kernel itself: no file has the IPv4 ones."""
+        family = Family(
+            "node_network_address_info",
+            "gauge",
+            "An address of a device.",
+            ("address", "device", "netmask", "scope"),
+        )
+        names = dict(socket.if_nameindex())
+        for address in parse_addresses(dump_addresses()):
+            device = names.get(address.index, "")
+            if device and self._selection.takes(device):
+                family.add(1, address.address, device, str(address.prefix), _scope(address.address))
+        return family
+
+
+def _scope(address: str) -> str:
+    number = ip_address(address)
+    return "link-local" if number.is_loopback or number.is_link_local else "global"
 
 
 def parse_devices(content: bytes) -> dict[str, list[int]]:

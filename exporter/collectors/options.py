@@ -42,6 +42,9 @@ class Options:
     filesystem_mount_timeout: str = _setting("2s", "Seconds the mounts may take before one counts as stuck.")
     netdev_device_exclude: str = _setting("^lo$", "Network devices to leave out.")
     netdev_device_include: str = _setting("", "Network devices to take, and no others.")
+    netdev_address_info: bool = field(
+        default=False, metadata={"explanation": "Serve the addresses of network devices."}
+    )
     netclass_ignored_devices: str = _setting("^$", "Network devices that netclass leaves out.")
     diskstats_device_exclude: str = _setting(
         r"^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$", "Disks and partitions to leave out."

@@ -1,6 +1,7 @@
 """What the exporter itself costs, by the names every Prometheus client uses."""
 
 import os
+import resource
 import sys
 import time
 from collections.abc import Iterable
@@ -33,12 +34,19 @@ class OwnProcess:
             [self._build],
         )
         yield counter("process_cpu_seconds_total", "CPU time of the exporter.", time.process_time())
+        yield gauge("process_max_fds", "Files the exporter may have open.", _limit(resource.RLIMIT_NOFILE))
         yield gauge("process_open_fds", "Files the exporter has open.", open_files)
         yield gauge("process_resident_memory_bytes", "Memory of the exporter.", int(pages[1]) * self._page)
         yield gauge(
             "process_virtual_memory_bytes", "Address space of the exporter.", int(pages[0]) * self._page
         )
+        limit = _limit(resource.RLIMIT_AS)
+        yield gauge("process_virtual_memory_max_bytes", "Address space it may have; -1: no limit.", limit)
         yield gauge("process_start_time_seconds", "When the exporter started, in Unix time.", self._started)
+
+
+def _limit(number: int) -> int:
+    return resource.getrlimit(number)[0]
 
 
 def started_at(stat: bytes, uptime: str) -> float:

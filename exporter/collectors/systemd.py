@@ -23,7 +23,7 @@ _TYPES_KEPT = 600.0  # seconds; a service's type changes with its file only
 _VERSION = re.compile(r"\d{3,}(?:\.\d+)?", re.ASCII)
 _MICROSECONDS = 1_000_000
 # Property of a socket, metric, kind.
-_CONNECTIONS = (
+CONNECTIONS = (
     ("NAccepted", "accepted_connections_total", "counter", "Connections accepted."),
     ("NConnections", "current_connections", "gauge", "Connections open."),
     ("NRefused", "refused_connections_total", "gauge", "Connections refused."),
@@ -120,8 +120,9 @@ class SystemdUnits:
             return []
         services = [unit for unit in units if unit.name.endswith(".service")]
         counts = _properties(bus, services, "Service", "NRestarts")
-        explanation = "Times the service was restarted."
-        family = Family("node_systemd_service_restart_total", "counter", explanation, ("name",))
+        family = Family(
+            "node_systemd_service_restart_total", "counter", "Times the service was restarted.", ("name",)
+        )
         family.samples = [((name,), int(count)) for name, count in counts.items()]
         return [family]
 
@@ -147,8 +148,8 @@ def _properties(bus: Connection, units: Sequence[Unit], kind: str, name: str) ->
 
 def _manager_families(answers: Sequence[bytes | BusError]) -> list[Family]:
     texts = ["" if isinstance(answer, BusError) else str(read_variant(answer)) for answer in answers]
-    explanation = "Whether all is well with the system, as systemctl is-system-running says."
-    families = [gauge("node_systemd_system_running", explanation, int(texts[1] == "running"))]
+    is_running = int(texts[1] == "running")
+    families = [gauge("node_systemd_system_running", "Whether all is well with the system.", is_running)]
     if match := _VERSION.search(texts[0]):
         labels = (texts[0],)
         family = Family("node_systemd_version", "gauge", "Version of systemd.", ("version",))
@@ -166,8 +167,12 @@ def _summary(units: Sequence[Unit]) -> Family:
 
 def _timers(bus: Connection, units: Sequence[Unit]) -> list[Family]:
     timers = [unit for unit in units if unit.name.endswith(".timer")]
-    explanation = "When the timer started its unit last, in Unix time."
-    family = Family("node_systemd_timer_last_trigger_seconds", "gauge", explanation, ("name",))
+    family = Family(
+        "node_systemd_timer_last_trigger_seconds",
+        "gauge",
+        "When the timer started its unit last, in Unix time.",
+        ("name",),
+    )
     for name, moment in _properties(bus, timers, "Timer", "LastTriggerUSec").items():
         family.add(int(moment) / _MICROSECONDS, name)
     return [family]
@@ -176,7 +181,7 @@ def _timers(bus: Connection, units: Sequence[Unit]) -> list[Family]:
 def _sockets(bus: Connection, units: Sequence[Unit]) -> list[Family]:
     sockets = [unit for unit in units if unit.name.endswith(".socket")]
     families = []
-    for name, metric, kind, explanation in _CONNECTIONS:
+    for name, metric, kind, explanation in CONNECTIONS:
         family = Family(f"node_systemd_socket_{metric}", "gauge", explanation, ("name",))
         family.kind = "counter" if kind == "counter" else "gauge"
         for unit, count in _properties(bus, sockets, "Socket", name).items():

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 SAME = (
     r"--collector.diskstats.device-exclude=^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$",
     "--collector.filesystem.mount-points-exclude=^/(dev|proc|sys)($|/)",
+    "--collector.netdev.address-info",
     "--collector.processes",
 )
 # About the exporter itself, not the host.
@@ -22,6 +23,8 @@ NEWER = re.compile(
 )
 # Series that come and go while the tests run: a process in state D, a neighbour.
 FLEETING = re.compile("node_processes_(threads_)?state|node_arp_entries")
+# Later releases leave these out, as netdev leaves out the device itself.
+OF_THE_LOOPBACK = ("device", "lo")
 
 
 def series(text):
@@ -61,7 +64,11 @@ def pages(ours, theirs):
 def test_every_series_of_theirs_is_among_ours(pages):
     before, mine, after = pages
     missing = {key for key in before.keys() & after.keys() - mine.keys() if not FLEETING.match(key[0])}
-    assert not missing
+    assert not {
+        (name, labels)
+        for name, labels in missing
+        if name != "node_network_address_info" or OF_THE_LOOPBACK not in labels
+    }
 
 
 def test_ours_has_no_series_that_theirs_does_not_have_or_got_later(pages):
@@ -164,8 +171,10 @@ def test_hardware_this_machine_does_not_have_is_told_alike(host, ours, theirs):
     assert len(left) > 300
     assert left.keys() - right.keys() == set()
     extra = {name for name, _ in right.keys() - left.keys() if not NEWER.fullmatch(name)}
-    assert extra == {"node_network_receive_nohandler_total"}  # not in the file that they read with that option
+    assert extra == {
+        "node_network_receive_nohandler_total"
+    }  # not in the file that they read with that option
     assert {key: (found, right[key]) for key, found in left.items() if found[0] != right[key][0]} == {}
-    assert {
-        key: (found, right[key]) for key, found in left.items() if not close(found[1], right[key][1])
-    } == {}
+    # The one thing in this tree that is real is the space of the disk it stands on.
+    still = {key for key in left if not key[0].endswith(("_avail_bytes", "_free_bytes", "_files_free"))}
+    assert {key: (left[key], right[key]) for key in still if not close(left[key][1], right[key][1])} == {}

@@ -1,0 +1,71 @@
+"""What the reference says in words: how we differ from node_exporter, and what is not served for which
+reason.
+"""
+
+DIFFERENCES = (
+    "`node_scrape_collector_success` is 1 also where the host has nothing for a collector (no "
+    "RAID, no battery). There it is 0, so that nobody can alert on it; here 0 is a failure.",
+    "A collector that raises or hangs costs only itself. It has until the scrape's deadline "
+    "(`X-Prometheus-Scrape-Timeout-Seconds` less half a second, 9.5 s without it); later scrapes "
+    "go on without it until it returns. A mount that hangs counts as "
+    "`node_filesystem_device_error` 1 after `--collector.filesystem.mount-timeout` (2 s).",
+    "Defaults are those of newer releases than Debian's 1.5.0: `zram` devices are left out of "
+    "diskstats, and of the mount points `/mnt`, `/media` and `/run` are shown.",
+    "From releases after 1.5.0: `node_filesystem_mount_info`, `node_cpu_scaling_governor`, the "
+    "further columns of softnet, `node_pressure_irq_stalled_seconds_total`, two fields of "
+    "netstat.",
+    "The systemd collector asks over the system bus (`/run/dbus/system_bus_socket`), which "
+    "answers every user; the private socket, which answers root alone, is not used. Types of "
+    "services are asked for every ten minutes. Start times and tasks of units are not served; "
+    "restarts are, with `--collector.systemd.enable-restarts-metrics`, as there.",
+    "textfile: a link that leads out of its folder is not followed, and a metric that a collector "
+    "serves already is refused there (there the whole page fails).",
+    "`node_network_receive_drop_total` and its like come from `/proc/net/dev`, whose columns "
+    "node_exporter computes from netlink: the same sums.",
+    "`node_network_address_info` is served with `--collector.netdev.address-info`, as there; "
+    "`leitstand_address_info` tells more and is there without it.",
+    "`node_exporter_build_info`, `go_*` and `promhttp_*` tell of another program; ours are "
+    "`leitstand_exporter_*` and `process_*`.",
+    "Options of collectors that are not in `leitstand exporter --help` are not taken.",
+)
+
+_RARE = "rare hardware, used by neither the node mixin nor Node Exporter Full"
+_ELSEWHERE = "neither the node mixin nor Node Exporter Full uses it"
+
+# Collector: on by default in Debian's node_exporter 1.5.0, and the reason.
+NOT_SERVED: dict[str, tuple[bool, str]] = {
+    "bcache": (True, _RARE),
+    "btrfs": (True, "needs ioctls on each file system; sizes are in filesystem"),
+    "buddyinfo": (False, _ELSEWHERE),
+    "cgroups": (False, _ELSEWHERE),
+    "drbd": (False, _RARE),
+    "drm": (False, _RARE),
+    "ethtool": (False, "needs ioctls on each device; errors and drops are in netdev"),
+    "fibrechannel": (True, _RARE),
+    "infiniband": (True, _RARE),
+    "interrupts": (False, "a series for each interrupt and CPU; the sum is in stat"),
+    "ipvs": (True, "load balancers only; one may be added"),
+    "ksmd": (False, _ELSEWHERE),
+    "lnstat": (False, _ELSEWHERE),
+    "logind": (False, "sessions are no figure; users are in the inventory"),
+    "meminfo_numa": (False, _ELSEWHERE),
+    "mountstats": (False, "hundreds of series for each NFS mount"),
+    "network_route": (False, "default routes are in the inventory"),
+    "nfs": (True, "hundreds of series, nearly all of them zero; may be added when somebody needs it"),
+    "nfsd": (True, "hundreds of series, nearly all of them zero; may be added when somebody needs it"),
+    "ntp": (False, "asks a server over the network; timex tells whether the clock is kept"),
+    "nvme": (True, "one info series; models and serial numbers are in diskstats"),
+    "perf": (False, "needs rights that a monitoring program should not have"),
+    "qdisc": (False, _ELSEWHERE),
+    "rapl": (True, "readable by root alone since CVE-2020-8694"),
+    "runit": (False, "another init; systemd is served"),
+    "slabinfo": (False, "readable by root alone"),
+    "supervisord": (False, "another supervisor; systemd is served"),
+    "sysctl": (False, _ELSEWHERE),
+    "tapestats": (True, _RARE),
+    "tcpstat": (False, "walks every connection; their number is in sockstat and netstat"),
+    "wifi": (False, _RARE),
+    "xfs": (True, "internals of one file system; sizes are in filesystem"),
+    "zfs": (True, "internals of one file system; sizes are in filesystem"),
+    "zoneinfo": (False, _ELSEWHERE),
+}
