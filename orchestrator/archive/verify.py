@@ -7,6 +7,7 @@ bytes are all found by that.
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from orchestrator.archive.aes import Buffer
 from orchestrator.archive.content import ContentCheck, check_whole
@@ -59,7 +60,7 @@ class Verification:
     def __init__(self, entry: SealedEntry, threads: int) -> None:
         self._entry = entry
         self._stream = Stream(entry.blocks())
-        self._work = OrderedWork(threads)
+        self._work, self._serial = OrderedWork(threads), OrderedWork(1)
         self._directory = hashlib.sha256()
         self._directory_bytes = self._entries = 0
         self._batch: list[tuple[FileRecord, list[Buffer]]] = []
@@ -67,13 +68,15 @@ class Verification:
         self.problems: list[Problem] = []
 
     def run(self, records: Iterable[FileRecord]) -> list[Problem]:
-        """All that is wrong, in the order of the archive; first what concerns it as a whole."""
+        """All that is wrong; first what concerns the archive as a whole."""
         try:
             whole = self._records(records) and self._end()
             self._end_batch()
             self._work.drain()
+            self._serial.drain()
         finally:
             self._work.stop()
+            self._serial.stop()
         while self._stream.take(1 << 20):
             whole = False
         general = self._entry.problems()
@@ -110,15 +113,19 @@ class Verification:
 
     def _content(self, record: FileRecord) -> None:
         if record.length > SMALL_BYTES:
-            check = ContentCheck(record)
-            for piece in self._stream.pieces(record.length):
-                check.feed(piece)
-            self._note(record, check.problem())
+            self._large_content(record)
             return
         self._batch.append((record, list(self._stream.pieces(record.length))))
         self._batch_bytes += record.length
         if self._batch_bytes >= 1 << 20 or len(self._batch) >= 256:
             self._end_batch()
+
+    def _large_content(self, record: FileRecord) -> None:
+        # One thread, so that the pieces come in their order.
+        check = ContentCheck(record)
+        for piece in self._stream.pieces(record.length):
+            self._serial.put(partial(check.feed, piece), _nothing, len(piece))
+        self._serial.put(check.problem, partial(self._note, record), 0)
 
     def _end_batch(self) -> None:
         batch, weight = self._batch, self._batch_bytes
@@ -140,6 +147,10 @@ class Verification:
         if not same:
             self.problems.append(Problem(b"", "its central directory is not the one that was recorded"))
         return same
+
+
+def _nothing(_result: None) -> None:
+    """What is left to do when a piece was taken."""
 
 
 def _check_all(batch: list[tuple[FileRecord, list[Buffer]]]) -> list[Problem]:
