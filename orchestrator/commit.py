@@ -92,11 +92,21 @@ def committed_manifest(commit: bytes, snapshot: str, *, meta: bytes, key: bytes)
     if not hmac.compare_digest(
         commit, encode_commit(snapshot, manifest_sha256=manifest_sha256, meta=meta, key=key)
     ):
-        raise ArchiveError(
-            "COMMIT does not vouch for this meta.json and snapshot",
-            "it was damaged or forged, belongs to another snapshot, or these are other keys",
-        )
+        raise _why_not(content, snapshot, meta)
     return manifest_sha256
+
+
+def _why_not(content: dict[str, Any], snapshot: str, meta: bytes) -> ArchiveError:
+    """Tell keys of another fleet from damage: only the HMAC depends on the keys."""
+    if (content.get("snapshot"), content.get("meta_sha256")) == (snapshot, hashlib.sha256(meta).hexdigest()):
+        return ArchiveError(
+            "these keys do not fit this snapshot's COMMIT",
+            "is it the keys file that the snapshot was made with? If it is, COMMIT was damaged or forged",
+        )
+    return ArchiveError(
+        "COMMIT does not vouch for this meta.json and snapshot",
+        "it was damaged or forged, or belongs to another snapshot",
+    )
 
 
 def _json(content: dict[str, Any]) -> bytes:
