@@ -224,6 +224,8 @@ def test_a_program_whose_library_was_replaced_is_found(
     real_host: Context, items: Items, tmp_path: Path
 ) -> None:
     library = Path("/usr/local/lib") / f"leitstand-test-{os.getpid()}.so"
+    if not os.access(library.parent, os.W_OK):
+        pytest.skip("needs root: only files of system folders count")
     source = next(Path("/lib").glob("*-linux-gnu*/libz.so.1"))
     library.write_bytes(source.read_bytes())
     script = f"import ctypes; ctypes.CDLL({str(library)!r}); print('loaded', flush=True); input()"
