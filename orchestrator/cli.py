@@ -21,7 +21,9 @@ from orchestrator.cli_run import run
 from orchestrator.context import Context
 from orchestrator.operations import list_snapshots, readable_snapshot, restore_to
 from orchestrator.owners import Owners
-from orchestrator.restore import Restored
+from orchestrator.restore import Restored, check_target
+from orchestrator.snapshot import Snapshot
+from orchestrator.sources.patterns import Selection
 
 PROBLEMS_SHOWN = 10
 
@@ -85,6 +87,7 @@ def _row(listed: Listed) -> dict[str, Any]:
 @snapshot_option
 @store_option
 @click.option("--numeric-owner", is_flag=True, help="Owners by number, not by name.")
+@click.option("--dry-run", is_flag=True, help="Only say how much would be restored; 'ls' names the files.")
 @with_context
 def restore(
     context: Context,
@@ -94,6 +97,7 @@ def restore(
     snapshot_id: str | None,
     only: str | None,
     numeric_owner: bool,
+    dry_run: bool,
 ) -> int:
     """Restore a snapshot of JOB, or what the PATTERNs select, into an empty or new folder.
 
@@ -103,6 +107,8 @@ def restore(
     live = Restored()
     owners = Owners(may_give=os.geteuid() == 0, numeric=numeric_owner)
     with readable_snapshot(context, context.job(job), job, snapshot_id, only, warn) as snapshot:
+        if dry_run:
+            return _tell_dry_run(snapshot, target, patterns)
         total = snapshot.meta.content_bytes if not patterns else None
         with show.progress(f"{job} to {target}", lambda: live.content_bytes, total):
             restore_to(snapshot, target, patterns, owners, live)
@@ -115,3 +121,14 @@ def restore(
         f" from {snapshot.name.id} in {snapshot.store.name}"
     )
     return EXIT_WARNINGS if live.notes else 0
+
+
+def _tell_dry_run(snapshot: Snapshot, target: Path, patterns: tuple[str, ...]) -> int:
+    check_target(target.absolute(), snapshot.name.id)
+    selection = Selection(patterns)
+    records = [row.record.size for row in snapshot.manifest.rows() if row.record.path in selection]
+    click.echo(
+        f"{snapshot.name.job}: {len(records)} entries, {show.size(sum(records))} would be restored"
+        f" to {target} from {snapshot.name.id} in {snapshot.store.name}"
+    )
+    return 0

@@ -61,19 +61,27 @@ def restore(
 
 def prepare_target(target: Path, snapshot_id: str) -> Path:
     """The staging folder in an empty or new target. Raises UsageError when there is anything else in it."""
-    staging = target / f"{_STAGING}{snapshot_id}"
+    staging = check_target(target, snapshot_id)
     try:
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
-        others = [path.name for path in target.iterdir() if path != staging and path.name != "lost+found"]
-        if others:
-            raise UsageError(
-                f"{target} is not empty: {sorted(others)[0]}", "restore into an empty or new folder"
-            )
         staging.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise UsageError(
             f"{target}: {error.strerror}", "name a folder that can be made and written"
         ) from error
+    return staging
+
+
+def check_target(target: Path, snapshot_id: str) -> Path:
+    """The staging folder that a restore would use. Raises UsageError unless the target is empty or new."""
+    staging = target / f"{_STAGING}{snapshot_id}"
+    try:
+        found = list(target.iterdir()) if target.exists() else []
+    except OSError as error:
+        raise UsageError(f"{target}: {error.strerror}", "name an empty or new folder") from error
+    others = sorted(path.name for path in found if path != staging and path.name != "lost+found")
+    if others:
+        raise UsageError(f"{target} is not empty: {others[0]}", "restore into an empty or new folder")
     return staging
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,10 +39,14 @@ class ReadAhead:
     _start: int = 0
     _data: bytes = b""
     _ahead: int = FIRST_READ_AHEAD
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # a reader may serve several threads
 
     def __call__(self, offset: int, length: int) -> bytes:
         """``length`` bytes from ``offset``, fewer at the end."""
-        length = max(0, min(length, self.size - offset))
+        with self._lock:
+            return self._serve(offset, max(0, min(length, self.size - offset)))
+
+    def _serve(self, offset: int, length: int) -> bytes:
         if not self._start <= offset <= offset + length <= self._start + len(self._data):
             self._fill(offset, length)
         at = offset - self._start
