@@ -48,11 +48,11 @@ class Stream:
     """
 
     def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
-        if process.stdout is None or process.stderr is None:
-            raise ValueError("a stream needs both outputs as pipes")
+        if process.stdout is None:
+            raise ValueError("a stream needs the output as a pipe")
         self.stdout: IO[bytes] = process.stdout
         self._name, self._process = name, process
-        self._last_words = _Tail(process.stderr)
+        self._last_words = _Tail(process.stderr) if process.stderr else None
 
     def finish(self, timeout: float) -> Finished:
         """Wait for the end. What was not read of ``stdout`` is refused: the program then fails with SIGPIPE.
@@ -65,7 +65,11 @@ class Stream:
         except subprocess.TimeoutExpired as error:
             self.kill()
             raise _too_slow(self._name, timeout) from error
-        return Finished(status, b"", self._last_words.text())
+        return Finished(status, b"", self._last_words.text() if self._last_words else "")
+
+    def terminate(self) -> None:
+        """Ask the program to end (SIGTERM); it may clean up first. Nothing happens if it has ended."""
+        self._process.terminate()
 
     def kill(self) -> None:
         """End the program and its children at once; nothing happens if it has ended."""
@@ -79,7 +83,8 @@ class Stream:
     ) -> None:
         self.kill()
         self.stdout.close()
-        self._last_words.text()
+        if self._last_words:
+            self._last_words.text()
 
 
 class _Tail:
@@ -128,28 +133,34 @@ def run(
 
 
 def open_stream(
-    argv: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: bytes | IO[bytes] | None = None
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | IO[bytes] | None = None,
+    keep_errors: bool = True,
 ) -> Stream:
     """Start a program whose output is too large to hold; see `Stream`.
 
     ``stdin`` is what it reads: bytes, an open file (with a descriptor; it stays yours to close), or nothing.
+    Without ``keep_errors`` what it says on stderr goes to ours, while it runs.
     Raises ProcessError when the program is not there.
     """
     if isinstance(stdin, bytes):
         with _in_memory(stdin) as file:
-            return Stream(argv[0], _start(argv, env, file))
-    return Stream(argv[0], _start(argv, env, subprocess.DEVNULL if stdin is None else stdin))
+            return Stream(argv[0], _start(argv, env, file, keep_errors))
+    source = subprocess.DEVNULL if stdin is None else stdin
+    return Stream(argv[0], _start(argv, env, source, keep_errors))
 
 
 def _start(
-    argv: Sequence[str], env: Mapping[str, str] | None, stdin: int | IO[bytes]
+    argv: Sequence[str], env: Mapping[str, str] | None, stdin: int | IO[bytes], keep_errors: bool = True
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             list(argv),
             stdin=stdin,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.PIPE if keep_errors else None,
             env=environment(env),
             start_new_session=True,
         )

@@ -255,6 +255,23 @@ class Drill(Model):
         return parse_schedule(self.schedule) if self.schedule else None
 
 
+class Verification(Model):
+    """When snapshots are read back, and how much of them each time."""
+
+    schedule: Annotated[str, AfterValidator(_is_schedule)] | None = None
+    share: str | None = Field(
+        default="1/30",
+        pattern=r"^1/[1-9][0-9]{0,3}$",
+        description="So much of all snapshots' volumes each day; null: all of the newest snapshot.",
+    )
+
+
+class Pruning(Model):
+    """When what ``keep`` does not keep is deleted."""
+
+    schedule: Annotated[str, AfterValidator(_is_schedule)] | None = None
+
+
 class Job(Model):
     """What is backed up together: sources of one host, sealed in one archive, sent to one or more stores."""
 
@@ -270,7 +287,9 @@ class Job(Model):
     )
     hooks: Hooks = Hooks()
     keep: Keep = Keep()
+    verify: Verification = Verification()
     drill: Drill = Drill()
+    prune: Pruning = Pruning()
     keys_file: AbsolutePath | None = Field(
         default=None, description="Made by 'leitstand backup keys generate'."
     )

@@ -1,11 +1,13 @@
 """When a job runs: ``daily 03:00``, ``weekly sun 03:00``, ``every 6h``, or cron's five fields.
 
+``daily``, ``weekly`` and ``monthly`` alone mean 04:00, on Sundays, on the first of the month.
+
 Pure: text in, times out. All but ``every`` become cron's sets of minutes, hours, days and months.
 """
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 
@@ -18,6 +20,7 @@ WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CRON_WEEKDAYS = ("sun", *WEEKDAYS[:-1])  # cron counts from Sunday, and takes 7 for it too
 _CALENDAR_DAYS = 366 * 9  # leap years are up to eight years apart: 29 February 1896, then 1904
+_DEFAULTS = {"daily": "04:00", "weekly": "sun 04:00", "monthly": "1 04:00"}
 _TIME = re.compile(r"^([01]?[0-9]|2[0-3]):([0-5][0-9])$")
 
 
@@ -49,10 +52,11 @@ class Schedule:
         for offset in range(_CALENDAR_DAYS):
             day = moment.date() + timedelta(days=offset)
             if self.starts_on(day):
-                for minute in self.minutes:
-                    start = _at(day, minute, moment)
-                    if start > moment.astimezone(UTC):
-                        return start.astimezone(moment.tzinfo)
+                # The earliest, not the first: what the skipped hour puts off may come after its successor.
+                starts = (_at(day, minute, moment) for minute in self.minutes)
+                later = [start for start in starts if start > moment.astimezone(UTC)]
+                if later:
+                    return min(later).astimezone(moment.tzinfo)
         return None
 
     @property
@@ -80,6 +84,8 @@ def parse_schedule(text: str) -> Schedule:
     match words:
         case ["hourly"]:
             return Schedule(text, minutes=tuple(range(0, 1440, 60)))
+        case ["daily" | "weekly" | "monthly" as pace]:
+            return replace(parse_schedule(f"{pace} {_DEFAULTS[pace]}"), text=text)
         case ["daily", clock]:
             return Schedule(text, minutes=(_minute_of_day(clock),))
         case ["weekly", day, clock] if day[:3] in WEEKDAYS:
