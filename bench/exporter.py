@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -196,7 +197,8 @@ def added_by_packages(folder: Path, runs: int, scrapes: int) -> None:
         for words, one in (("none", without), ("2,500", many)):
             cpu, p50 = [value * 1000 for value in one.cpu], [value * 1000 for value in one.p50]
             print(
-                f"| {words} | {statistics.median(cpu):.2f} ({min(cpu):.2f}) | {statistics.median(p50):.2f} ({min(p50):.2f}) |"
+                f"| {words} | {statistics.median(cpu):.2f} ({min(cpu):.2f}) "
+                f"| {statistics.median(p50):.2f} ({min(p50):.2f}) |"
             )
         added = 1000 * (statistics.median(many.cpu) - statistics.median(without.cpu))
         print(f"\nAdded CPU per scrape, medians: {added:+.3f} ms", flush=True)
@@ -259,6 +261,50 @@ def tree_of_interfaces(folder: Path, count: int) -> list[str]:
     return [f"--path.procfs={root}/proc", f"--path.sysfs={root}/sys", *chosen]
 
 
+def tree_of_sites(folder: Path, count: int) -> list[str]:
+    root = folder / f"sites-{count}"
+    (root / "etc/nginx/sites-enabled").mkdir(parents=True)
+    (root / "etc/nginx/nginx.conf").write_text("http { include /etc/nginx/sites-enabled/*; }\n")
+    for number in range(count):
+        site = f"server {{ listen 80; server_name www{number}.example.org; root /var/www/{number}; }}\n"
+        (root / f"etc/nginx/sites-enabled/{number}.conf").write_text(site)
+    return [f"--path.rootfs={root}"]
+
+
+def units_of_systemd(count: int) -> float:
+    """CPU seconds to read the answer to ListUnits and write the page; the bus itself is not in it."""
+    sys.path[0] = str(Path(__file__).parents[1])  # else this file would be the package of its name
+    from exporter.collectors.collector import Roots
+    from exporter.collectors.options import Options
+    from exporter.collectors.systemd import SystemdUnits, parse_units
+    from leitstand.exposition import Renderer
+
+    body = bytearray(8)
+    for number in range(count):
+        body += b"\0" * (-len(body) % 8)
+        for text in (
+            f"unit-{number}.service",
+            "A unit",
+            "loaded",
+            "active",
+            "running",
+            "",
+            f"/unit/{number}",
+        ):
+            body += b"\0" * (-len(body) % 4) + struct.pack("<I", len(text)) + text.encode() + b"\0"
+        body += b"\0" * (-len(body) % 4) + bytes(4)
+        for text in ("", "/"):
+            body += b"\0" * (-len(body) % 4) + struct.pack("<I", len(text)) + text.encode() + b"\0"
+    answer = struct.pack("<I", len(body) - 8) + bytes(body[4:])
+    collector, renderer = SystemdUnits(Roots(), Options()), Renderer()
+    times = []
+    for _ in range(30):
+        start = time.process_time()
+        renderer.render([collector._states(parse_units(answer))])
+        times.append(time.process_time() - start)
+    return statistics.median(times)
+
+
 def growth(folder: Path, runs: int, scrapes: int) -> None:
     print("\n### Growth: CPU ms per scrape, the collector concerned alone\n")
     print("| what | number | leitstand | node_exporter |\n|---|---|---|---|")
@@ -273,6 +319,16 @@ def growth(folder: Path, runs: int, scrapes: int) -> None:
                 take_turns([mine, theirs], runs, scrapes)
                 figures = [1000 * statistics.median(one.cpu) for one in (mine, theirs)]
             print(f"| {what} | {count:,} | {figures[0]:.2f} | {figures[1]:.2f} |", flush=True)
+    for count in (10, 100, 1000):
+        print(
+            f"| units of systemd, without the bus | {count:,} | {1000 * units_of_systemd(count):.2f} | |",
+            flush=True,
+        )
+    for count in (10, 100, 1000):
+        with ours(*tree_of_sites(folder, count)) as mine:
+            take_turns([mine], runs, scrapes)
+            cpu = 1000 * statistics.median(mine.cpu)
+            print(f"| virtual hosts, whole page | {count:,} | {cpu:.2f} | has none |", flush=True)
 
 
 def main() -> None:

@@ -2,11 +2,12 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from exporter.collectors.collector import Collector, NoData
-from exporter.guard import Guard, Outcome
+from exporter.guard import Guard, Outcome, Stuck
 from leitstand.exposition import Family, Renderer
 
 DEFAULT_DEADLINE = 9.5  # seconds; Prometheus gives up after 10 unless it is told otherwise
@@ -54,6 +55,7 @@ class Scraper:
         self._verdicts: dict[str, str] = {}
         self._flights: dict[frozenset[str] | None, _Flight] = {}
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,27 +73,38 @@ class Scraper:
             if is_first := flight is None:
                 flight = self._flights[wanted] = _Flight()
         if not is_first:
-            # A page of another scrape is as good; only if it is late is ours worth the work.
-            if flight.done.wait(deadline_seconds):
-                return flight.page
-            return self._render(0.0, wanted)
+            # A page of another scrape is as good as one of our own.
+            return flight.page if flight.done.wait(deadline_seconds) and flight.page else self._late(wanted)
         try:
-            flight.page = self._render(deadline_seconds, wanted)
+            flight.page = self._in_turn(deadline_seconds, wanted)
         finally:
             with self._lock:
                 del self._flights[wanted]
             flight.done.set()
         return flight.page
 
-    def _render(self, deadline_seconds: float, wanted: frozenset[str] | None) -> bytes:
-        tasks = (
-            self._tasks
-            if wanted is None
-            else {name: task for name, task in self._tasks.items() if name in wanted}
-        )
-        outcomes = self._guard.run(tasks, deadline_seconds)
-        texts, successes = self._texts(outcomes)
-        page = "".join([*texts, self._self_report(outcomes, successes)]).encode("utf-8", "replace")
+    def _in_turn(self, deadline_seconds: float, wanted: frozenset[str] | None) -> bytes:
+        """One scrape at a time: a collector keeps what it knows from the last one, and need not share it."""
+        end = time.monotonic() + deadline_seconds
+        if not self._turn.acquire(timeout=deadline_seconds):
+            return self._late(wanted)
+        try:
+            outcomes = self._guard.run(self._wanted(wanted), max(0.0, end - time.monotonic()))
+            texts, successes = self._texts(outcomes)
+        finally:
+            self._turn.release()
+        return self._page([*texts, self._self_report(outcomes, successes)], wanted)
+
+    def _wanted(self, wanted: frozenset[str] | None) -> dict[str, Callable[[], Ready]]:
+        return {name: task for name, task in self._tasks.items() if wanted is None or name in wanted}
+
+    def _late(self, wanted: frozenset[str] | None) -> bytes:
+        """What can be said when another scrape took all the time: that no collector gave anything."""
+        outcomes = {name: Outcome[Ready](None, Stuck("no time left"), 0.0) for name in self._wanted(wanted)}
+        return self._page([self._self_report(outcomes, dict.fromkeys(outcomes, False))], wanted)
+
+    def _page(self, texts: list[str], wanted: frozenset[str] | None) -> bytes:
+        page = "".join(texts).encode("utf-8", "replace")
         return page + self._inventory() if wanted is None else page
 
     def _task(self, collector: Collector) -> Callable[[], Ready]:

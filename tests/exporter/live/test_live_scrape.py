@@ -145,6 +145,47 @@ def test_scrapes_at_the_same_time_share_one_run():
     assert slow.calls <= 2
 
 
+def test_scrapes_of_different_collectors_take_turns():
+    """A collector keeps what it knows from scrape to scrape, so it must never run twice at a time."""
+    running, most = [], []
+
+    class Counting:
+        def collect(self):
+            running.append(1)
+            most.append(len(running))
+            time.sleep(0.005)
+            running.pop()
+            return [LOAD]
+
+    scraper = Scraper({"load": Counting()})
+    threads = [
+        threading.Thread(target=scraper.render, args=(10, names))
+        for names in (None, ["load"], ["load", "x"]) * 3
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(most) >= 3
+    assert max(most) == 1
+
+
+def test_who_waited_for_another_scrape_in_vain_gets_a_page_that_says_so(page_of):
+    slow = Waiting()
+    scraper = Scraper({"slow": slow}, patience=5)
+    first = threading.Thread(target=scraper.render, args=(20,))
+    first.start()
+    deadline = time.monotonic() + 5
+    while slow.calls == 0 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    for names in (None, ["slow", "other"]):
+        assert verdicts(page_of(scraper.render(0.05, names).decode())) == {"slow": 0}
+    slow.done.set()
+    first.join(10)
+    assert slow.calls == 1
+    assert b"node_late 1\n" in scraper.render(10)
+
+
 def test_a_failure_is_told_once_and_its_end_too(caplog):
     collector = Raising(OSError("gone"))
     scraper = Scraper({"disk": collector})
