@@ -100,7 +100,8 @@ class Scraper:
 
     def _late(self, wanted: frozenset[str] | None) -> bytes:
         """What can be said when another scrape took all the time: that no collector gave anything."""
-        outcomes = {name: Outcome[Ready](None, Stuck("no time left"), 0.0) for name in self._wanted(wanted)}
+        late: Outcome[Ready] = Outcome(None, Stuck("another scrape took all the time"), 0.0)
+        outcomes = dict.fromkeys(self._wanted(wanted), late)
         return self._page([self._self_report(outcomes, dict.fromkeys(outcomes, False))], wanted)
 
     def _page(self, texts: list[str], wanted: frozenset[str] | None) -> bytes:
