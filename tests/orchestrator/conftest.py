@@ -8,6 +8,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -208,6 +209,12 @@ class Site:
         """The names of the complete snapshots in a store, oldest first."""
         rows = self.good("list", "site", "--store", store, "--json").json()
         return [row["snapshot"] for row in rows]
+
+    def wait_for_next_second(self) -> None:
+        """Swift's times and the names of snapshots have whole seconds: so that the next run is the newer one."""
+        now = int(time.time())
+        while int(time.time()) <= now + 1:  # Swift rounds up
+            time.sleep(0.02)
 
     @contextmanager
     def start(self, *arguments: object) -> Iterator[subprocess.Popen[str]]:

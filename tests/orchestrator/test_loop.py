@@ -64,6 +64,7 @@ def test_a_large_database_leaves_nothing_in_the_scratch_folder(site: Site, tmp_p
 
 def test_both_stores_list_the_same_snapshots(on_swift: Site) -> None:
     on_swift.good("run", "site")
+    on_swift.wait_for_next_second()
     on_swift.good("run", "site")
     rows = on_swift.good("list", "site", "--json").json()
     assert [row["store"] for row in rows] == ["swift", "swift", "disk", "disk"]

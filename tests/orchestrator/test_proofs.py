@@ -183,6 +183,7 @@ def test_roles_of_a_dump_are_found(tmp_path: Path) -> None:
 
 def test_what_a_host_should_know_is_learnt_again_from_the_stores(on_swift: Site) -> None:
     on_swift.good("run", "site")
+    on_swift.wait_for_next_second()
     on_swift.good("run", "site")
     before = on_swift.good("status", "--json").json()
     shutil.rmtree(on_swift.folder / "state")

@@ -203,6 +203,7 @@ def test_rests_of_a_dead_run_are_swept_after_two_days(site: Site) -> None:
 def test_pruning_works_on_swift(on_swift: Site) -> None:
     on_swift.job["keep"] = {"last": 1, "grace": "0s"}
     on_swift.good("run", "site")
+    on_swift.wait_for_next_second()
     on_swift.good("run", "site")
     kept = on_swift.snapshots("swift")[1:]
     deadline = time.monotonic() + 20
