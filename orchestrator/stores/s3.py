@@ -41,6 +41,7 @@ _MD5_DIGITS = 32
 _MISSING = ("NoSuchKey", "404", "NotFound")
 # Refusals that are worth another try all the same: the bytes were damaged or cut on the way.
 _DAMAGED = ("BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch", "SlowDown")
+_FULL = "the store's quota is used up: prune, or ask for a larger one"
 _HINTS = {
     "SignatureDoesNotMatch": "access_key or secret_key in the credentials file is wrong",
     "InvalidAccessKeyId": "access_key in the credentials file is wrong",
@@ -48,7 +49,8 @@ _HINTS = {
     "403": "these credentials may not do this, or they are wrong",
     "NoSuchBucket": "the bucket is not there; 'leitstand backup run' makes it",
     "RequestTimeTooSkewed": "this machine's clock is wrong",
-    "413": "the store is full: its quota is used up; prune, or ask for a larger one",
+    "413": _FULL,
+    "EntityTooLarge": _FULL,
     "507": "the store is full",
     "AuthorizationHeaderMalformed": "the store's region is another one: set 'region'",
 }
@@ -304,9 +306,11 @@ def _status(error: ClientError) -> int:
 
 def _is_whole(answer: dict[str, Any], data: bytes) -> bool:
     """Whether the bytes are as many as the answer says, and, of a whole object, have its MD5."""
-    span = re.fullmatch(r"bytes (\d+)-(\d+)/\d+", answer.get("ContentRange", ""))
+    span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.get("ContentRange", ""))
     if span:
-        return len(data) == int(span[2]) - int(span[1]) + 1
+        first, last, size = map(int, span.groups())
+        if len(data) != last - first + 1 or len(data) != size:
+            return len(data) == last - first + 1
     etag = answer["ETag"].strip('"')
     return len(etag) != _MD5_DIGITS or hashlib.md5(data, usedforsecurity=False).hexdigest() == etag
 

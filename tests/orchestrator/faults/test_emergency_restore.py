@@ -1,4 +1,4 @@
-"""docs/emergency-restore.md, run as it is written: 7-Zip, rclone and the recovery kit bring everything back."""
+"""docs/emergency-restore.md, run as it is written: 7-Zip, rclone and the recovery kit are enough."""
 
 import json
 import os
@@ -25,10 +25,9 @@ def script(values: Mapping[str, str], *chosen: str) -> str:
     """The page's blocks for ``chosen`` tags, with ``values`` in place of those in its first block."""
     blocks = BLOCK.findall(PAGE.read_text())
     for name, value in values.items():
-        before = blocks[0][1]
-        after = re.sub(rf"(?<![A-Z_]){name}=('[^']*'|\"[^\"]*\")", lambda _: f"{name}='{value}'", before)
-        assert after != before, f"the first block does not set {name}"
-        blocks[0] = (blocks[0][0], after)
+        setting = re.search(rf"(?<![A-Z_]){name}=(?:'[^']*'|\"[^\"]*\")", blocks[0][1])
+        assert setting, f"the first block does not set {name}"
+        blocks[0] = (blocks[0][0], blocks[0][1].replace(setting[0], f"{name}='{value}'"))
     return "\n".join(text for tag, text in blocks if not tag or tag in chosen)
 
 
