@@ -211,7 +211,7 @@ class Site:
         return [row["snapshot"] for row in rows]
 
     def wait_for_next_second(self) -> None:
-        """Swift's times and the names of snapshots have whole seconds: so that the next run is the newer one."""
+        """So that the next run is the newer one: times of Swift and names of snapshots have whole seconds."""
         now = int(time.time())
         while int(time.time()) <= now + 1:  # Swift rounds up
             time.sleep(0.02)

@@ -40,7 +40,7 @@ def test_what_a_schedule_means(text: str, interval: str, following: str) -> None
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "daily", "daily 25:00", "daily 3", "weekly 03:00", "weekly xyz 03:00", "monthly 31 03:00"),
+        *("", "daily 25:00", "daily 3", "weekly 03:00", "weekly xyz 03:00", "monthly 31 03:00"),
         *("sometimes", "every", "every 10s", "61 * * * *", "* * * *", "0 3 31 2 *", "5-1 * * * *"),
         *("*/0 * * * *", "a * * * *"),
     ],
