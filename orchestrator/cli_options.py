@@ -9,11 +9,14 @@ import click
 
 from leitstand.options import config_option
 from orchestrator.context import Context
+from orchestrator.slots import Limits
 
 store_option = click.option("--store", "only", help="Only this store of the job.")
 snapshot_option = click.option(
     "--snapshot", "snapshot_id", help="Its name as 'list' shows it; default: the newest."
 )
+
+_COUNT = click.IntRange(min=1)
 
 
 def with_context(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -23,6 +26,32 @@ def with_context(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def call(config_path: Path, **arguments: Any) -> Any:
         return command(Context.load(config_path), **arguments)
+
+    return call
+
+
+def with_path(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the configuration as its first argument, and where it stands as ``config_path``."""
+
+    @config_option
+    @functools.wraps(command)
+    def call(config_path: Path, **arguments: Any) -> Any:
+        return command(Context.load(config_path), config_path=config_path, **arguments)
+
+    return call
+
+
+def limits_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options for how much is done at a time; the command gets them as ``limits``."""
+
+    @click.option("--parallel", type=_COUNT, default=4, show_default=True, help="So many jobs at a time.")
+    @click.option("--per-host", type=_COUNT, default=1, show_default=True, help="So many on one host.")
+    @click.option(
+        "--per-store", type=_COUNT, default=2, show_default=True, help="So many that use one store."
+    )
+    @functools.wraps(command)
+    def call(*given: Any, parallel: int, per_host: int, per_store: int, **arguments: Any) -> Any:
+        return command(*given, limits=Limits(parallel, per_host, per_store), **arguments)
 
     return call
 

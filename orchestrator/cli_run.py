@@ -1,51 +1,113 @@
 """``leitstand backup run``: make a snapshot of one job, or of several at a time."""
 
+import json
 import os
+import time
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from leitstand.errors import EXIT_FAILED, EXIT_WARNINGS, LeitstandError, UsageError
+from leitstand.options import json_option
 from orchestrator import show
-from orchestrator.cli_options import warn, with_context
+from orchestrator.batch import run_all
+from orchestrator.children import Children, Ended
+from orchestrator.cli_options import limits_options, warn, with_path
 from orchestrator.context import Context
 from orchestrator.facts import read_facts
 from orchestrator.job_run import back_up
 from orchestrator.run import Progress, RunResult
 from orchestrator.signals import breaking_off
+from orchestrator.slots import Limits
 
 PROBLEMS_SHOWN = 10
+_COLUMNS = ("JOB", "SNAPSHOT", "STATE", "ENTRIES", "READ", "STORED", "TIME", "PROBLEM")
+_RIGHT = ("ENTRIES", "READ", "STORED", "TIME")
 
 
 @click.command(epilog="Example: leitstand backup run website")
 @click.argument("job", required=False)
-@click.option("--all", "every", is_flag=True, help="Every job, one after the other.")
-@with_context
-def run(context: Context, job: str | None, every: bool) -> int:
+@click.option("--all", "every", is_flag=True, help="Every job, several at a time.")
+@limits_options
+@json_option
+@with_path
+def run(
+    context: Context, config_path: Any, job: str | None, every: bool, limits: Limits, as_json: bool
+) -> int:
     """Make a snapshot of JOB: its sources, sealed, to all its stores.
 
-    Exit codes: 0 all stores have it, 1 some files could not be read, 3 a store has no snapshot of this run.
+    SIGTERM or Ctrl-C breaks it off: what it stored is removed, its hooks clean up. Exit codes: 0 all stores
+    have it, 1 some files could not be read, 3 a store has no snapshot of this run, 130 broken off.
     """
     if (job is None) != every:
         raise UsageError("name one job, or --all", "leitstand backup run website")
     with breaking_off():
-        statuses = [_run_one(context, name, keep_going=every) for name in context.job_names(job)]
-    return max(statuses, default=0)
+        if job is not None:
+            return _run_one(context, job, as_json)
+        children = Children(config_path)
+        return _run_all(context, children, limits, as_json)
 
 
-def _run_one(context: Context, job: str, keep_going: bool) -> int:
-    progress = Progress()
+def _run_all(context: Context, children: Children, limits: Limits, as_json: bool) -> int:
+    done = run_all(context, children, context.job_names(None), limits, _tell_ended)
+    reports = [_report_of(ended) for ended in done]
+    if as_json:
+        click.echo(json.dumps(reports, indent=1))
+    else:
+        show.table(_COLUMNS, [_cells(report) for report in reports], _RIGHT)
+    return max((ended.status for ended in done), default=0)
+
+
+def _tell_ended(ended: Ended) -> None:
+    for line in ended.stderr.splitlines():
+        warn(f"{ended.task.job}: {line}")
+
+
+def _report_of(ended: Ended) -> dict[str, Any]:
+    if isinstance(ended.report, dict):
+        return ended.report
+    problem = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    return {
+        "job": ended.task.job,
+        "status": ended.status,
+        "seconds": round(ended.seconds, 3),
+        "problem": problem,
+    }
+
+
+def _cells(report: dict[str, Any]) -> Sequence[str]:
+    read, stored = report.get("content_bytes"), report.get("stored_bytes")
+    return (
+        report["job"],
+        report.get("snapshot", "-"),
+        report.get("state", "failed"),
+        str(report.get("entries", "-")),
+        "-" if read is None else show.size(read),
+        "-" if stored is None else show.size(stored),
+        f"{report['seconds']:.0f} s",
+        report.get("problem") or "-",
+    )
+
+
+def _run_one(context: Context, job: str, as_json: bool) -> int:
+    progress, start = Progress(), time.monotonic()
     try:
         with show.progress(job, lambda: progress.content_bytes, _expected_bytes(context, job)):
             result = back_up(context, job, progress)
     except LeitstandError as error:
-        if not keep_going:
-            raise
-        warn(f"{job}: {error.message}")
-        return error.exit_code
-    _tell_run(result)
-    if result.failed:
-        return EXIT_FAILED
-    return EXIT_WARNINGS if result.problem_count else 0
+        if as_json:
+            report = {"job": job, "status": error.exit_code, "problem": error.message}
+            click.echo(json.dumps({**report, "seconds": round(time.monotonic() - start, 3)}, indent=1))
+        raise
+    _tell_problems(result)
+    status = EXIT_FAILED if result.failed else EXIT_WARNINGS if result.problem_count else 0
+    if as_json:
+        seconds = round(time.monotonic() - start, 3)
+        click.echo(json.dumps({**_as_dict(result), "status": status, "seconds": seconds}, indent=1))
+    else:
+        _tell_run(result)
+    return status
 
 
 def _expected_bytes(context: Context, job: str) -> float | None:
@@ -54,7 +116,25 @@ def _expected_bytes(context: Context, job: str) -> float | None:
     return max((each.source_bytes for each in facts.values()), default=0) or None
 
 
-def _tell_run(result: RunResult) -> None:
+def _as_dict(result: RunResult) -> dict[str, Any]:
+    meta = result.meta
+    first = [*(error.message for error in result.failed.values()), *(p.what for p in result.problems)]
+    return {
+        "job": result.name.job,
+        "host": result.name.host,
+        "snapshot": result.name.id,
+        "state": meta.state,
+        "stores": list(result.stored),
+        "failed": {name: error.message for name, error in result.failed.items()},
+        "entries": meta.entries,
+        "content_bytes": meta.content_bytes,
+        "stored_bytes": meta.archive_bytes + meta.manifest_bytes,
+        "problems": result.problem_count,
+        "problem": first[0] if first else "",
+    }
+
+
+def _tell_problems(result: RunResult) -> None:
     for problem in result.problems[:PROBLEMS_SHOWN]:
         warn(f"{os.fsdecode(problem.path) or result.name.job}: {problem.what}")
     if result.problem_count > PROBLEMS_SHOWN:
@@ -62,6 +142,9 @@ def _tell_run(result: RunResult) -> None:
     for error in result.failed.values():
         for line in error.lines():
             warn(line)
+
+
+def _tell_run(result: RunResult) -> None:
     meta, stores = result.meta, ", ".join(result.stored)
     stored = show.size(meta.archive_bytes + meta.manifest_bytes)
     click.echo(

@@ -1,5 +1,6 @@
 """How things look on a terminal: sizes, ages, tables, progress."""
 
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,8 @@ from rich.table import Table
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _REFRESH_SECONDS = 0.2
+LOG_SECONDS = 60.0
+_log = logging.getLogger(__name__)
 
 
 def size(count: float) -> str:
@@ -60,25 +63,37 @@ def printable(text: str) -> str:
 
 @contextmanager
 def progress(title: str, done: Callable[[], float], total: float | None) -> Iterator[None]:
-    """A bar on standard error while the block runs; nothing when that is no terminal."""
+    """A bar on standard error while the block runs; when that is no terminal a line in the log each minute."""
     if not sys.stderr.isatty():
-        yield
+        with _repeating(lambda: _log.info("%s: %s", title, _so_far(done(), total)), LOG_SECONDS):
+            yield
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    ended = threading.Event()
     with Progress(
         *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
     ) as bar:
         task = bar.add_task(title, total=total)
-
-        def follow() -> None:
-            while not ended.wait(_REFRESH_SECONDS):
-                bar.update(task, completed=done())
-
-        thread = threading.Thread(target=follow, daemon=True)
-        thread.start()
-        try:
+        with _repeating(lambda: bar.update(task, completed=done()), _REFRESH_SECONDS):
             yield
-        finally:
-            ended.set()
-            thread.join()
+
+
+def _so_far(done: float, total: float | None) -> str:
+    return f"{size(done)} of about {size(total)}" if total else size(done)
+
+
+@contextmanager
+def _repeating(action: Callable[[], object], seconds: float) -> Iterator[None]:
+    """Do something every so many seconds while the block runs."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        while not ended.wait(seconds):
+            action()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,172 @@
+"""When each job's run, verification, drill and prune is due. Pure but for the small file of what was done.
+
+Only success is stamped, with the time it began: what failed, or was missed while this host was down, is due.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Any, Literal
+
+from leitstand.files import write_atomically
+from orchestrator.config import Job
+from orchestrator.schedule import Schedule
+
+Action = Literal["run", "verify", "drill", "prune"]
+JITTER_SHARE = 10  # a start is put off by no more than a tenth of the distance between two
+# A failed run is tried again soon; what reads everything back, or deletes, is not.
+FIRST_RETRY: Mapping[Action, timedelta] = {
+    "run": timedelta(minutes=5),
+    "verify": timedelta(hours=1),
+    "drill": timedelta(hours=1),
+    "prune": timedelta(hours=1),
+}
+LONGEST_RETRY: Mapping[Action, timedelta] = {
+    "run": timedelta(hours=1),
+    "verify": timedelta(days=1),
+    "drill": timedelta(days=1),
+    "prune": timedelta(days=1),
+}
+
+
+@dataclass(frozen=True, order=True)
+class Task:
+    """One thing that is done again and again."""
+
+    job: str
+    action: Action
+
+    @property
+    def name(self) -> str:
+        """Its name in files and logs."""
+        return f"{self.job}/{self.action}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """When a task is done: its schedule and how much later this one starts."""
+
+    schedule: Schedule
+    offset: timedelta
+
+    def after(self, moment: datetime) -> datetime | None:
+        """The first start after ``moment``; None if there is none for years."""
+        start = self.schedule.next_after(moment)
+        return start and start + self.offset
+
+
+def plans(jobs: Mapping[str, Job]) -> dict[Task, Plan]:
+    """Every task that has a schedule."""
+    return {
+        task: Plan(schedule, offset(task, job.jitter, schedule.interval))
+        for name, job in jobs.items()
+        for task, schedule in _schedules(name, job)
+    }
+
+
+def _schedules(name: str, job: Job) -> Iterator[tuple[Task, Schedule]]:
+    from orchestrator.schedule import parse_schedule
+
+    texts: dict[Action, str | None] = {
+        "run": job.schedule,
+        "verify": job.verify.schedule,
+        "drill": job.drill.schedule,
+        "prune": job.prune.schedule,
+    }
+    for action, text in texts.items():
+        if text is not None:
+            yield Task(name, action), parse_schedule(text)
+
+
+def offset(task: Task, jitter: timedelta, interval: timedelta) -> timedelta:
+    """How much later than its schedule a task starts: always the same, drawn from its name.
+
+    So hosts do not all start at once, and the distance between two starts stays what it is.
+    """
+    most = min(jitter, interval / JITTER_SHARE).total_seconds()
+    share = int.from_bytes(hashlib.sha256(task.name.encode()).digest()[:8]) / 2**64
+    return timedelta(seconds=int(most * share))
+
+
+@dataclass
+class _Entry:
+    """What is planned for a task: from which moment on the next start was sought, and what was found."""
+
+    reference: float
+    due: datetime | None
+    failures: int = 0
+
+
+@dataclass
+class Agenda:
+    """What is due. ``done`` has the start of the last good try of each task, in seconds since 1970.
+
+    A task that was never done is counted from the time it was first ``seen``.
+    """
+
+    zone: tzinfo
+    plans: dict[Task, Plan] = field(default_factory=dict)
+    done: dict[str, float] = field(default_factory=dict)
+    seen: dict[str, float] = field(default_factory=dict)
+    _entries: dict[Task, _Entry] = field(default_factory=dict)
+
+    def replan(self, plans: Mapping[Task, Plan], now: datetime) -> None:
+        """Take other plans, or the same ones after the clock was set: every start is sought anew."""
+        failures = {task: entry.failures for task, entry in self._entries.items()}
+        self.plans, self._entries = dict(plans), {}
+        for task in self.plans:
+            self.seen.setdefault(task.name, now.timestamp())
+            self._plan(task, now, failures.get(task, 0))
+
+    def note(self, task: Task, began: float, now: datetime) -> None:
+        """A task was done well, here or elsewhere, in a try that began then."""
+        if task in self.plans and self.done.get(task.name) != began:
+            self.done[task.name] = began
+            self._plan(task, now, 0)
+
+    def failed(self, task: Task, now: datetime) -> None:
+        """A try went wrong: the next one is made soon, later each time."""
+        entry = self._entries.get(task)
+        if entry is not None:
+            pause = min(LONGEST_RETRY[task.action], FIRST_RETRY[task.action] * 2 ** min(entry.failures, 10))
+            entry.failures += 1
+            entry.due = now + pause
+
+    def due(self, now: datetime) -> list[Task]:
+        """Tasks whose time has come, the longest overdue first."""
+        found = [(entry.due, task) for task, entry in self._entries.items() if entry.due and entry.due <= now]
+        return [task for _, task in sorted(found)]
+
+    def starts(self) -> dict[Task, datetime]:
+        """The next start of each task; a time gone by while it waits or runs."""
+        return {task: entry.due for task, entry in self._entries.items() if entry.due is not None}
+
+    def _plan(self, task: Task, now: datetime, failures: int) -> None:
+        reference = max(self.done.get(task.name, 0.0), self.seen[task.name])
+        # A stamp from the future, made before the clock was set back, must not keep a job from running.
+        moment = datetime.fromtimestamp(min(reference, now.timestamp()), self.zone)
+        self._entries[task] = _Entry(reference, self.plans[task].after(moment), failures)
+
+
+def read_stamps(path: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """What was done and what was seen. A file that is lost or damaged costs a try too many at most."""
+    try:
+        data: Any = json.loads(path.read_text())
+        done, seen = ({str(k): float(v) for k, v in data[name].items()} for name in ("done", "seen"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}, {}
+    return done, seen
+
+
+def write_stamps(path: Path, agenda: Agenda) -> None:
+    """Keep what was done, for tasks that are still there. Raises OSError."""
+    names = {task.name for task in agenda.plans}
+    data = {
+        "done": {name: when for name, when in agenda.done.items() if name in names},
+        "seen": {name: when for name, when in agenda.seen.items() if name in names},
+    }
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(data, indent=1), mode=0o600)

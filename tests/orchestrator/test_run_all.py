@@ -1,0 +1,138 @@
+"""Several jobs at a time, on several hosts and stores."""
+
+import copy
+import json
+import os
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab.processes import wait_until
+from orchestrator.agenda import Task
+from orchestrator.slots import Limits, Place, startable
+
+Site = Any
+
+
+def add_job(site: Site, name: str, host: str = "here", **changes: Any) -> dict[str, Any]:
+    """Another job like the first one."""
+    job = copy.deepcopy(site.job)
+    site.document["hosts"].setdefault(host, {"address": "127.0.0.1"})
+    job.update(host=host, **changes)
+    site.document["backups"][name] = job
+    return job
+
+
+def test_all_jobs_run_and_one_table_tells_how_each_went(on_swift: Site) -> None:
+    add_job(on_swift, "other", host="there")
+    add_job(
+        on_swift, "broken", sources=[{"command": ["sh", "-c", "echo no database >&2; false"], "name": "x"}]
+    )
+    ran = on_swift.leitstand("run", "--all")
+    assert ran.status == 3, "the worst of all"
+    lines = {line.split()[0]: line for line in ran.stdout.splitlines()}
+    assert list(lines) == ["JOB", "broken", "other", "site"]
+    assert "failed" in lines["broken"]
+    assert "no database" in lines["broken"]
+    for job in ("other", "site"):
+        assert " complete " in lines[job]
+    assert len(on_swift.snapshots("swift")) == 1
+
+
+def test_json_has_an_object_for_each_job(site: Site) -> None:
+    add_job(site, "other")
+    reports = site.good("run", "--all", "--json").json()
+    assert [(report["job"], report["state"], report["status"]) for report in reports] == [
+        ("other", "complete", 0),
+        ("site", "complete", 0),
+    ]
+    assert [reports[1]["snapshot"]] == site.snapshots()
+    (one,) = [site.good("run", "site", "--json").json()]
+    assert one["stores"] == ["disk"]
+    assert one["failed"] == {}
+    assert one["content_bytes"] > 5_000_000
+    site.job["sources"] = [{"command": ["false"], "name": "x"}]
+    failed = site.leitstand("run", "site", "--json")
+    assert failed.status == failed.json()["status"] == 3
+    assert "false" in failed.json()["problem"]
+
+
+def gated_job(site: Site, name: str, host: str) -> Any:
+    site.document["hosts"].setdefault(host, {"address": "127.0.0.1"})
+    gate = site.folder / f"gate-{name}"
+    os.mkfifo(gate)
+    job = {"host": host, "sources": [{"command": ["cat", str(gate)], "name": "waits"}], "stores": ["disk"]}
+    job |= {"keys_file": str(site.folder / "keys"), "scratch": str(site.folder / "scratch")}
+    site.document["backups"][name] = job
+    return gate
+
+
+def test_two_hosts_are_read_at_the_same_time_and_one_host_is_not(site: Site) -> None:
+    del site.document["backups"]["site"]
+    first, second, third = (gated_job(site, *of) for of in (("a1", "x"), ("a2", "x"), ("b1", "y")))
+    with site.start("run", "--all", "--json") as run:
+        with first.open("w") as one, third.open("w") as other:  # each opens when it is being read
+            with pytest.raises(OSError, match="No such device"):
+                os.open(second, os.O_WRONLY | os.O_NONBLOCK)  # nobody reads it yet
+            one.write("done")
+            other.write("done")
+        second.write_text("done")
+        reports = json.loads(run.communicate(timeout=30)[0])
+    assert [(report["job"], report["content_bytes"]) for report in reports] == [
+        ("a1", 4),
+        ("a2", 4),
+        ("b1", 4),
+    ]
+
+
+def test_all_children_clean_up_when_it_is_broken_off(site: Site) -> None:
+    del site.document["backups"]["site"]
+    gates = [gated_job(site, "a", "hosta"), gated_job(site, "b", "hostb")]
+    for job in site.document["backups"].values():
+        job["hooks"] = {"after": [["sh", "-c", f"echo $LEITSTAND_JOB $LEITSTAND_STATE >> {site.folder}/log"]]}
+    with site.start("run", "--all") as run, gates[0].open("w"), gates[1].open("w"):
+        run.terminate()
+        assert run.wait(30) == 130
+    assert sorted((site.folder / "log").read_text().splitlines()) == ["a interrupted", "b interrupted"]
+    wait_until(lambda: list(site.disk.rglob("*")) == [], "nothing to be left in the store")
+
+
+jobs = st.sampled_from(["a", "b", "c", "d", "e", "f"])
+numbers = st.integers(1, 4)
+
+
+@given(
+    hosts=st.fixed_dictionaries({job: st.sampled_from("XYZ") for job in "abcdef"}),
+    stores=st.fixed_dictionaries({job: st.sets(st.sampled_from("12"), min_size=1) for job in "abcdef"}),
+    queue=st.lists(jobs, max_size=8),
+    limits=st.builds(Limits, numbers, numbers, numbers),
+)
+@settings(max_examples=200, derandomize=True, deadline=None)
+def test_no_limit_is_ever_exceeded_and_nothing_waits_for_ever(
+    hosts: dict[str, str], stores: dict[str, set[str]], queue: list[str], limits: Limits
+) -> None:
+    places = {job: Place(hosts[job], tuple(stores[job])) for job in hosts}
+    waiting, running, done = [Task(job, "run") for job in queue], list[Task](), 0
+    while waiting or running:
+        for task in startable(waiting, running, places, limits):
+            waiting.remove(task)
+            running.append(task)
+        assert running, "something can always start"
+        assert len(running) <= limits.total
+        assert len({task.job for task in running}) == len(running)
+        for host in "XYZ":
+            assert sum(hosts[task.job] == host for task in running) <= limits.per_host
+        for store in "12":
+            assert sum(store in stores[task.job] for task in running) <= limits.per_store
+        running.pop(0)
+        done += 1
+    assert done == len(queue)
+
+
+def test_a_job_that_waits_for_its_host_holds_nobody_up() -> None:
+    places = {"a": Place("x", ("s",)), "b": Place("x", ("s",)), "c": Place("y", ("s",))}
+    tasks = {job: Task(job, "run") for job in "abc"}
+    found = startable([tasks["b"], tasks["c"]], [tasks["a"]], places, Limits())
+    assert found == [tasks["c"]]
