@@ -1,4 +1,6 @@
-"""A path's row in the manifest: JSON with whole words, defaults left out, bytes as text that comes back the same."""
+"""A path's row in the manifest: JSON with whole words, defaults left out, bytes as text that comes back the
+same.
+"""
 
 import base64
 from collections.abc import Iterable
@@ -10,7 +12,9 @@ from orchestrator.archive.names import path_of, stored_name
 _TEXTS = ("user", "group")
 _RARE = (*_TEXTS, "ctime_ns", "inode", "device")
 _SHA256_BYTES = 32
-_WHOLE = frozenset(("mode", "uid", "gid", "mtime_ns", "ctime_ns", "inode", "device", "size", "crc32", "offset", "length"))
+_WHOLE = frozenset(
+    ("mode", "uid", "gid", "mtime_ns", "ctime_ns", "inode", "device", "size", "crc32", "offset", "length")
+)
 _KNOWN = _WHOLE | {*_TEXTS, "path", "kind", "link", "xattrs", "sha256", "method", "problem"}
 
 
@@ -37,14 +41,18 @@ def row_of(record: FileRecord) -> dict[str, Any]:
     if metadata.link:
         row["link"] = stored_name(metadata.link)
     if metadata.xattrs:
-        row["xattrs"] = [[stored_name(name), base64.b64encode(value).decode()] for name, value in metadata.xattrs]
+        row["xattrs"] = [
+            [stored_name(name), base64.b64encode(value).decode()] for name, value in metadata.xattrs
+        ]
     if record.problem:
         row["problem"] = record.problem
     return row
 
 
 def record_from(row: dict[str, Any]) -> FileRecord:
-    """The inverse of ``row_of``. Raises KeyError, TypeError and ValueError for what it could not have written."""
+    """The inverse of ``row_of``. Raises KeyError, TypeError and ValueError for what it could not have
+    written.
+    """
     get = row.get
     metadata = Metadata(
         path=path_of(row["path"]),
