@@ -56,6 +56,7 @@ class Exporter:
     cpu: list[float] = field(default_factory=list)  # seconds per scrape, one per run
     p50: list[float] = field(default_factory=list)  # seconds, one per run
     size: int = 0
+    headers: str = ""
 
     def ticks(self) -> int:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
@@ -70,7 +71,8 @@ class Exporter:
 
     def scrape(self) -> int:
         with socket.create_connection(("127.0.0.1", self.port), timeout=30) as sock:
-            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            request = f"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{self.headers}\r\n"
+            sock.sendall(request.encode())
             size = 0
             while chunk := sock.recv(1 << 20):
                 size += len(chunk)
@@ -150,8 +152,18 @@ def take_turns(exporters: list[Exporter], runs: int, scrapes: int) -> None:
             exporter.run(scrapes)
 
 
-def side_by_side(title: str, our: list[str], their: list[str], runs: int, scrapes: int) -> None:
+# What Prometheus 2.42 sends.
+PROMETHEUS = (
+    "Accept: application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1\r\nAccept-Encoding: gzip\r\n"
+)
+
+
+def side_by_side(
+    title: str, our: list[str], their: list[str], runs: int, scrapes: int, headers: str = ""
+) -> None:
     with ours(*our) as mine, rival(*their) as theirs:
+        mine.headers = theirs.headers = headers
         take_turns([mine, theirs], runs, scrapes)
         print(f"\n### {title}: {runs} runs of {scrapes} scrapes\n")
         print("| | bytes | CPU ms/scrape (min) | p50 ms (best) | RSS MiB |\n|---|---|---|---|---|")
@@ -336,7 +348,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=["default", "slim", "packages", "growth"])
+    parser.add_argument("--only", choices=["default", "prometheus", "slim", "packages", "growth"])
     arguments = parser.parse_args()
     runs, scrapes = (3, 60) if arguments.quick else (7, 300)
 
@@ -346,6 +358,9 @@ def main() -> None:
     if wanted("default"):
         off = [f"--no-collector.{name}" for name in NOT_OURS]
         side_by_side("Default collectors", [], off, runs, scrapes)
+    if wanted("prometheus"):
+        off = [f"--no-collector.{name}" for name in NOT_OURS]
+        side_by_side("Default collectors, OpenMetrics and gzip", [], off, runs, scrapes, PROMETHEUS)
     if wanted("slim"):
         on = [
             "--collector.disable-defaults",
