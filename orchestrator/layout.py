@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 MANIFEST, META, COMMIT = "manifest.zip", "meta.json", "COMMIT"
+MARK = "PRUNE"  # says since when prune wants to delete the snapshot
 SINGLE_VOLUME = "vol.zip"
 _ID = re.compile(r"^(\d{8}T\d{6}Z)-[a-z2-7]{8}$")
 _TIME = "%Y%m%dT%H%M%SZ"

@@ -16,12 +16,11 @@ from leitstand.errors import LeitstandError
 from orchestrator.catalog import Listed, scan
 from orchestrator.config import Job
 from orchestrator.keys import KeyRing
-from orchestrator.layout import COMMIT
+from orchestrator.layout import COMMIT, MARK
 from orchestrator.retention import Candidate, Decision, decide
 from orchestrator.snapshot import read_meta
 from orchestrator.stores import Store
 
-MARK = "PRUNE"
 ABANDONED = timedelta(hours=48)
 
 
