@@ -18,6 +18,7 @@ from orchestrator.cli_keys import keys
 from orchestrator.cli_options import snapshot_option, store_option, warn, with_context
 from orchestrator.cli_proof import catalog, drill, verify
 from orchestrator.cli_run import run
+from orchestrator.cli_serve import install_timers, serve
 from orchestrator.context import Context
 from orchestrator.operations import list_snapshots, readable_snapshot, restore_to
 from orchestrator.owners import Owners
@@ -36,7 +37,11 @@ def backup() -> None:
     """
 
 
-for command in (run, keys, authorize, prune, status, ls, find, cat, diff, verify, drill, catalog):
+COMMANDS = (
+    *(run, verify, drill, prune, status, serve, install_timers),
+    *(ls, find, cat, diff, catalog, keys, authorize),
+)
+for command in COMMANDS:
     backup.add_command(command)
 
 

@@ -63,7 +63,7 @@ def printable(text: str) -> str:
 
 @contextmanager
 def progress(title: str, done: Callable[[], float], total: float | None) -> Iterator[None]:
-    """A bar on standard error while the block runs; when that is no terminal a line in the log each minute."""
+    """A bar on standard error while the block runs; when that is no terminal a line in the log a minute."""
     if not sys.stderr.isatty():
         with _repeating(lambda: _log.info("%s: %s", title, _so_far(done(), total)), LOG_SECONDS):
             yield

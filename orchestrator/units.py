@@ -1,0 +1,160 @@
+"""systemd units that run jobs by their schedules: a hardened service and a timer for each task.
+
+Sources: systemd.exec(5), systemd.timer(5), systemd.time(7).
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+
+from leitstand.files import write_atomically
+from leitstand.models import duration_text
+from orchestrator.agenda import Plan, Task, plans
+from orchestrator.config import CommandSource, FilesSource, FolderStore, Job, SqliteSource
+from orchestrator.context import Context
+from orchestrator.schedule import WEEKDAYS, Schedule
+from orchestrator.serve import options
+
+MARK = "# Written by 'leitstand backup install-timers'; changes here are lost.\n"
+PREFIX = "leitstand-backup-"
+
+# What no task needs, whatever it reads.
+_ALWAYS = """\
+UMask=0077
+LimitCORE=0
+ProtectSystem=strict
+ProtectHome=read-only
+ProtectKernelTunables=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictRealtime=yes
+LockPersonality=yes
+SystemCallArchitectures=native
+"""
+# What programs of the admin's own may need, in hooks and command sources: sudo, mount, lvcreate, a compiler.
+_WITHOUT_PROGRAMS = """\
+NoNewPrivileges=yes
+RestrictSUIDSGID=yes
+RestrictNamespaces=yes
+MemoryDenyWriteExecute=yes
+PrivateDevices=yes
+SystemCallFilter=@system-service
+SystemCallFilter=~@resources
+"""
+
+
+def units(context: Context, config: Path, program: str) -> dict[str, str]:
+    """The text of every unit by its name, for every task that has a schedule."""
+    result: dict[str, str] = {}
+    zone = context.fleet.site.time_zone
+    for task, plan in plans(context.settings.backups).items():
+        name = f"{PREFIX}{task.action}-{task.job}"
+        result[f"{name}.service"] = _service(context, task, config, program)
+        result[f"{name}.timer"] = _timer(task, plan, context.settings.backups[task.job], zone)
+    return result
+
+
+def write_units(folder: Path, texts: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Write units; remove those written before for tasks that are gone. The names of both. Raises OSError."""
+    ours = [path for path in sorted(folder.glob(f"{PREFIX}*")) if path.is_file() and not path.is_symlink()]
+    removed = [path for path in ours if path.name not in texts and path.read_text().startswith(MARK)]
+    for name, text in texts.items():
+        write_atomically(folder / name, text)
+    for path in removed:
+        path.unlink()
+    return sorted(texts), [path.name for path in removed]
+
+
+def _service(context: Context, task: Task, config: Path, program: str) -> str:
+    job = context.settings.backups[task.job]
+    words = [program, "backup", task.action, task.job, "--config", str(config), *options(task, job)]
+    lines = [
+        MARK,
+        f"[Unit]\nDescription=Leitstand: {task.action} of backup {task.job}\n",
+        "Wants=network-online.target\nAfter=network-online.target\n\n",
+        f"[Service]\nType=oneshot\nExecStart={' '.join(map(_quoted, words))}\n",
+        "# 1: finished with warnings, which Prometheus tells.\nSuccessExitStatus=1\n",
+        "# SIGTERM goes to leitstand alone, which ends what it started and cleans up.\nKillMode=mixed\n",
+        "TimeoutStartSec=infinity\nTimeoutStopSec=15min\n",
+        "Nice=10\nCPUSchedulingPolicy=batch\nIOSchedulingClass=best-effort\nIOSchedulingPriority=7\n\n",
+        _ALWAYS,
+        *_allowed(context, task, job),
+    ]
+    return "".join(lines)
+
+
+def _allowed(context: Context, task: Task, job: Job) -> Iterator[str]:
+    """What depends on the job: where it writes, what it reads, whose programs it runs."""
+    local = context.fleet.hosts[job.host].ssh is None
+    reads_here = local and task.action == "run"
+    paths = context.fleet.paths
+    stores = [context.settings.stores[name] for name in job.stores]
+    scratch = job.drill.scratch or job.scratch
+    writes = {paths.state, paths.metrics, *(each.path for each in stores if isinstance(each, FolderStore))}
+    yield from (f"ReadWritePaths={_quoted('-' + str(path))}\n" for path in sorted({*writes, scratch}))
+    if not (reads_here and _covers(job, "/tmp", "/var/tmp")) and task.action != "drill":  # noqa: S108
+        yield "PrivateTmp=yes\n"
+    if not (reads_here and _covers(job, "/usr/lib/modules", "/lib/modules")):
+        yield "ProtectKernelModules=yes\n"
+    programs = (reads_here and _has_programs(job)) or task.action == "drill"
+    if not programs:
+        yield _WITHOUT_PROGRAMS
+        # root's right to read everything, and to write into folders of others where this unit may write
+        yield f"CapabilityBoundingSet={'CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE CAP_FOWNER' if local else ''}\n"
+
+
+def _covers(job: Job, *places: str) -> bool:
+    """Whether a source of files holds one of these places, or stands in one."""
+    sources = [PurePath(s.files) for s in job.sources if isinstance(s, FilesSource)]
+    sources += [PurePath(s.sqlite) for s in job.sources if isinstance(s, SqliteSource)]
+    found = [(source, PurePath(place)) for source in sources for place in places]
+    return any(place.is_relative_to(source) or source.is_relative_to(place) for source, place in found)
+
+
+def _has_programs(job: Job) -> bool:
+    hooks = (*job.hooks.before, *job.hooks.after, *job.hooks.failure)
+    return bool(hooks) or any(isinstance(source, CommandSource) for source in job.sources)
+
+
+def _quoted(word: str) -> str:
+    """A word as systemd reads it back: quoted, without specifiers and variables (systemd.service(5))."""
+    plain = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{plain}"' if plain != word or not word or " " in word or "'" in word or ";" in word else word
+
+
+def _timer(task: Task, plan: Plan, job: Job, zone: str) -> str:
+    when = "".join(f"{line}\n" for line in timer_lines(plan.schedule, zone))
+    return (
+        f"{MARK}[Unit]\nDescription=Leitstand: {task.action} of backup {task.job}, {plan.schedule.text}\n\n"
+        f"[Timer]\n{when}"
+        "# What was missed while this host was down is made up for.\nPersistent=true\n"
+        f"RandomizedDelaySec={job.jitter.total_seconds():.0f}\nFixedRandomDelay=true\nAccuracySec=30s\n\n"
+        "[Install]\nWantedBy=timers.target\n"
+    )
+
+
+def timer_lines(schedule: Schedule, zone: str) -> list[str]:
+    """A schedule as systemd writes it. Cron's 'one of both days is enough' becomes two lines."""
+    if schedule.every is not None:
+        every = duration_text(schedule.every).replace("ms", "ms ")
+        return ["OnBootSec=5min", "OnActiveSec=5min", f"OnUnitActiveSec={every}"]
+    weekdays = ",".join(WEEKDAYS[day].capitalize() for day in sorted(schedule.weekdays))
+    if schedule.either_day:
+        return [_calendar(schedule, "", True, zone), _calendar(schedule, f"{weekdays} ", False, zone)]
+    return [_calendar(schedule, f"{weekdays} " if len(schedule.weekdays) < 7 else "", True, zone)]
+
+
+def _calendar(schedule: Schedule, weekdays: str, use_days: bool, zone: str) -> str:
+    months = _listed(schedule.months, 12)
+    days = _listed(schedule.days, 31) if use_days else "*"
+    hours = ",".join(f"{hour:02}" for hour in sorted({minute // 60 for minute in schedule.minutes}))
+    minutes = ",".join(f"{minute:02}" for minute in sorted({minute % 60 for minute in schedule.minutes}))
+    return f"OnCalendar={weekdays}*-{months}-{days} {hours}:{minutes}:00 {zone}"
+
+
+def _listed(numbers: frozenset[int], all_of_them: int) -> str:
+    if len(numbers) == all_of_them:
+        return "*"
+    return ",".join(f"{number:02}" for number in sorted(numbers))
