@@ -42,16 +42,21 @@ with_no_services_started() {
 }
 
 install_packages() { # PACKAGE…
-  local missing
+  local missing log
   missing=$(missing_packages "$@" | tr '\n' ' ')
   [ -n "$missing" ] || return 0
   say "Debian packages: installing $missing"
   as_root true || die "these Debian packages are missing and this user cannot install them: $missing" \
     "as root: apt-get install $missing"
-  as_root apt-get update -q -o Dpkg::Use-Pty=0 >/dev/null || say "apt-get update failed; going on with the present lists"
+  log=$(mktemp)
+  as_root apt-get update -q -o Dpkg::Use-Pty=0 >"$log" 2>&1 || say "apt-get update failed; going on with the present lists"
   # shellcheck disable=SC2086 # the list is meant to be split
-  with_no_services_started as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
-    -o Dpkg::Use-Pty=0 $missing >/dev/null || die "apt-get could not install: $missing" "see its message above"
+  if ! with_no_services_started as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
+    --no-install-recommends -o Dpkg::Use-Pty=0 $missing >>"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    die "apt-get could not install: $missing" "see its message above; all of it is in $log"
+  fi
+  rm -f "$log"
 }
 
 state_of() { # LOCK -> what an environment made from it depends on
