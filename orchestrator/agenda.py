@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from leitstand.files import write_atomically
 from orchestrator.config import Job
-from orchestrator.schedule import Schedule
+from orchestrator.schedule import Schedule, parse_schedule
 
 Action = Literal["run", "verify", "drill", "prune"]
 JITTER_SHARE = 10  # a start is put off by no more than a tenth of the distance between two
@@ -68,8 +68,6 @@ def plans(jobs: Mapping[str, Job]) -> dict[Task, Plan]:
 
 
 def _schedules(name: str, job: Job) -> Iterator[tuple[Task, Schedule]]:
-    from orchestrator.schedule import parse_schedule
-
     texts: dict[Action, str | None] = {
         "run": job.schedule,
         "verify": job.verify.schedule,
@@ -93,9 +91,8 @@ def offset(task: Task, jitter: timedelta, interval: timedelta) -> timedelta:
 
 @dataclass
 class _Entry:
-    """What is planned for a task: from which moment on the next start was sought, and what was found."""
+    """What is planned for a task, and how often it failed since it was done."""
 
-    reference: float
     due: datetime | None
     failures: int = 0
 
@@ -145,10 +142,12 @@ class Agenda:
         return {task: entry.due for task, entry in self._entries.items() if entry.due is not None}
 
     def _plan(self, task: Task, now: datetime, failures: int) -> None:
-        reference = max(self.done.get(task.name, 0.0), self.seen[task.name])
-        # A stamp from the future, made before the clock was set back, must not keep a job from running.
-        moment = datetime.fromtimestamp(min(reference, now.timestamp()), self.zone)
-        self._entries[task] = _Entry(reference, self.plans[task].after(moment), failures)
+        plan = self.plans[task]
+        last = max(self.done.get(task.name, 0.0), self.seen[task.name])
+        # A stamp from far in the future was made by a wrong clock: it must not keep a job from running.
+        believed = last <= (now + plan.schedule.interval).timestamp()
+        moment = datetime.fromtimestamp(last if believed else now.timestamp(), self.zone)
+        self._entries[task] = _Entry(plan.after(moment), failures)
 
 
 def read_stamps(path: Path) -> tuple[dict[str, float], dict[str, float]]:

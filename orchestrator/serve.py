@@ -24,7 +24,7 @@ from orchestrator.slots import Limits, startable
 _log = logging.getLogger(__name__)
 STAMPS = Path("backup") / "agenda"  # below paths.state; not *.json, which are the jobs' facts
 TICK_SECONDS = 1.0
-LOOK_SECONDS = 15.0  # how often files are looked at: the configuration, what other runs did
+LOOK_SECONDS = 5.0  # how often files are looked at: the configuration, what other runs did
 CLOCK_SET = 5.0  # seconds that the clock may drift from the monotonic one between two ticks
 
 

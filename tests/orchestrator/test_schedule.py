@@ -1,77 +1,145 @@
-"""When a job runs."""
+"""When a job runs, in every time zone, through every change of the clocks."""
 
+import re
+import subprocess
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.schedule import parse_schedule
+from orchestrator.schedule import Schedule, parse_schedule
+from orchestrator.units import timer_lines
 
-BERLIN = ZoneInfo("Europe/Berlin")
+# Changes at night and at midnight, by half an hour, on a day that never was, in both hemispheres; none.
+ZONES = (
+    *("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Havana", "Pacific/Apia"),
+    *("Africa/Cairo", "America/Santiago", "Asia/Kathmandu", "UTC", "Asia/Beirut"),
+)
+zones = st.sampled_from(ZONES).map(ZoneInfo)
+moments = st.datetimes(datetime(2009, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+clocks = st.builds("{:02}:{:02}".format, st.integers(0, 23), st.integers(0, 59))
+SPRING = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)  # 02:00 becomes 03:00 in Berlin at 01:00 UTC
+AUTUMN = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # 03:00 becomes 02:00 in Berlin at 01:00 UTC
+
+
+@st.composite
+def cron(draw: st.DrawFn) -> str:
+    """Five fields that name a time which comes."""
+
+    def field(low: int, high: int) -> str:
+        kind = draw(st.sampled_from("*/,-1"))
+        first, last = sorted((draw(st.integers(low, high)), draw(st.integers(low, high))))
+        options = {"*": "*", "/": f"*/{max(1, last)}", ",": f"{first},{last}", "-": f"{first}-{last}"}
+        return options.get(kind, str(first))
+
+    return f"{field(0, 59)} {field(0, 23)} {field(1, 28)} {field(1, 12)} {field(0, 6)}"
+
+
+schedules = st.one_of(
+    clocks.map("daily {}".format),
+    st.builds("weekly {} {}".format, st.sampled_from(["mon", "Sunday", "fri"]), clocks),
+    st.builds("monthly {} {}".format, st.integers(1, 28), clocks),
+    st.sampled_from(["hourly", "daily", "weekly", "monthly"]),
+    cron(),
+).map(parse_schedule)
+
+
+def local(schedule: Schedule, moment: datetime, zone: ZoneInfo) -> datetime:
+    found = schedule.next_after(moment.astimezone(zone))
+    assert found is not None
+    return found
+
+
+@given(schedules, moments, zones)
+@settings(max_examples=200, derandomize=True, deadline=None)
+def test_the_next_start_comes_later_and_nothing_is_left_out(
+    schedule: Schedule, moment: datetime, zone: ZoneInfo
+) -> None:
+    first = local(schedule, moment, zone)
+    assert first.astimezone(UTC) > moment
+    between = moment + (first.astimezone(UTC) - moment) / 2
+    assert local(schedule, between, zone) == first, "asked in between, the answer is the same"
+
+
+@given(clocks, moments, zones)
+@settings(max_examples=200, derandomize=True, deadline=None)
+@example("02:30", SPRING, ZoneInfo("Europe/Berlin"))
+@example("02:30", AUTUMN, ZoneInfo("Europe/Berlin"))
+@example("00:00", datetime(2011, 12, 29, 12, tzinfo=UTC), ZoneInfo("Pacific/Apia"))
+def test_a_daily_job_runs_once_a_day_whatever_the_clocks_do(
+    clock: str, moment: datetime, zone: ZoneInfo
+) -> None:
+    schedule, starts = parse_schedule(f"daily {clock}"), [moment]
+    for _ in range(5):
+        starts.append(local(schedule, starts[-1], zone).astimezone(UTC))
+    days = [start.astimezone(zone).date() for start in starts[1:]]
+    assert len(set(days)) == len(days)
+    for earlier, later in pairwise(starts[1:]):
+        assert timedelta(hours=22, minutes=59) <= later - earlier <= timedelta(hours=25)
 
 
 @pytest.mark.parametrize(
-    ("text", "interval", "following"),
+    ("text", "after", "expected"),
     [
-        ("hourly", "1:00:00", "2026-11-20T18:00"),
-        ("daily 03:00", "1 day, 0:00:00", "2026-11-21T03:00"),
-        ("daily 17:45", "1 day, 0:00:00", "2026-11-20T17:45"),
-        ("weekly sun 03:00", "7 days, 0:00:00", "2026-11-22T03:00"),
-        ("weekly Friday 17:00", "7 days, 0:00:00", "2026-11-27T17:00"),
-        ("monthly 1 03:00", "31 days, 0:00:00", "2026-12-01T03:00"),
-        ("every 6h", "6:00:00", "2026-11-20T23:30"),
-        ("*/15 * * * *", "0:15:00", "2026-11-20T17:45"),
-        ("0 3 * * mon-fri", "3 days, 0:00:00", "2026-11-23T03:00"),
-        ("0 3 * * 7", "7 days, 0:00:00", "2026-11-22T03:00"),
-        ("0 6,18 * * *", "12:00:00", "2026-11-20T18:00"),
-        ("0 3 1 * mon", "7 days, 0:00:00", "2026-11-23T03:00"),
-        ("30 2 29 feb *", "1461 days, 0:00:00", "2028-02-29T02:30"),
+        ("daily 02:30", SPRING, "2026-03-29T03:30:00+02:00"),  # the hour is not there: an hour later
+        ("daily 03:00", SPRING, "2026-03-29T03:00:00+02:00"),
+        ("daily 02:30", AUTUMN - timedelta(hours=1), "2026-10-25T02:30:00+02:00"),  # twice there: the first
+        ("daily 02:30", AUTUMN, "2026-10-26T02:30:00+01:00"),  # and not the second
+        ("30 2,3 * * *", SPRING, "2026-03-29T03:30:00+02:00"),
+        ("0 3 29 3 *", SPRING, "2026-03-29T03:00:00+02:00"),
+        ("30,0 2-3 * * *", SPRING, "2026-03-29T03:00:00+02:00"),  # the earliest, not the one put off
+        ("0 3 13 * fri", datetime(2026, 11, 1, tzinfo=UTC), "2026-11-06T03:00:00+01:00"),  # either day
+        ("0 3 29 2 *", datetime(2026, 1, 1, tzinfo=UTC), "2028-02-29T03:00:00+01:00"),
+        ("daily", datetime(2026, 11, 21, tzinfo=UTC), "2026-11-21T04:00:00+01:00"),
+        ("weekly", datetime(2026, 11, 21, tzinfo=UTC), "2026-11-22T04:00:00+01:00"),
+        ("monthly", datetime(2026, 11, 21, tzinfo=UTC), "2026-12-01T04:00:00+01:00"),
     ],
 )
-def test_what_a_schedule_means(text: str, interval: str, following: str) -> None:
-    schedule = parse_schedule(text)
-    friday = datetime(2026, 11, 20, 17, 30, tzinfo=BERLIN)
-    assert str(schedule.interval) == interval
-    assert schedule.next_after(friday) == datetime.fromisoformat(following).replace(tzinfo=BERLIN)
+def test_in_berlin(text: str, after: datetime, expected: str) -> None:
+    assert local(parse_schedule(text), after, ZoneInfo("Europe/Berlin")).isoformat() == expected
+
+
+@given(schedules)
+@settings(max_examples=50, derandomize=True, deadline=None)
+def test_no_two_starts_are_further_apart_than_the_interval(schedule: Schedule) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    for _ in range(20):
+        following = local(schedule, moment, ZoneInfo("UTC"))
+        assert moment.year == 2026 or following - moment <= schedule.interval
+        moment = following
 
 
 @pytest.mark.parametrize(
     "text",
-    [
-        *("", "daily 25:00", "daily 3", "weekly 03:00", "weekly xyz 03:00", "monthly 31 03:00"),
-        *("sometimes", "every", "every 10s", "61 * * * *", "* * * *", "0 3 31 2 *", "5-1 * * * *"),
-        *("*/0 * * * *", "a * * * *"),
-    ],
+    [*("", "daily 25:00", "sometimes", "0 3 31 2 *", "* * * *"), *("every 5s", "60 * * * *", "0 3 * * 9")],
 )
-def test_what_is_no_schedule_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
+def test_what_is_no_schedule_is_refused_with_a_reason(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\w+"):
         parse_schedule(text)
 
 
-def test_a_start_in_the_hour_skipped_in_spring_happens_and_none_in_autumn_happens_twice() -> None:
-    schedule = parse_schedule("daily 02:30")
-    spring = schedule.next_after(datetime(2026, 3, 28, 12, tzinfo=BERLIN))
-    assert spring is not None
-    assert spring.astimezone(UTC) == datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
-    autumn = schedule.next_after(datetime(2026, 10, 24, 12, tzinfo=BERLIN))
-    assert autumn is not None
-    following = schedule.next_after(autumn)
-    assert following is not None
-    assert following.astimezone(UTC) - autumn.astimezone(UTC) == timedelta(hours=25)
+def systemd_starts(line: str, base: datetime, count: int) -> list[datetime]:
+    """The next starts of one OnCalendar line, as systemd itself counts them."""
+    argv = ["systemd-analyze", "calendar", f"--iterations={count}"]
+    argv += [f"--base-time={base:%Y-%m-%d %H:%M:%S} UTC", line.removeprefix("OnCalendar=")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env={"TZ": "UTC"})
+    times = re.findall(
+        r"(?:Next elapse|Iter\. #\d+|Iteration #\d+): \w{3} ([-0-9]{10} [:0-9]{8}) UTC", done.stdout
+    )
+    return [datetime.fromisoformat(time).replace(tzinfo=UTC) for time in times]
 
 
-@settings(derandomize=True, max_examples=60)
-@given(
-    st.sampled_from(["hourly", "daily 02:30", "weekly wed 00:00", "monthly 28 23:59", "7 */5 */3 * *"]),
-    st.integers(0, 6 * 365 * 1440),
-)
-def test_no_two_starts_are_further_apart_than_the_interval(text: str, minutes: int) -> None:
-    schedule = parse_schedule(text)
-    start = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
-    for _ in range(5):
-        following = schedule.next_after(start)
-        assert following is not None
-        assert timedelta(0) < following - start <= schedule.interval
-        start = following
+@given(schedules, moments)
+@settings(max_examples=25, derandomize=True, deadline=None)
+def test_systemd_starts_at_the_same_times(schedule: Schedule, moment: datetime) -> None:
+    moment = moment.replace(microsecond=0)
+    assume(moment.second or moment.minute)
+    expected, at = [], moment
+    for _ in range(3):
+        at = local(schedule, at, ZoneInfo("UTC"))
+        expected.append(at)
+    lines = timer_lines(schedule, "UTC")
+    assert sorted({s for line in lines for s in systemd_starts(line, moment, 3)})[:3] == expected

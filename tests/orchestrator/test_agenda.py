@@ -1,0 +1,237 @@
+"""When tasks start: only success counts, what was missed is made up for once, whatever the clock does."""
+
+import queue
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.agenda import Agenda, Plan, Task, offset, read_stamps, write_stamps
+from orchestrator.children import Ended
+from orchestrator.context import Context
+from orchestrator.schedule import parse_schedule
+from orchestrator.serve import Service
+from orchestrator.slots import Limits
+
+Site = Any
+RUN = Task("site", "run")
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@dataclass
+class Desk:
+    """Workers that only note what they are told; a test says how each task ends."""
+
+    clock: "Clock"
+    ended: "queue.Queue[Ended]" = field(default_factory=queue.Queue)
+    running: dict[Task, object] = field(default_factory=dict)
+    began: dict[Task, float] = field(default_factory=dict)
+    starts: list[tuple[str, str]] = field(default_factory=list)
+
+    def start(self, task: Task, options: tuple[str, ...] = ()) -> None:
+        self.running[task], self.began[task] = object(), self.clock.wall
+        self.starts.append((task.name, f"{datetime.fromtimestamp(self.clock.wall, UTC):%m-%d %H:%M}"))
+
+    def forget(self, ended: Ended) -> None:
+        self.running.pop(ended.task)
+        self.began.pop(ended.task)
+
+    def break_off(self) -> None:
+        for task in self.running:
+            self.ended.put(Ended(task, 130, self.began[task], 1, None, ""))
+
+    def kill(self) -> None:
+        raise AssertionError("everything listened")
+
+
+@dataclass
+class Clock:
+    """Time of day, which anyone may set, and the time that only passes."""
+
+    wall: float = NOON.timestamp()
+    passed: float = 0.0
+
+    def go(self, seconds: float) -> None:
+        self.wall += seconds
+        self.passed += seconds
+
+
+@dataclass
+class World:
+    """A service with a clock of its own; each task ends at once, with ``status``."""
+
+    site: Site
+    clock: Clock = field(default_factory=Clock)
+    status: int = 0
+    desk: Desk = field(init=False)
+    context: Context = field(init=False)
+    good: bool = True
+
+    def __post_init__(self) -> None:
+        self.boot()
+
+    def refresh(self) -> bool:
+        return False
+
+    def boot(self) -> None:
+        """Start the service, anew if there was one."""
+        self.site.write()
+        self.context = Context.load(self.site.config)
+        self.desk = Desk(self.clock)
+        clock = self.clock
+        self.service = Service(self, self.desk, Limits(), lambda: clock.wall, lambda: clock.passed)
+
+    def go(self, length: timedelta, step: timedelta = timedelta(minutes=1)) -> list[tuple[str, str]]:
+        """Let time pass; what was started meanwhile."""
+        before = len(self.desk.starts)
+        for _ in range(int(length / step)):
+            self.service.tick()
+            for task in list(self.desk.running):
+                self.service._end(Ended(task, self.status, self.desk.began[task], 1.0, None, ""))
+            self.clock.go(step.total_seconds())
+        return self.desk.starts[before:]
+
+
+@pytest.fixture
+def world(site: Site) -> World:
+    """The site's job, daily at 03:00 sharp, on a Saturday at noon (UTC)."""
+    site.job["jitter"] = "0s"
+    return World(site)
+
+
+def test_a_job_runs_by_its_schedule(world: World) -> None:
+    assert world.go(timedelta(days=2)) == [("site/run", "11-22 03:00"), ("site/run", "11-23 03:00")]
+
+
+def test_warnings_are_a_success_and_failures_are_tried_again_ever_later(world: World) -> None:
+    world.status = 1
+    world.go(timedelta(hours=16))
+    world.status = 3
+    world.go(timedelta(hours=47, minutes=25))
+    times = [time[6:] for _, time in world.desk.starts[1:]]
+    assert times[:6] == ["03:00", "03:05", "03:15", "03:35", "04:15", "05:15"]
+    assert times[-1] == "03:15", "once an hour from then on"
+    world.status = 0
+    again = [time for _, time in world.go(timedelta(days=2))]
+    assert again == ["11-24 04:15", "11-25 03:00", "11-26 03:00"]
+
+
+def test_only_success_is_stamped(world: World) -> None:
+    world.status = 3
+    world.go(timedelta(hours=15, minutes=2))
+    world.boot()
+    world.status = 0
+    assert world.go(timedelta(minutes=5)) == [("site/run", "11-22 03:02")], (
+        "a failed run is due after a restart"
+    )
+    world.boot()
+    assert world.go(timedelta(hours=20)) == [], "a good one is not"
+
+
+def test_what_was_missed_is_made_up_for_once(world: World) -> None:
+    world.go(timedelta(days=1))
+    world.clock.go(10 * 86400)
+    world.boot()
+    assert world.go(timedelta(hours=10)) == [("site/run", "12-02 12:00")]
+
+
+def test_a_new_job_waits_for_its_time_even_if_the_service_was_down_then(world: World) -> None:
+    assert world.go(timedelta(hours=1)) == []
+    world.clock.go(86400)
+    world.boot()
+    assert world.go(timedelta(hours=1)) == [("site/run", "11-22 13:00")]
+
+
+def test_a_run_by_hand_counts(world: World) -> None:
+    world.go(timedelta(hours=14))
+    world.clock.go(2 * 3600)  # over 03:00, while the service was down and somebody ran the job
+    facts = world.context.facts()
+    facts.update("site", "disk", last_run=1, last_success=world.clock.wall - 60, duration_seconds=30)
+    world.boot()
+    assert world.go(timedelta(hours=20)) == []
+
+
+def test_a_clock_set_back_an_hour_does_not_run_a_job_twice(world: World) -> None:
+    assert len(world.go(timedelta(hours=15, minutes=30))) == 1
+    world.clock.wall -= 3600
+    assert world.go(timedelta(hours=20)) == []
+    assert world.go(timedelta(hours=5)) == [("site/run", "11-23 03:00")]
+
+
+def test_a_clock_a_month_ahead_runs_a_job_once_and_set_right_again_does_not_stop_it(world: World) -> None:
+    world.go(timedelta(hours=16))
+    world.clock.wall += 30 * 86400
+    assert world.go(timedelta(hours=1)) == [("site/run", "12-22 04:00")]
+    world.clock.wall -= 30 * 86400
+    assert world.go(timedelta(days=2)) == [("site/run", "11-23 03:00"), ("site/run", "11-24 03:00")]
+    world.clock.wall += 30 * 86400
+    world.go(timedelta(hours=1))
+    world.clock.wall -= 30 * 86400
+    world.boot()
+    assert len(world.go(timedelta(days=2))) == 2, "neither after a restart with stamps from the future"
+
+
+def test_nothing_of_a_job_that_left_the_configuration_is_started(world: World) -> None:
+    del world.site.document["backups"]["site"]
+    world.boot()
+    assert world.go(timedelta(days=2)) == []
+
+
+def test_every_action_has_its_schedule(site: Site) -> None:
+    site.job.update(jitter="0s", verify={"schedule": "daily 05:00"}, drill={"schedule": "weekly mon 06:00"})
+    site.job["prune"] = {"schedule": "every 12h"}
+    starts = World(site).go(timedelta(days=2), timedelta(minutes=5))
+    assert ("site/verify", "11-22 05:00") in starts
+    assert ("site/drill", "11-23 06:00") in starts
+    assert [time for name, time in starts if name == "site/prune"][:2] == ["11-22 00:00", "11-22 12:00"]
+
+
+def test_closing_breaks_off_what_runs_and_it_is_due_again(world: World) -> None:
+    world.go(timedelta(hours=15))
+    world.service.tick()
+    assert RUN in world.desk.running
+    world.service.close(1)
+    assert world.desk.running == {}
+    world.boot()
+    world.service.tick()
+    assert RUN in world.desk.running
+
+
+@given(
+    jitter=st.timedeltas(timedelta(0), timedelta(days=1)),
+    name=st.from_regex(r"[a-z]{1,8}", fullmatch=True),
+    text=st.sampled_from(["hourly", "daily 03:00", "weekly", "every 1m"]),
+)
+@settings(max_examples=100, derandomize=True)
+def test_jitter_is_always_the_same_and_never_more_than_a_tenth_of_the_interval(
+    jitter: timedelta, name: str, text: str
+) -> None:
+    interval = parse_schedule(text).interval
+    found = offset(Task(name, "run"), jitter, interval)
+    assert found == offset(Task(name, "run"), jitter, interval)
+    assert timedelta(0) <= found <= min(jitter, interval / 10)
+
+
+def test_jobs_are_spread_over_the_jitter() -> None:
+    offsets = {offset(Task(f"job{n}", "run"), timedelta(hours=1), timedelta(days=1)) for n in range(50)}
+    assert len(offsets) > 45
+    assert max(offsets) - min(offsets) > timedelta(minutes=45)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"done": 1, "seen": {}}', '{"done": {"a": "x"}, "seen": {}}']
+)
+def test_damaged_stamps_are_no_stamps(tmp_path: Path, content: str) -> None:
+    (tmp_path / "agenda").write_text(content)
+    assert read_stamps(tmp_path / "agenda") == ({}, {})
+
+
+def test_stamps_come_back_and_those_of_gone_jobs_do_not(tmp_path: Path) -> None:
+    agenda = Agenda(UTC, done={"gone/run": 1.0, "site/run": 2.0}, seen={"gone/run": 1.0})
+    agenda.replan({RUN: Plan(parse_schedule("daily"), timedelta(0))}, NOON)
+    write_stamps(tmp_path / "new" / "agenda", agenda)
+    assert read_stamps(tmp_path / "new" / "agenda") == ({"site/run": 2.0}, {"site/run": NOON.timestamp()})
