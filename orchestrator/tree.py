@@ -31,10 +31,7 @@ class Tree:
         self.owners = owners
         self._root = os.open(root, _OPEN_FOLDER)
         self._folder: tuple[bytes, int] | None = None  # the last parent: neighbours come one after the other
-        with os.scandir(self._root) as entries:
-            for entry in entries:
-                if os.fsencode(entry.name).startswith(_PART):
-                    os.unlink(entry.name, dir_fd=self._root)  # of a restore that was killed
+        _remove_parts(self._root)
 
     def __enter__(self) -> Self:
         return self
@@ -90,16 +87,17 @@ class Tree:
         parent, name = self._parent(metadata.path)
         temporary = _PART + secrets.token_hex(8).encode()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(temporary, flags, 0o600, dir_fd=self._root)
+        # Beside its final name: a file system keeps the files of a folder together where they are made.
+        descriptor = os.open(temporary, flags, 0o600, dir_fd=parent)
         try:
             file = SparseFile(descriptor)
             yield file
             file.finish()
-            self._finish(temporary, self._root, metadata)
-            os.rename(temporary, name, src_dir_fd=self._root, dst_dir_fd=parent)
+            self._set_metadata(descriptor, metadata)
+            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
         except BaseException:
             with suppress(OSError):
-                os.unlink(temporary, dir_fd=self._root)
+                os.unlink(temporary, dir_fd=parent)
             raise
         finally:
             os.close(descriptor)
@@ -113,14 +111,17 @@ class Tree:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         descriptor = os.open(name, flags, dir_fd=parent)
         try:
-            owned = self.owners.give(descriptor, metadata)
-            # Set-user-id bits of another owner's file must not become ours.
-            os.fchmod(descriptor, metadata.mode if owned else metadata.mode & 0o1777)
-            if metadata.kind in (Kind.FILE, Kind.DIRECTORY):
-                self._set_xattrs(descriptor, metadata)
-            os.utime(descriptor, ns=(metadata.mtime_ns, metadata.mtime_ns))
+            self._set_metadata(descriptor, metadata)
         finally:
             os.close(descriptor)
+
+    def _set_metadata(self, descriptor: int, metadata: Metadata) -> None:
+        owned = self.owners.give(descriptor, metadata)
+        # Set-user-id bits of another owner's file must not become ours.
+        os.fchmod(descriptor, metadata.mode if owned else metadata.mode & 0o1777)
+        if metadata.kind in (Kind.FILE, Kind.DIRECTORY):
+            self._set_xattrs(descriptor, metadata)
+        os.utime(descriptor, ns=(metadata.mtime_ns, metadata.mtime_ns))
 
     def _set_xattrs(self, descriptor: int, metadata: Metadata) -> None:
         for name, value in metadata.xattrs:
@@ -166,6 +167,7 @@ class SparseFile:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor, self.size = descriptor, 0
+        self._end = 0  # of what was written; beyond it there is a hole
 
     def write(self, data: Buffer) -> None:
         """Take the next bytes. Raises OSError, ENOSPC among others."""
@@ -180,10 +182,12 @@ class SparseFile:
         done = 0
         while done < len(block):
             done += os.pwrite(self.descriptor, block[done:], self.size + done)
+        self._end = self.size + done
 
     def finish(self) -> None:
         """Give the file its full length, should it end in a hole."""
-        os.ftruncate(self.descriptor, self.size)
+        if self._end < self.size:
+            os.ftruncate(self.descriptor, self.size)
 
 
 def _make_folder(parent: int, name: bytes) -> None:
@@ -191,6 +195,14 @@ def _make_folder(parent: int, name: bytes) -> None:
         raise ValueError(f"not a part of a path: {name!r}")
     with suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=parent)
+
+
+def _remove_parts(root: int) -> None:
+    """Remove what a restore that was killed left unfinished."""
+    for _, _, names, folder in os.fwalk(".", dir_fd=root):
+        for name in names:
+            if os.fsencode(name).startswith(_PART):
+                os.unlink(name, dir_fd=folder)
 
 
 def _remove(parent: int, name: bytes) -> None:
