@@ -1,0 +1,15 @@
+"""Where two programs meet in data: what one writes by default, the other reads by default."""
+
+from exporter.collectors.options import DEFAULT_TEXTFILE_FOLDERS
+from leitstand.fleet import EXPORTER_PORT, Fleet
+
+
+def test_the_exporter_publishes_the_metrics_of_jobs_without_being_told_where_they_are() -> None:
+    assert str(Fleet().paths.metrics) in DEFAULT_TEXTFILE_FOLDERS
+
+
+def test_prometheus_is_sent_to_the_port_on_which_the_exporter_listens() -> None:
+    from exporter.cli import exporter
+
+    default = next(parameter for parameter in exporter.params if parameter.name == "listen").default
+    assert str(EXPORTER_PORT) in str(default)
