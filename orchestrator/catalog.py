@@ -44,8 +44,11 @@ def scan(store: Store, host: str, job: str) -> list[Listed]:
 
 
 def _age(listed: Listed) -> tuple[datetime, datetime, str]:
-    # Names have seconds only; of two runs in one second, the store's finer times tell which was first.
-    return listed.name.began, min(info.modified for info in listed.objects), listed.name.id
+    # The name has the time of the machine that ran: if its clock was ahead, the store knows better.
+    # Of two runs in one second, the store's finer times tell which was first.
+    seen = min(info.modified for info in listed.objects)
+    ended = (listed.committed or seen).replace(microsecond=0)
+    return min(listed.name.began, ended), seen, listed.name.id
 
 
 def _listed(store: str, name: SnapshotName, objects: Iterable[ObjectInfo]) -> Listed:

@@ -93,6 +93,11 @@ def read_meta(store: Store, name: SnapshotName, keys: KeyRing) -> tuple[Meta, by
     except ObjectMissingError as error:
         raise ArchiveError(f"{store.name}: {name.id}: {META} is missing") from error
     meta = decode_meta(data)
+    if meta.generation not in keys.generations:
+        raise ArchiveError(
+            f"{store.name}: {name.id}: the keys have no generation {meta.generation}, which {META} names",
+            "this snapshot was made with other keys: use the key file or recovery kit of that time",
+        )
     try:
         manifest_sha256 = committed_manifest(commit, name.id, meta=data, key=keys.commit_key(meta.generation))
     except ArchiveError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.archive import ArchiveError, FileRecord, Problem
 from orchestrator.commit import Meta
-from orchestrator.layout import SnapshotName
+from orchestrator.layout import COMMIT, MANIFEST, MARK, META, SnapshotName
 from orchestrator.snapshot import CHUNK_BYTES, Snapshot, open_archive, read_meta
 from orchestrator.stores import ObjectMissingError, Store
 
@@ -44,8 +44,21 @@ def verify_snapshot(snapshot: Snapshot, result: Verified | None = None) -> Verif
         name = snapshot.name.sibling(layer)
         own = layer == snapshot.name.id
         meta = snapshot.meta if own else read_meta(snapshot.store, name, snapshot.keys)[0]
+        _find_strange_objects(snapshot.store, name, meta, result)
         _verify_layer(snapshot, name, meta, result)
     return result
+
+
+def _find_strange_objects(store: Store, name: SnapshotName, meta: Meta, result: Verified) -> None:
+    """What lies in the snapshot's folder and is not of it: nothing of ours puts it there."""
+    own = {name.key(each) for each in (COMMIT, META, MANIFEST, MARK)} | {*name.volume_keys(len(meta.volumes))}
+    for info in store.list(name.key("")):
+        if info.key not in own:
+            result.findings.append(Finding(info.key, "does not belong to this snapshot"))
+        elif info.key == name.key(MANIFEST) and info.size != meta.manifest_bytes:
+            result.findings.append(
+                Finding(info.key, f"has {info.size} bytes instead of {meta.manifest_bytes}")
+            )
 
 
 def _verify_layer(snapshot: Snapshot, name: SnapshotName, meta: Meta, result: Verified) -> None:

@@ -1,7 +1,6 @@
 """What goes wrong: one clear line, the right exit code, and nothing half-made is ever taken for whole."""
 
 import os
-import random
 import shutil
 import subprocess
 import time
@@ -12,13 +11,6 @@ from typing import Any
 import pytest
 
 from lab.fault_proxy import Fault, FaultProxy
-from leitstand.errors import LeitstandError
-from orchestrator.context import Context, keys_of
-from orchestrator.keys import KeyRing
-from orchestrator.layout import SnapshotName
-from orchestrator.snapshot import open_snapshot
-from orchestrator.stores import Store
-from orchestrator.verify import verify_snapshot
 
 Site = Any
 Swift = Any
@@ -77,8 +69,6 @@ def _lengthen(path: Path) -> None:
 def test_what_is_missing_cut_or_longer_is_found(
     site: Site, snapshot: str, name: str, harm: Callable[[Path], None]
 ) -> None:
-    if name == "manifest.zip" and harm is _lengthen:
-        pytest.skip("what stands behind the manifest's end is never read")
     harm(objects(site, snapshot)[name])
     ran = site.leitstand("verify", "site")
     assert ran.status == 3
@@ -103,38 +93,6 @@ def test_a_snapshot_moved_under_another_name_is_found(site: Site, snapshot: str)
     ran = site.leitstand("verify", "site")
     assert ran.status == 3
     assert len(ran.errors) == 1
-
-
-@pytest.mark.slow
-def test_every_flipped_byte_of_a_small_snapshot_is_found(site: Site) -> None:
-    shutil.rmtree(site.www)
-    site.www.mkdir()
-    (site.www / "page").write_text("one small file")
-    site.job["sources"] = [{"files": str(site.www)}]
-    site.good("run", "site")
-    (name,) = site.snapshots()
-    context = Context.load(site.config)
-    keys = keys_of(context.job("site"))
-    with context.stores(context.job("site")) as (store,):
-        place = SnapshotName("here", "site", name)
-        assert not finds_damage(store, place, keys)
-        unseen = []
-        for path in objects(site, name).values():
-            good = path.read_bytes()
-            for position in range(len(good)):
-                path.write_bytes(good[:position] + bytes([good[position] ^ 1]) + good[position + 1 :])
-                if not finds_damage(store, place, keys):
-                    unseen.append((path.name, position))
-            path.write_bytes(good)
-    assert unseen == []
-
-
-def finds_damage(store: Store, name: SnapshotName, keys: KeyRing) -> bool:
-    try:
-        with open_snapshot(store, name, keys) as snapshot:
-            return bool(verify_snapshot(snapshot).findings)
-    except LeitstandError:
-        return True
 
 
 def test_other_keys_are_said_to_be_other_keys(site: Site, snapshot: str, tmp_path: Path) -> None:
@@ -322,20 +280,6 @@ def test_a_killed_run_leaves_nothing_that_is_listed(on_swift: Site, tree: TreeOf
     on_swift.good("verify", "site")
     on_swift.good("restore", "site", "--target", tmp_path / "out")
     assert tree(on_swift.restored(tmp_path / "out")) == tree(on_swift.www)
-
-
-@pytest.mark.slow
-def test_a_run_killed_at_any_moment_leaves_only_whole_snapshots(on_swift: Site) -> None:
-    generator = random.Random(4)
-    for _ in range(10):
-        with on_swift.start("run", "site") as run:
-            time.sleep(generator.uniform(0.5, 2.2))
-            run.kill()
-            run.wait()
-        for store in ("swift", "disk"):
-            for snapshot in on_swift.snapshots(store):
-                on_swift.good("verify", "site", "--store", store, "--snapshot", snapshot)
-    on_swift.good("run", "site")
 
 
 def test_a_killed_restore_goes_on_where_it_stopped(site: Site, tree: TreeOf, tmp_path: Path) -> None:

@@ -1,0 +1,194 @@
+"""Snapshots made by somebody who has the keys and means harm: refused, named, nothing written outside."""
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.archive import FileRecord, Kind, Metadata, Method
+from orchestrator.commit import decode_meta, encode_commit, encode_meta
+from orchestrator.context import Context, keys_of
+from orchestrator.manifest import ManifestReader, ManifestWriter, Row
+
+Site = Any
+ClearLine = Callable[..., str]
+
+
+@dataclass
+class Forger:
+    """Puts other rows into a good snapshot, with a true COMMIT over them."""
+
+    site: Site
+    snapshot: str
+
+    def forge(self, change: Callable[[list[Row]], Sequence[FileRecord]]) -> None:
+        """The snapshot as our own writer would have made it, had it not refused."""
+        keys = keys_of(Context.load(self.site.config).job("site"))
+        folder = next(self.site.disk.rglob("COMMIT")).parent
+        password = keys.archive_password(self.snapshot, 1)
+        reader = ManifestReader(io.BytesIO((folder / "manifest.zip").read_bytes()), password)
+        file = io.BytesIO()
+        writer = ManifestWriter(file, password, reader.header)
+        for record in change(list(reader.rows())):
+            writer.add(record)
+        writer.close(reader.end.volumes)
+        manifest = file.getvalue()
+        meta = replace(decode_meta((folder / "meta.json").read_bytes()), manifest_bytes=len(manifest))
+        text = encode_meta(meta)
+        commit = encode_commit(
+            self.snapshot,
+            manifest_sha256=hashlib.sha256(manifest).digest(),
+            meta=text,
+            key=keys.commit_key(1),
+        )
+        for name, data in {"manifest.zip": manifest, "meta.json": text, "COMMIT": commit}.items():
+            (folder / name).write_bytes(data)
+
+
+@pytest.fixture
+def forger(small: Site) -> Forger:
+    small.good("run", "site")
+    (snapshot,) = small.snapshots()
+    return Forger(small, snapshot)
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder beside the target, with something to steal and to overwrite."""
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / "secret").write_text("not yours")
+    return folder
+
+
+def the_file(rows: list[Row], path: bytes) -> FileRecord:
+    """The photograph of the snapshot under another path."""
+    record = next(row.record for row in rows if row.record.path.endswith(b"photo.jpg"))
+    return replace(record, metadata=replace(record.metadata, path=path))
+
+
+def bare(path: bytes, kind: Kind, link: bytes = b"") -> FileRecord:
+    """A row without content."""
+    metadata = Metadata(path=path, kind=kind, mode=0o777, link=link)
+    return FileRecord(metadata, 0, hashlib.sha256(b"").digest(), 0, 0, 0, Method.NONE)
+
+
+def assert_nothing_outside(outside: Path, target: Path) -> None:
+    assert [path.name for path in outside.iterdir()] == ["secret"]
+    assert (outside / "secret").read_text() == "not yours"
+    assert (outside / "secret").stat().st_nlink == 1
+    assert {path.name for path in target.parent.iterdir()} <= KNOWN | {target.name, "outside"}
+    visible = [path for path in target.iterdir() if not path.name.startswith(".")] if target.exists() else []
+    assert visible == [], "nothing has its final name"
+
+
+KNOWN = {"disk", "state", "scratch", "metrics", "www", "guestbook.sqlite", "keys", "leitstand.yml"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"../escaped",
+        b"files/../../escaped",
+        b"/escaped",
+        b"files//escaped",
+        b"files/./x",
+        b"..",
+        b"a\0b",
+        b"",
+    ],
+)
+def test_a_path_out_of_the_folder_is_refused(
+    forger: Forger, outside: Path, clear_line: ClearLine, path: bytes
+) -> None:
+    forger.forge(lambda rows: [the_file(rows, path)])
+    target = forger.site.folder / "out"
+    clear_line(forger.site.leitstand("restore", "site", "--target", target), "not a path inside a folder")
+    assert_nothing_outside(outside, target)
+    assert not Path("/escaped").exists()
+    assert forger.site.leitstand("verify", "site").status == 3
+
+
+def test_nothing_is_written_through_a_link(forger: Forger, outside: Path, clear_line: ClearLine) -> None:
+    door = os.fsencode(outside)
+    forger.forge(lambda rows: [bare(b"door", Kind.SYMLINK, door), the_file(rows, b"door/photo.jpg")])
+    target = forger.site.folder / "out"
+    clear_line(forger.site.leitstand("restore", "site", "--target", target), "door")
+    assert_nothing_outside(outside, target)
+
+
+def test_a_folder_that_is_a_link_gets_no_rights_of_ours(
+    forger: Forger, outside: Path, clear_line: ClearLine
+) -> None:
+    """The same path as folder and as link: the folder's mode must not be set on where the link leads."""
+    before = outside.stat().st_mode
+    door = os.fsencode(outside)
+    forger.forge(lambda rows: [bare(b"door", Kind.DIRECTORY), bare(b"door", Kind.SYMLINK, door)])
+    clear_line(forger.site.leitstand("restore", "site", "--target", forger.site.folder / "out"))
+    assert outside.stat().st_mode == before
+    assert_nothing_outside(outside, forger.site.folder / "out")
+
+
+@pytest.mark.parametrize("link", [b"../outside/secret", b"/etc/hostname", b"door/secret"])
+def test_no_second_name_is_made_for_a_file_outside(
+    forger: Forger, outside: Path, clear_line: ClearLine, link: bytes
+) -> None:
+    door = os.fsencode(outside)
+    forger.forge(lambda rows: [bare(b"door", Kind.SYMLINK, door), bare(b"stolen", Kind.HARDLINK, link)])
+    target = forger.site.folder / "out"
+    clear_line(forger.site.leitstand("restore", "site", "--target", target))
+    assert_nothing_outside(outside, target)
+
+
+def test_a_path_that_is_there_twice_is_refused(forger: Forger, outside: Path, clear_line: ClearLine) -> None:
+    forger.forge(lambda rows: [the_file(rows, b"twice"), the_file(rows, b"twice")])
+    target = forger.site.folder / "out"
+    clear_line(forger.site.leitstand("restore", "site", "--target", target), "twice")
+    assert_nothing_outside(outside, target)
+
+
+def test_more_bytes_than_the_manifest_says_are_not_written(
+    forger: Forger, outside: Path, clear_line: ClearLine
+) -> None:
+    """A bomb: the data inflates to a gigabyte, the row speaks of ten bytes."""
+    (forger.site.www / "bomb").write_bytes(bytes(200_000_000))
+    for path in forger.site.disk.iterdir():
+        path.rename(forger.site.folder / "state" / path.name)
+    forger.site.good("run", "site")
+    (forger.snapshot,) = forger.site.snapshots()
+
+    def shrunk(rows: list[Row]) -> list[FileRecord]:
+        record = next(row.record for row in rows if row.record.path.endswith(b"bomb"))
+        assert record.length < 1_000_000
+        return [replace(record, size=10)]
+
+    forger.forge(shrunk)
+    target = forger.site.folder / "out"
+    clear_line(forger.site.leitstand("restore", "site", "--target", target), "bomb")
+    assert sum(path.stat().st_blocks for path in target.rglob("*")) * 512 < 1_000_000
+    assert_nothing_outside(outside, target)
+
+
+@pytest.mark.parametrize("place", [(1 << 60, 100), (0, 1 << 60)], ids=["far away", "endless"])
+def test_a_row_that_points_outside_the_archive_is_refused(
+    forger: Forger, outside: Path, clear_line: ClearLine, place: tuple[int, int]
+) -> None:
+    forger.forge(lambda rows: [replace(the_file(rows, b"x"), offset=place[0], length=place[1])])
+    target = forger.site.folder / "out"
+    clear_line(forger.site.leitstand("restore", "site", "--target", target), "x: ")
+    assert_nothing_outside(outside, target)
+
+
+def test_a_link_that_leads_outside_is_made_but_never_followed(forger: Forger, outside: Path) -> None:
+    """Web sites have such links: they come back as they were, and whoever restores can look at them."""
+    door = os.fsencode(outside)
+    forger.forge(lambda rows: [bare(b"door", Kind.SYMLINK, door)])
+    target = forger.site.folder / "out"
+    forger.site.good("restore", "site", "--target", target)
+    assert (target / "door").readlink() == outside
+    assert [path.name for path in outside.iterdir()] == ["secret"]

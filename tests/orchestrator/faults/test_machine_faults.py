@@ -1,0 +1,182 @@
+"""Not the store but the machine: full disks, hosts and databases gone, wrong clocks, two runs at once."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.databases import MariaDB
+from lab.sshd import Sshd
+
+Site = Any
+Swift = Any
+ClearLine = Callable[..., str]
+Apart = Callable[..., Any]
+TreeOf = Callable[[Path], dict[bytes, tuple[Any, ...]]]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def stored(site: Site, name: str = "*") -> list[Path]:
+    return [path for path in site.disk.rglob(name) if path.is_file()]
+
+
+@pytest.fixture
+def tiny_scratch(small: Site, tmp_path: Path) -> Iterator[Path]:
+    """A scratch folder of 64 KiB."""
+    if os.geteuid():
+        pytest.skip("only root can mount a small file system")
+    place = tmp_path / "tiny"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], check=True)
+    small.job["scratch"] = str(place)
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_scratch_folder_at_the_manifest(
+    small: Site, tiny_scratch: Path, clear_line: ClearLine
+) -> None:
+    for number in range(1500):
+        (small.www / f"{number}").write_bytes(os.urandom(8))
+    clear_line(small.leitstand("run", "site"), "No space left on device")
+    assert stored(small) == []
+    small.job["scratch"] = str(small.folder / "scratch")
+    small.good("run", "site")
+
+
+def test_a_full_scratch_folder_at_a_database(small: Site, tiny_scratch: Path, clear_line: ClearLine) -> None:
+    database = small.folder / "guestbook.sqlite"
+    small.job["sources"].append({"sqlite": str(database), "memory_limit": "1KiB"})
+    with database.open("ab") as file:
+        file.truncate(database.stat().st_size)
+    subprocess.run(["sqlite3", str(database), "CREATE TABLE big AS SELECT randomblob(200000)"], check=True)
+    clear_line(small.leitstand("run", "site"), "guestbook.sqlite")
+    assert stored(small) == []
+
+
+@pytest.fixture
+def remote(small: Site, tmp_path: Path) -> Iterator[Sshd]:
+    """The site's host is read over SSH."""
+    with Sshd(tmp_path / "sshd") as sshd:
+        small.document["hosts"]["here"]["ssh"] = {
+            "user": sshd.user,
+            "port": sshd.port,
+            "identity_file": str(sshd.identity),
+            "known_hosts_file": str(sshd.known_hosts),
+        }
+        yield sshd
+
+
+def sessions_of(server: int) -> list[int]:
+    """The children of sshd: its sessions."""
+    text = Path(f"/proc/{server}/task/{server}/children").read_text()
+    return [int(word) for word in text.split()]
+
+
+@pytest.mark.parametrize("source", ["files", "command"])
+def test_an_ssh_host_gone_in_the_middle(small: Site, remote: Sshd, source: str, tree: TreeOf) -> None:
+    if source == "files":
+        (small.www / "large").write_bytes(os.urandom(20_000_000))
+    else:
+        endless = "head -c 20000000 /dev/urandom; exec sleep 600"
+        small.job["sources"] = [{"command": ["sh", "-c", endless], "name": "stream"}]
+    with small.start("run", "site") as run:
+        wait_for(lambda: stored(small, "vol.zip.*"))
+        assert remote.server.process is not None
+        for session in sessions_of(remote.server.process.pid):
+            os.kill(session, signal.SIGKILL)
+        _, errors = run.communicate(timeout=60)
+    assert run.returncode == 3, errors
+    lines = [line for line in errors.splitlines() if not line.startswith("  hint") and " INFO " not in line]
+    assert len(lines) == 1, errors
+    assert "here" in lines[0], "the host is named"
+    assert stored(small) == []
+    small.job["sources"] = [{"files": str(small.www)}]
+    (small.www / "large").unlink(missing_ok=True)
+    small.good("run", "site")
+    small.good("restore", "site", "--target", small.folder / "out")
+    assert tree(small.restored(small.folder / "out")) == tree(small.www)
+
+
+@pytest.mark.slow
+def test_a_database_gone_in_the_middle(small: Site, tmp_path: Path) -> None:
+    with MariaDB(tmp_path / "mariadb") as server:
+        server.execute(
+            "CREATE DATABASE website; USE website; CREATE TABLE big (id INT PRIMARY KEY, data BLOB);"
+            " INSERT INTO big SELECT seq, RANDOM_BYTES(1000) FROM seq_1_to_30000"
+        )
+        small.job["sources"] = [{"mysql": "website", "defaults_file": str(server.defaults_file)}]
+        with small.start("run", "site") as run:
+            wait_for(lambda: stored(small, "vol.zip.*"))
+            server.server.kill()
+            _, errors = run.communicate(timeout=60)
+        assert run.returncode == 3, errors
+        lines = [line for line in errors.splitlines() if not line.startswith("  hint")]
+        assert len(lines) == 1, errors
+        assert "mysql/website" in lines[0]
+        assert stored(small) == []
+
+
+def test_two_runs_at_once_are_one_run_and_one_clear_line(small: Site, clear_line: ClearLine) -> None:
+    os.mkfifo(small.folder / "gate")
+    small.job["sources"].append({"command": ["cat", str(small.folder / "gate")], "name": "waits"})
+    with small.start("run", "site") as first:
+        wait_for(lambda: list((small.folder / "state" / "locks").glob("*")))
+        wait_for(lambda: "process" in (small.folder / "state" / "locks" / "site.lock").read_text())
+        clear_line(small.leitstand("run", "site"), "another run is under way", f"process {first.pid}")
+        with (small.folder / "gate").open("w") as gate:
+            gate.write("go on")
+        assert first.wait(60) == 0, first.communicate()
+    assert len(small.snapshots()) == 1
+
+
+def shifted(shift: str) -> tuple[str, ...]:
+    assert shutil.which("faketime"), "this test needs faketime: see the packages in ./check"
+    return ("faketime", "--exclude-monotonic", "-f", shift)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shift", ["-1h", "+30d"])
+def test_a_wrong_clock_costs_no_snapshot(small: Site, apart: Apart, tree: TreeOf, shift: str) -> None:
+    """Runs before, during and after: each is whole, the last one is the newest, and prune keeps it."""
+    small.job["keep"] = {"last": 1, "grace": "1s"}
+    small.good("run", "site")
+    during = apart(small, "run", "site", within=shifted(shift))
+    assert during.status == 0, during.stderr
+    (small.www / "index.html").write_text("<h1>Danach</h1>")
+    small.good("run", "site")
+    (after,) = small.good("list", "site", "--json").json()[-1:]
+    assert abs(time.time() - (small.www / "index.html").stat().st_mtime) < 60
+    assert len(small.snapshots()) == 3
+    assert after["snapshot"] != during.stdout.split()[3]
+    for snapshot in small.snapshots():
+        small.good("verify", "site", "--snapshot", snapshot)
+    apart(small, "prune", "site", within=shifted(shift))
+    wait_for(lambda: small.leitstand("prune", "site").status == 0 and len(small.snapshots()) == 1)
+    small.good("restore", "site", "--target", small.folder / "out")
+    assert tree(small.restored(small.folder / "out")) == tree(small.www), "the newest is the last one made"
+
+
+def test_a_wrong_clock_is_named_when_swift_refuses_it(
+    small: Site, swift: Swift, apart: Apart, clear_line: ClearLine
+) -> None:
+    small.document["stores"]["swift"] = swift.settings(prefix=f"clock/{small.folder.name}", tries=2)
+    small.job["stores"] = ["swift"]
+    small.good("run", "site")
+    before = small.snapshots("swift")
+    ran = apart(small, "run", "site", within=shifted("-1h"))
+    clear_line(ran, "swift", "RequestTimeTooSkewed")
+    assert "this machine's clock is wrong" in ran.stderr
+    assert small.snapshots("swift") == before
