@@ -101,8 +101,8 @@ def _allowed(context: Context, task: Task, job: Job) -> Iterator[str]:
     programs = (reads_here and _has_programs(job)) or task.action == "drill"
     if not programs:
         yield _WITHOUT_PROGRAMS
-        # root's right to read everything, and to write into folders of others where this unit may write
-        yield f"CapabilityBoundingSet={'CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE CAP_FOWNER' if local else ''}\n"
+        # Root's right to write into others' folders (where this unit may write), and to read everything.
+        yield f"CapabilityBoundingSet=CAP_DAC_OVERRIDE{' CAP_DAC_READ_SEARCH CAP_FOWNER' if local else ''}\n"
 
 
 def _covers(job: Job, *places: str) -> bool:
@@ -138,8 +138,7 @@ def _timer(task: Task, plan: Plan, job: Job, zone: str) -> str:
 def timer_lines(schedule: Schedule, zone: str) -> list[str]:
     """A schedule as systemd writes it. Cron's 'one of both days is enough' becomes two lines."""
     if schedule.every is not None:
-        every = duration_text(schedule.every).replace("ms", "ms ")
-        return ["OnBootSec=5min", "OnActiveSec=5min", f"OnUnitActiveSec={every}"]
+        return ["OnBootSec=5min", "OnActiveSec=5min", f"OnUnitActiveSec={duration_text(schedule.every)}"]
     weekdays = ",".join(WEEKDAYS[day].capitalize() for day in sorted(schedule.weekdays))
     if schedule.either_day:
         return [_calendar(schedule, "", True, zone), _calendar(schedule, f"{weekdays} ", False, zone)]

@@ -1,0 +1,154 @@
+"""systemd units for jobs: good in systemd's own eyes, hardened, and no more than the jobs that there are."""
+
+import ctypes
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Site = Any
+PROGRAM = Path(__file__).parents[2] / ".venv" / "bin" / "leitstand"
+PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "units").mkdir()
+    return tmp_path / "units"
+
+
+def install(site: Site, out: Path) -> Any:
+    return site.good("install-timers", "--out", out, "--program", PROGRAM)
+
+
+def exposure(service: Path) -> float:
+    """systemd's own mark for a service: 0 is locked up, 10 is wide open."""
+    argv = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(service)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    (mark,) = re.findall(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
+    return float(mark)
+
+
+def verify(*files: Path) -> str:
+    argv = ["systemd-analyze", "verify", "--man=no", *map(str, files)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return "\n".join(line for line in (done.stdout + done.stderr).splitlines() if "leitstand" in line)
+
+
+def test_systemd_finds_nothing_wrong(site: Site, out: Path) -> None:
+    site.document["site"] = {"time_zone": "Europe/Berlin"}
+    site.job.update(
+        verify={"schedule": "weekly"}, drill={"schedule": "0 5 13 * fri"}, prune={"schedule": "every 12h"}
+    )
+    told = install(site, out).stdout
+    names = sorted(path.name for path in out.iterdir())
+    assert names == sorted(
+        f"leitstand-backup-{action}-site.{kind}"
+        for action in ("run", "verify", "drill", "prune")
+        for kind in ("service", "timer")
+    )
+    assert verify(*out.iterdir()) == ""
+    assert "wrote leitstand-backup-run-site.timer" in told
+    timer = (out / "leitstand-backup-run-site.timer").read_text()
+    for line in ("OnCalendar=*-*-* 03:00:00 Europe/Berlin", "Persistent=true", "RandomizedDelaySec=300"):
+        assert line in timer.splitlines()
+    drill = (out / "leitstand-backup-drill-site.timer").read_text()
+    assert "OnCalendar=*-*-13 05:00:00 Europe/Berlin" in drill
+    assert "OnCalendar=Fri *-*-* 05:00:00 Europe/Berlin" in drill
+    assert "--share 1/30" in (out / "leitstand-backup-verify-site.service").read_text()
+
+
+def test_services_are_locked_up(site: Site, out: Path) -> None:
+    site.document["hosts"]["far"] = {"address": "192.0.2.1", "ssh": {"user": "backup"}}
+    site.document["backups"]["far"] = {**site.job, "host": "far", "sources": [{"files": "/srv"}]}
+    install(site, out)
+    assert exposure(out / "leitstand-backup-run-site.service") <= 3.5
+    assert exposure(out / "leitstand-backup-run-far.service") <= 3.2
+    far = (out / "leitstand-backup-run-far.service").read_text()
+    assert "CapabilityBoundingSet=CAP_DAC_OVERRIDE\n" in far, "it reads nothing of this host"
+
+
+def test_a_service_may_write_only_where_its_job_does(site: Site, out: Path) -> None:
+    install(site, out)
+    service = (out / "leitstand-backup-run-site.service").read_text()
+    assert "ProtectSystem=strict" in service
+    written = set(re.findall(r"ReadWritePaths=-(\S+)", service))
+    assert written == {str(site.folder / name) for name in ("state", "metrics", "disk", "scratch")}
+
+
+def test_what_a_job_reads_and_runs_is_not_hidden_from_it(site: Site, out: Path) -> None:
+    site.job["sources"] = [{"files": "/"}]
+    site.job["hooks"] = {"before": [["lvcreate", "x"]]}
+    install(site, out)
+    service = (out / "leitstand-backup-run-site.service").read_text()
+    for hindrance in (
+        "PrivateTmp",
+        "ProtectKernelModules",
+        "NoNewPrivileges",
+        "PrivateDevices",
+        "SystemCall",
+    ):
+        assert f"{hindrance}=" not in service.replace("SystemCallArchitectures=", "")
+    assert "KillMode=mixed" in service, "hooks are not killed with the run: they clean up"
+
+
+def test_odd_paths_reach_the_command_as_they_are(site: Site, out: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "100% $HOME \"q\" 'it' ; x"
+    folder.mkdir()
+    site.write()
+    config = folder / "leitstand.yml"
+    config.write_text(site.config.read_text())
+    from leitstand.cli import run
+
+    assert (
+        run(["backup", "install-timers", "-c", str(config), "--out", str(out), "--program", "/bin/echo"]) == 0
+    )
+    service = out / "leitstand-backup-run-site.service"
+    assert "Failed" not in verify(service)
+    (line,) = re.findall(r"^ExecStart=(.*)$", service.read_text(), re.MULTILINE)
+    assert '"' + str(config).replace('"', '\\"').replace("%", "%%").replace("$", "$$") + '"' in line
+
+
+def test_units_of_jobs_that_are_gone_are_removed_and_others_stay(site: Site, out: Path) -> None:
+    install(site, out)
+    (out / "leitstand-backup-run-mine.service").write_text("[Service]\n")
+    (out / "other.timer").write_text("")
+    site.document["backups"]["new"] = site.document["backups"].pop("site")
+    told = install(site, out).stdout
+    assert sorted(path.name for path in out.iterdir()) == [
+        "leitstand-backup-run-mine.service",
+        "leitstand-backup-run-new.service",
+        "leitstand-backup-run-new.timer",
+        "other.timer",
+    ]
+    assert "removed leitstand-backup-run-site.timer" in told
+
+
+def test_a_job_without_a_schedule_has_no_units(site: Site, out: Path) -> None:
+    del site.job["schedule"]
+    assert "no job has a schedule" in install(site, out).stderr
+    assert list(out.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_one_clear_line(site: Site, tmp_path: Path) -> None:
+    ran = site.leitstand("install-timers", "--out", tmp_path / "none")
+    assert ran.status == 2
+    assert "there is no such folder" in ran.errors[0]
+
+
+def test_a_run_needs_no_memory_that_is_writable_and_executable(on_swift: Site) -> None:
+    """As MemoryDenyWriteExecute has it; systemd does it by seccomp, the kernel's own way is as strict."""
+
+    def deny() -> None:
+        if ctypes.CDLL(None).prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0):
+            os._exit(77)
+
+    on_swift.write()
+    argv = [str(PROGRAM), "backup", "run", "site", "--config", str(on_swift.config)]
+    done = subprocess.run(argv, preexec_fn=deny, capture_output=True, text=True, check=False)
+    if done.returncode == 77:
+        pytest.skip("the kernel has no PR_SET_MDWE (Linux 6.3)")
+    assert done.returncode == 0, done.stderr
