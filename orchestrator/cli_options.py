@@ -9,6 +9,7 @@ import click
 
 from leitstand.options import config_option
 from orchestrator.context import Context
+from orchestrator.signals import breaking_off
 from orchestrator.slots import Limits
 
 store_option = click.option("--store", "only", help="Only this store of the job.")
@@ -25,7 +26,8 @@ def with_context(command: Callable[..., Any]) -> Callable[..., Any]:
     @config_option
     @functools.wraps(command)
     def call(config_path: Path, **arguments: Any) -> Any:
-        return command(Context.load(config_path), **arguments)
+        with breaking_off():
+            return command(Context.load(config_path), **arguments)
 
     return call
 
@@ -36,7 +38,8 @@ def with_path(command: Callable[..., Any]) -> Callable[..., Any]:
     @config_option
     @functools.wraps(command)
     def call(config_path: Path, **arguments: Any) -> Any:
-        return command(Context.load(config_path), config_path=config_path, **arguments)
+        with breaking_off():
+            return command(Context.load(config_path), config_path=config_path, **arguments)
 
     return call
 

@@ -18,7 +18,6 @@ from orchestrator.context import Context
 from orchestrator.facts import read_facts
 from orchestrator.job_run import back_up
 from orchestrator.run import Progress, RunResult
-from orchestrator.signals import breaking_off
 from orchestrator.slots import Limits
 
 PROBLEMS_SHOWN = 10
@@ -42,11 +41,9 @@ def run(
     """
     if (job is None) != every:
         raise UsageError("name one job, or --all", "leitstand backup run website")
-    with breaking_off():
-        if job is not None:
-            return _run_one(context, job, as_json)
-        children = Children(config_path)
-        return _run_all(context, children, limits, as_json)
+    if job is not None:
+        return _run_one(context, job, as_json)
+    return _run_all(context, Children(config_path), limits, as_json)
 
 
 def _run_all(context: Context, children: Children, limits: Limits, as_json: bool) -> int:

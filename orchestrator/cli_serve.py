@@ -54,7 +54,7 @@ def serve(
             stack.callback(server.stop)
             server.start()
             click.echo(f"serving metrics on http://{_shown(server)}/metrics", err=True)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: service.stop.set())
         service.run()
         service.close(stop_within)

@@ -1,7 +1,8 @@
-"""SIGTERM and Ctrl-C break a run off so that everything is still cleaned up."""
+"""SIGTERM and Ctrl-C break a command off so that everything is still cleaned up."""
 
 import logging
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,8 +15,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def breaking_off() -> Iterator[None]:
     """The first signal raises KeyboardInterrupt in the main thread; later ones do not disturb the clean-up.
 
-    Only for the main thread: others are not given signals.
+    In another thread nothing is done: only the main one is given signals.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     signalled = False
 
     def handle(number: int, frame: FrameType | None) -> None:

@@ -1,0 +1,76 @@
+"""What the pages about automatic backups and the recipes say is so."""
+
+import os
+import re
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from leitstand.fleet import Fleet
+from orchestrator.agenda import Task, plans
+from orchestrator.cli import backup
+from orchestrator.config import BackupSettings
+from orchestrator.hooks import STATES
+from orchestrator.serve_metrics import Seen, families
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+AUTOMATIC, RECIPES = DOCS / "backups-automatic.md", DOCS / "backups-recipes.md"
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+EXAMPLES = [(page.name, text) for page in (AUTOMATIC, RECIPES) for text in blocks(page, "yaml")]
+
+
+@pytest.mark.parametrize(("page", "text"), EXAMPLES)
+def test_every_example_is_a_good_configuration(page: str, text: str) -> None:
+    document: dict[str, Any] = yaml.safe_load(text)
+    if "hosts" in document:
+        assert Fleet.model_validate(document).hosts["web1"].ssh is not None
+    else:
+        settings = BackupSettings.model_validate(document)
+        assert settings.backups
+
+
+def test_the_scheduled_actions_are_all_there() -> None:
+    (text,) = (text for text in blocks(AUTOMATIC, "yaml") if text.startswith("# schedules"))
+    settings = BackupSettings.model_validate(yaml.safe_load(text))
+    assert {task.action for task in plans(settings.backups)} == {"run", "verify", "drill", "prune"}
+
+
+def test_every_option_that_is_named_exists() -> None:
+    text = AUTOMATIC.read_text()
+    commands = [command for command in backup.commands.values() if isinstance(command, click.Command)]
+    known = {name for command in commands for each in command.params for name in each.opts}
+    foreign = {"--tag"}
+    assert set(re.findall(r"--[a-z][a-z-]+", text)) - foreign <= known
+
+
+def test_every_metric_and_every_hook_s_state_is_described() -> None:
+    text = AUTOMATIC.read_text()
+    task = Task("site", "run")
+    seen = Seen({task: datetime.now(UTC)}, (), {task: 1.0}, {("site", "run", "good"): 1}, True)
+    for family in families(seen):
+        assert f"`{family.name.removeprefix('leitstand_backup_')}" in text
+    for states in STATES.values():
+        assert all(f"`{state}`" in text for state in states)
+
+
+def completion(**asked: str) -> str:
+    leitstand = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "leitstand"
+    environment = {**os.environ, **asked}
+    return subprocess.run([leitstand], env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_completion_knows_the_commands() -> None:
+    asked = {"COMP_WORDS": "leitstand backup r", "COMP_CWORD": "2"}
+    assert completion(_LEITSTAND_COMPLETE="bash_complete", **asked).split() == ["plain,restore", "plain,run"]
+    script = completion(_LEITSTAND_COMPLETE="bash_source")
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
