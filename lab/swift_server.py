@@ -115,9 +115,9 @@ def check_extended_attributes(folder: Path) -> None:
         sys.exit(f"{folder}: no user extended attributes here ({error}); try --memory")
 
 
-def listen(port: int, tls: list[str] | None = None) -> socket.socket:
-    """Listen on loopback. eventlet.listen sets SO_REUSEPORT: two instances would share a port silently."""
-    server = socket.create_server(("127.0.0.1", port), backlog=1024)
+def listen(address: str, port: int, tls: list[str] | None = None) -> socket.socket:
+    """Listen. eventlet.listen sets SO_REUSEPORT: two instances would share a port silently."""
+    server = socket.create_server((address, port), backlog=1024)
     server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
     if not tls:
         return server
@@ -154,7 +154,7 @@ class Instance:
         """Listen first, so that the rings name ports that are surely ours."""
         builder_of = importlib.import_module("swift.common.ring").RingBuilder
         for kind in STORAGE_KINDS:
-            self.sockets[kind] = listen(0)
+            self.sockets[kind] = listen("127.0.0.1", 0)
             port = self.sockets[kind].getsockname()[1]
             builder = builder_of(part_power=0, replicas=1, min_part_hours=0)
             device = {"region": 1, "zone": 1, "device": "d1", "weight": 1.0, "ip": "127.0.0.1"}
@@ -168,7 +168,7 @@ class Instance:
     def configure_proxy(self) -> None:
         """The one server that others talk to: the S3 API, users and their keys."""
         arguments = self.arguments
-        self.sockets["proxy"] = listen(arguments.port, arguments.tls)
+        self.sockets["proxy"] = listen(arguments.address, arguments.port, arguments.tls)
         text = PROXY_CONF.format(region=REGION, **self.state)
         for user in (arguments.admin, *arguments.user):
             groups = ".admin" if user == arguments.admin else ""
@@ -214,7 +214,7 @@ class Instance:
         """What a client needs, as one line of JSON."""
         arguments = self.arguments
         ready = {
-            "endpoint": f"{'https' if arguments.tls else 'http'}://127.0.0.1:"
+            "endpoint": f"{'https' if arguments.tls else 'http'}://{arguments.address}:"
             f"{self.sockets['proxy'].getsockname()[1]}",
             "region": REGION,
             "access_key": arguments.admin,
@@ -244,6 +244,7 @@ def main() -> None:
     add = parser.add_argument
     add("directory", type=Path, help="for configuration, keys and data")
     add("port", type=int, nargs="?", default=0, help="0, the default: a free port")
+    add("--address", default="127.0.0.1", help="where the one server that others talk to listens")
     add("--admin", default="backup:admin", metavar="ACCOUNT:NAME", help="has all rights in ACCOUNT")
     add("--user", action="append", default=[], metavar="ACCOUNT:NAME", help="no rights before ACLs")
     add("--tls", nargs=2, metavar=("CERT", "KEY"), help="PEM files: serve https")
