@@ -20,8 +20,6 @@ from orchestrator.agenda import Task
 _log = logging.getLogger(__name__)
 LARGEST_REPORT = 1 << 20  # bytes of JSON that a child may report
 END_SECONDS = 60.0  # for a child to end once it has closed its output
-# systemd hands secrets to a service in this folder; backups may name files in it.
-HANDED_ON = ("CREDENTIALS_DIRECTORY",)
 
 
 @dataclass(frozen=True)
@@ -51,10 +49,10 @@ class Children:
         """Start a child; what keeps it from starting is its end."""
         argv = [sys.executable, "-m", "leitstand", *self.log_options, "backup", task.action, task.job]
         argv += ["--json", "--config", str(self.config.absolute()), *options]
-        env = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
         began = time.time()
         try:
-            stream = process.open_stream(argv, env=env, keep_errors=not self.show_errors)
+            # It is this program itself: so it gets all of the environment, proxies and the like.
+            stream = process.open_stream(argv, env=os.environ, keep_errors=not self.show_errors)
         except ProcessError as error:
             self.ended.put(Ended(task, EXIT_FAILED, began, 0.0, None, error.message))
             return
@@ -87,6 +85,8 @@ class Children:
                 output = stream.stdout.read(LARGEST_REPORT)
                 finished = stream.finish(END_SECONDS)
                 status, stderr = finished.status, finished.stderr
+                if status < 0:
+                    status, stderr = EXIT_FAILED, f"{stderr}it was ended by signal {-finished.status}"
         except (ProcessError, OSError) as error:
             stderr = str(error)
         self.ended.put(Ended(task, status, began, time.monotonic() - start, _report(output), stderr))

@@ -162,6 +162,7 @@ class Service:
         again = following.astimezone(self.agenda.zone).isoformat(timespec="seconds") if following else "never"
         level = logging.INFO if good else logging.ERROR
         how = f"{'ended' if good else 'failed'} with status {ended.status} after {ended.seconds:.0f} s"
+        how += f" ({ended.stderr})" if ended.stderr else ""
         _log.log(level, "%s: %s; next: %s", ended.task.name, how, again)
 
     def _replan(self) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -97,6 +98,19 @@ def test_all_children_clean_up_when_it_is_broken_off(site: Site) -> None:
         assert run.wait(30) == 130
     assert sorted((site.folder / "log").read_text().splitlines()) == ["a interrupted", "b interrupted"]
     wait_until(lambda: list(site.disk.rglob("*")) == [], "nothing to be left in the store")
+
+
+def test_a_child_that_is_killed_is_a_failure(site: Site) -> None:
+    del site.document["backups"]["site"]
+    gate = gated_job(site, "a", "x")
+    with site.start("run", "--all", "--json") as run:
+        with gate.open("w"):
+            (child,) = psutil.Process(run.pid).children()
+            child.kill()
+            output = run.communicate(timeout=30)[0]
+        assert run.returncode == 3
+    (report,) = json.loads(output)
+    assert (report["status"], report["problem"]) == (3, "it was ended by signal 9")
 
 
 jobs = st.sampled_from(["a", "b", "c", "d", "e", "f"])
