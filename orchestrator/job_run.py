@@ -14,6 +14,7 @@ from orchestrator.hooks import RunHooks, State
 from orchestrator.lease import leased
 from orchestrator.lock import JobBusyError, job_lock
 from orchestrator.run import Plan, Progress, RunResult, run_job
+from orchestrator.signals import undisturbed
 from orchestrator.sources import open_sources, open_transport
 from orchestrator.stores import Store, StoreError
 
@@ -59,7 +60,8 @@ def _hooked(hooks: RunHooks) -> Iterator[_Ending]:
         ending.state = "interrupted"
         raise
     finally:
-        ending.problems = hooks.end(ending.state)
+        with undisturbed():
+            ending.problems = hooks.end(ending.state)
         if ending.state in ("failed", "interrupted"):  # else they become warnings of the run
             for problem in ending.problems:
                 _log.warning("%s: %s", hooks.job, problem)

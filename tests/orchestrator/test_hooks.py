@@ -130,6 +130,20 @@ def test_a_second_signal_does_not_break_off_the_clean_up(hooked: Site) -> None:
     assert calls(hooked)[-1] == "after interrupted site here"
 
 
+def test_a_signal_does_not_break_off_the_clean_up_of_a_good_run(hooked: Site) -> None:
+    slow = hooked.folder / "slow"
+    os.mkfifo(slow)
+    hooked.job["hooks"]["after"] = [["cat", str(slow)], noting(hooked.folder / "hooks.log")]
+    with hooked.start("run", "site") as run:
+        with slow.open("w"):
+            run.terminate()
+            with pytest.raises(subprocess.TimeoutExpired):
+                run.wait(0.3)
+        assert run.wait(30) == 130
+    assert calls(hooked)[-1] == "after complete site here"
+    assert len(hooked.snapshots()) == 1
+
+
 def test_hooks_of_a_far_host_run_there_behind_the_forced_command(hooked: Site, tmp_path: Path) -> None:
     log = hooked.folder / "hooks.log"
     there = f'[ -n "$SSH_CONNECTION" ] && echo far >> "{log}"'
