@@ -41,7 +41,7 @@ RestrictNamespaces=yes
 MemoryDenyWriteExecute=yes
 PrivateDevices=yes
 SystemCallFilter=@system-service
-SystemCallFilter=~@resources
+SystemCallErrorNumber=EPERM
 """
 
 

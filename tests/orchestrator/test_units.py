@@ -65,8 +65,8 @@ def test_services_are_locked_up(site: Site, out: Path) -> None:
     site.document["hosts"]["far"] = {"address": "192.0.2.1", "ssh": {"user": "backup"}}
     site.document["backups"]["far"] = {**site.job, "host": "far", "sources": [{"files": "/srv"}]}
     install(site, out)
-    assert exposure(out / "leitstand-backup-run-site.service") <= 3.5
-    assert exposure(out / "leitstand-backup-run-far.service") <= 3.2
+    assert exposure(out / "leitstand-backup-run-site.service") <= 3.0
+    assert exposure(out / "leitstand-backup-run-far.service") <= 3.0
     far = (out / "leitstand-backup-run-far.service").read_text()
     assert "CapabilityBoundingSet=CAP_DAC_OVERRIDE\n" in far, "it reads nothing of this host"
 
