@@ -13,7 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from orchestrator.archive import Kind, Metadata
+from orchestrator.archive import ArchiveError, Kind, Metadata
+from orchestrator.archive.names import printable
 from orchestrator.owners import Owners
 from orchestrator.stores.store import Buffer
 
@@ -32,6 +33,8 @@ class Tree:
         self._root = os.open(root, _OPEN_FOLDER)
         self._folder: tuple[bytes, int] | None = None  # the last parent: neighbours come one after the other
         _remove_parts(self._root)
+        # Where names that differ in case only are one: which path has each name. None elsewhere.
+        self._taken: dict[str, bytes] | None = {} if _folds_case(self._root) else None
 
     def __enter__(self) -> Self:
         return self
@@ -139,11 +142,23 @@ class Tree:
         folder, _, name = path.rpartition(b"/")
         if name in (b"", b".", b"..") or b"\0" in path:
             raise ValueError(f"not a path of a snapshot: {path!r}")
+        self._claim(path)
         if self._folder is None or self._folder[0] != folder:
+            self._claim(folder)
             descriptor = self._open_folder(folder)
             self._leave()
             self._folder = (folder, descriptor)
         return self._folder[1], name
+
+    def _claim(self, path: bytes) -> None:
+        if self._taken is None:
+            return
+        other = self._taken.setdefault(os.fsdecode(path).casefold(), path)
+        if other != path:
+            raise ArchiveError(
+                f"refused: {printable(path)} and {printable(other)} are one name on this file system",
+                "restore to a file system that tells capital letters from small ones",
+            )
 
     def _open_folder(self, path: bytes) -> int:
         descriptor = os.dup(self._root)
@@ -188,6 +203,19 @@ class SparseFile:
         """Give the file its full length, should it end in a hole."""
         if self._end < self.size:
             os.ftruncate(self.descriptor, self.size)
+
+
+def _folds_case(folder: int) -> bool:
+    """Whether a name is found under its capital letters, too."""
+    name = _PART + b"probe-" + secrets.token_hex(4).encode()
+    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder))
+    try:
+        os.stat(name.upper(), dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    finally:
+        os.unlink(name, dir_fd=folder)
+    return True
 
 
 def _make_folder(parent: int, name: bytes) -> None:

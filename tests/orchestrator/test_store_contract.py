@@ -1,6 +1,7 @@
 """What every store must do: the same tests on a folder, on Swift over http and on Swift over https."""
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -103,6 +104,17 @@ def test_bytes_that_do_not_have_their_sha256_are_refused(store: Store) -> None:
     with pytest.raises(StoreError):
         store.put("damaged", b"these bytes", sha256=hashlib.sha256(b"other bytes").hexdigest())
     assert store.stat("damaged") is None
+
+
+def test_a_known_md5_is_believed_by_nobody_but_sent_along(store: Store) -> None:
+    data = b"these bytes"
+    digests = {"sha256": hashlib.sha256(data).hexdigest(), "md5": hashlib.md5(data).hexdigest()}
+    store.put("known", memoryview(data), **digests)
+    assert store.get("known") == data
+    if isinstance(store, S3Store):
+        with pytest.raises(StoreError, match="BadDigest"):
+            store.put("wrong", data, sha256=digests["sha256"], md5=hashlib.md5(b"other").hexdigest())
+        assert store.stat("wrong") is None
 
 
 def test_listing_gives_keys_below_a_prefix_in_order(store: Store) -> None:
@@ -238,6 +250,26 @@ def test_the_last_error_is_raised_when_no_try_succeeds() -> None:
 
     with pytest.raises(StoreError, match="failure 3"):
         Retry(tries=3, first_pause=0.001).call("store", fail)
+
+
+def test_a_store_that_asks_for_time_is_given_it(swift: Swift, tmp_path: Path) -> None:
+    waited = []
+
+    class Watched(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.append(timeout)
+            return False
+
+    host, port = swift.endpoint.removeprefix("http://").split(":")
+    fault = Fault("status", "PUT", "object", times=2, status=429, headers=(("Retry-After", "7"),))
+    with FaultProxy(host, int(port), [fault]) as proxy:
+        settings = {**swift.settings(prefix=f"faults/{tmp_path.name}"), "endpoint": proxy.url}
+        store = opened("swift", settings)
+        assert isinstance(store, S3Store)
+        store.retry = Retry(first_pause=0.01, longest_pause=5, stop=Watched())
+        put(store, "object", b"0123456789")
+        store.close()
+    assert waited == [5, 5], "as long as it asked for, but no longer than our own limit"
 
 
 def test_what_cannot_succeed_is_not_tried_again() -> None:

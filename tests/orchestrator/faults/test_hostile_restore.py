@@ -3,7 +3,9 @@
 import hashlib
 import io
 import os
-from collections.abc import Callable, Sequence
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -192,3 +194,33 @@ def test_a_link_that_leads_outside_is_made_but_never_followed(forger: Forger, ou
     forger.site.good("restore", "site", "--target", target)
     assert (target / "door").readlink() == outside
     assert [path.name for path in outside.iterdir()] == ["secret"]
+
+
+@pytest.fixture
+def careless(tmp_path: Path) -> Iterator[Path]:
+    """A file system that does not tell capital letters from small ones."""
+    if os.geteuid():
+        pytest.skip("only root can mount a file system")
+    assert shutil.which("lowntfs-3g"), "this test needs ntfs-3g: see the packages in ./check"
+    image, place = tmp_path / "state" / "image", tmp_path / "careless"
+    place.mkdir()
+    with image.open("wb") as file:
+        file.truncate(20_000_000)
+    subprocess.run(["mkntfs", "-qF", str(image)], check=True, capture_output=True)
+    subprocess.run(["lowntfs-3g", "-o", "ignore_case,permissions", str(image), str(place)], check=True)
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize(
+    "pair", [(b"Readme", b"README"), (b"Folder/x", b"folder/y")], ids=["files", "folders"]
+)
+def test_names_that_would_become_one_are_refused_where_they_do(
+    forger: Forger, careless: Path, clear_line: ClearLine, pair: tuple[bytes, bytes]
+) -> None:
+    forger.forge(lambda rows: [the_file(rows, path) for path in pair])
+    ran = forger.site.leitstand("restore", "site", "--target", careless / "out")
+    line = clear_line(ran, "are one name on this file system")
+    assert all(path.split(b"/")[0].decode() in line for path in pair)
+    forger.site.good("restore", "site", "--target", forger.site.folder / "elsewhere")
+    assert all((forger.site.folder / "elsewhere" / os.fsdecode(path)).is_file() for path in pair)
