@@ -39,7 +39,7 @@ _GAUGES: tuple[tuple[str, str, Callable[[Any], float | None]], ...] = (
 
 
 def families(facts: Mapping[str, Mapping[str, Facts]], jobs: Mapping[str, Job]) -> list[Family]:
-    """All metrics of all jobs that have run; the interval also of those that have not."""
+    """All metrics of all jobs that have run; the intervals also of those that have not."""
     samples = [
         ((job, store), each)
         for job, stores in sorted(facts.items())
@@ -49,7 +49,7 @@ def families(facts: Mapping[str, Mapping[str, Facts]], jobs: Mapping[str, Job]) 
         Family(f"leitstand_backup_{name}", "gauge", text, _LABELS, _samples(samples, value))
         for name, text, value in _GAUGES
     ]
-    return [*result, _interval(jobs), _verified(samples)]
+    return [*result, _interval(jobs), _drill_interval(jobs), _verified(samples)]
 
 
 def _samples(
@@ -66,6 +66,16 @@ def _interval(jobs: Mapping[str, Job]) -> Family:
         if job.timing is not None:
             for store in sorted(job.stores):
                 family.add(job.timing.interval.total_seconds(), name, store)
+    return family
+
+
+def _drill_interval(jobs: Mapping[str, Job]) -> Family:
+    # Of the job alone: one drill, from whichever store can give the snapshot, proves it.
+    text = "The longest time between two scheduled drills."
+    family = Family("leitstand_backup_drill_interval_seconds", "gauge", text, ("backup",))
+    for name, job in sorted(jobs.items()):
+        if job.drill.timing is not None:
+            family.add(job.drill.timing.interval.total_seconds(), name)
     return family
 
 

@@ -23,6 +23,7 @@ from lab.dashboards.states import (
     HOST_UID,
     LOAD,
     NEVER,
+    NEVER_IN_A_LIST,
     NO_TLS,
     SERVICE_STATES,
     SHARE,
@@ -31,6 +32,12 @@ from lab.dashboards.states import (
 
 HOSTS = 'job=~"$job", instance=~"$instance"'
 TO_HOST = f"/d/{HOST_UID}?var-datasource=${{datasource}}&var-instance=${{__value.raw}}&${{__url_time_range}}"
+DRILLED = 'max by (backup) (leitstand_backup_last_verified_timestamp_seconds{level="drill"})'
+# One job that was never drilled counts for more than the age of all others.
+OLDEST_PROOF = (
+    "-1 * max(group by (backup) (leitstand_backup_last_success_timestamp_seconds)"
+    f" unless on (backup) {DRILLED}) or time() - min({DRILLED}) or vector(-1)"
+)
 OLDEST_BACKUP = 'instance:leitstand_backup_last_success_timestamp_seconds:min{instance=~"$instance"}'
 # A service that is probed but has no verdict is unknown, never good.
 VERDICT = 'max by (service) (service:verdict) or -1 * group by (service) (up{job="probe"})'
@@ -89,8 +96,8 @@ def _tiles() -> list[Json]:
         ),
         stat(
             "Oldest proof",
-            "Time since a job's snapshots were last verified, of the job for which it is longest.",
-            "time() - min(max by (backup) (leitstand_backup_last_verified_timestamp_seconds)) or vector(-1)",
+            "Time since a job was last proven restorable by a drill, of the job for which it is longest.",
+            OLDEST_PROOF,
             unit="s",
             mappings=NEVER,
             steps=((None, GOOD), (2_678_400, WARNING)),
@@ -195,7 +202,8 @@ def _backups() -> Json:
         "duration": f"{by} (leitstand_backup_duration_seconds)",
         "source": f"{by} (leitstand_backup_source_bytes)",
         "stored": f"{by} (leitstand_backup_stored_bytes)",
-        "proven": f"time() - {by} (leitstand_backup_last_verified_timestamp_seconds)",
+        "verified": _age_of_proof(by, "full|share"),
+        "proven": _age_of_proof(by, "drill"),
     }
     columns = [
         Column("backup", "Job"),
@@ -206,12 +214,20 @@ def _backups() -> Json:
         Column("duration", "Took", "s"),
         Column("source", "Read", "bytes"),
         Column("stored", "Stored", "bytes"),
-        Column("proven", "Last proof", "s", decimals=1),
+        Column("verified", "Read back", "s", NEVER_IN_A_LIST, decimals=1),
+        Column("proven", "Drilled", "s", NEVER_IN_A_LIST, decimals=1),
     ]
     description = (
-        "Each job in each of its stores. Last proof: time since a snapshot was verified, at any level."
+        "Each job in each of its stores. Read back: time since a verification found all good. Drilled: "
+        "time since a snapshot was proven restorable; one store is enough for that."
     )
     return table("Backups", description, queries, columns, ("Last good run", True))
+
+
+def _age_of_proof(by: str, levels: str) -> str:
+    proofs = f'leitstand_backup_last_verified_timestamp_seconds{{level=~"{levels}"}}'
+    never = f"-1 * {by.replace('max', 'group')} (leitstand_backup_last_run_success)"
+    return f"(time() - {by} ({proofs})) or {never}"
 
 
 def _states() -> list[Json]:

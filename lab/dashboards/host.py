@@ -12,7 +12,16 @@ from lab.dashboards.elements import (
     timeseries,
 )
 from lab.dashboards.layout import Row, arrange, dashboard, datasource_variable, label_variable, link_to
-from lab.dashboards.states import BACKUP_AGE, FLEET_UID, HOST_STATES, HOST_UID, LOAD, SHARE, SUCCESS
+from lab.dashboards.states import (
+    BACKUP_AGE,
+    FLEET_UID,
+    HOST_STATES,
+    HOST_UID,
+    LOAD,
+    NEVER_IN_A_LIST,
+    SHARE,
+    SUCCESS,
+)
 
 HOST = 'job=~"$job", instance=~"$instance"'
 RATE = "[$__rate_interval]"
@@ -329,15 +338,21 @@ def _inventory() -> list[Row]:
 
 def _backups() -> Json:
     # A run for another host names it in `host`; otherwise the host that reports is meant.
-    def of(name: str) -> str:
+    def of(name: str, more: str = "") -> str:
         metric = f"leitstand_backup_{name}"
-        return f'max by (backup, store) ({metric}{{host=~"$instance"}} or {metric}{{host="", {HOST}}})'
+        local = f'{metric}{{host="", {HOST}{more}}}'
+        return f'max by (backup, store) ({metric}{{host=~"$instance"{more}}} or {local})'
+
+    def proof(levels: str) -> str:
+        proven = of("last_verified_timestamp_seconds", f', level=~"{levels}"')
+        return f"(time() - {proven}) or 0 * {of('last_run_success')} - 1"
 
     queries = {
         "success": of("last_run_success"),
         "age": f"time() - {of('last_success_timestamp_seconds')}",
         "stored": of("stored_bytes"),
-        "proven": f"time() - {of('last_verified_timestamp_seconds')}",
+        "verified": proof("full|share"),
+        "proven": proof("drill"),
     }
     columns = [
         Column("backup", "Job"),
@@ -345,7 +360,8 @@ def _backups() -> Json:
         Column("success", "Last run", mappings=SUCCESS, cell="color-background", width=90),
         Column("age", "Last good run", "s", steps=BACKUP_AGE, cell="color-text", decimals=1),
         Column("stored", "Stored", "bytes"),
-        Column("proven", "Last proof", "s", decimals=1),
+        Column("verified", "Read back", "s", NEVER_IN_A_LIST, decimals=1),
+        Column("proven", "Drilled", "s", NEVER_IN_A_LIST, decimals=1),
     ]
     return table("Backups", "Jobs that this host reports.", queries, columns, ("Last good run", True))
 

@@ -12,6 +12,7 @@ SERVICE_STATES = state_mapping(
 )
 SUCCESS = state_mapping([(1, "good", GOOD), (0, "failed", CRITICAL)])
 NEVER = state_mapping([(-1, "never", WARNING)])
+NEVER_IN_A_LIST = state_mapping([(-1, "never", UNKNOWN)])
 NO_TLS = state_mapping([(-1, "no TLS", UNKNOWN)])
 
 # Of a whole: when a look is due, when it is late.

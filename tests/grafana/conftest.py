@@ -110,6 +110,7 @@ def backup_metrics(folder):
             "sources": [{"files": "/srv"}],
             "stores": ["swift", "disk"],
             "schedule": "daily 03:00",
+            "drill": {"schedule": "monthly 1 05:00"},
             "keys_file": "/etc/leitstand/keys",
         }
     )
@@ -124,7 +125,7 @@ def backup_metrics(folder):
         files=7,
         snapshots=3,
         oldest=now - 200_000,
-        verified={"L2": now - 30},
+        verified={"full": now - 30},
     )
     facts = {"website": {"swift": good, "disk": StoreFacts(last_run=now - 60)}}
     write_textfile(folder / "leitstand_backup.prom", families(facts, {"website": job}))
