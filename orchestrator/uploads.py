@@ -9,7 +9,6 @@ from orchestrator.archive import Volume
 from orchestrator.layout import SINGLE_VOLUME, SnapshotName, volume_name
 from orchestrator.manifest import VolumeInfo
 from orchestrator.stores import Store, StoreError
-from orchestrator.stores.store import release_pages
 
 _log = logging.getLogger(__name__)
 
@@ -22,13 +21,13 @@ class Lane:
     keys: list[str] = field(default_factory=list)
     error: StoreError | None = None
 
-    def put(self, key: str, data: bytes | bytearray | memoryview, sha256: str) -> None:
+    def put(self, key: str, data: bytes | bytearray | memoryview, sha256: str, md5: str = "") -> None:
         """Put one object, unless this store has dropped out already."""
         if self.error is not None:
             return
         self.keys.append(key)
         try:
-            self.store.put(key, data, sha256=sha256)
+            self.store.put(key, data, sha256=sha256, md5=md5)
         except StoreError as error:
             self.drop_out(error)
 
@@ -70,7 +69,6 @@ class Uploads:
 
     def deliver(self, volume: Volume) -> None:
         """Take the next volume. Raises StoreError when no store is left."""
-        release_pages(volume.data)
         self.volumes.append(VolumeInfo(volume.index, volume.size, volume.sha256, volume.md5))
         only = volume.index == 1 and volume.size < self.volume_bytes
         # A first volume that is full is hardly ever the only one: it is kept at hand until one follows.
@@ -94,14 +92,9 @@ class Uploads:
         self._pool.shutdown(cancel_futures=True)
 
     def _send(self, volume: Volume, name: str) -> None:
-        key, sha256 = self.name.key(name), volume.sha256.hex()
-        self._waiting.append(
-            [
-                self._pool.submit(lane.put, key, volume.data, sha256)
-                for lane in self.lanes
-                if lane.error is None
-            ]
-        )
+        order = (self.name.key(name), volume.data, volume.sha256.hex(), volume.md5.hex())
+        going = [lane for lane in self.lanes if lane.error is None]
+        self._waiting.append([self._pool.submit(lane.put, *order) for lane in going])
         if len(self._waiting) >= self.in_flight:
             self._wait()
 

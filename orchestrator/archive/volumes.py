@@ -13,6 +13,7 @@ from typing import BinaryIO, Self
 
 from orchestrator.archive.aes import Buffer
 from orchestrator.archive.entry import ArchiveError, Volume
+from orchestrator.pages import pieces
 
 DEFAULT_VOLUME_BYTES = 64 << 20
 _MEMORY_BYTES = 16 << 20
@@ -117,8 +118,11 @@ class _Filling:
 
 
 def _volume(index: int, data: memoryview) -> Volume:
-    md5 = hashlib.md5(data, usedforsecurity=False).digest()
-    return Volume(index, data, hashlib.sha256(data).digest(), md5)
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    for piece in pieces(data):
+        sha256.update(piece)
+        md5.update(piece)
+    return Volume(index, data, sha256.digest(), md5.digest())
 
 
 def joined(

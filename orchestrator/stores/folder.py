@@ -9,11 +9,11 @@ from pathlib import Path
 
 from leitstand.files import sync_folder
 from orchestrator.config import FolderStore as FolderSettings
-from orchestrator.stores.limit import TokenBucket, bucket_for
-from orchestrator.stores.store import Buffer, ObjectInfo, ObjectMissingError, StoreError, check_key
+from orchestrator.pages import Buffer
+from orchestrator.stores.limit import TokenBucket, bucket_for, limited
+from orchestrator.stores.store import ObjectInfo, ObjectMissingError, StoreError, check_key
 
 _TEMPORARY = ".partial-"
-BLOCK_BYTES = 1 << 20
 
 
 class FolderStore:
@@ -30,18 +30,16 @@ class FolderStore:
                 f"{self.name}: there is no folder {self.root}", "mount the disk, or mkdir it", permanent=True
             )
 
-    def put(self, key: str, data: Buffer, *, sha256: str) -> None:
+    def put(self, key: str, data: Buffer, *, sha256: str, md5: str = "") -> None:
         """Write beside, sync, then link under the final name: a link never replaces what is there."""
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise StoreError(
-                f"{self.name}: {key}: the bytes do not have the SHA-256 they should", permanent=True
-            )
         self.prepare()
         path = self._path(key)
         temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
         try:
             self._make_folders(path)
-            _write_durably(temporary, data, self.bucket)
+            if _write_durably(temporary, data, self.bucket) != sha256:
+                message = f"{self.name}: {key}: the bytes do not have the SHA-256 they should"
+                raise StoreError(message, permanent=True)
             self._link(temporary, path, sha256)
         except OSError as error:
             raise self._error(key, error) from error
@@ -127,19 +125,17 @@ class FolderStore:
         return StoreError(f"{self.name}: {self.root / key}: {error.strerror}", permanent=True)
 
 
-def _write_durably(path: Path, data: Buffer, bucket: TokenBucket | None) -> None:
+def _write_durably(path: Path, data: Buffer, bucket: TokenBucket | None) -> str:
+    """The SHA-256 (hex) of what was written."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    digest = hashlib.sha256()
     with os.fdopen(descriptor, "wb") as file:
-        for block in _blocks(memoryview(data).cast("B")):
-            if bucket is not None:
-                bucket.take(len(block))
-            file.write(block)
+        for piece in limited(data, bucket):
+            digest.update(piece)
+            file.write(piece)
         file.flush()
         os.fsync(descriptor)
-
-
-def _blocks(data: memoryview) -> Iterator[memoryview]:
-    return (data[start : start + BLOCK_BYTES] for start in range(0, len(data), BLOCK_BYTES))
+    return digest.hexdigest()
 
 
 def _info(key: str, path: Path) -> ObjectInfo:

@@ -2,11 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO
+
+from orchestrator.pages import Buffer, pieces
 
 BURST_SECONDS = 1.0
+# Small, so that a slow line still moves every few seconds and the other end does not give up on it.
+_LIMITED_PIECE_BYTES = 64 << 10
 
 
 @dataclass
@@ -35,26 +38,14 @@ class TokenBucket:
             self.sleep(wait)
 
 
-@dataclass
-class LimitedFile:
-    """A file that is read no faster than its bucket allows: the body of a request, as it goes out."""
-
-    data: BinaryIO
-    bucket: TokenBucket
-
-    def read(self, count: int = -1) -> bytes:
-        """The next bytes, when there is credit for them."""
-        block = self.data.read(count)
-        self.bucket.take(len(block))
-        return block
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place in the file."""
-        return self.data.seek(offset, whence)
-
-    def tell(self) -> int:
-        """The place in the file."""
-        return self.data.tell()
+def limited(data: Buffer, bucket: TokenBucket | None) -> Iterator[memoryview]:
+    """``data`` in pieces, each when the bucket has credit for it."""
+    if bucket is None:
+        yield from pieces(data)
+        return
+    for piece in pieces(data, _LIMITED_PIECE_BYTES):
+        bucket.take(len(piece))
+        yield piece
 
 
 def bucket_for(limit: int | None) -> TokenBucket | None:

@@ -15,27 +15,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import boto3
+from botocore import UNSIGNED
+from botocore.auth import S3SigV4Auth
 from botocore.config import Config
+from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, SSLError
 from pydantic import SecretStr
 from urllib3.exceptions import HTTPError
 
 from leitstand.errors import UsageError
 from orchestrator.config import S3Store as S3Settings
-from orchestrator.stores.limit import LimitedFile, TokenBucket, bucket_for
+from orchestrator.pages import Buffer, pieces
+from orchestrator.stores.limit import TokenBucket, bucket_for, limited
 from orchestrator.stores.retry import Retry
-from orchestrator.stores.store import (
-    Buffer,
-    ObjectInfo,
-    ObjectMissingError,
-    StoreError,
-    check_key,
-    release_pages,
-)
+from orchestrator.stores.store import ObjectInfo, ObjectMissingError, StoreError, check_key
 
 Result = TypeVar("Result")
 CONNECT_SECONDS = 10
-_RELEASE_BYTES = 8 << 20
 CONNECTIONS = 12  # more than a run and its checks ever use at a time
 _MD5_DIGITS = 32
 _MISSING = ("NoSuchKey", "404", "NotFound")
@@ -57,32 +53,23 @@ _HINTS = {
 
 
 class _Body(io.RawIOBase):
-    """A volume as the file boto3 wants, without a copy of it."""
+    """An object's bytes as boto3 takes them: a file, whose length is all that it asks before it is sent.
 
-    def __init__(self, data: memoryview) -> None:
-        self._data, self._position = data.cast("B"), 0
+    What is sent are its ``pieces``: boto3 would read a file in blocks of 16 KiB, thousands for each volume.
+    """
 
-    def readable(self) -> bool:
-        return True
+    def __init__(self, data: Buffer, bucket: TokenBucket | None) -> None:
+        self._length, self.pieces = memoryview(data).nbytes, limited(data, bucket)
 
-    def seekable(self) -> bool:
-        return True
+    def __len__(self) -> int:
+        return self._length
 
-    def tell(self) -> int:
-        return self._position
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._data)}[whence]
-        self._position = max(0, base + offset)
-        return self._position
+class _Signer(S3SigV4Auth):
+    """SigV4 with the SHA-256 that the request names already: the body is not read once more for it."""
 
-    def readinto(self, buffer: Any) -> int:
-        part = self._data[self._position : self._position + len(buffer)]
-        buffer[: len(part)] = part
-        if self._position // _RELEASE_BYTES != (self._position + len(part)) // _RELEASE_BYTES:
-            release_pages(self._data)
-        self._position += len(part)
-        return len(part)
+    def payload(self, request: Any) -> str:
+        return base64.b64decode(request.headers["x-amz-checksum-sha256"]).hex()
 
 
 class S3Store:
@@ -93,10 +80,10 @@ class S3Store:
         self.retry = retry or Retry(settings.tries)
         self.page_keys = 1000
         self.root = f"{settings.prefix}/" if settings.prefix else ""
-        self.client = _connect(settings, read_credentials(settings.credentials_file))
-        limit = bucket_for(settings.upload_limit)
-        if limit is not None:
-            _slow_down(self.client, limit)
+        self.bucket = bucket_for(settings.upload_limit)
+        credentials = read_credentials(settings.credentials_file)
+        self.client = _connect(settings, credentials)
+        _sign_and_send_puts(self.client, _Signer(_frozen(credentials), "s3", settings.region))
         self._write_once = threading.Event()  # set while the server is not known to refuse If-None-Match
         self._write_once.set()
 
@@ -110,10 +97,9 @@ class S3Store:
             if not error.denied or _code(error.__cause__) not in ("403", "AccessDenied"):
                 raise
 
-    def put(self, key: str, data: Buffer, *, sha256: str) -> None:
+    def put(self, key: str, data: Buffer, *, sha256: str, md5: str = "") -> None:
         """One PutObject, refused by the server when there is an object under this key."""
-        digest = hashlib.md5(data, usedforsecurity=False).digest()
-        release_pages(data)
+        digest = bytes.fromhex(md5) if md5 else _md5(data)
         request: dict[str, Any] = {
             "Bucket": self.settings.bucket,
             "Key": self.root + check_key(key),
@@ -124,8 +110,7 @@ class S3Store:
 
     def _put(self, key: str, data: Buffer, request: dict[str, Any], md5: str) -> None:
         conditions = {"IfNoneMatch": "*"} if self._write_once.is_set() else {}
-        # A body of its own for each try: a failed one leaves it read to its middle or end.
-        body = data if isinstance(data, bytes | bytearray) else _Body(data)
+        body = _Body(data, self.bucket)  # one for each try: a failed one leaves it sent to its middle or end
         try:
             answer = self._once(key, lambda: self.client.put_object(Body=body, **request, **conditions))
             if answer["ETag"].strip('"') != md5:
@@ -263,6 +248,17 @@ def read_credentials(path: Path) -> tuple[str, SecretStr]:
     )
 
 
+def _md5(data: Buffer) -> bytes:
+    digest = hashlib.md5(usedforsecurity=False)
+    for piece in pieces(data):
+        digest.update(piece)
+    return digest.digest()
+
+
+def _frozen(credentials: tuple[str, SecretStr]) -> ReadOnlyCredentials:
+    return ReadOnlyCredentials(credentials[0], credentials[1].get_secret_value(), None)
+
+
 def _connect(settings: S3Settings, credentials: tuple[str, SecretStr]) -> Any:
     config = Config(
         signature_version="s3v4",
@@ -285,15 +281,18 @@ def _connect(settings: S3Settings, credentials: tuple[str, SecretStr]) -> Any:
     )
 
 
-def _slow_down(client: Any, bucket: TokenBucket) -> None:
-    """Let every body go out no faster than the bucket allows: after signing, which reads it, too."""
+def _sign_and_send_puts(client: Any, signer: _Signer) -> None:
+    """Let ``signer`` sign every PutObject in place of boto3, and send its body in pieces."""
 
-    def limit(request: Any, **_: Any) -> None:
-        body = request.body
-        file = io.BytesIO(body) if isinstance(body, bytes | bytearray) else body
-        request.body = LimitedFile(file, bucket)
+    def sign(request: Any, **_: Any) -> None:
+        signer.add_auth(request)
 
-    client.meta.events.register("before-send.s3.PutObject", limit)
+    def send(request: Any, **_: Any) -> None:
+        request.body = request.body.pieces
+
+    client.meta.events.register_first("choose-signer.s3.PutObject", lambda **_: UNSIGNED)
+    client.meta.events.register_last("before-sign.s3.PutObject", sign)
+    client.meta.events.register("before-send.s3.PutObject", send)
 
 
 def _code(error: BaseException | None) -> str:

@@ -1,6 +1,5 @@
 """What a store is: objects under keys, written once, with the time at which the store took them."""
 
-import mmap
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,8 +7,8 @@ from datetime import datetime
 from typing import Protocol
 
 from leitstand.errors import LeitstandError
+from orchestrator.pages import Buffer as Buffer
 
-Buffer = bytes | bytearray | memoryview
 _KEY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")
 
 
@@ -62,10 +61,11 @@ class Store(Protocol):
     def prepare(self) -> None:
         """Make the bucket when it is not there, or say clearly why nothing can be stored."""
 
-    def put(self, key: str, data: Buffer, *, sha256: str) -> None:
+    def put(self, key: str, data: Buffer, *, sha256: str, md5: str = "") -> None:
         """Store an object once. ``sha256`` (hex) must be that of ``data``; the store checks what arrived.
 
-        The same content under the same key again is no error: an answer may have been lost.
+        ``md5`` (hex) saves a store that needs it the work when it is known; a wrong one is refused there. The
+        same content under the same key again is no error: an answer may have been lost.
         """
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
@@ -82,16 +82,6 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Give back connections."""
-
-
-def release_pages(data: Buffer) -> None:
-    """Give back the memory in which a mapped file was read; it is read again when somebody looks.
-
-    Volumes are mapped from a file: once hashed or sent, their pages would fill the memory to no use.
-    """
-    mapping = data.obj if isinstance(data, memoryview) else None
-    if isinstance(mapping, mmap.mmap):
-        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def check_key(key: str) -> str:

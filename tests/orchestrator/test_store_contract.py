@@ -106,7 +106,7 @@ def test_bytes_that_do_not_have_their_sha256_are_refused(store: Store) -> None:
     assert store.stat("damaged") is None
 
 
-def test_a_known_md5_is_believed_by_nobody_but_sent_along(store: Store) -> None:
+def test_a_known_md5_is_used_and_swift_refuses_a_wrong_one(store: Store) -> None:
     data = b"these bytes"
     digests = {"sha256": hashlib.sha256(data).hexdigest(), "md5": hashlib.md5(data).hexdigest()}
     store.put("known", memoryview(data), **digests)

@@ -1,0 +1,30 @@
+"""Bytes that may be mapped from a file, piece by piece, without filling the memory with what was seen."""
+
+import mmap
+from collections.abc import Iterator
+
+Buffer = bytes | bytearray | memoryview
+PIECE_BYTES = 1 << 20
+_RELEASE_BYTES = 8 << 20
+
+
+def pieces(data: Buffer, size: int = PIECE_BYTES) -> Iterator[memoryview]:
+    """``data`` in pieces of ``size``, none of them a copy; pages of a mapped file are given back behind."""
+    view, unreleased = memoryview(data).cast("B"), 0
+    for start in range(0, len(view), size):
+        yield view[start : start + size]
+        unreleased += size
+        if unreleased >= _RELEASE_BYTES:
+            release_pages(view)
+            unreleased = 0
+    release_pages(view)
+
+
+def release_pages(data: Buffer) -> None:
+    """Give back the memory in which a mapped file was read; it is read again when somebody looks.
+
+    Volumes are mapped from a file: once hashed or sent, their pages would fill the memory to no use.
+    """
+    mapping = data.obj if isinstance(data, memoryview) else None
+    if isinstance(mapping, mmap.mmap):
+        mapping.madvise(mmap.MADV_DONTNEED)
