@@ -4,16 +4,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from leitstand.errors import LeitstandError
 from orchestrator.catalog import Listed, complete, find
 from orchestrator.config import Job
 from orchestrator.context import Context, keys_of
-from orchestrator.owners import Owners
-from orchestrator.restore import Restored, restore
 from orchestrator.snapshot import NoSuchSnapshotError, Snapshot, open_snapshot
-from orchestrator.sources.patterns import Selection
 from orchestrator.stores import Store
 from orchestrator.verify import Verified, verify_snapshot
 
@@ -80,10 +76,3 @@ def readable_snapshot(
             yield snapshot
             return
     raise next((error for error in errors if not isinstance(error, NoSuchSnapshotError)), errors[0])
-
-
-def restore_to(
-    snapshot: Snapshot, target: Path, patterns: tuple[str, ...], owners: Owners, live: Restored
-) -> Restored:
-    """Restore a snapshot, or what the patterns select of it."""
-    return restore(snapshot, target.absolute(), Selection(patterns), owners, live)

@@ -30,12 +30,13 @@ class RestoreError(LeitstandError):
 class Restored:
     """Counters of a restore, moved on as it goes.
 
-    ``notes`` are paths that are not as they were at the source.
+    ``notes`` are paths that are not as they were at the source; ``removed`` what the snapshot did not have.
     """
 
     entries: int = 0
     content_bytes: int = 0
     skipped: int = 0
+    removed: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -50,7 +51,7 @@ def restore(
     staging = prepare_target(target, snapshot.name.id)
     try:
         with Tree(staging, owners) as tree:
-            _Restore(snapshot, selection, tree, result).run()
+            Restoring(snapshot, selection, tree, result).run()
         _move_up(staging, target)
     except OSError as error:
         raise _stopped(target, staging, error) from error
@@ -74,19 +75,26 @@ def prepare_target(target: Path, snapshot_id: str) -> Path:
 
 def check_target(target: Path, snapshot_id: str) -> Path:
     """The staging folder that a restore would use. Raises UsageError unless the target is empty or new."""
-    staging = target / f"{_STAGING}{snapshot_id}"
+    others = strangers(target, snapshot_id)
+    if others:
+        raise UsageError(
+            f"{target} is not empty: {others[0]}", "restore into an empty or new folder, or --into-existing"
+        )
+    return target / f"{_STAGING}{snapshot_id}"
+
+
+def strangers(target: Path, snapshot_id: str) -> list[str]:
+    """The names in a target that this restore did not begin. Raises UsageError."""
     try:
         found = list(target.iterdir()) if target.exists() else []
     except OSError as error:
         raise UsageError(f"{target}: {error.strerror}", "name an empty or new folder") from error
-    others = sorted(path.name for path in found if path != staging and path.name != "lost+found")
-    if others:
-        raise UsageError(f"{target} is not empty: {others[0]}", "restore into an empty or new folder")
-    return staging
+    own = ("lost+found", f"{_STAGING}{snapshot_id}")
+    return sorted(path.name for path in found if path.name not in own)
 
 
 @dataclass
-class _Restore:
+class Restoring:
     """One restore under way."""
 
     snapshot: Snapshot
@@ -98,10 +106,19 @@ class _Restore:
     folders: list[Metadata] = field(default_factory=list)
 
     def run(self) -> None:
+        """Everything, in two steps."""
+        self.write()
+        self.finish_folders()
+
+    def write(self) -> None:
+        """All contents; folders have neither owners nor times yet."""
         if not self.selection.all:
             self._find_wanted_by_links()
         for row in self.snapshot.manifest.rows():
             self._row(row)
+
+    def finish_folders(self) -> None:
+        """Metadata of the folders, the innermost first: what is done in one changes its times."""
         for metadata in reversed(self.folders):
             self.tree.finish_folder(metadata)
 
@@ -148,7 +165,7 @@ class _Restore:
         metadata = _renamed(record, path)
         if record.problem:
             self.result.notes.append(f"{os.fsdecode(path)}: {record.problem}")
-        if self.tree.has_file(metadata, record.size):
+        if self.tree.has_file(metadata, record.size, record.sha256):
             self.result.skipped += 1
             return
         with self.tree.new_file(metadata) as file:

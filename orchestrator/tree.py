@@ -5,8 +5,10 @@ error.
 """
 
 import errno
+import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +21,7 @@ from orchestrator.owners import Owners
 from orchestrator.stores.store import Buffer
 
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _PART = b".leitstand-part-"
 _SPARSE_BLOCK = 64 << 10
 # Only root may write these, and they can give rights to a program.
@@ -26,10 +29,13 @@ _PRIVILEGED_XATTRS = (b"security.", b"trusted.")
 
 
 class Tree:
-    """A folder to restore into. Paths are relative bytes, with ``/`` between their parts."""
+    """A folder to restore into. Paths are relative bytes, with ``/`` between their parts.
 
-    def __init__(self, root: Path, owners: Owners) -> None:
-        self.owners = owners
+    ``exact``: others wrote there, too. What is there counts by its content and loses attributes of its own.
+    """
+
+    def __init__(self, root: Path, owners: Owners, *, exact: bool = False) -> None:
+        self.owners, self.exact = owners, exact
         self._root = os.open(root, _OPEN_FOLDER)
         self._folder: tuple[bytes, int] | None = None  # the last parent: neighbours come one after the other
         _remove_parts(self._root)
@@ -45,13 +51,30 @@ class Tree:
         self._leave()
         os.close(self._root)
 
-    def has_file(self, metadata: Metadata, size: int) -> bool:
-        """Whether an earlier, interrupted restore has already brought this file."""
+    def has_file(self, metadata: Metadata, size: int, sha256: bytes) -> bool:
+        """Whether the file is there already, as of an earlier, interrupted restore."""
         parent, name = self._parent(metadata.path)
+        if self.exact:
+            return self._adopt(name, parent, metadata, (size, sha256))
         with suppress(FileNotFoundError):
             status = os.stat(name, dir_fd=parent, follow_symlinks=False)
             return (status.st_size, status.st_mtime_ns) == (size, metadata.mtime_ns)
         return False
+
+    def _adopt(self, name: bytes, parent: int, metadata: Metadata, content: tuple[int, bytes]) -> bool:
+        """Take a file as it is if it has this content. One with several names may be somebody else's, too."""
+        try:
+            descriptor = os.open(name, _OPEN_FILE, dir_fd=parent)
+        except OSError:
+            return False
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or status.st_size != content[0]:
+                return False
+            if hashlib.file_digest(file, "sha256").digest() != content[1]:
+                return False
+            self._set_metadata(descriptor, metadata)
+        return True
 
     def make_folder(self, path: bytes) -> None:
         """A folder only we may enter; its own metadata come when it is full."""
@@ -111,8 +134,7 @@ class Tree:
         self._finish(name, parent, metadata)
 
     def _finish(self, name: bytes, parent: int, metadata: Metadata) -> None:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        descriptor = os.open(name, flags, dir_fd=parent)
+        descriptor = os.open(name, _OPEN_FILE, dir_fd=parent)
         try:
             self._set_metadata(descriptor, metadata)
         finally:
@@ -126,7 +148,16 @@ class Tree:
             self._set_xattrs(descriptor, metadata)
         os.utime(descriptor, ns=(metadata.mtime_ns, metadata.mtime_ns))
 
+    def _drop_xattrs(self, descriptor: int, metadata: Metadata) -> None:
+        wanted = {name for name, _ in metadata.xattrs}
+        with suppress(OSError):  # a file system without attributes
+            for name in map(os.fsencode, os.listxattr(descriptor)):
+                if name not in wanted and not name.startswith(_PRIVILEGED_XATTRS):
+                    os.removexattr(descriptor, name)
+
     def _set_xattrs(self, descriptor: int, metadata: Metadata) -> None:
+        if self.exact:
+            self._drop_xattrs(descriptor, metadata)
         for name, value in metadata.xattrs:
             if name.startswith(_PRIVILEGED_XATTRS) and not self.owners.may_give:
                 continue

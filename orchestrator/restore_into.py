@@ -1,0 +1,113 @@
+"""Restore into a folder that holds something already: what is there is overwritten, what is extra may go."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from leitstand.errors import UsageError
+from orchestrator.extra import Extra, Known, find_extra, has_mark, mark, remove_extra
+from orchestrator.owners import Owners
+from orchestrator.restore import Restored, RestoreError, Restoring, restore, strangers
+from orchestrator.snapshot import Snapshot
+from orchestrator.sources.patterns import Selection
+from orchestrator.tree import Tree
+
+
+@dataclass(frozen=True)
+class Existing:
+    """What may happen to a target that is not empty."""
+
+    overwrite: bool = False
+    delete_extra: bool = False
+
+    def check(self, snapshot: Snapshot, target: Path, selection: Selection) -> bool:
+        """Whether this is a restore into something existing.
+
+        Raises UsageError where that would be no good.
+        """
+        if self.delete_extra and not selection.all:
+            raise UsageError("--delete-extra is of the whole snapshot", "leave out the patterns")
+        if not (self.overwrite or self.delete_extra) or not strangers(target, snapshot.name.id):
+            return False
+        if target.is_symlink() or not target.is_dir():
+            raise UsageError(f"{target} is no folder", "name the folder itself, no link to it")
+        if self.delete_extra:
+            self._check_it_is_a_restore(snapshot, target)
+        return True
+
+    def _check_it_is_a_restore(self, snapshot: Snapshot, target: Path) -> None:
+        job = snapshot.name.job
+        if not self.overwrite and not has_mark(target, job):
+            raise UsageError(
+                f"{target} was not made by a restore of {job}",
+                "see with --into-existing --dry-run what would be removed; then leave out --dry-run",
+            )
+        tops = Known(snapshot.manifest).tops
+        if not any(os.fsencode(path.name) in tops for path in target.iterdir()):
+            raise UsageError(f"{target} holds nothing of {job}: all of it would be removed", "is it right?")
+
+
+def restore_to(
+    snapshot: Snapshot,
+    target: Path,
+    patterns: tuple[str, ...],
+    owners: Owners,
+    live: Restored,
+    existing: Existing = Existing(),
+) -> Restored:
+    """Restore a snapshot, or what the patterns select of it. Raises UsageError, RestoreError."""
+    target, selection = target.absolute(), Selection(patterns)
+    if existing.check(snapshot, target, selection):
+        _restore_into(snapshot, target, selection, owners, live, existing.delete_extra)
+    else:
+        restore(snapshot, target, selection, owners, live)
+    if selection.all:
+        mark(target, snapshot.name.job)
+    return live
+
+
+def extra_in(snapshot: Snapshot, target: Path) -> list[Extra]:
+    """What ``delete_extra`` would remove. Raises RestoreError."""
+    with _errors(target.absolute()):
+        return list(find_extra(target.absolute(), Known(snapshot.manifest)))
+
+
+def _restore_into(
+    snapshot: Snapshot,
+    target: Path,
+    selection: Selection,
+    owners: Owners,
+    result: Restored,
+    delete_extra: bool,
+) -> None:
+    found = extra_in(snapshot, target) if delete_extra else []
+    with _errors(target):
+        _remove(target, [extra for extra in found if extra.in_the_way], result)
+        with Tree(target, owners, exact=True) as tree:
+            restoring = Restoring(snapshot, selection, tree, result)
+            restoring.write()
+            # Not before: a restore that stops takes nothing away that it does not replace.
+            _remove(target, [extra for extra in found if not extra.in_the_way], result)
+            restoring.finish_folders()
+
+
+def _remove(target: Path, extras: list[Extra], result: Restored) -> None:
+    for extra in extras:
+        stays = list(remove_extra(target, extra))
+        result.removed += not stays
+        for path in stays:
+            result.notes.append(f"{os.fsdecode(path)}: something is mounted there, it stays")
+
+
+@contextmanager
+def _errors(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        name = os.fsdecode(error.filename) if isinstance(error.filename, bytes | str) else ""
+        raise RestoreError(
+            f"{target}: {name + ': ' if name else ''}{error.strerror}",
+            "what was restored so far is whole; --delete-extra removes what is in the way",
+        ) from error
