@@ -56,7 +56,7 @@ def test_a_mysql_dump_is_complete_and_its_rows_are_counted(mariadb: MariaDB) -> 
     source = MysqlDumps(MysqlSource(mysql="website", defaults_file=mariadb.defaults_file), Local())
     dump = read(source)["mysql/website/dump.sql"]
     assert b"hello" in dump, "routines are part of it"
-    assert source.tables()[b"mysql/website/dump.sql"] == {"odd `name": len(AWKWARD), "empty": 0, "bin": 2}
+    assert source.tables[b"mysql/website/dump.sql"] == {"odd `name": len(AWKWARD), "empty": 0, "bin": 2}
 
 
 def test_a_mysql_dump_loads_into_another_database_with_the_same_rows(mariadb: MariaDB) -> None:
@@ -101,7 +101,7 @@ def test_a_postgresql_dump_is_complete_and_its_rows_are_counted(postgresql: Post
     settings = PostgresqlSource(postgresql="website", globals=True, **postgresql.settings)
     source = PostgresqlDumps(settings, Local())
     contents = read(source)
-    tables = source.tables()[b"postgresql/website/dump.sql"]
+    tables = source.tables[b"postgresql/website/dump.sql"]
     assert tables == {"public.entry": 4, "public.empty": 0}
     assert b"CREATE ROLE editor" in contents["postgresql/globals.sql"]
 
