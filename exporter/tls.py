@@ -70,7 +70,9 @@ def _set_ciphers(context: ssl.SSLContext, tls: TlsSettings) -> None:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
     if len(tls.curve_preferences) == 1:
         # `ssl` can set one curve only; with several, OpenSSL's own list, which has all four, stays.
-        context.set_ecdh_curve(CURVES[tls.curve_preferences[0]])
+        # Debian 12's Python sets the curves of NIST only; X25519 is first in OpenSSL's own list anyway.
+        with contextlib.suppress(ssl.SSLError):
+            context.set_ecdh_curve(CURVES[tls.curve_preferences[0]])
 
 
 def _load_certificate(context: ssl.SSLContext, tls: TlsSettings, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import ctypes
 import shutil
 import signal
 import sys
@@ -28,8 +27,8 @@ def main() -> int:
     """Run the demo; 0 when every promise held, 1 when one did not."""
     arguments = parse()
     started = time.monotonic()
-    signal.signal(signal.SIGTERM, _interrupt)
-    end_with_parent_terminal()
+    for number in (signal.SIGTERM, signal.SIGINT):  # also where a background job was told to ignore it
+        signal.signal(number, _interrupt)
 
     def say(text: str) -> None:
         print(f"  [{time.monotonic() - started:5.1f} s] {text}", flush=True)
@@ -91,11 +90,6 @@ def clear(folder: Path) -> None:
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
-
-
-def end_with_parent_terminal() -> None:
-    """Be told when the shell that started us dies without a word (PR_SET_PDEATHSIG, prctl(2))."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def print_table(stack: Stack, outcomes: list[Outcome], grafana: str) -> None:
