@@ -17,9 +17,10 @@ from orchestrator.cli_options import snapshot_option, store_option, warn, with_c
 from orchestrator.context import Context, keys_of
 from orchestrator.drill import Drilled
 from orchestrator.operations import verify_in
-from orchestrator.proofs import drill_job, rebuild_catalog, share_in
+from orchestrator.proofs import drill_job, rebuild_catalog, share_in, spot_in
 from orchestrator.restore import Restored
 from orchestrator.share import Shared, parse_share
+from orchestrator.spot import Spotted
 from orchestrator.stores import Store
 from orchestrator.verify import Verified
 
@@ -29,19 +30,37 @@ from orchestrator.verify import Verified
 @snapshot_option
 @store_option
 @click.option("--share", metavar="1/N", help="Instead: so many of all snapshots' volumes, others each day.")
+@click.option(
+    "--spot",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="Instead: N files, held against the live source.",
+)
 @json_option
 @with_context
 def verify(
-    context: Context, job: str, snapshot_id: str | None, only: str | None, share: str | None, as_json: bool
+    context: Context,
+    job: str,
+    snapshot_id: str | None,
+    only: str | None,
+    share: str | None,
+    spot: int | None,
+    as_json: bool,
 ) -> int:
     """Read a snapshot of JOB back from each store and prove every byte of it.
 
     Every volume's SHA-256, the archive's MAC, every file's SHA-256. With --share 1/30, run daily, every
-    volume of every snapshot is read within 30 days. Exit codes: 0 all good, 3 something is not.
+    volume of every snapshot is read within 30 days. With --spot 100, files that are at the source as they
+    were are read from both and compared, and the numbers of paths. Exit codes: 0 all good, 3 something is
+    not.
     """
+    if share is not None and spot is not None:
+        raise UsageError("--share and --spot are two proofs", "one after the other")
     prove = functools.partial(_verify_one, context, job, snapshot_id)
     if share is not None:
         prove = functools.partial(_verify_share, context, job, _parts(share, snapshot_id))
+    elif spot is not None:
+        prove = functools.partial(_verify_spot, context, job, snapshot_id, spot)
     checks, errors = _in_each_store(context, job, only, prove)
     _tell_checks(checks, as_json)
     for earlier in errors[:-1]:
@@ -90,6 +109,15 @@ def _verify_share(context: Context, job: str, parts: int, store: Store) -> dict[
     return asdict(live)
 
 
+def _verify_spot(
+    context: Context, job: str, snapshot_id: str | None, count: int, store: Store
+) -> dict[str, Any]:
+    live = Spotted()
+    with show.progress(f"{job} in {store.name}", lambda: live.content_bytes, None):
+        name = spot_in(context, job, store, snapshot_id, count, live)
+    return {"snapshot": name, **asdict(live)}
+
+
 def _tell_checks(checks: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(checks, indent=1))
@@ -98,15 +126,22 @@ def _tell_checks(checks: list[dict[str, Any]], as_json: bool) -> None:
         for finding in check["findings"]:
             warn(f"{check['store']}: {finding['where']}: {finding['what']}")
         verdict = f"DAMAGED, {len(check['findings'])} findings" if check["findings"] else "good"
-        if "snapshot" in check:
-            what, count = f"{check['snapshot']} in {check['store']}", f"{check['files']} entries"
-        else:
-            what, count = (
-                f"share in {check['store']}",
-                f"{check['volumes']} of {check['all_volumes']} volumes",
-            )
-        read = show.size(check["archive_bytes"])
-        click.echo(f"{check['job']}: {what}: {verdict}: {count}, {read} read back")
+        click.echo(f"{check['job']}: {_what_was_read(check, verdict)}")
+
+
+def _what_was_read(check: dict[str, Any], verdict: str) -> str:
+    """One line of a check of any level: what was looked at, what came out, how much was read."""
+    store = check["store"]
+    if "changed" in check:
+        files = f"{check['files']} files compared with the source, {show.size(check['content_bytes'])}"
+        counts = (
+            f"{check['changed']} others changed there; {check['paths_stored']} paths, {check['paths_live']}"
+        )
+        return f"{check['snapshot']} in {store}: {verdict}: {files}; {counts} at the source"
+    read = f"{show.size(check['archive_bytes'])} read back"
+    if "snapshot" in check:
+        return f"{check['snapshot']} in {store}: {verdict}: {check['files']} entries, {read}"
+    return f"share in {store}: {verdict}: {check['volumes']} of {check['all_volumes']} volumes, {read}"
 
 
 @click.command(epilog="Example: leitstand backup drill website")

@@ -4,7 +4,8 @@ import time
 from datetime import date, datetime
 from pathlib import Path
 
-from orchestrator.catalog import complete
+from leitstand.errors import UsageError
+from orchestrator.catalog import complete, find
 from orchestrator.context import Context, keys_of
 from orchestrator.drill import Drilled, drill
 from orchestrator.facts import StoreFacts, read_facts
@@ -12,8 +13,13 @@ from orchestrator.keys import KeyRing
 from orchestrator.operations import readable_snapshot
 from orchestrator.restore import Restored
 from orchestrator.share import Shared, due_slots, verify_share
-from orchestrator.snapshot import read_meta
+from orchestrator.snapshot import open_snapshot, read_meta
+from orchestrator.sources import open_sources
+from orchestrator.sources.files import FilesSource
+from orchestrator.spot import Spotted, spot_check
 from orchestrator.stores import Store
+
+SPOT_TOLERANCE = 0.1  # a source that gained or lost a tenth of its paths since is looked at by a person
 
 
 def share_in(context: Context, job_name: str, store: Store, parts: int, today: date, live: Shared) -> None:
@@ -29,6 +35,32 @@ def share_in(context: Context, job_name: str, store: Store, parts: int, today: d
         facts.update(job_name, store.name, problem=f"verify: {live.findings[0]}")
     else:
         facts.verified(job_name, store.name, "share", time.time())
+
+
+def spot_in(
+    context: Context, job_name: str, store: Store, snapshot_id: str | None, count: int, live: Spotted
+) -> str:
+    """Hold files of a snapshot against the live source; its name. Remembered when all was good.
+
+    Raises UsageError for a job that has no files on this host.
+    """
+    job = context.job(job_name)
+    context.require_reach(job)
+    opened = open_sources(job, context.fleet.hosts[job.host])
+    sources = [source for source in opened if isinstance(source, FilesSource)]
+    if not sources:
+        raise UsageError(
+            f"{job_name} has no files on this host", "--spot compares files with their live source"
+        )
+    name = find(store, job.host, job_name, snapshot_id)
+    with open_snapshot(store, name, keys_of(job)) as snapshot:
+        spot_check(snapshot, sources, count, SPOT_TOLERANCE, live)
+    facts = context.facts()
+    if live.findings:
+        facts.update(job_name, store.name, problem=f"spot check: {live.findings[0]}")
+    else:
+        facts.verified(job_name, store.name, "spot", time.time())
+    return name.id
 
 
 def drill_job(

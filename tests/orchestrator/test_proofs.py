@@ -1,5 +1,6 @@
 """Proofs: rotating shares, drills that load what they restore, and what is learnt again from the stores."""
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -195,3 +196,57 @@ def test_what_a_host_should_know_is_learnt_again_from_the_stores(on_swift: Site)
     for old, new in zip(before, after, strict=True):
         assert abs(old.pop("last_success") - new.pop("last_success")) < 3
         assert {**old, "next": 0} == {**new, "next": 0}
+
+
+def test_a_spot_check_holds_files_against_the_live_source(on_swift: Site) -> None:
+    on_swift.good("run", "site")
+    checks = on_swift.good("verify", "site", "--spot", "50", "--json").json()
+    for check in checks:
+        assert check["files"] > 5
+        assert check["content_bytes"] > 5_000_000
+        assert check["paths_live"] == check["paths_stored"] > check["files"]
+        assert (check["changed"], check["findings"]) == (0, [])
+    assert [check["store"] for check in checks] == ["swift", "disk"]
+    metrics = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
+    name = "leitstand_backup_last_verified_timestamp_seconds"
+    assert f'{name}{{backup="site",store="disk",level="spot"}}' in metrics
+    (one, _) = on_swift.good("verify", "site", "--spot", "1", "--json").json()
+    assert one["files"] == 1
+    assert "1 files compared with the source" in on_swift.good("verify", "site", "--spot", "1").stdout
+
+
+def test_a_spot_check_finds_what_the_times_do_not_tell(site: Site) -> None:
+    site.good("run", "site")
+    photo, notes = site.www / "uploads" / "photo.jpg", site.www / "uploads" / "notes.txt"
+    status, data = photo.stat(), bytearray(photo.read_bytes())
+    data[1000] ^= 1
+    photo.write_bytes(data)
+    os.utime(photo, ns=(status.st_atime_ns, status.st_mtime_ns))
+    notes.write_text("changed since, as files do")
+    ran = site.leitstand("verify", "site", "--spot", "50", "--json")
+    assert ran.status == 3
+    (check,) = ran.json()
+    assert check["changed"] == 1
+    (finding,) = check["findings"]
+    assert finding["where"].endswith("uploads/photo.jpg")
+    assert "another content at the source" in finding["what"]
+    assert "photo.jpg" in site.leitstand("status").stdout
+    assert 'level="spot"' not in (site.folder / "metrics" / "leitstand_backup.prom").read_text()
+
+
+def test_a_spot_check_notices_a_source_that_is_not_there_any_more(site: Site) -> None:
+    site.good("run", "site")
+    shutil.rmtree(site.www)
+    site.www.mkdir()
+    ran = site.leitstand("verify", "site", "--spot", "5")
+    assert ran.status == 3
+    assert "nothing could be compared" in ran.stderr
+    assert "paths, the source 1" in ran.stderr
+
+
+def test_a_spot_check_needs_files_on_this_host(site: Site) -> None:
+    site.good("run", "site")
+    site.job["sources"] = site.job["sources"][1:]
+    ran = site.leitstand("verify", "site", "--spot", "5")
+    assert (ran.status, ran.errors) == (2, ["site has no files on this host"])
+    assert site.leitstand("verify", "site", "--spot", "5", "--share", "1/3").status == 2
