@@ -2,5 +2,5 @@
 
 import signal
 
-# A shell starts background jobs with SIGINT ignored, and every child would inherit that: no Ctrl-C could be tested.
+# A shell starts background jobs with SIGINT ignored, and every child would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
