@@ -42,7 +42,7 @@ class SealedWriter:
         on_record: Callable[[FileRecord], None],
         on_problem: Callable[[Problem], None],
         threads: int = 2,
-        level: int = 3,
+        level: int = 2,
     ) -> None:
         self._sink = sink
         self._on_problem = on_problem
