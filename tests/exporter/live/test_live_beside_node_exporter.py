@@ -74,6 +74,10 @@ def test_every_series_of_theirs_is_among_ours(pages):
 def test_ours_has_no_series_that_theirs_does_not_have_or_got_later(pages):
     before, mine, after = pages
     extra = {key for key in mine.keys() - before.keys() - after.keys() if not FLEETING.match(key[0])}
+    # Of a file system that does not answer, newer releases than Debian's still tell whether it is read-only.
+    error = "node_filesystem_device_error"
+    silent = {labels for (name, labels), (_, value) in mine.items() if name == error and value == 1}
+    extra = {key for key in extra if not (key[0] == "node_filesystem_readonly" and key[1] in silent)}
     assert {name for name, _ in extra if not NEWER.fullmatch(name)} == set()
 
 
