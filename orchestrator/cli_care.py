@@ -11,6 +11,7 @@ import click
 from leitstand.errors import EXIT_FAILED, EXIT_WARNINGS, LeitstandError, UsageError
 from leitstand.options import json_option
 from orchestrator import show
+from orchestrator.agenda import Task, plans
 from orchestrator.cli_options import store_option, warn, with_context
 from orchestrator.context import Context, keys_of
 from orchestrator.facts import StoreFacts, read_facts
@@ -113,9 +114,8 @@ def status(context: Context, as_json: bool) -> int:
 
 def _status_row(context: Context, job_name: str, store: str, facts: StoreFacts) -> dict[str, Any]:
     job, now = context.job(job_name), datetime.now(context.fleet.site.zone)
-    following = job.timing.next_after(now) if job.timing else None
-    late = bool(job.timing and facts.last_success < now.timestamp() - 2 * job.timing.interval.total_seconds())
-    never = "never backed up" if not facts.last_run else ""
+    plan = plans({job_name: job}).get(Task(job_name, "run"))
+    following = plan.after(now) if plan else None
     return {
         "job": job_name,
         "store": store,
@@ -123,11 +123,26 @@ def _status_row(context: Context, job_name: str, store: str, facts: StoreFacts) 
         "snapshot": facts.last_snapshot,
         "stored_bytes": facts.stored_bytes,
         "snapshots": facts.snapshots,
-        "verified": facts.verified.get("full", 0),
+        "verified": max(facts.verified.get("full", 0), facts.verified.get("share", 0)),
         "drilled": facts.verified.get("drill", 0),
         "next": following.timestamp() if following else None,
-        "problem": facts.problem or never or ("late: two runs were missed" if late else ""),
+        "problem": facts.problems or _lateness(context, job_name, facts, now.timestamp()),
     }
+
+
+def _lateness(context: Context, job_name: str, facts: StoreFacts, now: float) -> str:
+    job = context.job(job_name)
+    if not facts.last_run:
+        return "never backed up"
+    if job.timing and facts.last_success < now - 2 * job.timing.interval.total_seconds():
+        return "late: two runs were missed"
+    if job.drill.timing and facts.last_success:
+        # One good drill proves the job, from whichever store.
+        known = read_facts(context.state, context.settings.backups)[job_name].values()
+        drilled = max(each.verified.get("drill", 0) for each in known)
+        if drilled < now - 2 * job.drill.timing.interval.total_seconds():
+            return "late: two drills were missed" if drilled else "never proven by a drill"
+    return ""
 
 
 def _tell_status(rows: list[dict[str, Any]]) -> None:

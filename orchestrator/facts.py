@@ -26,7 +26,10 @@ TEXTFILE = "leitstand_backup.prom"
 
 @dataclass(frozen=True)
 class StoreFacts:
-    """One job in one store. Times are seconds since 1970, 0 for never; ``verified`` has one per level."""
+    """One job in one store. Times are seconds since 1970, 0 for never; ``verified`` has one per level.
+
+    ``problem`` is the last run's, ``unproven`` what a level's last proof found, until it finds all good.
+    """
 
     last_run: float = 0
     last_run_success: bool = False
@@ -41,6 +44,13 @@ class StoreFacts:
     oldest: float = 0
     verified: Mapping[str, float] = field(default_factory=dict)
     problem: str = ""
+    unproven: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def problems(self) -> str:
+        """All of them in one line; empty when all is good."""
+        found = [f"{level}: {what}" for level, what in sorted(self.unproven.items())]
+        return "; ".join([self.problem, *found] if self.problem else found)
 
 
 Facts = dict[str, dict[str, StoreFacts]]  # job -> store -> facts
@@ -95,8 +105,17 @@ class FactsKeeper:
 
     def verified(self, job: str, store: str, level: str, moment: float) -> None:
         """Note that a snapshot was proven at this level."""
-        before = read_facts(self.state, self.jobs).get(job, {}).get(store, StoreFacts()).verified
-        self.update(job, store, verified={**before, level: moment})
+        before = self.of(job, store)
+        unproven = {each: what for each, what in before.unproven.items() if each != level}
+        self.update(job, store, verified={**before.verified, level: moment}, unproven=unproven)
+
+    def not_verified(self, job: str, store: str, level: str, what: str) -> None:
+        """Note what a proof at this level found wrong."""
+        self.update(job, store, unproven={**self.of(job, store).unproven, level: what})
+
+    def of(self, job: str, store: str) -> StoreFacts:
+        """What is known of a job in a store; empty facts when nothing is."""
+        return read_facts(self.state, self.jobs).get(job, {}).get(store, StoreFacts())
 
     def publish(self) -> None:
         """Write the metrics again, for instance after a job was taken out of the configuration."""

@@ -42,7 +42,7 @@ def verify_in(
         result = verify_snapshot(snapshot, live)
     facts = context.facts()
     if result.findings:
-        facts.update(job_name, store.name, problem=f"verify: {result.findings[0]}")
+        facts.not_verified(job_name, store.name, "full", str(result.findings[0]))
     else:
         facts.verified(job_name, store.name, "full", time.time())
     return Check(store.name, name.id, result)

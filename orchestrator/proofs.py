@@ -8,7 +8,6 @@ from leitstand.errors import UsageError
 from orchestrator.catalog import complete, find
 from orchestrator.context import Context, keys_of
 from orchestrator.drill import Drilled, drill
-from orchestrator.facts import StoreFacts, read_facts
 from orchestrator.keys import KeyRing
 from orchestrator.operations import readable_snapshot
 from orchestrator.restore import Restored
@@ -25,14 +24,14 @@ SPOT_TOLERANCE = 0.1  # a source that gained or lost a tenth of its paths since 
 def share_in(context: Context, job_name: str, store: Store, parts: int, today: date, live: Shared) -> None:
     """Verify the share of a store's volumes that is due, and remember when all of it was good."""
     job, facts = context.job(job_name), context.facts()
-    known = (
-        read_facts(context.state, context.settings.backups).get(job_name, {}).get(store.name, StoreFacts())
-    )
+    known = facts.of(job_name, store.name)
     before = known.verified.get("share")
     last = datetime.fromtimestamp(before, context.fleet.site.zone).date() if before else None
+    if last is None and "share" in known.unproven:
+        last = date.min  # nothing was ever good: what was found then must be looked at again
     verify_share(store, job_name, job, keys_of(job), parts, due_slots(parts, today, last), live)
     if live.findings:
-        facts.update(job_name, store.name, problem=f"verify: {live.findings[0]}")
+        facts.not_verified(job_name, store.name, "share", str(live.findings[0]))
     else:
         facts.verified(job_name, store.name, "share", time.time())
 
@@ -57,7 +56,7 @@ def spot_in(
         spot_check(snapshot, sources, count, SPOT_TOLERANCE, live)
     facts = context.facts()
     if live.findings:
-        facts.update(job_name, store.name, problem=f"spot check: {live.findings[0]}")
+        facts.not_verified(job_name, store.name, "spot", str(live.findings[0]))
     else:
         facts.verified(job_name, store.name, "spot", time.time())
     return name.id
@@ -83,7 +82,7 @@ def drill_job(
         name, store = snapshot.name.id, snapshot.store.name
     facts = context.facts()
     if result.findings:
-        facts.update(job_name, store, problem=f"drill: {result.findings[0]}")
+        facts.not_verified(job_name, store, "drill", str(result.findings[0]))
     else:
         facts.verified(job_name, store, "drill", time.time())
     return name, store, result

@@ -253,7 +253,7 @@ def test_state_is_a_cache_and_the_store_alone_is_enough(on_swift: Site, tree: Tr
     "command",
     [
         *("run", "list", "verify", "restore", "keys generate", "keys export", "keys show", "prune", "status"),
-        *("ls", "find", "cat", "diff", "drill", "catalog rebuild"),
+        *("ls", "find", "cat", "diff", "drill", "catalog rebuild", "authorize", "serve", "install-timers"),
     ],
 )
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:

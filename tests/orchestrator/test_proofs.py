@@ -250,3 +250,46 @@ def test_a_spot_check_needs_files_on_this_host(site: Site) -> None:
     ran = site.leitstand("verify", "site", "--spot", "5")
     assert (ran.status, ran.errors) == (2, ["site has no files on this host"])
     assert site.leitstand("verify", "site", "--spot", "5", "--share", "1/3").status == 2
+
+
+def test_what_a_proof_found_stays_in_the_status_until_the_same_proof_is_good(site: Site) -> None:
+    site.job["drill"] = {"check": ["sh", "-c", "test -e /no/such/file"]}
+    site.good("run", "site")
+    assert site.leitstand("drill", "site").status == 3
+    site.good("run", "site")
+    site.good("verify", "site")
+    (row,) = site.leitstand("status", "--json").json()
+    assert row["problem"].startswith("drill: check: sh ended with status 1"), (
+        "other good proofs do not hide it"
+    )
+    assert (row["verified"] > 0, row["drilled"]) == (True, 0)
+    site.job["drill"] = {"check": ["true"]}
+    site.good("drill", "site")
+    (row,) = site.good("status", "--json").json()
+    assert row["problem"] == ""
+    assert row["drilled"] > 0
+
+
+def test_a_share_that_found_damage_reads_it_again_the_next_time(site: Site) -> None:
+    site.good("run", "site")
+    site.good("run", "site")
+    (volume, *_) = sorted(site.disk.rglob("vol.zip.002"))
+    volume.write_bytes(bytes(volume.stat().st_size))
+    assert site.leitstand("verify", "site", "--share", "1/1").status == 3
+    ran = site.leitstand("verify", "site", "--share", "1/9999", "--json")
+    assert ran.status == 3
+    assert ran.json()[0]["volumes"] == ran.json()[0]["all_volumes"]
+    assert "vol.zip.002: is damaged" in site.leitstand("status").stdout
+
+
+def test_the_status_tells_of_a_job_with_drills_that_was_never_proven(on_swift: Site) -> None:
+    on_swift.good("run", "site")
+    on_swift.good("status")
+    on_swift.job["drill"] = {"schedule": "monthly 1 05:00"}
+    rows = on_swift.leitstand("status", "--json").json()
+    assert {row["problem"] for row in rows} == {"never proven by a drill"}
+    on_swift.good("drill", "site", "--store", "disk")
+    rows = on_swift.good("status", "--json").json()
+    assert [(row["store"], row["drilled"] > 0) for row in rows] == [("swift", False), ("disk", True)]
+    metrics = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
+    assert 'leitstand_backup_drill_interval_seconds{backup="site"} 2678400' in metrics
