@@ -113,12 +113,11 @@ class Passwords:
         while taken := self._next():
             attempt, tell = taken
             verdict = self.known_verdict(attempt)
-            if verdict is None:
-                verdict = self._find_out(attempt)
             try:
-                tell(verdict)
-            except RuntimeError:
-                _log.debug("a verdict came when the server had closed")
+                tell(self._find_out(attempt) if verdict is None else verdict)
+            except Exception:  # noqa: BLE001 - without this thread nobody could enter any more
+                if not self._closed:
+                    _log.exception("a password could not be checked")
 
     def _find_out(self, attempt: Attempt) -> bool:
         began = time.monotonic()

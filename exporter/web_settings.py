@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
+import bcrypt
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from leitstand.models import Model, parse_duration
@@ -44,7 +45,7 @@ HEADERS: dict[str, tuple[str, ...]] = {
     "X-XSS-Protection": (),
     "Content-Security-Policy": (),
 }
-_BCRYPT = re.compile(r"\$2[abxy]\$(?:0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
+_BCRYPT = re.compile(r"\$2[abxy]\$(?:0[4-9]|[12][0-9]|3[01])\$([./A-Za-z0-9]{53})")
 _HEADER_VALUE = re.compile(r"[\t -~]*")
 
 KeyPath = tuple[str | int, ...]
@@ -64,8 +65,11 @@ def _known_curve(name: str) -> str:
 
 
 def _is_bcrypt(secret: SecretStr) -> SecretStr:
-    if not _BCRYPT.fullmatch(secret.get_secret_value()):
+    match = _BCRYPT.fullmatch(secret.get_secret_value())
+    if not match:
         raise ValueError("not a bcrypt hash")
+    # Not every text of this form can be compared with; the cheapest comparison tells (a ValueError, too).
+    bcrypt.checkpw(b"", f"$2b$04${match[1]}".encode())
     return secret
 
 

@@ -322,6 +322,21 @@ def test_200_wrong_guesses_starve_no_scrape(
     assert refused["password"] < 100
 
 
+@pytest.mark.parametrize("password", [b"\x00", b"a\x00b", b"\xff\xfe", b"x" * 10_000, b":", b""])
+def test_a_strange_password_is_wrong_and_the_next_is_checked(
+    serve: Callable[..., Any], users_config: str, password: bytes
+) -> None:
+    running = serve(config=users_config)
+
+    def status(password: bytes, user: bytes = b"prometheus") -> int:
+        token = base64.b64encode(user + b":" + password).decode()
+        return running.get(headers={"Authorization": f"Basic {token}"}).status
+
+    assert status(password) == 401
+    assert status(password, b"\xff\x00") == 401
+    assert status(b"correct horse") == 200
+
+
 def test_wrong_guesses_do_not_push_out_the_right_password(
     serve: Callable[..., Any], users_config: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

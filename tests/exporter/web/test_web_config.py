@@ -145,6 +145,11 @@ BROKEN = {
         "basic_auth_users.alice",
         "bcrypt",
     ),
+    "hash nobody can compare with": (
+        f"basic_auth_users: {{alice: $2b$04${'z' * 53}}}\n",
+        "basic_auth_users.alice",
+        "bcrypt",
+    ),
     "hash of another kind": (
         "basic_auth_users: {alice: $6$salt$swordfish}\n",
         "basic_auth_users.alice",
