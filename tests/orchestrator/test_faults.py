@@ -271,6 +271,8 @@ def test_a_killed_run_leaves_nothing_that_is_listed(on_swift: Site, tree: TreeOf
         _wait_for(lambda: list(on_swift.disk.rglob("vol.zip.002")))
         run.kill()
         run.wait()
+    # The program that the killed run was reading would wait for ever: its pipe ends here.
+    os.close(os.open(on_swift.folder / "gate", os.O_WRONLY | os.O_NONBLOCK))
     assert on_swift.snapshots("swift") == on_swift.snapshots("disk") == []
     ran = on_swift.leitstand("verify", "site")
     assert ran.status == 3
