@@ -1,11 +1,12 @@
 """``leitstand backup keys …``: make keys, print the recovery kit, print one archive's password."""
 
+import json
 from pathlib import Path
 
 import click
 
 from leitstand.errors import UsageError
-from leitstand.options import config_option
+from leitstand.options import config_option, json_option
 from orchestrator.commit import decode_meta
 from orchestrator.context import Context, keys_of
 from orchestrator.keys import append_generation
@@ -23,12 +24,14 @@ def keys() -> None:
 @keys.command(epilog="Example: leitstand backup keys generate website")
 @click.argument("job", required=False)
 @click.option("--add", is_flag=True, help="Add a generation for new snapshots; older ones stay readable.")
+@json_option
 @config_option
-def generate(config_path: Path, job: str | None, add: bool) -> None:
+def generate(config_path: Path, job: str | None, add: bool, as_json: bool) -> None:
     """Make the keys file that JOB names (or all jobs, if they name the same). Never overwrites keys."""
     path = _keys_file(Context.load(config_path), job)
     ring = append_generation(path) if add else generate_file(path)
-    click.echo(f"{path}: generation {ring.current}, 256 bits")
+    found = {"keys_file": str(path), "generation": ring.current}
+    click.echo(json.dumps(found) if as_json else f"{path}: generation {ring.current}, 256 bits")
     click.echo("Without it nobody restores anything: print it with 'leitstand backup keys export'", err=True)
     click.echo("and keep that off this machine.", err=True)
 
@@ -54,8 +57,9 @@ def export(config_path: Path, job: str | None, raw: bool) -> None:
 @click.argument("snapshot")
 @click.option("--job", help="The snapshot's job; default: every job is looked through.")
 @click.option("--generation", type=int, help="The keys' generation, to do without a store.")
+@json_option
 @config_option
-def show(config_path: Path, snapshot: str, job: str | None, generation: int | None) -> None:
+def show(config_path: Path, snapshot: str, job: str | None, generation: int | None, as_json: bool) -> None:
     """Print the password that opens this one SNAPSHOT's vol.zip and manifest.zip in 7-Zip."""
     context = Context.load(config_path)
     snapshot_id = snapshot.rstrip("/").rpartition("/")[2]
@@ -64,7 +68,9 @@ def show(config_path: Path, snapshot: str, job: str | None, generation: int | No
     for name in context.job_names(job):
         found = generation or _generation(context, name, snapshot_id)
         if found is not None:
-            click.echo(keys_of(context.job(name)).archive_password(snapshot_id, found))
+            password = keys_of(context.job(name)).archive_password(snapshot_id, found)
+            facts = {"job": name, "snapshot": snapshot_id, "generation": found, "password": password}
+            click.echo(json.dumps(facts) if as_json else password)
             return
     raise UsageError(f"no store has a snapshot {snapshot_id}", "see: leitstand backup list")
 

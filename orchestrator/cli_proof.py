@@ -188,10 +188,11 @@ def catalog() -> None:
 
 @catalog.command(epilog="Example: leitstand backup catalog rebuild")
 @click.argument("job", required=False)
+@json_option
 @with_context
-def rebuild(context: Context, job: str | None) -> int:
+def rebuild(context: Context, job: str | None, as_json: bool) -> int:
     """Learn from the stores what this host should know of JOB, or of all jobs: for status and metrics."""
-    failed = False
+    failed, rows = False, []
     for name in context.job_names(job):
         with context.stores(context.job(name)) as stores:
             for store in stores:
@@ -202,5 +203,9 @@ def rebuild(context: Context, job: str | None) -> int:
                     for line in error.lines():
                         warn(line)
                     continue
-                click.echo(f"{name}: {store.name}: {found} snapshots")
+                rows.append({"job": name, "store": store.name, "snapshots": found})
+                if not as_json:
+                    click.echo(f"{name}: {store.name}: {found} snapshots")
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
     return EXIT_FAILED if failed else 0

@@ -1,12 +1,15 @@
 """``leitstand backup restore``: bring a snapshot back."""
 
+import json
 import os
 from pathlib import Path
 
 import click
 
 from leitstand.errors import EXIT_WARNINGS, LeitstandError
+from leitstand.options import json_option
 from orchestrator import show
+from orchestrator.archive import Kind
 from orchestrator.cli_options import snapshot_option, store_option, warn, with_context
 from orchestrator.context import Context
 from orchestrator.operations import readable_snapshot
@@ -29,6 +32,7 @@ PROBLEMS_SHOWN = 10
 @click.option("--into-existing", "overwrite", is_flag=True, help="Also into a folder that holds something.")
 @click.option("--delete-extra", is_flag=True, help="Remove there what the snapshot does not have.")
 @click.option("--dry-run", is_flag=True, help="Only say how much would be restored, and what removed.")
+@json_option
 @with_context
 def restore(
     context: Context,
@@ -41,6 +45,7 @@ def restore(
     overwrite: bool,
     delete_extra: bool,
     dry_run: bool,
+    as_json: bool,
 ) -> int:
     """Restore a snapshot of JOB, or what the PATTERNs select, into an empty or new folder.
 
@@ -52,18 +57,22 @@ def restore(
     owners = Owners(may_give=os.geteuid() == 0, numeric=numeric_owner)
     with readable_snapshot(context, context.job(job), job, snapshot_id, only, warn) as snapshot:
         if dry_run:
-            return _tell_dry_run(snapshot, target.absolute(), patterns, existing)
+            return _tell_dry_run(snapshot, target.absolute(), patterns, existing, as_json)
         total = snapshot.meta.content_bytes if not patterns else None
         with show.progress(f"{job} to {target}", lambda: live.content_bytes, total):
             restore_to(snapshot, target, patterns, owners, live, existing)
-    return _tell(snapshot, target, patterns, live)
+    return _tell(snapshot, target, patterns, live, as_json)
 
 
-def _tell(snapshot: Snapshot, target: Path, patterns: tuple[str, ...], live: Restored) -> int:
+def _tell(snapshot: Snapshot, target: Path, patterns: tuple[str, ...], live: Restored, as_json: bool) -> int:
     for note in live.notes[:PROBLEMS_SHOWN]:
         warn(note)
     if patterns and not live.entries:
         raise LeitstandError("nothing in the snapshot matches", "patterns: docs/backups.md")
+    if as_json:
+        facts = {"entries": live.entries, "content_bytes": live.content_bytes, "removed": live.removed}
+        click.echo(json.dumps({**_about(snapshot, target), **facts, "notes": list(live.notes)}))
+        return EXIT_WARNINGS if live.notes else 0
     removed = f", {live.removed} removed there" if live.removed else ""
     click.echo(
         f"{snapshot.name.job}: {live.entries} entries, {show.size(live.content_bytes)} restored to {target}"
@@ -72,15 +81,33 @@ def _tell(snapshot: Snapshot, target: Path, patterns: tuple[str, ...], live: Res
     return EXIT_WARNINGS if live.notes else 0
 
 
-def _tell_dry_run(snapshot: Snapshot, target: Path, patterns: tuple[str, ...], existing: Existing) -> int:
-    selection = Selection(patterns)
+def _about(snapshot: Snapshot, target: Path) -> dict[str, str]:
+    name = snapshot.name
+    return {"job": name.job, "snapshot": name.id, "store": snapshot.store.name, "target": str(target)}
+
+
+def _tell_dry_run(
+    snapshot: Snapshot, target: Path, patterns: tuple[str, ...], existing: Existing, as_json: bool
+) -> int:
+    selection, extras = Selection(patterns), []
     if not existing.check(snapshot, target, selection):
         check_target(target, snapshot.name.id)
     elif existing.delete_extra:
-        for extra in extra_in(snapshot, target):
-            name = show.visible(os.fsdecode(extra.path))
-            click.echo(f"would be removed: {name}{'/ with all that is in it' if extra.folder else ''}")
-    records = [row.record.size for row in snapshot.manifest.rows() if row.record.path in selection]
+        extras = list(extra_in(snapshot, target))
+    # A link's text is content in the archive, but not in the target.
+    records = [
+        row.record.size if row.record.metadata.kind is Kind.FILE else 0
+        for row in snapshot.manifest.rows()
+        if row.record.path in selection
+    ]
+    if as_json:
+        removed = [os.fsdecode(extra.path) for extra in extras]
+        facts = {"entries": len(records), "content_bytes": sum(records), "would_remove": removed}
+        click.echo(json.dumps({**_about(snapshot, target), **facts}))
+        return 0
+    for extra in extras:
+        name = show.visible(os.fsdecode(extra.path))
+        click.echo(f"would be removed: {name}{'/ with all that is in it' if extra.folder else ''}")
     click.echo(
         f"{snapshot.name.job}: {len(records)} entries, {show.size(sum(records))} would be restored"
         f" to {target} from {snapshot.name.id} in {snapshot.store.name}"

@@ -1,5 +1,6 @@
 """``leitstand backup serve|install-timers``: two ways to have jobs run by themselves."""
 
+import json
 import signal
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,7 +9,7 @@ import click
 
 from leitstand.errors import UsageError
 from leitstand.exposition import render
-from leitstand.options import config_option
+from leitstand.options import config_option, json_option
 from orchestrator.children import Children
 from orchestrator.cli_options import limits_options, with_path
 from orchestrator.context import Context
@@ -69,8 +70,9 @@ def _shown(server: MetricsServer) -> str:
 @click.command("install-timers", epilog="Example: leitstand backup install-timers --out /etc/systemd/system")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the units.")
 @click.option("--program", default=PROGRAM, show_default=True, help="The leitstand command, absolute.")
+@json_option
 @with_path
-def install_timers(context: Context, config_path: Path, out: Path, program: str) -> None:
+def install_timers(context: Context, config_path: Path, out: Path, program: str, as_json: bool) -> None:
     """Write a systemd service and timer for each job that has a schedule: instead of 'serve'.
 
     Units of jobs that are gone are removed. Each service may write only where its job needs it.
@@ -80,6 +82,9 @@ def install_timers(context: Context, config_path: Path, out: Path, program: str)
     if not out.is_dir():
         raise UsageError(f"--out {out}: there is no such folder", "usually /etc/systemd/system")
     written, removed = write_units(out, units(context, config_path.absolute(), program))
+    if as_json:
+        click.echo(json.dumps({"folder": str(out), "written": list(written), "removed": list(removed)}))
+        return
     for name in removed:
         click.echo(f"removed {name}")
     timers = [name for name in written if name.endswith(".timer")]
