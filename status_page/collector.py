@@ -117,8 +117,11 @@ class Collector:
         return snapshot(self.plan, self.memory, now) if changes else told
 
     def _compute_days(self, now: float) -> None:
-        """Today once a minute, and one earlier day in turn, as long as Prometheus keeps its samples."""
-        if now < self._next_days or not self._history:
+        """Today once a minute, and one earlier day in turn, as long as Prometheus keeps its samples.
+
+        While a service is disturbed, each round: else the page would say "100 %" beside "down" for a minute.
+        """
+        if not self._history or (now < self._next_days and not self._disturbed()):
             return
         self._next_days = now + _TODAY_EVERY_SECONDS
         step = self.prometheus.rule_interval(VERDICT)
@@ -136,6 +139,9 @@ class Collector:
                 self._next_days = now
         self._past_days = self._past_days[:-1]
         self._read_days(now)
+
+    def _disturbed(self) -> bool:
+        return any(seen.state in ("down", "partial") for seen in self.memory.observations.values())
 
     def _day_rows(self, day: date, now: float, step: float) -> dict[str, DayRow]:
         begin, end = days.bounds(day, ZoneInfo(self.plan.time_zone))

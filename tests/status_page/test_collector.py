@@ -149,15 +149,15 @@ def test_its_own_health_is_a_textfile_that_promtool_likes(collector, liar):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_days_are_computed_from_sums_and_shown(collector, liar):
+def say_days(liar, states, samples, up_and_half, available):
+    """A Prometheus that tells these states, and of each day asked for these sums of samples of 15 s."""
     rules = {"groups": [{"interval": 15, "rules": [{"name": "service:verdict"}]}]}
-    # 200 samples of 15 s: 150 up, 40 partly, 10 down.
     sums = {
-        "count_over_time(service:verdict": [({"service": "website"}, "200")],
-        "sum_over_time(service:verdict": [({"service": "website"}, "170")],
-        "sum_over_time(service:available": [({"service": "website"}, "190")],
+        "count_over_time(service:verdict": [({"service": "website"}, samples)],
+        "sum_over_time(service:verdict": [({"service": "website"}, up_and_half)],
+        "sum_over_time(service:available": [({"service": "website"}, available)],
     }
-    liar.vectors({**sums, **answers({"website": "1", "mail": "1"})})
+    liar.vectors({**sums, **answers(states)})
     vectors = liar.answer
 
     def answer(handler):
@@ -169,9 +169,25 @@ def test_days_are_computed_from_sums_and_shown(collector, liar):
         liar.answer = answer
 
     liar.answer = answer
+
+
+def test_days_are_computed_from_sums_and_shown(collector, liar):
+    # 200 samples of 15 s: 150 up, 40 partly, 10 down.
+    say_days(liar, {"website": "1", "mail": "1"}, "200", "170", "190")
     told = collector.round()
     # Yesterday or a day before, as today may have just begun.
     past = [row for row in told.services[0].days if row.known]
     assert not collector.problems
     assert past
     assert (past[0].up, past[0].partial, past[0].down) == (2_250, 600, 150)
+
+
+def test_a_service_that_is_down_is_not_said_to_be_wholly_available_beside_it(collector, liar):
+    collector.now = collector.now // 86_400 * 86_400 + 43_200  # noon: today has begun long ago
+    say_days(liar, {"website": "1"}, "200", "200", "200")
+    assert collector.round().services[0].days[-1].down == 0
+    collector.now += 15
+    say_days(liar, {"website": "0"}, "201", "200", "200")
+    told = collector.round()
+    assert states(told)["website"] == "down"
+    assert told.services[0].days[-1].down == 15
