@@ -7,7 +7,6 @@ restore into the same target goes on where it stopped.
 
 import errno
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -123,13 +122,10 @@ class Restoring:
             self.tree.finish_folder(metadata)
 
     def _find_wanted_by_links(self) -> None:
-        for row in self._selected():
+        for row in self.snapshot.manifest.hardlinks():
             metadata = row.record.metadata
-            if metadata.kind is Kind.HARDLINK and metadata.link not in self.selection:
+            if metadata.path in self.selection and metadata.link not in self.selection:
                 self.wanted_by_links.setdefault(metadata.link, []).append(metadata.path)
-
-    def _selected(self) -> Iterator[Row]:
-        return (row for row in self.snapshot.manifest.rows() if row.record.path in self.selection)
 
     def _row(self, row: Row) -> None:
         record = row.record

@@ -13,6 +13,7 @@ import fnmatch
 import os
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 
 class Exclusion:
@@ -56,6 +57,8 @@ class Selection:
         patterns = tuple(patterns)
         self.all = not patterns
         self.exclusion = Exclusion(patterns, "")
+        # Many files stand in one folder: whether it is meant is asked once.
+        self._holds = lru_cache(maxsize=1024)(self._holds_folder)
 
     def __contains__(self, path: bytes) -> bool:
         if self.all:
@@ -64,11 +67,12 @@ class Selection:
         return self._matches(text) or self._matches(text.partition("/")[2])
 
     def _matches(self, text: str) -> bool:
-        ends = [index for index, letter in enumerate(text) if letter == "/"]
-        folders = (text[:end] for end in ends)
-        return self.exclusion.excludes(text, False) or any(
-            self.exclusion.excludes(folder, True) for folder in folders
-        )
+        folder, slash, _ = text.rpartition("/")
+        return self.exclusion.excludes(text, False) or (bool(slash) and self._holds(folder))
+
+    def _holds_folder(self, folder: str) -> bool:
+        ends = (index for index, letter in enumerate(folder + "/") if letter == "/")
+        return any(self.exclusion.excludes(folder[:end], True) for end in ends)
 
 
 class _Group:
