@@ -1,12 +1,19 @@
-"""What bench/backup.py measures of ours, each as a process of its own: seal, verify, one-file, growth,
-stock.
+"""What bench/backup.py and bench/backup_run.py measure, each as a process of its own: seal, verify, one-file,
+growth, stock, boto3, uploads, counted.
 """
 
+import hashlib
 import io
+import json
+import mmap
 import os
 import stat
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -148,6 +155,85 @@ def stock(tree: str, out: str, password: str) -> None:
             archive.write(path, path.relative_to(tree))
 
 
+def boto3_alone(volumes: str, endpoint: str, threads: str) -> None:
+    """The same volumes by boto3 as it comes: each body is in memory, nothing else is done."""
+    import boto3
+    from botocore.config import Config
+
+    client = boto3.client(
+        "s3", endpoint_url=endpoint, region_name="us-east-1", config=Config(s3={"addressing_style": "path"})
+    )
+    client.create_bucket(Bucket="backups")
+    paths = sorted(Path(volumes).glob("vol.zip*"))
+
+    def put(path: Path) -> None:
+        client.put_object(Bucket="backups", Key=path.name, Body=path.read_bytes())
+
+    with timed(), ThreadPoolExecutor(int(threads)) as pool:
+        list(pool.map(put, paths))
+
+
+def uploads_alone(volumes: str, endpoint: str, threads: str) -> None:
+    """The same volumes as a run sends them; their hashes are known, as the archive takes them."""
+    from orchestrator.archive import Volume
+    from orchestrator.config import S3Store
+    from orchestrator.layout import SnapshotName
+    from orchestrator.stores import open_store
+    from orchestrator.uploads import Lane, Uploads
+
+    with tempfile.NamedTemporaryFile("w") as keys:
+        environment = os.environ
+        keys.write(f"[default]\naccess_key = {environment['AWS_ACCESS_KEY_ID']}\n"
+                   f"secret_key = {environment['AWS_SECRET_ACCESS_KEY']}\n")  # fmt: skip
+        keys.flush()
+        settings = S3Store(type="s3", endpoint=endpoint, bucket="backups", credentials_file=keys.name)
+        store = open_store("swift", settings)
+    store.prepare()
+    found = []
+    for index, path in enumerate(sorted(Path(volumes).glob("vol.zip*")), start=1):
+        with path.open("rb") as file:
+            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        md5 = hashlib.md5(data, usedforsecurity=False).digest()
+        found.append(Volume(index, data, hashlib.sha256(data).digest(), md5))
+    lane = Lane(store)
+    name = SnapshotName("here", "tree", "20260101T000000Z-abcdefgh")
+    uploads = Uploads([lane], name, found[0].size, int(threads))
+    with timed():
+        for volume in found:
+            uploads.deliver(volume)
+        uploads.finish()
+    if lane.error:
+        raise SystemExit(str(lane.error))
+
+
+def counted(*arguments: str) -> None:
+    """The command line, in this process; prints how many bytes of objects it read."""
+    from leitstand.cli import run
+    from orchestrator.stores.folder import FolderStore
+
+    read, get = [0], FolderStore.get
+
+    def counting_get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        data = get(self, key, start, length)
+        read[0] += len(data)
+        return data
+
+    FolderStore.get = counting_get
+    with redirect_stdout(sys.stderr):
+        status = run(list(arguments))
+    if status:
+        raise SystemExit(status)
+    print(json.dumps({"read": read[0]}))
+
+
+@contextmanager
+def timed() -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    print(json.dumps({"seconds": time.monotonic() - start}))
+
+
 if __name__ == "__main__":
     tasks = {"seal": seal, "verify": verify, "one-file": one_file, "growth": growth, "stock": stock}
+    tasks |= {"boto3": boto3_alone, "uploads": uploads_alone, "counted": counted}
     tasks[sys.argv[1]](*sys.argv[2:])
