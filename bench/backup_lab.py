@@ -123,8 +123,8 @@ class Site:
             (self.folder / name).mkdir(exist_ok=True)
         self.config = self.folder / "leitstand.yml"
         self.config.write_text(json.dumps(self._document()))  # YAML is a superset of JSON
-        subprocess.run([*LEITSTAND, "keys", "generate", "-c", str(self.config)], check=True,
-                       stdout=subprocess.DEVNULL, cwd=REPOSITORY)  # fmt: skip
+        if not (self.folder / "keys").exists():
+            subprocess.run(self.argv("keys", "generate"), check=True, capture_output=True, cwd=REPOSITORY)
 
     def argv(self, *arguments: str) -> list[str]:
         """A command of ``leitstand backup`` for this site."""

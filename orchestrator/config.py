@@ -297,7 +297,7 @@ class Job(Model):
         default=None, min_length=1, description="A program that prints the keys file."
     )
     volume_size: Size = 64 * MEBIBYTE
-    uploads: int = Field(default=1, ge=1, le=8, description="Volumes sent at a time; each is held in memory.")
+    uploads: int = Field(default=1, ge=1, le=8, description="Volumes sent at a time; each waits in scratch.")
     policy: Literal["warn", "fail"] = Field(
         default="warn", description="What a file that cannot be read means for the run."
     )

@@ -57,7 +57,7 @@ class Lane:
 class Uploads:
     """Takes volumes in order (`deliver`) and sends each to every lane, ``in_flight`` volumes at a time.
 
-    A volume stays in memory until every store has it.
+    A volume waits in its file until every store has it.
     """
 
     def __init__(self, lanes: list[Lane], name: SnapshotName, volume_bytes: int, in_flight: int) -> None:
