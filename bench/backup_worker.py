@@ -178,6 +178,7 @@ def uploads_alone(volumes: str, endpoint: str, threads: str) -> None:
     from orchestrator.archive import Volume
     from orchestrator.config import S3Store
     from orchestrator.layout import SnapshotName
+    from orchestrator.pages import pieces
     from orchestrator.stores import open_store
     from orchestrator.uploads import Lane, Uploads
 
@@ -193,8 +194,11 @@ def uploads_alone(volumes: str, endpoint: str, threads: str) -> None:
     for index, path in enumerate(sorted(Path(volumes).glob("vol.zip*")), start=1):
         with path.open("rb") as file:
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        md5 = hashlib.md5(data, usedforsecurity=False).digest()
-        found.append(Volume(index, data, hashlib.sha256(data).digest(), md5))
+        sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+        for piece in pieces(data):
+            sha256.update(piece)
+            md5.update(piece)
+        found.append(Volume(index, data, sha256.digest(), md5.digest()))
     lane = Lane(store)
     name = SnapshotName("here", "tree", "20260101T000000Z-abcdefgh")
     uploads = Uploads([lane], name, found[0].size, int(threads))
