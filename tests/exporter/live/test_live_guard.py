@@ -40,12 +40,12 @@ def test_a_task_that_hangs_costs_its_deadline_and_the_others_are_done_long_befor
     guard = Guard("hanging", patience=0.05)
     tasks = {"first": lambda: 1, "hangs": done.wait, "last": lambda: finished_at.append(time.monotonic())}
     start = time.monotonic()
-    outcomes = guard.run(tasks, 0.5)
+    outcomes = guard.run(tasks, 2)
     assert isinstance(outcomes["hangs"].error, Stuck)
     assert outcomes["first"].value == 1
     assert outcomes["last"].error is None
-    assert finished_at[0] - start < 0.4
-    assert time.monotonic() - start < 5
+    assert finished_at[0] - start < 1.5
+    assert 2 <= time.monotonic() - start < 10
     done.set()
 
 
