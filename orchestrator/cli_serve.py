@@ -82,6 +82,7 @@ def install_timers(context: Context, config_path: Path, out: Path, program: str,
     if not out.is_dir():
         raise UsageError(f"--out {out}: there is no such folder", "usually /etc/systemd/system")
     written, removed = write_units(out, units(context, config_path.absolute(), program))
+    context.facts().publish()  # so that a job whose timer never starts is missed
     if as_json:
         click.echo(json.dumps({"folder": str(out), "written": list(written), "removed": list(removed)}))
         return

@@ -64,7 +64,7 @@ class Context:
     def facts(self) -> FactsKeeper:
         """Where facts and metrics of all jobs are kept."""
         paths = self.fleet.paths
-        return FactsKeeper(paths.state, paths.metrics, self.settings.backups)
+        return FactsKeeper(paths.state, paths.metrics, self.settings.backups, self.fleet.site.zone)
 
     @property
     def state(self) -> Path:

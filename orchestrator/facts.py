@@ -11,12 +11,14 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
 from leitstand.errors import LeitstandError
 from leitstand.files import write_atomically
 from leitstand.textfile import write_textfile
+from orchestrator.agenda import plans
 from orchestrator.config import Job
 from orchestrator.metrics import families
 
@@ -87,21 +89,18 @@ class FactsKeeper:
     state: Path
     metrics: Path
     jobs: Mapping[str, Job]
+    zone: tzinfo = UTC
 
     def update(self, job: str, store: str, **changes: Any) -> None:
         """Change some facts. What cannot be written is logged.
 
         A backup must not fail because of its metrics.
         """
-        try:
-            with self._lock():
-                facts = _read_job(self.state, job)
-                facts[store] = replace(facts.get(store, StoreFacts()), **changes)
-                text = json.dumps({name: asdict(each) for name, each in facts.items()}, indent=1)
-                write_atomically(_folder(self.state) / f"{job}.json", text, mode=0o600)
-                self._publish()
-        except (OSError, LeitstandError) as error:
-            _log.warning("the job's metrics could not be written: %s", error)
+        with self._writing():
+            facts = _read_job(self.state, job)
+            facts[store] = replace(facts.get(store, StoreFacts()), **changes)
+            text = json.dumps({name: asdict(each) for name, each in facts.items()}, indent=1)
+            write_atomically(_folder(self.state) / f"{job}.json", text, mode=0o600)
 
     def verified(self, job: str, store: str, level: str, moment: float) -> None:
         """Note that a snapshot was proven at this level."""
@@ -118,13 +117,25 @@ class FactsKeeper:
         return read_facts(self.state, self.jobs).get(job, {}).get(store, StoreFacts())
 
     def publish(self) -> None:
-        """Write the metrics again, for instance after a job was taken out of the configuration."""
-        with self._lock():
-            self._publish()
+        """Write the metrics again: of jobs that never ran as well, and none of jobs that are gone."""
+        with self._writing():
+            pass
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            with self._lock():
+                yield
+                self._publish()
+        except (OSError, LeitstandError) as error:
+            _log.warning("the metrics of backups could not be written: %s", error)
 
     def _publish(self) -> None:
+        now = datetime.now(self.zone)
+        starts = {task: start for task, plan in plans(self.jobs).items() if (start := plan.after(now))}
         self.metrics.mkdir(parents=True, exist_ok=True)
-        write_textfile(self.metrics / TEXTFILE, families(read_facts(self.state, self.jobs), self.jobs))
+        texts = families(read_facts(self.state, self.jobs), self.jobs, starts)
+        write_textfile(self.metrics / TEXTFILE, texts)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

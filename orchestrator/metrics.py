@@ -1,12 +1,14 @@
 """Metrics of backups for Prometheus, from what is known of each job in each store. Pure."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Protocol
 
 from leitstand.exposition import Family
+from orchestrator.agenda import Task
 from orchestrator.config import Job
 
-_LABELS = ("backup", "store")
+_LABELS = ("backup", "host", "store")
 
 
 class Facts(Protocol):
@@ -38,10 +40,14 @@ _GAUGES: tuple[tuple[str, str, Callable[[Any], float | None]], ...] = (
 )
 
 
-def families(facts: Mapping[str, Mapping[str, Facts]], jobs: Mapping[str, Job]) -> list[Family]:
-    """All metrics of all jobs that have run; the intervals also of those that have not."""
+def families(
+    facts: Mapping[str, Mapping[str, Facts]],
+    jobs: Mapping[str, Job],
+    starts: Mapping[Task, datetime] | None = None,
+) -> list[Family]:
+    """All metrics of all jobs that have run; intervals and next ``starts`` also of those that have not."""
     samples = [
-        ((job, store), each)
+        ((job, jobs[job].host, store), each)
         for job, stores in sorted(facts.items())
         for store, each in sorted(stores.items())
     ]
@@ -49,11 +55,11 @@ def families(facts: Mapping[str, Mapping[str, Facts]], jobs: Mapping[str, Job]) 
         Family(f"leitstand_backup_{name}", "gauge", text, _LABELS, _samples(samples, value))
         for name, text, value in _GAUGES
     ]
-    return [*result, _interval(jobs), _drill_interval(jobs), _verified(samples)]
+    return [*result, _interval(jobs), _drill_interval(jobs), next_run(jobs, starts or {}), _verified(samples)]
 
 
 def _samples(
-    samples: list[tuple[tuple[str, str], Facts]], value: Callable[[Any], float | None]
+    samples: list[tuple[tuple[str, str, str], Facts]], value: Callable[[Any], float | None]
 ) -> list[tuple[tuple[str, ...], float]]:
     values = ((labels, value(each)) for labels, each in samples if each.last_run)
     return [(labels, number) for labels, number in values if number is not None]
@@ -65,21 +71,31 @@ def _interval(jobs: Mapping[str, Job]) -> Family:
     for name, job in sorted(jobs.items()):
         if job.timing is not None:
             for store in sorted(job.stores):
-                family.add(job.timing.interval.total_seconds(), name, store)
+                family.add(job.timing.interval.total_seconds(), name, job.host, store)
     return family
 
 
 def _drill_interval(jobs: Mapping[str, Job]) -> Family:
     # Of the job alone: one drill, from whichever store can give the snapshot, proves it.
     text = "The longest time between two scheduled drills."
-    family = Family("leitstand_backup_drill_interval_seconds", "gauge", text, ("backup",))
+    family = Family("leitstand_backup_drill_interval_seconds", "gauge", text, ("backup", "host"))
     for name, job in sorted(jobs.items()):
         if job.drill.timing is not None:
-            family.add(job.drill.timing.interval.total_seconds(), name)
+            family.add(job.drill.timing.interval.total_seconds(), name, job.host)
     return family
 
 
-def _verified(samples: list[tuple[tuple[str, str], Facts]]) -> Family:
+def next_run(jobs: Mapping[str, Job], starts: Mapping[Task, datetime]) -> Family:
+    """The next start of each task of these jobs."""
+    text = "When the task starts next, or was due."
+    labels = ("backup", "host", "action")
+    family = Family("leitstand_backup_next_run_timestamp_seconds", "gauge", text, labels)
+    for task, moment in sorted(starts.items()):
+        family.add(moment.timestamp(), task.job, jobs[task.job].host, task.action)
+    return family
+
+
+def _verified(samples: list[tuple[tuple[str, str, str], Facts]]) -> Family:
     text = "When a snapshot was last proven good, by how much was looked at."
     name = "leitstand_backup_last_verified_timestamp_seconds"
     family = Family(name, "gauge", text, (*_LABELS, "level"))

@@ -119,6 +119,7 @@ class Service:
 
     def _look(self) -> Seen:
         return Seen(
+            jobs=self._jobs,
             starts=self.agenda.starts(),
             waiting=tuple(self.waiting),
             began=dict(self.workers.began),
@@ -170,6 +171,7 @@ class Service:
         self.agenda.replan(plans(self._jobs), self.now)
         self.waiting = [task for task in self.waiting if task in self.agenda.plans]
         self._keep_stamps()
+        self.config.context.facts().publish()
 
     def _note_runs(self) -> None:
         """Runs started by hand, or by another scheduler of this host, count as well."""

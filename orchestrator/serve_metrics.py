@@ -6,14 +6,20 @@ from datetime import datetime
 
 from leitstand.exposition import Family
 from orchestrator.agenda import Task
+from orchestrator.config import Job
+from orchestrator.metrics import next_run
 
-_LABELS = ("backup", "action")
+_LABELS = ("backup", "host", "action")
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A look at the service: ``starts`` the next start of each task, ``began`` that of those that run now."""
+    """A look at the service: ``starts`` the next start of each task, ``began`` that of those that run now.
 
+    Of what is no task of ``jobs`` any more nothing is told.
+    """
+
+    jobs: Mapping[str, Job]
     starts: Mapping[Task, datetime]
     waiting: tuple[Task, ...]
     began: Mapping[Task, float]
@@ -23,22 +29,15 @@ class Seen:
 
 def families(seen: Seen) -> list[Family]:
     """All of its metrics."""
-    tasks = sorted(seen.starts)
     running = Family("leitstand_backup_running", "gauge", "Whether the task is under way.", _LABELS)
     began = Family(
         "leitstand_backup_running_since_timestamp_seconds", "gauge", "When the task under way began.", _LABELS
     )
-    following = Family(
-        "leitstand_backup_next_run_timestamp_seconds",
-        "gauge",
-        "When the task starts, or was due.",
-        _LABELS,
-    )
-    for task in tasks:
-        running.add(int(task in seen.began), task.job, task.action)
-        following.add(seen.starts[task].timestamp(), task.job, task.action)
+    for task in sorted(seen.starts):
+        running.add(int(task in seen.began), *_labels(seen, task.job, task.action))
     for task, moment in sorted(seen.began.items()):
-        began.add(moment, task.job, task.action)
+        if task.job in seen.jobs:
+            began.add(moment, *_labels(seen, task.job, task.action))
     waiting = Family("leitstand_backup_queue_length", "gauge", "Tasks that are due and wait for their turn.")
     waiting.add(len(seen.waiting))
     good = Family("leitstand_backup_config_good", "gauge", "Whether the configuration could be read last.")
@@ -47,6 +46,11 @@ def families(seen: Seen) -> list[Family]:
         "leitstand_backup_ended_total", "counter", "Tasks that ended since this service began, by result.",
         (*_LABELS, "result"),
     )  # fmt: skip
-    for labels, count in sorted(seen.ended.items()):
-        ended.add(count, *labels)
-    return [following, running, began, waiting, good, ended]
+    for (job, action, result), count in sorted(seen.ended.items()):
+        if job in seen.jobs:
+            ended.add(count, *_labels(seen, job, action), result)
+    return [next_run(seen.jobs, seen.starts), running, began, waiting, good, ended]
+
+
+def _labels(seen: Seen, job: str, action: str) -> tuple[str, str, str]:
+    return job, seen.jobs[job].host, action

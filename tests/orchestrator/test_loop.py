@@ -173,7 +173,7 @@ def test_metrics_tell_of_the_run_and_of_its_verification(on_swift: Site) -> None
     text = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
     samples = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     for store in ("swift", "disk"):
-        labels = f'{{backup="site",store="{store}"}}'
+        labels = f'{{backup="site",host="here",store="{store}"}}'
         assert samples[f"leitstand_backup_last_run_success{labels}"] == "1"
         assert float(samples[f"leitstand_backup_last_success_timestamp_seconds{labels}"]) >= start
         assert float(samples[f"leitstand_backup_interval_seconds{labels}"]) == 86400
@@ -181,8 +181,8 @@ def test_metrics_tell_of_the_run_and_of_its_verification(on_swift: Site) -> None
         assert float(samples[f"leitstand_backup_files{labels}"]) > 15
         assert float(samples[f"leitstand_backup_snapshots{labels}"]) == 1
     verified = "leitstand_backup_last_verified_timestamp_seconds"
-    assert f'{verified}{{backup="site",store="disk",level="full"}}' in samples
-    assert f'{verified}{{backup="site",store="swift",level="full"}}' not in samples
+    assert f'{verified}{{backup="site",host="here",store="disk",level="full"}}' in samples
+    assert f'{verified}{{backup="site",host="here",store="swift",level="full"}}' not in samples
     argv = ["promtool", "check", "metrics"]
     lint = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
     assert lint.returncode == 0, lint.stdout + lint.stderr

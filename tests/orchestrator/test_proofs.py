@@ -74,7 +74,7 @@ def test_a_drill_proves_the_newest_snapshot_and_leaves_nothing_behind(on_swift: 
     assert list((on_swift.folder / "scratch").iterdir()) == []
     metrics = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
     assert (
-        'leitstand_backup_last_verified_timestamp_seconds{backup="site",store="swift",level="drill"}'
+        'leitstand_backup_last_verified_timestamp_seconds{backup="site",host="here",store="swift",level="drill"}'
         in metrics
     )
     assert "proven restorable" in on_swift.good("drill", "site").stdout
@@ -209,7 +209,7 @@ def test_a_spot_check_holds_files_against_the_live_source(on_swift: Site) -> Non
     assert [check["store"] for check in checks] == ["swift", "disk"]
     metrics = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
     name = "leitstand_backup_last_verified_timestamp_seconds"
-    assert f'{name}{{backup="site",store="disk",level="spot"}}' in metrics
+    assert f'{name}{{backup="site",host="here",store="disk",level="spot"}}' in metrics
     (one, _) = on_swift.good("verify", "site", "--spot", "1", "--json").json()
     assert one["files"] == 1
     assert "1 files compared with the source" in on_swift.good("verify", "site", "--spot", "1").stdout
@@ -292,4 +292,4 @@ def test_the_status_tells_of_a_job_with_drills_that_was_never_proven(on_swift: S
     rows = on_swift.good("status", "--json").json()
     assert [(row["store"], row["drilled"] > 0) for row in rows] == [("swift", False), ("disk", True)]
     metrics = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
-    assert 'leitstand_backup_drill_interval_seconds{backup="site"} 2678400' in metrics
+    assert 'leitstand_backup_drill_interval_seconds{backup="site",host="here"} 2678400' in metrics

@@ -213,7 +213,7 @@ def test_pruning_works_on_swift(on_swift: Site) -> None:
     assert len(on_swift.snapshots("disk")) == 2
     on_swift.good("verify", "site")
     metrics = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
-    assert 'leitstand_backup_snapshots{backup="site",store="swift"} 1' in metrics
+    assert 'leitstand_backup_snapshots{backup="site",host="here",store="swift"} 1' in metrics
 
 
 def test_an_interrupted_deletion_leaves_no_half_snapshot(

@@ -80,9 +80,9 @@ def test_what_is_due_is_done_and_told(on_swift: Site) -> None:
     with serving(on_swift) as service:
         wait_until(lambda: 'leitstand_backup_ended_total{backup="site"' in service.metrics(), "a run")
         text = service.metrics()
-        assert 'leitstand_backup_ended_total{backup="site",action="run",result="good"} 1' in text
-        assert 'leitstand_backup_running{backup="site",action="run"} 0' in text
-        pattern = r'next_run_timestamp_seconds\{backup="site",action="(\w+)"\} ([\d.]+)'
+        assert 'leitstand_backup_ended_total{backup="site",host="here",action="run",result="good"} 1' in text
+        assert 'leitstand_backup_running{backup="site",host="here",action="run"} 0' in text
+        pattern = r'next_run_timestamp_seconds\{backup="site",host="here",action="(\w+)"\} ([\d.]+)'
         following = dict(re.findall(pattern, text))
         assert all(time.time() < float(when) < time.time() + 90_000 for when in following.values())
         assert set(following) == {"run", "verify"}
@@ -101,11 +101,18 @@ def test_a_changed_configuration_is_used_and_one_with_errors_is_not(site: Site) 
         site.config.write_text(good + "nonsense: {}\n")
         wait_until(lambda: "leitstand_backup_config_good 0" in service.metrics(), "the error to be seen")
         assert "unknown section" in service.log
-        assert 'backup="site",action="run"' in service.metrics(), "the last good one is in use"
+        assert 'backup="site",host="here",action="run"' in service.metrics(), "the last good one is in use"
         site.document["backups"]["other"] = {**site.job, "schedule": "weekly"}
         site.write()
-        wait_until(lambda: 'backup="other",action="run"' in service.metrics(), "the new job")
+        wait_until(lambda: 'backup="other",host="here",action="run"' in service.metrics(), "the new job")
         assert "leitstand_backup_config_good 1" in service.metrics()
+        textfile = site.folder / "metrics" / "leitstand_backup.prom"
+        interval = 'leitstand_backup_interval_seconds{backup="other",host="here",store="disk"} 604800'
+        assert interval in textfile.read_text(), "a job that never ran is missed"
+        del site.document["backups"]["other"]
+        site.write()
+        wait_until(lambda: 'backup="other"' not in service.metrics(), "the job to be gone")
+        assert 'backup="other"' not in textfile.read_text()
 
 
 def test_a_stop_breaks_a_run_off_cleanly_and_it_is_due_again(site: Site) -> None:
@@ -115,7 +122,9 @@ def test_a_stop_breaks_a_run_off_cleanly_and_it_is_due_again(site: Site) -> None
     site.job["hooks"] = {"after": [["sh", "-c", f"echo $LEITSTAND_STATE >> {log}"]]}
     make_due(site, "site/run")
     with serving(site) as service, gate.open("w"):
-        wait_until(lambda: 'running{backup="site",action="run"} 1' in service.metrics(), "the run")
+        wait_until(
+            lambda: 'running{backup="site",host="here",action="run"} 1' in service.metrics(), "the run"
+        )
         assert "leitstand_backup_running_since_timestamp_seconds" in service.metrics()
         assert service.stop() == 0
     assert log.read_text() == "interrupted\n"
@@ -128,7 +137,7 @@ def test_a_failed_run_is_told_and_tried_again(site: Site) -> None:
     make_due(site, "site/run")
     with serving(site) as service:
         wait_until(lambda: 'result="failed"} 1' in service.metrics(), "the failure")
-        pattern = r'next_run_timestamp_seconds\{backup="site",action="run"\} ([\d.]+)'
+        pattern = r'next_run_timestamp_seconds\{backup="site",host="here",action="run"\} ([\d.]+)'
         (following,) = re.findall(pattern, service.metrics())
         assert 250 < float(following) - time.time() < 310
         assert "the database is away" in service.log
