@@ -62,15 +62,16 @@ def pull_command(
 ) -> int:
     """Ask every host's exporter for its inventory and keep what changed.
 
-    Exit code 1 if some hosts could not be asked, 3 if none could.
+    A host with a new name in leitstand.yml is known by its machine id and keeps its history. Exit code 1 if
+    some hosts could not be asked, 3 if none could.
     """
-    hosts = targets(read(load_document(config_path), Fleet), names)
+    fleet = read(load_document(config_path), Fleet)
+    hosts = targets(fleet, names)
     access = Access(tls_context(tls, ca_file), user, password(password_file))
     with open_database(database_path, create=True) as database:
-        pulled = pull(database, hosts, access)
-        if not names:
-            for host in database.states().keys() - hosts.keys():
-                database.note(host, 0.0, "no longer in leitstand.yml")
+        pulled = pull(database, hosts, access, database.states().keys() - fleet.hosts.keys())
+        for host in database.states().keys() - fleet.hosts.keys():
+            database.note(host, 0.0, "no longer in leitstand.yml")
     for result in pulled:
         click.echo(f"{result.host}: {told(result)}", err=bool(result.error))
     failed = sum(1 for result in pulled if result.error)
@@ -113,8 +114,9 @@ def password(path: Path | None) -> str:
 def told(result: Pulled) -> str:
     """How the pull of a host went, in words."""
     if result.error:
-        return result.error
-    return "unchanged" if result.changes is None else f"{result.changes} changes"
+        return f"{result.error} ({result.hint})" if result.hint else result.error
+    changes = "unchanged" if result.changes is None else f"{result.changes} changes"
+    return f"{changes}, was {result.formerly} before" if result.formerly else changes
 
 
 @inventory.command("search")

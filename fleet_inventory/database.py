@@ -144,6 +144,13 @@ class Database:
         row = self._connection.execute("SELECT min(first_seen) FROM item WHERE host = ?", (host,)).fetchone()
         return None if row is None or row[0] is None else float(row[0])
 
+    def rename(self, old: str, new: str) -> None:
+        """Let a host that has no history have another's, which is no more."""
+        with self._connection:
+            self._connection.execute("DELETE FROM host WHERE name = ?", (new,))
+            self._connection.execute("UPDATE host SET name = ? WHERE name = ?", (new, old))
+            self._connection.execute("UPDATE item SET host = ? WHERE host = ?", (new, old))
+
     def forget(self, host: str) -> int:
         """Remove a host and its history; how many rows that were."""
         with self._connection:

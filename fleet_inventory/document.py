@@ -65,8 +65,9 @@ def parse(data: bytes) -> InventoryDocument:
             raise DocumentError(
                 f"the inventory has schema version {version}", "let exporter and leitstand be of one release"
             )
-        found = [item_of(kind, fields) for kind, entries in items.items() for fields in entries]
-        document = InventoryDocument(str(raw["sha256"]), found, frozenset(map(str, raw["incomplete"])))
+        found = [item_of(kind, fields) for kind, entries in printable(items).items() for fields in entries]
+        incomplete = frozenset(map(str, printable(raw["incomplete"])))
+        document = InventoryDocument(printable(str(raw["sha256"])), found, incomplete)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DocumentError(
             "the answer is no inventory", "does a leitstand exporter listen there?"
@@ -76,11 +77,23 @@ def parse(data: bytes) -> InventoryDocument:
     return document
 
 
+def printable(value: Any) -> Any:
+    """``value`` as it may go to a terminal and a database: what is none to print in any text is replaced."""
+    match value:
+        case str():
+            return value if value.isprintable() else "".join(c if c.isprintable() else "�" for c in value)
+        case list():
+            return [printable(entry) for entry in value]
+        case dict():
+            return {printable(name): printable(entry) for name, entry in value.items()}
+    return value
+
+
 def item_of(kind: str, fields: dict[str, Any]) -> Item:
-    """One item of a document. Raises AttributeError, TypeError for another shape."""
+    """One item of a document. Raises AttributeError, TypeError, ValueError for another shape."""
     name = " ".join(str(fields.get(part, "")) for part in NAMES.get(kind, ("name",))).strip()
     version = str(fields.get(VERSIONS.get(kind, "version"), "") or "")
     manager = str(fields.get("manager", ""))
     apart = [str(fields[part]) for part in APART if fields.get(part) and part not in NAMES.get(kind, ())]
-    text = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(fields, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
     return Item(kind, name, version, manager, "\x1f".join([name, *apart]), text)

@@ -2,18 +2,20 @@
 
 import base64
 import http.client
+import json
 import ssl
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from fleet_inventory.database import Database, HostState
-from fleet_inventory.document import DocumentError, InventoryDocument, parse
+from fleet_inventory.document import DocumentError, InventoryDocument, Item, parse, printable
 from leitstand.errors import LeitstandError
 
 TIMEOUT_SECONDS = 15.0
+ANSWER_SECONDS = 60.0  # a body that trickles in must not hold the others up for ever
 AT_ONCE = 8
 MAXIMUM_BYTES = 64 * 1024 * 1024
 
@@ -52,15 +54,21 @@ class Answer:
     etag: str = ""
     document: InventoryDocument | None = None
     error: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True)
 class Pulled:
-    """How the pull of one host went; ``changes`` is None when nothing was new."""
+    """How the pull of one host went; ``changes`` is None when nothing was new.
+
+    ``formerly`` is the name it had before, if it has another one since the last pull.
+    """
 
     host: str
     changes: int | None = None
     error: str = ""
+    hint: str = ""
+    formerly: str = ""
 
 
 def fetch(address: str, port: int, access: Access, etag: str) -> tuple[str, bytes | None]:
@@ -76,27 +84,71 @@ def fetch(address: str, port: int, access: Access, etag: str) -> tuple[str, byte
         if response.status == http.HTTPStatus.NOT_MODIFIED:
             return etag, None
         if response.status != http.HTTPStatus.OK:
-            hint = (
-                "give --user and --password-file" if response.status == http.HTTPStatus.UNAUTHORIZED else ""
-            )
-            raise PullError(f"answered {response.status} {response.reason}", hint)
-        body = response.read(MAXIMUM_BYTES + 1)
+            raise refusal(response)
+        body = body_of(response, time.monotonic() + ANSWER_SECONDS)
         return response.getheader("ETag", ""), unpacked(body, response.getheader("Content-Encoding", ""))
     except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise PullError(reason or str(error) or type(error).__name__) from error
+        raise failure(error) from error
     finally:
         connection.close()
+
+
+def refusal(response: http.client.HTTPResponse) -> PullError:
+    """What an answer without a document means."""
+    unauthorised = response.status == http.HTTPStatus.UNAUTHORIZED
+    hint = "give --user and --password-file" if unauthorised else ""
+    return PullError(f"answered {response.status} {response.reason}".rstrip(), hint)
+
+
+def failure(error: Exception) -> PullError:
+    """What went wrong on the way, in words."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return PullError(
+                f"its certificate is not trusted: {error.verify_message}",
+                "--ca-file names the certificates to trust",
+            )
+        case ssl.SSLError():
+            return PullError(f"no TLS with it: {error.reason or error}", "does the exporter there serve TLS?")
+        case TimeoutError():
+            return PullError(f"no answer within {TIMEOUT_SECONDS:.0f} s")
+        case http.client.RemoteDisconnected() | ConnectionResetError():
+            return PullError("closed the connection without an answer", "does it want TLS? then give --tls")
+        case http.client.IncompleteRead():
+            return PullError("the answer breaks off")
+        case http.client.BadStatusLine():
+            return PullError("does not answer in HTTP", "does a leitstand exporter listen there?")
+    reason = error.strerror if isinstance(error, OSError) else None
+    return PullError(reason or str(error) or type(error).__name__)
+
+
+def body_of(response: http.client.HTTPResponse, deadline: float) -> bytes:
+    """The whole body, or as much of it as is too much. Raises PullError if it is short or late."""
+    expected, body = response.length, bytearray()
+    while len(body) <= MAXIMUM_BYTES and len(body) != expected:
+        # read1: what has come so far, as waiting for a full buffer would forget the deadline.
+        chunk = response.read1(1 << 16)
+        if not chunk:
+            break
+        body += chunk
+        if time.monotonic() > deadline:
+            raise PullError(f"the answer takes longer than {ANSWER_SECONDS:.0f} s")
+    if expected is not None and len(body) < min(expected, MAXIMUM_BYTES):
+        raise PullError("the answer breaks off")
+    return bytes(body)
 
 
 def unpacked(body: bytes, encoding: str) -> bytes:
     """The body without its compression. Raises PullError for what is too large or damaged."""
     if encoding == "gzip":
+        unpacker = zlib.decompressobj(wbits=31)
         try:
             # The limit holds for what comes out: a few kilobytes can unpack to gigabytes.
-            body = zlib.decompressobj(wbits=31).decompress(body, MAXIMUM_BYTES + 1)
+            body = unpacker.decompress(body, MAXIMUM_BYTES + 1)
         except zlib.error as error:
             raise PullError(f"a damaged answer: {error}") from error
+        if not unpacker.eof and len(body) <= MAXIMUM_BYTES:
+            raise PullError("the answer breaks off")
     if len(body) > MAXIMUM_BYTES:
         raise PullError(f"the answer has more than {MAXIMUM_BYTES >> 20} MiB")
     return body
@@ -108,22 +160,46 @@ def ask(host: str, target: tuple[str, int], access: Access, state: HostState) ->
         etag, body = fetch(*target, access, state.etag if state.pulled else "")
         return Answer(host, etag, parse(body) if body is not None else None)
     except (PullError, DocumentError) as error:
-        return Answer(host, error=error.message)
+        return Answer(host, error=printable(error.message), hint=error.hint)
 
 
-def pull(database: Database, hosts: Mapping[str, tuple[str, int]], access: Access) -> list[Pulled]:
-    """Ask every host (name -> address, port) and take over what is new, in the order of the hosts."""
+def pull(
+    database: Database, hosts: Mapping[str, tuple[str, int]], access: Access, gone: Collection[str] = ()
+) -> list[Pulled]:
+    """Ask every host (name -> address, port) and take over what is new, in the order of the hosts.
+
+    ``gone`` are names that the fleet no longer has: a new host may be one of them under another name.
+    """
     states = database.states()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = pool.map(
             lambda host: ask(host, hosts[host], access, states.get(host, HostState(host))), hosts
         )
-        return [take(database, answer, time.time()) for answer in answers]
+        return [take(database, answer, time.time(), gone) for answer in answers]
 
 
-def take(database: Database, answer: Answer, moment: float) -> Pulled:
+def take(database: Database, answer: Answer, moment: float, gone: Collection[str]) -> Pulled:
     """Write one answer down."""
     if answer.error or answer.document is None:
         database.note(answer.host, moment, answer.error)
-        return Pulled(answer.host, error=answer.error)
-    return Pulled(answer.host, database.take(answer.host, answer.etag, answer.document, moment))
+        return Pulled(answer.host, error=answer.error, hint=answer.hint)
+    formerly = former_name(database, answer.host, answer.document, gone)
+    if formerly:
+        database.rename(formerly, answer.host)
+    changes = database.take(answer.host, answer.etag, answer.document, moment)
+    return Pulled(answer.host, changes, formerly=formerly)
+
+
+def former_name(database: Database, host: str, document: InventoryDocument, gone: Collection[str]) -> str:
+    """The name under which a host without history was known: that of the one gone host of its machine id."""
+    if not gone or database.first_pull(host) is not None:
+        return ""
+    machine = machine_of(document.items)
+    same = [name for name in gone if machine and machine_of(row.item for row in database.at(name)) == machine]
+    return same[0] if len(same) == 1 else ""
+
+
+def machine_of(items: Iterable[Item]) -> str:
+    """The machine id of a host, empty if unknown."""
+    found = [json.loads(item.fields).get("machine_id") for item in items if item.kind == "host"]
+    return str(found[0] or "") if found else ""

@@ -132,7 +132,7 @@ def test_a_host_that_does_not_answer_costs_only_itself_and_keeps_what_is_known(
     mail.raw = b"<html>"
     pulled = run("pull", folder=tmp_path)
     assert pulled.return_value == 1
-    assert pulled.stderr == "mail1: the answer is no inventory\n"
+    assert pulled.stderr == ("mail1: the answer is no inventory (does a leitstand exporter listen there?)\n")
     assert pulled.stdout == "web1: unchanged\n"
     found = run("search", "a", folder=tmp_path).output.splitlines()
     assert len(found) == 2
