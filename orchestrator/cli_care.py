@@ -14,7 +14,7 @@ from orchestrator import show
 from orchestrator.agenda import Task, plans
 from orchestrator.cli_options import store_option, warn, with_context
 from orchestrator.context import Context, keys_of
-from orchestrator.facts import StoreFacts, read_facts
+from orchestrator.facts import StoreFacts, kept_of, read_facts
 from orchestrator.prune import Step, carry_out, plan
 from orchestrator.stores import Store
 
@@ -56,14 +56,17 @@ def prune(
 
 def _prune(context: Context, job_name: str, store: Store, dry_run: bool) -> list[Step]:
     job = context.job(job_name)
-    steps = plan(store, job_name, job, keys_of(job), datetime.now(UTC), context.fleet.site.zone)
+    facts, zone = context.facts(), context.fleet.site.zone
+    damaged = facts.of(job_name, store.name).damaged
+    steps = plan(store, job_name, job, keys_of(job), datetime.now(UTC), zone, damaged)
     if not dry_run:
         for step in carry_out(store, steps):
             click.echo(f"{job_name}: {store.name}: {step.action} {step.listed.name.id}", err=True)
         gone = {"delete", "sweep"}
         left = [step.listed for step in steps if step.listed.committed and step.action not in gone]
         oldest = min((each.name.began.timestamp() for each in left), default=0)
-        context.facts().update(job_name, store.name, snapshots=len(left), oldest=oldest)
+        known = kept_of(each.name.id for each in left)
+        facts.update(job_name, store.name, snapshots=len(left), oldest=oldest, damaged=known)
     return steps
 
 
@@ -153,7 +156,7 @@ def _tell_status(rows: list[dict[str, Any]]) -> None:
             row["store"],
             show.moment(row["last_success"]),
             show.size(row["stored_bytes"]),
-            str(row["snapshots"]),
+            "?" if row["snapshots"] is None else str(row["snapshots"]),
             show.moment(row["verified"]),
             show.moment(row["drilled"]),
             show.moment(row["next"]) if row["next"] else "by hand",

@@ -16,8 +16,7 @@ from orchestrator import show
 from orchestrator.cli_options import snapshot_option, store_option, warn, with_context
 from orchestrator.context import Context, keys_of
 from orchestrator.drill import Drilled
-from orchestrator.operations import verify_in
-from orchestrator.proofs import drill_job, rebuild_catalog, share_in, spot_in
+from orchestrator.proofs import drill_job, rebuild_catalog, share_in, spot_in, verify_in
 from orchestrator.restore import Restored
 from orchestrator.share import Shared, parse_share
 from orchestrator.spot import Spotted
@@ -52,7 +51,7 @@ def verify(
     Every volume's SHA-256, the archive's MAC, every file's SHA-256. With --share 1/30, run daily, every
     volume of every snapshot is read within 30 days. With --spot 100, files that are at the source as they
     were are read from both and compared, and the numbers of paths. Exit codes: 0 all good, 3 something is
-    not.
+    not. Only proofs of the newest snapshot, or of a share, count for 'status' and alerts.
     """
     if share is not None and spot is not None:
         raise UsageError("--share and --spot are two proofs", "one after the other")
@@ -97,8 +96,8 @@ def _in_each_store(
 def _verify_one(context: Context, job: str, snapshot_id: str | None, store: Store) -> dict[str, Any]:
     live = Verified()
     with show.progress(f"{job} in {store.name}", lambda: live.archive_bytes, None):
-        check = verify_in(context, job, store, snapshot_id, live)
-    return {"snapshot": check.snapshot, **asdict(check.result)}
+        name = verify_in(context, job, store, snapshot_id, live)
+    return {"snapshot": name, **asdict(live)}
 
 
 def _verify_share(context: Context, job: str, parts: int, store: Store) -> dict[str, Any]:
@@ -154,14 +153,14 @@ def _what_was_read(check: dict[str, Any], verdict: str) -> str:
 def drill(
     context: Context, job: str, snapshot_id: str | None, only: str | None, scratch: Path | None, as_json: bool
 ) -> int:
-    """Restore JOB's newest snapshot to a scratch place and prove that it can be used.
+    """Restore a snapshot of JOB (the newest) to a scratch place and prove that it can be used.
 
     The tree is compared with the manifest, dumps are loaded into databases made for it (as many rows as were
     saved?), the job's check command is run. All of it is removed at the end. Exit codes: 0 proven, 3 not.
     """
     live = Restored()
     with show.progress(f"drill of {job}", lambda: live.content_bytes, None):
-        name, store, result = drill_job(context, job, snapshot_id, only, scratch, live)
+        name, store, result = drill_job(context, job, snapshot_id, only, scratch, live, warn)
     if as_json:
         click.echo(json.dumps({"job": job, "snapshot": name, "store": store, **asdict(result)}, indent=1))
     else:

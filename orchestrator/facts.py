@@ -8,7 +8,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, tzinfo
@@ -30,7 +30,9 @@ TEXTFILE = "leitstand_backup.prom"
 class StoreFacts:
     """One job in one store. Times are seconds since 1970, 0 for never; ``verified`` has one per level.
 
-    ``problem`` is the last run's, ``unproven`` what a level's last proof found, until it finds all good.
+    ``proven`` has the time of the newest snapshot that a level found good, whenever that was. ``problem`` is
+    the last run's, ``unproven`` what a level's last proof found, until it finds all good; ``damaged`` what is
+    wrong with a snapshot, by its name, until that one is read back good, or is gone.
     """
 
     last_run: float = 0
@@ -42,20 +44,34 @@ class StoreFacts:
     source_bytes: int = 0
     files: int = 0
     warnings: int = 0
-    snapshots: int = 0
+    snapshots: int | None = None  # unknown where these credentials may not list
     oldest: float = 0
     verified: Mapping[str, float] = field(default_factory=dict)
+    proven: Mapping[str, float] = field(default_factory=dict)
     problem: str = ""
     unproven: Mapping[str, str] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def problems(self) -> str:
         """All of them in one line; empty when all is good."""
         found = [f"{level}: {what}" for level, what in sorted(self.unproven.items())]
+        told = set(self.unproven.values())
+        found += [f"{name}: {what}" for name, what in sorted(self.damaged.items()) if what not in told]
         return "; ".join([self.problem, *found] if self.problem else found)
 
 
 Facts = dict[str, dict[str, StoreFacts]]  # job -> store -> facts
+
+
+def _without(key: str) -> Callable[[Mapping[str, str]], dict[str, str]]:
+    return lambda each: {name: what for name, what in each.items() if name != key}
+
+
+def kept_of(keys: Iterable[str]) -> Callable[[Mapping[str, str]], dict[str, str]]:
+    """A change for `FactsKeeper.update` that leaves these keys only."""
+    kept = set(keys)
+    return lambda each: {name: what for name, what in each.items() if name in kept}
 
 
 def _folder(state: Path) -> Path:
@@ -92,25 +108,38 @@ class FactsKeeper:
     zone: tzinfo = UTC
 
     def update(self, job: str, store: str, **changes: Any) -> None:
-        """Change some facts. What cannot be written is logged.
+        """Change some facts. What cannot be written is logged: a backup must not fail because of its metrics.
 
-        A backup must not fail because of its metrics.
+        A change that is a function is given the fact as it is.
         """
         with self._writing():
             facts = _read_job(self.state, job)
-            facts[store] = replace(facts.get(store, StoreFacts()), **changes)
+            before = facts.get(store, StoreFacts())
+            new = {
+                name: each(getattr(before, name)) if callable(each) else each
+                for name, each in changes.items()
+            }
+            facts[store] = replace(before, **new)
             text = json.dumps({name: asdict(each) for name, each in facts.items()}, indent=1)
             write_atomically(_folder(self.state) / f"{job}.json", text, mode=0o600)
 
     def verified(self, job: str, store: str, level: str, moment: float) -> None:
-        """Note that a snapshot was proven at this level."""
-        before = self.of(job, store)
-        unproven = {each: what for each, what in before.unproven.items() if each != level}
-        self.update(job, store, verified={**before.verified, level: moment}, unproven=unproven)
+        """Note that all was found good at this level, of the newest snapshot or of a share of all."""
+        self.update(job, store, verified=lambda each: {**each, level: moment}, unproven=_without(level))
+
+    def proven(self, job: str, store: str, level: str, made: float) -> None:
+        """Note that a snapshot, made then, was found good at this level."""
+        self.update(job, store, proven=lambda each: {**each, level: max(made, each.get(level, 0.0))})
 
     def not_verified(self, job: str, store: str, level: str, what: str) -> None:
         """Note what a proof at this level found wrong."""
-        self.update(job, store, unproven={**self.of(job, store).unproven, level: what})
+        self.update(job, store, unproven=lambda each: {**each, level: what})
+
+    def damaged(self, job: str, store: str, snapshot: str, what: str) -> None:
+        """Note what is wrong with a snapshot; an empty text: nothing is."""
+        self.update(
+            job, store, damaged=lambda each: {**each, snapshot: what} if what else _without(snapshot)(each)
+        )
 
     def of(self, job: str, store: str) -> StoreFacts:
         """What is known of a job in a store; empty facts when nothing is."""

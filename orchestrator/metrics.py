@@ -18,6 +18,8 @@ class Facts(Protocol):
     def last_run(self) -> float: ...
     @property
     def verified(self) -> Mapping[str, float]: ...
+    @property
+    def proven(self) -> Mapping[str, float]: ...
 
 
 def _of_success(name: str) -> Callable[[Any], float | None]:
@@ -35,7 +37,8 @@ _GAUGES: tuple[tuple[str, str, Callable[[Any], float | None]], ...] = (
     ("stored_bytes", "Size of the newest good snapshot as stored.", _of_success("stored_bytes")),
     ("source_bytes", "Bytes that the last good run read.", _of_success("source_bytes")),
     ("files", "Files and folders in the newest good snapshot.", _of_success("files")),
-    ("snapshots", "Complete snapshots in the store, as last seen.", lambda f: f.snapshots or None),
+    ("snapshots", "Complete snapshots in the store, as last seen.", lambda f: f.snapshots),
+    ("damaged_snapshots", "Snapshots that are known to be damaged.", lambda f: len(f.damaged)),
     ("oldest_timestamp_seconds", "When the oldest snapshot was made.", lambda f: f.oldest or None),
 )
 
@@ -55,7 +58,14 @@ def families(
         Family(f"leitstand_backup_{name}", "gauge", text, _LABELS, _samples(samples, value))
         for name, text, value in _GAUGES
     ]
-    return [*result, _interval(jobs), _drill_interval(jobs), next_run(jobs, starts or {}), _verified(samples)]
+    result += [_interval(jobs), _drill_interval(jobs), next_run(jobs, starts or {})]
+    text = (
+        "When all was last found good, by how much was looked at: of the newest snapshot, or a share of all."
+    )
+    result.append(_by_level("last_verified_timestamp_seconds", text, samples, "verified"))
+    text = "When the newest of the snapshots that were found good at this level was made."
+    result.append(_by_level("proven_snapshot_timestamp_seconds", text, samples, "proven"))
+    return result
 
 
 def _samples(
@@ -95,11 +105,9 @@ def next_run(jobs: Mapping[str, Job], starts: Mapping[Task, datetime]) -> Family
     return family
 
 
-def _verified(samples: list[tuple[tuple[str, str, str], Facts]]) -> Family:
-    text = "When a snapshot was last proven good, by how much was looked at."
-    name = "leitstand_backup_last_verified_timestamp_seconds"
-    family = Family(name, "gauge", text, (*_LABELS, "level"))
+def _by_level(name: str, text: str, samples: list[tuple[tuple[str, str, str], Facts]], fact: str) -> Family:
+    family = Family(f"leitstand_backup_{name}", "gauge", text, (*_LABELS, "level"))
     for labels, each in samples:
-        for level, moment in sorted(each.verified.items()):
+        for level, moment in sorted(getattr(each, fact).items()):
             family.add(moment, *labels, level)
     return family

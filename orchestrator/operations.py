@@ -1,17 +1,13 @@
-"""What the commands and the scheduler do, with locks, facts and metrics around the bare work."""
+"""Snapshots of all the stores that a job has."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 from leitstand.errors import LeitstandError
 from orchestrator.catalog import Listed, complete, find
 from orchestrator.config import Job
 from orchestrator.context import Context, keys_of
 from orchestrator.snapshot import NoSuchSnapshotError, Snapshot, open_snapshot
-from orchestrator.stores import Store
-from orchestrator.verify import Verified, verify_snapshot
 
 
 def list_snapshots(context: Context, job_names: list[str], only: str | None = None) -> Iterator[Listed]:
@@ -21,31 +17,6 @@ def list_snapshots(context: Context, job_names: list[str], only: str | None = No
         with context.stores(job, only if only in job.stores else None) as stores:
             for store in stores:
                 yield from complete(store, job.host, job_name)
-
-
-@dataclass(frozen=True)
-class Check:
-    """A verification of one snapshot in one store."""
-
-    store: str
-    snapshot: str
-    result: Verified
-
-
-def verify_in(
-    context: Context, job_name: str, store: Store, snapshot_id: str | None, live: Verified
-) -> Check:
-    """Read a snapshot (the newest by default) back from one store, and record it when all is good."""
-    job = context.job(job_name)
-    name = find(store, job.host, job_name, snapshot_id)
-    with open_snapshot(store, name, keys_of(job)) as snapshot:
-        result = verify_snapshot(snapshot, live)
-    facts = context.facts()
-    if result.findings:
-        facts.not_verified(job_name, store.name, "full", str(result.findings[0]))
-    else:
-        facts.verified(job_name, store.name, "full", time.time())
-    return Check(store.name, name.id, result)
 
 
 @contextmanager

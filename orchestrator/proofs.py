@@ -1,24 +1,42 @@
 """Verification shares, drills and what is learnt of a store, with what is remembered of them."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 
-from leitstand.errors import UsageError
-from orchestrator.catalog import complete, find
+from leitstand.errors import LeitstandError, UsageError
+from orchestrator.catalog import complete, find, newest
 from orchestrator.context import Context, keys_of
 from orchestrator.drill import Drilled, drill
+from orchestrator.facts import kept_of
 from orchestrator.keys import KeyRing
+from orchestrator.layout import COMMIT, parse_key
 from orchestrator.operations import readable_snapshot
 from orchestrator.restore import Restored
 from orchestrator.share import Shared, due_slots, verify_share
-from orchestrator.snapshot import open_snapshot, read_meta
+from orchestrator.snapshot import Snapshot, open_snapshot, read_meta
 from orchestrator.sources import open_sources
 from orchestrator.sources.files import FilesSource
 from orchestrator.spot import Spotted, spot_check
 from orchestrator.stores import Store
+from orchestrator.verify import Finding, Verified, verify_snapshot
 
 SPOT_TOLERANCE = 0.1  # a source that gained or lost a tenth of its paths since is looked at by a person
+
+
+def verify_in(context: Context, job_name: str, store: Store, snapshot_id: str | None, live: Verified) -> str:
+    """Read a snapshot (the newest by default) back from one store, every byte of it; its name."""
+    job = context.job(job_name)
+    with _noting_failure(context, job_name, store.name, "full", snapshot_id):
+        name = find(store, job.host, job_name, snapshot_id)
+        with open_snapshot(store, name, keys_of(job)) as snapshot:
+            verify_snapshot(snapshot, live)
+            _note(context, snapshot, "full", live.findings)
+    found = str(live.findings[0]) if live.findings else ""
+    context.facts().damaged(job_name, store.name, name.id, found)
+    return name.id
 
 
 def share_in(context: Context, job_name: str, store: Store, parts: int, today: date, live: Shared) -> None:
@@ -29,7 +47,12 @@ def share_in(context: Context, job_name: str, store: Store, parts: int, today: d
     last = datetime.fromtimestamp(before, context.fleet.site.zone).date() if before else None
     if last is None and "share" in known.unproven:
         last = date.min  # nothing was ever good: what was found then must be looked at again
-    verify_share(store, job_name, job, keys_of(job), parts, due_slots(parts, today, last), live)
+    with _noting_failure(context, job_name, store.name, "share", None):
+        verify_share(store, job_name, job, keys_of(job), parts, due_slots(parts, today, last), live)
+    for finding in live.findings:
+        volume = parse_key(finding.where)
+        if volume is not None:
+            facts.damaged(job_name, store.name, volume[0].id, str(finding))
     if live.findings:
         facts.not_verified(job_name, store.name, "share", str(live.findings[0]))
     else:
@@ -39,7 +62,7 @@ def share_in(context: Context, job_name: str, store: Store, parts: int, today: d
 def spot_in(
     context: Context, job_name: str, store: Store, snapshot_id: str | None, count: int, live: Spotted
 ) -> str:
-    """Hold files of a snapshot against the live source; its name. Remembered when all was good.
+    """Hold files of a snapshot against the live source; its name.
 
     Raises UsageError for a job that has no files on this host.
     """
@@ -51,14 +74,11 @@ def spot_in(
         raise UsageError(
             f"{job_name} has no files on this host", "--spot compares files with their live source"
         )
-    name = find(store, job.host, job_name, snapshot_id)
-    with open_snapshot(store, name, keys_of(job)) as snapshot:
-        spot_check(snapshot, sources, count, SPOT_TOLERANCE, live)
-    facts = context.facts()
-    if live.findings:
-        facts.not_verified(job_name, store.name, "spot", str(live.findings[0]))
-    else:
-        facts.verified(job_name, store.name, "spot", time.time())
+    with _noting_failure(context, job_name, store.name, "spot", snapshot_id):
+        name = find(store, job.host, job_name, snapshot_id)
+        with open_snapshot(store, name, keys_of(job)) as snapshot:
+            spot_check(snapshot, sources, count, SPOT_TOLERANCE, live)
+            _note(context, snapshot, "spot", live.findings)
     return name.id
 
 
@@ -69,40 +89,74 @@ def drill_job(
     only: str | None,
     scratch: Path | None,
     live: Restored,
+    tell: Callable[[str], None],
 ) -> tuple[str, str, Drilled]:
     """Drill a snapshot (the newest by default). The snapshot's name, its store and what was found.
 
-    Only a drill without findings is remembered as one.
+    ``tell`` is given a line for each store that could not give the snapshot.
     """
     job = context.job(job_name)
     place = scratch or job.drill.scratch or job.scratch
-    warnings: list[str] = []
-    with readable_snapshot(context, job, job_name, snapshot_id, only, warnings.append) as snapshot:
-        result = drill(snapshot, job.drill, place.absolute(), live)
+    with readable_snapshot(context, job, job_name, snapshot_id, only, tell) as snapshot:
         name, store = snapshot.name.id, snapshot.store.name
-    facts = context.facts()
-    if result.findings:
-        facts.not_verified(job_name, store, "drill", str(result.findings[0]))
-    else:
-        facts.verified(job_name, store, "drill", time.time())
+        with _noting_failure(context, job_name, store, "drill", snapshot_id):
+            result = drill(snapshot, job.drill, place.absolute(), live)
+            _note(context, snapshot, "drill", result.findings)
     return name, store, result
+
+
+@contextmanager
+def _noting_failure(
+    context: Context, job_name: str, store: str, level: str, snapshot_id: str | None
+) -> Iterator[None]:
+    """A proof of the newest snapshot that ends early has proven nothing: the status says why."""
+    try:
+        yield
+    except LeitstandError as error:
+        if snapshot_id is None:
+            context.facts().not_verified(job_name, store, level, error.message)
+        raise
+
+
+def _note(context: Context, snapshot: Snapshot, level: str, findings: list[Finding]) -> None:
+    """Remember a proof. One of an older snapshot says nothing of the newest."""
+    facts, store, name = context.facts(), snapshot.store, snapshot.name
+    if not findings:
+        facts.proven(name.job, store.name, level, _made(snapshot))
+    if name != newest(store, name.host, name.job):
+        return
+    if findings:
+        facts.not_verified(name.job, store.name, level, str(findings[0]))
+    else:
+        facts.verified(name.job, store.name, level, time.time())
+
+
+def _made(snapshot: Snapshot) -> float:
+    """When a snapshot was made; of a machine whose clock was ahead, by the store's time."""
+    commit = snapshot.store.stat(snapshot.name.key(COMMIT))
+    began = snapshot.name.began
+    return min(began, commit.modified if commit else began).timestamp()
 
 
 def rebuild_catalog(context: Context, job_name: str, store: Store, keys: KeyRing) -> int:
     """Set what is remembered of a job in a store to what is there; the number of snapshots."""
     job = context.job(job_name)
     listed = list(complete(store, job.host, job_name))
-    changes: dict[str, object] = {"snapshots": len(listed), "oldest": 0}
+    changes: dict[str, object] = {
+        "snapshots": len(listed),
+        "oldest": 0,
+        "damaged": kept_of(each.name.id for each in listed),
+    }
     if listed:
-        newest = listed[-1]
-        meta, _ = read_meta(store, newest.name, keys)
+        last = listed[-1]
+        meta, _ = read_meta(store, last.name, keys)
         ended = datetime.fromisoformat(meta.finished).timestamp()
         changes |= {
             "oldest": listed[0].name.began.timestamp(),
             "last_run": ended,
             "last_run_success": True,
             "last_success": ended,
-            "last_snapshot": newest.name.id,
+            "last_snapshot": last.name.id,
             "duration_seconds": ended - datetime.fromisoformat(meta.started).timestamp(),
             "stored_bytes": meta.archive_bytes + meta.manifest_bytes,
             "source_bytes": meta.content_bytes,

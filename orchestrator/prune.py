@@ -7,7 +7,7 @@ died.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -36,18 +36,31 @@ class Step:
     why: str
 
 
-def plan(store: Store, job_name: str, job: Job, keys: KeyRing, now: datetime, zone: ZoneInfo) -> list[Step]:
-    """What a prune of this job in this store does, newest first. Changes nothing."""
+def plan(
+    store: Store,
+    job_name: str,
+    job: Job,
+    keys: KeyRing,
+    now: datetime,
+    zone: ZoneInfo,
+    damaged: Collection[str] = (),
+) -> list[Step]:
+    """What a prune of this job in this store does, newest first. Changes nothing.
+
+    ``damaged`` are snapshots in which something was found wrong: they do not count as good ones.
+    """
     listed = scan(store, job.host, job_name)
     committed = {each.name.id: each for each in listed if each.committed is not None}
-    candidates, refused = _prove(store, committed, keys)
+    candidates, refused = _prove(store, committed, keys, damaged)
     decisions = decide(candidates, job.keep, zone)
     steps = [_step(committed[each.candidate.id], each, job, now) for each in decisions]
     swept = [_sweep_step(each, now) for each in listed if each.committed is None]
     return [*steps, *refused, *swept]
 
 
-def _prove(store: Store, committed: dict[str, Listed], keys: KeyRing) -> tuple[list[Candidate], list[Step]]:
+def _prove(
+    store: Store, committed: dict[str, Listed], keys: KeyRing, damaged: Collection[str]
+) -> tuple[list[Candidate], list[Step]]:
     candidates, refused = [], []
     for snapshot_id, listed in committed.items():
         try:
@@ -56,7 +69,7 @@ def _prove(store: Store, committed: dict[str, Listed], keys: KeyRing) -> tuple[l
             refused.append(Step(listed, "refuse", f"not proven: {error.message}"))
             continue
         if listed.committed is not None:
-            complete = meta.state == "complete"
+            complete = meta.state == "complete" and snapshot_id not in damaged
             candidates.append(Candidate(snapshot_id, listed.committed, complete, meta.layers))
     return candidates, refused
 

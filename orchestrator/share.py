@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
+from orchestrator.archive import ArchiveError
 from orchestrator.catalog import scan
 from orchestrator.config import Job
 from orchestrator.keys import KeyRing
-from orchestrator.layout import SnapshotName
+from orchestrator.layout import COMMIT, SnapshotName
 from orchestrator.manifest import VolumeInfo
 from orchestrator.snapshot import CHUNK_BYTES, read_meta
 from orchestrator.stores import ObjectMissingError, Store
@@ -53,7 +54,7 @@ def verify_share(
     store: Store, job_name: str, job: Job, keys: KeyRing, parts: int, slots: frozenset[int], result: Shared
 ) -> Shared:
     """Prove COMMIT and meta.json of every snapshot, and the SHA-256 of the volumes whose turn it is."""
-    for name, meta_volumes in _snapshots(store, job_name, job, keys):
+    for name, meta_volumes in _snapshots(store, job_name, job, keys, result):
         for key, volume in zip(name.volume_keys(len(meta_volumes)), meta_volumes, strict=True):
             result.all_volumes += 1
             if slot(key, parts) in slots:
@@ -63,11 +64,15 @@ def verify_share(
 
 
 def _snapshots(
-    store: Store, job_name: str, job: Job, keys: KeyRing
+    store: Store, job_name: str, job: Job, keys: KeyRing, result: Shared
 ) -> Iterator[tuple[SnapshotName, tuple[VolumeInfo, ...]]]:
     for listed in scan(store, job.host, job_name):
         if listed.committed is not None:
-            meta, _ = read_meta(store, listed.name, keys)
+            try:
+                meta, _ = read_meta(store, listed.name, keys)
+            except ArchiveError as error:  # one bad snapshot keeps no other from being read
+                result.findings.append(Finding(listed.name.key(COMMIT), error.message))
+                continue
             yield listed.name, meta.volumes
 
 

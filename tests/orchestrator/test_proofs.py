@@ -1,6 +1,7 @@
 """Proofs: rotating shares, drills that load what they restore, and what is learnt again from the stores."""
 
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -65,7 +66,8 @@ def test_shares_together_read_every_volume_and_find_the_damaged_one(site: Site) 
 
 
 def test_a_drill_proves_the_newest_snapshot_and_leaves_nothing_behind(on_swift: Site) -> None:
-    on_swift.job["drill"] = {"check": ["sh", "-c", 'test -e "$RESTORED"/sqlite/*/*/*/*/guestbook.sqlite']}
+    check = f'test -e "$RESTORED"/sqlite{on_swift.folder}/guestbook.sqlite'
+    on_swift.job["drill"] = {"check": ["sh", "-c", check]}
     on_swift.good("run", "site")
     result = on_swift.good("drill", "site", "--json").json()
     assert (result["findings"], result["checked"]) == ([], True)
@@ -293,3 +295,81 @@ def test_the_status_tells_of_a_job_with_drills_that_was_never_proven(on_swift: S
     assert [(row["store"], row["drilled"] > 0) for row in rows] == [("swift", False), ("disk", True)]
     metrics = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
     assert 'leitstand_backup_drill_interval_seconds{backup="site",host="here"} 2678400' in metrics
+
+
+def metric(site: Site, name: str, level: str = "") -> list[float]:
+    text = (site.folder / "metrics" / "leitstand_backup.prom").read_text()
+    more = f',level="{level}"' if level else ""
+    labels = f'{{backup="site",host="here",store="disk"{more}}}'
+    return [
+        float(found)
+        for found in re.findall(rf"^{re.escape(f'leitstand_backup_{name}{labels}')} (.*)$", text, re.M)
+    ]
+
+
+@pytest.mark.parametrize("proof", ["verify", "drill"])
+def test_a_proof_of_an_old_snapshot_is_none_of_the_newest(site: Site, proof: str) -> None:
+    level = {"verify": "full"}.get(proof, proof)
+    site.good("run", "site")
+    site.wait_for_next_second()
+    site.good("run", "site")
+    old, new = site.snapshots()
+    site.good(proof, "site", "--snapshot", old)
+    assert metric(site, "last_verified_timestamp_seconds", level) == []
+    (proven,) = metric(site, "proven_snapshot_timestamp_seconds", level)
+    site.good(proof, "site", "--snapshot", new)
+    assert len(metric(site, "last_verified_timestamp_seconds", level)) == 1
+    (newer,) = metric(site, "proven_snapshot_timestamp_seconds", level)
+    assert newer > proven
+    site.good(proof, "site", "--snapshot", old)
+    assert metric(site, "proven_snapshot_timestamp_seconds", level) == [newer]
+
+
+def test_a_damaged_snapshot_is_told_until_it_is_good_or_gone(site: Site) -> None:
+    site.good("run", "site")
+    site.good("run", "site")
+    old, _ = site.snapshots()
+    (volume,) = site.disk.rglob(f"{old}/vol.zip.002")
+    content = volume.read_bytes()
+    volume.write_bytes(bytes(len(content)))
+    assert site.leitstand("verify", "site", "--snapshot", old).status == 3
+    site.good("verify", "site")
+    (row,) = site.leitstand("status", "--json").json()
+    assert row["problem"].startswith(f"{old}: ")
+    assert "vol.zip.002: is damaged" in row["problem"]
+    assert metric(site, "damaged_snapshots") == [1]
+    volume.write_bytes(content)
+    site.good("verify", "site", "--snapshot", old)
+    assert site.good("status", "--json").json()[0]["problem"] == ""
+    volume.write_bytes(bytes(len(content)))
+    assert site.leitstand("verify", "site", "--snapshot", old).status == 3
+    shutil.rmtree(volume.parent)
+    site.good("catalog", "rebuild")
+    assert metric(site, "damaged_snapshots") == [0]
+
+
+def test_a_newest_snapshot_that_cannot_be_opened_is_in_the_status(site: Site) -> None:
+    site.good("run", "site")
+    (manifest,) = site.disk.rglob("manifest.zip")
+    manifest.unlink()
+    for proof in ("verify", "drill"):
+        assert site.leitstand(proof, "site").status == 3
+    (row,) = site.leitstand("status", "--json").json()
+    assert "full: disk: " in row["problem"]
+    assert "manifest.zip is missing" in row["problem"]
+
+
+def test_a_snapshot_that_is_not_proven_keeps_no_other_from_having_its_share_read(site: Site) -> None:
+    site.good("run", "site")
+    site.good("run", "site")
+    (volumes,) = site.good("verify", "site", "--share", "1/1", "--json").json()
+    old, _ = site.snapshots()
+    (commit,) = site.disk.rglob(f"{old}/COMMIT")
+    commit.write_text("{}")
+    ran = site.leitstand("verify", "site", "--share", "1/1", "--json")
+    assert ran.status == 3
+    (check,) = ran.json()
+    assert (check["volumes"], check["findings"][0]["where"]) == (
+        volumes["volumes"] / 2,
+        f"here/site/{old}/COMMIT",
+    )
