@@ -22,7 +22,12 @@ from orchestrator.operations import readable_snapshot
 from orchestrator.snapshot import Snapshot, open_snapshot
 from orchestrator.sources.patterns import Selection
 
-_TYPES = {Kind.DIRECTORY: stat.S_IFDIR, Kind.SYMLINK: stat.S_IFLNK, Kind.FIFO: stat.S_IFIFO}
+_TYPES = {
+    Kind.DIRECTORY: stat.S_IFDIR,
+    Kind.SYMLINK: stat.S_IFLNK,
+    Kind.FIFO: stat.S_IFIFO,
+    Kind.SOCKET: stat.S_IFSOCK,
+}
 
 
 @click.command(epilog="Example: leitstand backup ls website '*/uploads/*'")
@@ -136,7 +141,7 @@ def _facts(record: FileRecord) -> dict[str, Any]:
         "path": os.fsdecode(metadata.path),
         "kind": str(metadata.kind),
         "size": record.size,
-        "mode": f"{metadata.mode:04o}",
+        "mode": f"{stat.S_IMODE(metadata.mode):04o}",
         "user": metadata.user or metadata.uid,
         "group": metadata.group or metadata.gid,
         "mtime": datetime.fromtimestamp(metadata.mtime_ns / 1e9, UTC).isoformat(),
@@ -148,7 +153,9 @@ def _facts(record: FileRecord) -> dict[str, Any]:
 
 def _line(record: FileRecord) -> str:
     metadata = record.metadata
-    mode = stat.filemode(_TYPES.get(metadata.kind, stat.S_IFREG) | metadata.mode)
+    # A device's type stands in its mode.
+    kind = _TYPES.get(metadata.kind) or stat.S_IFMT(metadata.mode) or stat.S_IFREG
+    mode = stat.filemode(kind | stat.S_IMODE(metadata.mode))
     owner = f"{metadata.user or metadata.uid}:{metadata.group or metadata.gid}"
     when = show.moment(metadata.mtime_ns / 1e9)
     arrow = f" -> {os.fsdecode(metadata.link)}" if metadata.link else ""

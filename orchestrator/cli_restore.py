@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -31,6 +32,13 @@ PROBLEMS_SHOWN = 10
 @click.option("--numeric-owner", is_flag=True, help="Owners by number, not by name.")
 @click.option("--into-existing", "overwrite", is_flag=True, help="Also into a folder that holds something.")
 @click.option("--delete-extra", is_flag=True, help="Remove there what the snapshot does not have.")
+@click.option(
+    "--outside-links",
+    type=click.Choice(["keep", "refuse"]),
+    default="keep",
+    show_default=True,
+    help="Symbolic links that lead out of the target: named, and made or not.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say how much would be restored, and what removed.")
 @json_option
 @with_context
@@ -44,6 +52,7 @@ def restore(
     numeric_owner: bool,
     overwrite: bool,
     delete_extra: bool,
+    outside_links: str,
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -60,18 +69,19 @@ def restore(
             return _tell_dry_run(snapshot, target.absolute(), patterns, existing, as_json)
         total = snapshot.meta.content_bytes if not patterns else None
         with show.progress(f"{job} to {target}", lambda: live.content_bytes, total):
-            restore_to(snapshot, target, patterns, owners, live, existing)
+            refuse = outside_links == "refuse"
+            restore_to(snapshot, target, patterns, owners, live, existing, refuse_outside=refuse)
     return _tell(snapshot, target, patterns, live, as_json)
 
 
 def _tell(snapshot: Snapshot, target: Path, patterns: tuple[str, ...], live: Restored, as_json: bool) -> int:
-    for note in live.notes[:PROBLEMS_SHOWN]:
-        warn(note)
+    _tell_notes(live)
     if patterns and not live.entries:
         raise LeitstandError("nothing in the snapshot matches", "patterns: docs/backups.md")
     if as_json:
         facts = {"entries": live.entries, "content_bytes": live.content_bytes, "removed": live.removed}
-        click.echo(json.dumps({**_about(snapshot, target), **facts, "notes": list(live.notes)}))
+        told = {"notes": live.notes, **_outside(live)}
+        click.echo(json.dumps({**_about(snapshot, target), **facts, **told}))
         return EXIT_WARNINGS if live.notes else 0
     removed = f", {live.removed} removed there" if live.removed else ""
     click.echo(
@@ -79,6 +89,24 @@ def _tell(snapshot: Snapshot, target: Path, patterns: tuple[str, ...], live: Res
         f" from {snapshot.name.id} in {snapshot.store.name}{removed}"
     )
     return EXIT_WARNINGS if live.notes else 0
+
+
+def _tell_notes(live: Restored) -> None:
+    _tell_some(live.notes, len(live.notes))
+    if live.outside_links:
+        warn(f"{live.outside_links} symbolic links lead out of the target:")
+        _tell_some(live.outside, live.outside_links)
+
+
+def _tell_some(lines: Sequence[str], count: int) -> None:
+    for line in lines[:PROBLEMS_SHOWN]:
+        warn(line)
+    if count > PROBLEMS_SHOWN:
+        warn(f"… and {count - PROBLEMS_SHOWN} more; --json names them")
+
+
+def _outside(live: Restored) -> dict[str, object]:
+    return {"outside_links": live.outside_links, "outside": live.outside}
 
 
 def _about(snapshot: Snapshot, target: Path) -> dict[str, str]:
@@ -94,22 +122,30 @@ def _tell_dry_run(
         check_target(target, snapshot.name.id)
     elif existing.delete_extra:
         extras = list(extra_in(snapshot, target))
-    # A link's text is content in the archive, but not in the target.
-    records = [
-        row.record.size if row.record.metadata.kind is Kind.FILE else 0
-        for row in snapshot.manifest.rows()
-        if row.record.path in selection
-    ]
+    live = _would_restore(snapshot, selection)
     if as_json:
         removed = [os.fsdecode(extra.path) for extra in extras]
-        facts = {"entries": len(records), "content_bytes": sum(records), "would_remove": removed}
-        click.echo(json.dumps({**_about(snapshot, target), **facts}))
+        facts = {"entries": live.entries, "content_bytes": live.content_bytes, "would_remove": removed}
+        click.echo(json.dumps({**_about(snapshot, target), **facts, **_outside(live)}))
         return 0
     for extra in extras:
         name = show.visible(os.fsdecode(extra.path))
         click.echo(f"would be removed: {name}{'/ with all that is in it' if extra.folder else ''}")
+    _tell_notes(live)
     click.echo(
-        f"{snapshot.name.job}: {len(records)} entries, {show.size(sum(records))} would be restored"
+        f"{snapshot.name.job}: {live.entries} entries, {show.size(live.content_bytes)} would be restored"
         f" to {target} from {snapshot.name.id} in {snapshot.store.name}"
     )
     return 0
+
+
+def _would_restore(snapshot: Snapshot, selection: Selection) -> Restored:
+    live = Restored()
+    for row in snapshot.manifest.rows():
+        metadata = row.record.metadata
+        if metadata.path in selection:
+            live.entries += 1
+            # A link's text is content in the archive, but not in the target.
+            live.content_bytes += row.record.size if metadata.kind is Kind.FILE else 0
+            live.leads_outside(metadata)
+    return live

@@ -10,7 +10,7 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,12 +27,13 @@ from orchestrator.sources.patterns import Selection
 from orchestrator.verify import Finding
 
 _BLOCK_BYTES = 1 << 20
-_FORMATS = {
+_FORMATS: Mapping[Kind, Callable[[int], bool]] = {
     Kind.FILE: stat.S_ISREG,
-    Kind.HARDLINK: stat.S_ISREG,
+    Kind.HARDLINK: lambda mode: not stat.S_ISDIR(mode),
     Kind.DIRECTORY: stat.S_ISDIR,
     Kind.SYMLINK: stat.S_ISLNK,
     Kind.FIFO: stat.S_ISFIFO,
+    Kind.SOCKET: stat.S_ISSOCK,
 }
 
 
@@ -80,7 +81,7 @@ def _compare(target: Path, record: FileRecord, result: Drilled) -> None:
     path = target / os.fsdecode(record.path)
     expected = _FORMATS.get(record.metadata.kind)
     if expected is None:
-        return  # sockets and devices are not restored
+        return  # only root restores devices
     result.entries += 1
     for problem in _differences(path, record):
         result.findings.append(Finding(os.fsdecode(record.path), problem))

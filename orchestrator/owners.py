@@ -22,8 +22,8 @@ class Owners:
     _users: dict[tuple[str, int], int] = field(default_factory=dict)
     _groups: dict[tuple[str, int], int] = field(default_factory=dict)
 
-    def give(self, target: int | bytes, metadata: Metadata, dir_fd: int | None = None) -> bool:
-        """Set user and group of an open file, or of a link in an open folder.
+    def give(self, target: int | str | bytes, metadata: Metadata, dir_fd: int | None = None) -> bool:
+        """Set user and group of an open file (a descriptor or its path), or of a link in an open folder.
 
         False if that is not for us to do.
         """

@@ -7,11 +7,15 @@ restore into the same target goes on where it stopped.
 
 import errno
 import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from leitstand.errors import LeitstandError, UsageError
-from orchestrator.archive import FileRecord, Kind, Metadata
+from orchestrator.archive import ArchiveError, Kind, Metadata
+from orchestrator.archive.names import leaves_tree, printable
 from orchestrator.manifest import Row
 from orchestrator.owners import Owners
 from orchestrator.snapshot import Snapshot
@@ -19,6 +23,7 @@ from orchestrator.sources.patterns import Selection
 from orchestrator.tree import Tree
 
 _STAGING = ".leitstand-restoring-"
+OUTSIDE_NAMED = 1000  # of the links that lead out of the target
 
 
 class RestoreError(LeitstandError):
@@ -29,20 +34,38 @@ class RestoreError(LeitstandError):
 class Restored:
     """Counters of a restore, moved on as it goes.
 
-    ``notes`` are paths that are not as they were at the source; ``removed`` what the snapshot did not have.
+    ``notes`` are paths that are not as they were at the source; ``removed`` what the snapshot did not have;
+    ``outside_links`` symbolic links that lead out of the target, of which ``outside`` names the first ones.
     """
 
     entries: int = 0
     content_bytes: int = 0
     skipped: int = 0
     removed: int = 0
+    outside_links: int = 0
+    outside: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def leads_outside(self, metadata: Metadata) -> bool:
+        """Whether this is a link that leads out of the target; it is counted then."""
+        if metadata.kind is not Kind.SYMLINK or not leaves_tree(metadata.path, metadata.link):
+            return False
+        self.outside_links += 1
+        if len(self.outside) < OUTSIDE_NAMED:
+            self.outside.append(f"{os.fsdecode(metadata.path)} -> {os.fsdecode(metadata.link)}")
+        return True
 
 
 def restore(
-    snapshot: Snapshot, target: Path, selection: Selection, owners: Owners, result: Restored | None = None
+    snapshot: Snapshot,
+    target: Path,
+    selection: Selection,
+    owners: Owners,
+    result: Restored | None = None,
+    *,
+    refuse_outside: bool = False,
 ) -> Restored:
-    """Restore the selected paths.
+    """Restore the selected paths; with ``refuse_outside`` without links that lead out of the target.
 
     Raises UsageError for an unusable target, RestoreError when it must stop.
     """
@@ -50,7 +73,7 @@ def restore(
     staging = prepare_target(target, snapshot.name.id)
     try:
         with Tree(staging, owners) as tree:
-            Restoring(snapshot, selection, tree, result).run()
+            Restoring(snapshot, selection, tree, result, refuse_outside).run()
         _move_up(staging, target)
     except OSError as error:
         raise _stopped(target, staging, error) from error
@@ -100,9 +123,12 @@ class Restoring:
     selection: Selection
     tree: Tree
     result: Restored
+    refuse_outside: bool = False
     # Files that are not selected themselves, but whose other names are: path -> those names.
     wanted_by_links: dict[bytes, list[bytes]] = field(default_factory=dict)
     folders: list[Metadata] = field(default_factory=list)
+    # What was not made: no other name may be made for what stands in its place.
+    left_out: set[bytes] = field(default_factory=set)
 
     def run(self) -> None:
         """Everything, in two steps."""
@@ -114,7 +140,8 @@ class Restoring:
         if not self.selection.all:
             self._find_wanted_by_links()
         for row in self.snapshot.manifest.rows():
-            self._row(row)
+            with _naming(row.record.path):
+                self._row(row)
 
     def finish_folders(self) -> None:
         """Metadata of the folders, the innermost first: what is done in one changes its times."""
@@ -131,36 +158,63 @@ class Restoring:
         record = row.record
         names = self.wanted_by_links.get(record.path, [])
         if names:
-            self._file_as(row, names[0])
+            self._make(row, replace(record.metadata, path=names[0]))
             for name in names[1:]:
-                self.tree.make_hardlink(name, names[0])
+                self._other_name(replace(record.metadata, path=name, link=names[0]))
             self.result.entries += len(names)
         elif record.path in self.selection and record.metadata.link not in self.wanted_by_links:
-            self._selected_row(row)
+            self._make(row, record.metadata)
             self.result.entries += 1
 
-    def _selected_row(self, row: Row) -> None:
-        metadata = row.record.metadata
+    def _make(self, row: Row, metadata: Metadata) -> None:
+        """What the row is of, under the path in ``metadata``."""
         match metadata.kind:
             case Kind.FILE:
-                self._file_as(row, metadata.path)
+                self._file(row, metadata)
             case Kind.DIRECTORY:
                 self.tree.make_folder(metadata.path)
                 self.folders.append(metadata)
             case Kind.SYMLINK:
-                self.tree.make_link(metadata)
+                self._link(metadata)
             case Kind.HARDLINK:
-                self.tree.make_hardlink(metadata.path, metadata.link)
-            case Kind.FIFO:
-                self.tree.make_fifo(metadata)
-            case Kind.SOCKET | Kind.DEVICE:
-                self.result.notes.append(f"{os.fsdecode(metadata.path)}: a {metadata.kind} is not restored")
+                self._other_name(metadata)
+            case Kind.FIFO | Kind.SOCKET | Kind.DEVICE:
+                self._node(metadata)
 
-    def _file_as(self, row: Row, path: bytes) -> None:
+    def _link(self, metadata: Metadata) -> None:
+        if self.result.leads_outside(metadata) and self.refuse_outside:
+            self._leave_out(metadata, f"refused: it leads out of the target, to {os.fsdecode(metadata.link)}")
+        else:
+            self.tree.make_link(metadata)
+
+    def _other_name(self, metadata: Metadata) -> None:
+        first = os.fsdecode(metadata.link)
+        if metadata.link in self.left_out:
+            self._leave_out(metadata, f"another name of {first}, which was not restored")
+            return
+        try:
+            self.tree.make_hardlink(metadata.path, metadata.link)
+        except FileNotFoundError:
+            self._leave_out(metadata, f"another name of {first}, which the snapshot does not have")
+
+    def _node(self, metadata: Metadata) -> None:
+        if metadata.kind is Kind.DEVICE and stat.S_IFMT(metadata.mode) not in (stat.S_IFCHR, stat.S_IFBLK):
+            self._leave_out(metadata, "a device of an older snapshot, which does not tell its type")
+            return
+        try:
+            self.tree.make_node(metadata)
+        except PermissionError:
+            self._leave_out(metadata, f"only root can restore a {metadata.kind}")
+
+    def _leave_out(self, metadata: Metadata, why: str) -> None:
+        self.tree.remove(metadata.path)
+        self.left_out.add(metadata.path)
+        self.result.notes.append(f"{os.fsdecode(metadata.path)}: {why}")
+
+    def _file(self, row: Row, metadata: Metadata) -> None:
         record = row.record
-        metadata = _renamed(record, path)
         if record.problem:
-            self.result.notes.append(f"{os.fsdecode(path)}: {record.problem}")
+            self.result.notes.append(f"{os.fsdecode(metadata.path)}: {record.problem}")
         if self.tree.has_file(metadata, record.size, record.sha256):
             self.result.skipped += 1
             return
@@ -169,8 +223,15 @@ class Restoring:
         self.result.content_bytes += record.size
 
 
-def _renamed(record: FileRecord, path: bytes) -> Metadata:
-    return record.metadata if path == record.path else replace(record.metadata, path=path)
+@contextmanager
+def _naming(path: bytes) -> Iterator[None]:
+    """Name the path in what stops the restore. Numbers and names that no system takes are refused."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
+    except (ValueError, OverflowError) as error:
+        raise ArchiveError(f"refused: {printable(path)}: {error}") from error
 
 
 def _move_up(staging: Path, target: Path) -> None:

@@ -56,13 +56,17 @@ def restore_to(
     owners: Owners,
     live: Restored,
     existing: Existing = Existing(),
+    *,
+    refuse_outside: bool = False,
 ) -> Restored:
     """Restore a snapshot, or what the patterns select of it. Raises UsageError, RestoreError."""
     target, selection = target.absolute(), Selection(patterns)
     if existing.check(snapshot, target, selection):
-        _restore_into(snapshot, target, selection, owners, live, existing.delete_extra)
+        with _errors(target), Tree(target, owners, exact=True) as tree:
+            restoring = Restoring(snapshot, selection, tree, live, refuse_outside)
+            _restore_into(restoring, target, existing.delete_extra)
     else:
-        restore(snapshot, target, selection, owners, live)
+        restore(snapshot, target, selection, owners, live, refuse_outside=refuse_outside)
     if selection.all:
         mark(target, snapshot.name.job)
     return live
@@ -74,23 +78,14 @@ def extra_in(snapshot: Snapshot, target: Path) -> list[Extra]:
         return list(find_extra(target.absolute(), Known(snapshot.manifest)))
 
 
-def _restore_into(
-    snapshot: Snapshot,
-    target: Path,
-    selection: Selection,
-    owners: Owners,
-    result: Restored,
-    delete_extra: bool,
-) -> None:
-    found = extra_in(snapshot, target) if delete_extra else []
-    with _errors(target):
-        _remove(target, [extra for extra in found if extra.in_the_way], result)
-        with Tree(target, owners, exact=True) as tree:
-            restoring = Restoring(snapshot, selection, tree, result)
-            restoring.write()
-            # Not before: a restore that stops takes nothing away that it does not replace.
-            _remove(target, [extra for extra in found if not extra.in_the_way], result)
-            restoring.finish_folders()
+def _restore_into(restoring: Restoring, target: Path, delete_extra: bool) -> None:
+    result = restoring.result
+    found = extra_in(restoring.snapshot, target) if delete_extra else []
+    _remove(target, [extra for extra in found if extra.in_the_way], result)
+    restoring.write()
+    # Not before: a restore that stops takes nothing away that it does not replace.
+    _remove(target, [extra for extra in found if not extra.in_the_way], result)
+    restoring.finish_folders()
 
 
 def _remove(target: Path, extras: list[Extra], result: Restored) -> None:

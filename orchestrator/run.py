@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from leitstand.errors import LeitstandError
-from orchestrator.archive import ArchiveSummary, FileRecord, Problem, SealedWriter, VolumeSink
+from orchestrator.archive import ArchiveSummary, FileRecord, Kind, Problem, SealedWriter, VolumeSink
 from orchestrator.commit import Meta, encode_commit, encode_meta
 from orchestrator.config import Job
 from orchestrator.keys import KeyRing
@@ -135,11 +135,18 @@ class _Run:
     def _archive(self, uploads: Uploads, manifest: ManifestWriter) -> ArchiveSummary:
         """Write every source's entries into the archive, its volumes to the stores."""
 
+        unread: set[bytes] = set()
+
         def on_record(record: FileRecord) -> None:
+            unread.discard(record.path)
             self.progress.record(record)
             manifest.add(record, tables=self._tables(record.path))
+            first = record.metadata.link
+            if record.metadata.kind is Kind.HARDLINK and first in unread:
+                on_problem(Problem(record.path, f"another name of {os.fsdecode(first)}, which was not read"))
 
         def on_problem(problem: Problem) -> None:
+            unread.add(problem.path)
             self.progress.problem(problem)
             manifest.add_problem(problem)
 
@@ -147,8 +154,9 @@ class _Run:
             self.progress.archive_bytes += len(data)
             volumes.write(data)
 
+        volume_bytes, md5 = self.plan.job.volume_size, any(store.checks_md5 for store in self.plan.stores)
         with (
-            VolumeSink(uploads.deliver, self.plan.job.volume_size, self._scratch()) as volumes,
+            VolumeSink(uploads.deliver, volume_bytes, self._scratch(), md5=md5) as volumes,
             SealedWriter(sink, self._password(), on_record=on_record, on_problem=on_problem) as writer,
         ):
             for source in self.plan.sources:

@@ -37,6 +37,10 @@ class Tree:
     def __init__(self, root: Path, owners: Owners, *, exact: bool = False) -> None:
         self.owners, self.exact = owners, exact
         self._root = os.open(root, _OPEN_FOLDER)
+        if not exact:
+            # The folder is ours, and what its parent hands down would be inherited by all that is made in it.
+            with suppress(OSError):
+                os.removexattr(self._root, "system.posix_acl_default")
         self._folder: tuple[bytes, int] | None = None  # the last parent: neighbours come one after the other
         _remove_parts(self._root)
         # Where names that differ in case only are one: which path has each name. None elsewhere.
@@ -87,7 +91,13 @@ class Tree:
         _remove(parent, name)
         os.symlink(metadata.link, name, dir_fd=parent)
         self.owners.give(name, metadata, parent)
+        self._set_xattrs(b"/proc/self/fd/%d/%s" % (parent, name), metadata, follow=False)
         os.utime(name, ns=(metadata.mtime_ns, metadata.mtime_ns), dir_fd=parent, follow_symlinks=False)
+
+    def remove(self, path: bytes) -> None:
+        """Remove what stands in the place of something that is not restored; a folder is an error."""
+        parent, name = self._parent(path)
+        _remove(parent, name)
 
     def make_hardlink(self, path: bytes, first: bytes) -> None:
         """One more name for a file that is there already."""
@@ -100,12 +110,18 @@ class Tree:
         finally:
             os.close(own)
 
-    def make_fifo(self, metadata: Metadata) -> None:
-        """A named pipe."""
+    def make_node(self, metadata: Metadata) -> None:
+        """A named pipe, a socket or a device node. Raises PermissionError: only root makes devices."""
         parent, name = self._parent(metadata.path)
         _remove(parent, name)
-        os.mkfifo(name, 0o600, dir_fd=parent)
-        self._finish(name, parent, metadata)
+        device = metadata.device if metadata.kind is Kind.DEVICE else 0
+        os.mknod(name, _node_type(metadata) | 0o600, device, dir_fd=parent)
+        # Not opened for reading: that does things to a device, and a socket refuses.
+        descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            self._set_metadata(f"/proc/self/fd/{descriptor}", metadata)
+        finally:
+            os.close(descriptor)
 
     @contextmanager
     def new_file(self, metadata: Metadata) -> Iterator["SparseFile"]:
@@ -131,38 +147,27 @@ class Tree:
     def finish_folder(self, metadata: Metadata) -> None:
         """Owner, mode and times of a folder, after everything in it was written."""
         parent, name = self._parent(metadata.path)
-        self._finish(name, parent, metadata)
-
-    def _finish(self, name: bytes, parent: int, metadata: Metadata) -> None:
         descriptor = os.open(name, _OPEN_FILE, dir_fd=parent)
         try:
             self._set_metadata(descriptor, metadata)
         finally:
             os.close(descriptor)
 
-    def _set_metadata(self, descriptor: int, metadata: Metadata) -> None:
-        owned = self.owners.give(descriptor, metadata)
+    def _set_metadata(self, target: int | str, metadata: Metadata) -> None:
+        owned = self.owners.give(target, metadata)
         # Set-user-id bits of another owner's file must not become ours.
-        os.fchmod(descriptor, metadata.mode if owned else metadata.mode & 0o1777)
-        if metadata.kind in (Kind.FILE, Kind.DIRECTORY):
-            self._set_xattrs(descriptor, metadata)
-        os.utime(descriptor, ns=(metadata.mtime_ns, metadata.mtime_ns))
-
-    def _drop_xattrs(self, descriptor: int, metadata: Metadata) -> None:
-        wanted = {name for name, _ in metadata.xattrs}
-        with suppress(OSError):  # a file system without attributes
-            for name in map(os.fsencode, os.listxattr(descriptor)):
-                if name not in wanted and not name.startswith(_PRIVILEGED_XATTRS):
-                    os.removexattr(descriptor, name)
-
-    def _set_xattrs(self, descriptor: int, metadata: Metadata) -> None:
+        os.chmod(target, metadata.mode & (0o7777 if owned else 0o1777))  # noqa: PTH101 - a descriptor, mostly
         if self.exact:
-            self._drop_xattrs(descriptor, metadata)
+            _drop_xattrs(target, metadata)
+        self._set_xattrs(target, metadata)
+        os.utime(target, ns=(metadata.mtime_ns, metadata.mtime_ns))
+
+    def _set_xattrs(self, target: int | str | bytes, metadata: Metadata, *, follow: bool = True) -> None:
         for name, value in metadata.xattrs:
             if name.startswith(_PRIVILEGED_XATTRS) and not self.owners.may_give:
                 continue
             try:
-                os.setxattr(descriptor, name, value)
+                os.setxattr(target, name, value, follow_symlinks=follow)
             except OSError as error:
                 # The target's file system may have no attributes, or not this kind: the content still counts.
                 if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EINVAL):
@@ -254,6 +259,21 @@ def _make_folder(parent: int, name: bytes) -> None:
         raise ValueError(f"not a part of a path: {name!r}")
     with suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=parent)
+
+
+def _node_type(metadata: Metadata) -> int:
+    """The type as mknod(2) takes it; a device's stands in its mode."""
+    types = {Kind.FIFO: stat.S_IFIFO, Kind.SOCKET: stat.S_IFSOCK}
+    return types.get(metadata.kind) or stat.S_IFMT(metadata.mode)
+
+
+def _drop_xattrs(target: int | str, metadata: Metadata) -> None:
+    """Remove what others added, but for what the system itself keeps there."""
+    wanted = {name for name, _ in metadata.xattrs}
+    with suppress(OSError):  # a file system without attributes
+        for name in map(os.fsencode, os.listxattr(target)):
+            if name not in wanted and not name.startswith(_PRIVILEGED_XATTRS):
+                os.removexattr(target, name)
 
 
 def _remove_parts(root: int) -> None:

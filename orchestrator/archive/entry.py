@@ -46,7 +46,8 @@ class Metadata:
     ``path`` is relative, with ``/`` between its parts and none at its ends; any bytes but NUL.
     ``mode`` holds permission bits (0o7777). ``link`` is a symbolic link's target as it stands, or the path
     (in this archive) of the first name of a hard link. ``ctime_ns``, ``inode`` and ``device`` tell a later
-    run whether a file changed; for ``Kind.DEVICE`` ``device`` is the node's own number.
+    run whether a file changed; for ``Kind.DEVICE`` ``device`` is the node's own number, and ``mode`` holds
+    its type as well.
     """
 
     path: bytes
@@ -133,7 +134,10 @@ class ArchiveSummary:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """One finished part of the archive's byte stream; ``index`` counts from 1, ``data`` may be kept."""
+    """One finished part of the archive's byte stream; ``index`` counts from 1, ``data`` may be kept.
+
+    ``md5`` is empty unless it was asked for.
+    """
 
     index: int
     data: memoryview

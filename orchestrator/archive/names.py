@@ -76,12 +76,14 @@ def link_to(path: bytes, first: bytes) -> bytes:
 
 
 def leaves_tree(path: bytes, target: bytes) -> bool:
-    """Whether a symbolic link at ``path`` with this ``target`` leads out of the tree that ``path`` stands
-    in."""
-    if target.startswith(b"/"):
-        return True
-    landing = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-    return landing == b".." or landing.startswith(b"../")
+    """Whether a symbolic link at ``path`` with this ``target`` leads out of the tree that ``path`` stands in.
+
+    One that climbs after it went down somewhere is said to: what it went down into may be a link itself. So
+    nobody leaves the tree by links alone of which none does.
+    """
+    parts = [part for part in target.split(b"/") if part not in (b"", b".")]
+    climbs = next((index for index, part in enumerate(parts) if part != b".."), len(parts))
+    return target.startswith(b"/") or climbs > path.count(b"/") or b".." in parts[climbs:]
 
 
 def printable(path: bytes) -> str:

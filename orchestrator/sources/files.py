@@ -153,11 +153,11 @@ class FilesSource:
     def _entry(self, status: os.stat_result, relative: str, place: str, *, follow: bool = False) -> Entry:
         kind = _KINDS[stat.S_IFMT(status.st_mode)]
         path, link = self._path(relative), b""
-        if kind is Kind.SYMLINK:
-            link = os.fsencode(os.readlink(place))  # noqa: PTH115 - a Path would tidy what it leads to
-        elif kind is not Kind.DIRECTORY and status.st_nlink > 1:
+        if kind is not Kind.DIRECTORY and status.st_nlink > 1:
             first = self._first_names.setdefault((status.st_dev, status.st_ino), path)
             kind, link = (kind, b"") if first == path else (Kind.HARDLINK, first)
+        if kind is Kind.SYMLINK:
+            link = os.fsencode(os.readlink(place))  # noqa: PTH115 - a Path would tidy what it leads to
         metadata = metadata_of(status, path, kind, link, _xattrs(place, follow))
         if kind is not Kind.FILE:
             return Entry(metadata)
@@ -202,7 +202,7 @@ def metadata_of(
     return Metadata(
         path=path,
         kind=kind,
-        mode=stat.S_IMODE(status.st_mode),
+        mode=status.st_mode if kind is Kind.DEVICE else stat.S_IMODE(status.st_mode),
         uid=status.st_uid,
         gid=status.st_gid,
         user=_user_name(status.st_uid),

@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import sqlite3
+import stat
+import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +29,8 @@ from leitstand.cli import run as run_leitstand
 REPOSITORY = Path(__file__).resolve().parents[2]
 SWIFT_PYTHON = REPOSITORY / ".venv-swift" / "bin" / "python"
 PR_SET_PDEATHSIG = 1
+NOBODY = 0xFFFFFFFF
+CAP_NET_RAW = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)  # effective; linux/capability.h
 
 
 @dataclass(frozen=True)
@@ -256,6 +260,40 @@ def fill_tree(www: Path) -> None:
     os.utime(www / "closed", ns=(1_600_000_000_000_000_001, 1_600_000_000_000_000_001))
 
 
+# Format 2, then (tag, rights, id) of owner, user 1234, group, mask and others; linux/posix_acl_xattr.h
+ACCESS_LIST = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", *entry)
+    for entry in ((1, 6, NOBODY), (2, 4, 1234), (4, 4, NOBODY), (16, 4, NOBODY), (32, 0, NOBODY))
+)
+
+
+def fill_with_oddities(www: Path) -> None:
+    """What is rarer: access lists, sockets, second names of what is no file; devices and the like as root."""
+    for name, kind in {"socket": stat.S_IFSOCK, "another pipe": stat.S_IFIFO}.items():
+        os.mknod(www / name, kind | 0o640)
+        os.link(www / name, www / f"{name} again")
+    os.link(www / "start", www / "start again", follow_symlinks=False)
+    (www / "shared").mkdir(mode=0o2750)
+    for path in (www / "shared", www / "secret.php", www / "another pipe"):
+        os.setxattr(path, "system.posix_acl_access", ACCESS_LIST)
+    os.setxattr(www / "shared", "system.posix_acl_default", ACCESS_LIST)
+    (www / "shared" / "inherits").write_text("what the list says")
+    os.utime(www / "empty", ns=(-1, -1_000_000_001))
+    if os.geteuid():
+        return
+    os.mknod(www / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    os.mknod(www / "disk", stat.S_IFBLK | 0o660, os.makedev(7, 300))
+    os.link(www / "null", www / "null again")
+    os.chown(www / "start", 1234, 4321, follow_symlinks=False)
+    os.setxattr(www / "start", "trusted.note", b"of a link", follow_symlinks=False)
+    (www / "ping").write_text("a program")
+    (www / "ping").chmod(0o755)
+    os.setxattr(www / "ping", "security.capability", CAP_NET_RAW)
+    (www / "tool").write_text("a program of somebody")
+    os.chown(www / "tool", 1234, 4321)
+    (www / "tool").chmod(0o6755)
+
+
 def fill_database(path: Path, rows: int = 500) -> None:
     connection = sqlite3.connect(path)
     with connection:
@@ -321,3 +359,20 @@ def _facts(path: Path, first_names: dict[int, bytes]) -> tuple[Any, ...]:
 @pytest.fixture
 def tree() -> Callable[[Path], dict[bytes, tuple[Any, ...]]]:
     return tree_of
+
+
+@pytest.fixture
+def oddities() -> Callable[[Path], None]:
+    return fill_with_oddities
+
+
+def rsync_differences(source: Path, restored: Path) -> str:
+    """What rsync would change to make ``restored`` what ``source`` is; empty when they are equal."""
+    argv = ["rsync", "-acnAXHi", "--devices", "--specials", "--delete", f"{source}/", f"{restored}/"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.fixture
+def rsync() -> Callable[[Path, Path], str]:
+    return rsync_differences

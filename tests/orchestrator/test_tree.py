@@ -40,7 +40,7 @@ def test_nothing_is_written_through_a_link(root: Path, outside: Path) -> None:
         with pytest.raises(OSError, match="Not a directory"):
             tree.make_link(Metadata(path=b"way/link", kind=Kind.SYMLINK, link=b"x"))
         with pytest.raises(OSError, match="Not a directory"):
-            tree.make_fifo(Metadata(path=b"way/pipe", kind=Kind.FIFO))
+            tree.make_node(Metadata(path=b"way/pipe", kind=Kind.FIFO))
     assert [path.name for path in outside.iterdir()] == ["file"]
 
 

@@ -186,14 +186,84 @@ def test_a_row_that_points_outside_the_archive_is_refused(
     assert_nothing_outside(outside, target)
 
 
-def test_a_link_that_leads_outside_is_made_but_never_followed(forger: Forger, outside: Path) -> None:
+def links_out(outside: Path) -> list[FileRecord]:
+    """Two ways out of the target and one that stays in it, with a second name each."""
+    ways = {b"door": os.fsencode(outside), b"files/climb": b"../../outside", b"files/inside": b"../door"}
+    links = [bare(path, Kind.SYMLINK, link) for path, link in ways.items()]
+    return [*links, bare(b"door again", Kind.HARDLINK, b"door")]
+
+
+def test_a_link_that_leads_outside_is_made_and_named_but_never_followed(
+    forger: Forger, outside: Path
+) -> None:
     """Web sites have such links: they come back as they were, and whoever restores can look at them."""
-    door = os.fsencode(outside)
-    forger.forge(lambda rows: [bare(b"door", Kind.SYMLINK, door)])
+    forger.forge(lambda rows: links_out(outside))
     target = forger.site.folder / "out"
-    forger.site.good("restore", "site", "--target", target)
+    ran = forger.site.good("restore", "site", "--target", target)
+    assert ran.errors == [
+        "2 symbolic links lead out of the target:",
+        f"door -> {outside}",
+        "files/climb -> ../../outside",
+    ]
     assert (target / "door").readlink() == outside
     assert [path.name for path in outside.iterdir()] == ["secret"]
+    told = forger.site.good("restore", "site", "--target", target, "--into-existing", "--json").json()
+    assert (told["outside_links"], len(told["outside"])) == (2, 2)
+
+
+def test_links_that_lead_outside_are_refused_on_demand(forger: Forger, outside: Path) -> None:
+    forger.forge(lambda rows: links_out(outside))
+    target = forger.site.folder / "out"
+    words = ("restore", "site", "--target", target, "--outside-links", "refuse")
+    ran = forger.site.leitstand(*words)
+    assert ran.status == 1
+    assert f"door: refused: it leads out of the target, to {outside}" in ran.errors
+    assert "door again: another name of door, which was not restored" in ran.errors
+    assert sorted(os.fsdecode(path.relative_to(target)) for path in target.rglob("*")) == [
+        "files",
+        "files/inside",
+    ]
+    (target / "door").symlink_to(outside)
+    assert forger.site.leitstand(*words, "--into-existing").status == 1
+    assert not (target / "door").is_symlink(), "what stands there is not taken for the snapshot's"
+    assert [path.name for path in outside.iterdir()] == ["secret"]
+
+
+def changed(**values: Any) -> FileRecord:
+    """A named pipe with odd facts."""
+    record = bare(b"odd", values.pop("kind", Kind.FIFO))
+    return replace(record, metadata=replace(record.metadata, **values))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        changed(uid=1 << 70),
+        changed(gid=-7),
+        changed(kind=Kind.DEVICE, mode=0o020600, device=1 << 80),
+        changed(kind=Kind.DEVICE, mode=0o020600, device=-1),
+        changed(kind=Kind.SYMLINK, link=b"a\0b"),
+        changed(kind=Kind.SYMLINK, link=b""),
+        changed(xattrs=((b"", b"x"),)),
+        changed(xattrs=((b"user.a\0b", b"x"),)),
+    ],
+    ids=["uid", "gid", "device", "device -1", "NUL", "no link", "name", "NUL in name"],
+)
+def test_facts_that_no_system_takes_are_one_clear_line(
+    forger: Forger, outside: Path, clear_line: ClearLine, record: FileRecord
+) -> None:
+    forger.forge(lambda rows: [record])
+    target = forger.site.folder / "out"
+    clear_line(forger.site.leitstand("restore", "site", "--target", target), "odd: ")
+    assert_nothing_outside(outside, target)
+
+
+def test_a_device_of_no_type_is_not_made(forger: Forger) -> None:
+    forger.forge(lambda rows: [changed(kind=Kind.DEVICE, mode=0o600, device=259)])
+    target = forger.site.folder / "out"
+    ran = forger.site.leitstand("restore", "site", "--target", target)
+    assert (ran.status, list(target.iterdir())) == (1, [])
+    assert ran.errors == ["odd: a device of an older snapshot, which does not tell its type"]
 
 
 @pytest.fixture
