@@ -163,8 +163,8 @@ def serve(server: Server, inventory: InventoryService) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     inventory.start()
-    for host, port in server.addresses:
-        _LOG.info("listening on %s", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    for address in server.addresses:
+        _LOG.info("listening on %s", address)
     # What exists by now lives until the end: the collector need not walk it again and again.
     gc.collect()
     gc.freeze()

@@ -44,6 +44,7 @@ class Limits:
     write_seconds: float = 30
     linger_seconds: float = 2
     shutdown_seconds: float = 5
+    farewell_seconds: float = 0.5
 
 
 class Host(Protocol):

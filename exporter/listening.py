@@ -55,6 +55,15 @@ def split_address(address: str) -> tuple[str, int]:
     return bare, int(port)
 
 
+def written_address(sock: socket.socket) -> str:
+    """Where a socket listens, as users write it: ``host:port``, ``[v6]:port``, or the path of a local one."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return str(name)
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _listen(host: str, port: int) -> socket.socket:
     try:
         if host:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from exporter.conversation import ENDED, PARKED, READ, Conversation, Limits
 from exporter.http1 import METHODS, Handler, Request, Response, problem
-from exporter.listening import listen_on
+from exporter.listening import listen_on, written_address
 from exporter.passwords import Attempt, Passwords, Verdict
 from exporter.rules import NoRules, Rules, RulesSource, RulesState, basic_credentials
 
@@ -73,11 +73,18 @@ class Server:
         self._open: dict[int, Conversation] = {}
         self._refused: Counter[str] = Counter(dict.fromkeys(REFUSALS, 0))
         self._closed = False
+        # Until it is told to stop.
+        self.accepts = True
 
     @property
-    def addresses(self) -> list[tuple[str, int]]:
-        """Host and port of every listening socket, as bound."""
-        return [sock.getsockname()[:2] for sock in self._listeners.values()]
+    def ports(self) -> list[int]:
+        """The port of every listening socket that has one, as bound."""
+        return [sock.getsockname()[1] for sock in self._listeners.values() if sock.family != socket.AF_UNIX]
+
+    @property
+    def addresses(self) -> list[str]:
+        """Every listening socket: ``host:port``, or the path of a local one."""
+        return [written_address(sock) for sock in self._listeners.values()]
 
     def status(self) -> ServerStatus:
         """The figures of this moment."""
@@ -111,8 +118,8 @@ class Server:
         self._passwords.close()
         self._workers.shutdown(wait=False, cancel_futures=True)
 
-    def _turn(self) -> None:
-        for descriptor, _ in self._epoll.poll(_TURN_SECONDS):
+    def _turn(self, seconds: float = _TURN_SECONDS) -> None:
+        for descriptor, _ in self._epoll.poll(seconds):
             if descriptor in self._listeners:
                 self._accept(self._listeners[descriptor])
             elif conversation := self._open.get(descriptor):
@@ -120,12 +127,18 @@ class Server:
                 self._workers.submit(self._advance, conversation)
 
     def _finish(self) -> None:
-        """Take no new client, and wait for answers under way."""
+        """Take no new client, and give those who are in a last answer."""
         for sock in self._listeners.values():
             self._epoll.unregister(sock)
-        end = time.monotonic() + self.limits.shutdown_seconds
-        while time.monotonic() < end and any(c.busy for c in list(self._open.values())):
-            time.sleep(0.02)
+        self.accepts = False
+        start = time.monotonic()
+        while time.monotonic() < start + self.limits.shutdown_seconds:
+            # Who was let in a moment ago has its request on the way: the next exporter would never see it.
+            is_fresh = time.monotonic() < start + self.limits.farewell_seconds
+            clients = list(self._open.values())
+            if not any(client.busy or (is_fresh and not client.served) for client in clients):
+                break
+            self._turn(0.02)
 
     # Accepting
 
@@ -141,14 +154,16 @@ class Server:
                 # Without a pause this thread would spin.
                 time.sleep(0.05)
             return
-        self._admit(sock, address[0].removeprefix("::ffff:"))
+        # A client of a local socket has no address.
+        self._admit(sock, address[0].removeprefix("::ffff:") if isinstance(address, tuple) else "local")
 
     def _admit(self, sock: socket.socket, client: str) -> None:
         if len(self._open) >= self.limits.connections and not self._make_room():
             self._count("connections")
             sock.close()
             return
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         conversation = Conversation(sock, client, self)
         with self._lock:
             self._open[sock.fileno()] = conversation

@@ -48,9 +48,7 @@ class Connection:
         try:
             self._socket.settimeout(timeout)
             self._socket.connect(path)
-            self._authenticate()
-            bus = "org.freedesktop.DBus"
-            self.ask([Call(bus, "/org/freedesktop/DBus", bus, "Hello")])
+            self._introduce()
         except BaseException:
             self._socket.close()
             raise
@@ -80,6 +78,16 @@ class Connection:
             if first <= serial < first + len(calls):
                 answers[serial] = answer
         return [answers[first + offset] for offset in range(len(calls))]
+
+    def _introduce(self) -> None:
+        bus = "org.freedesktop.DBus"
+        try:
+            self._authenticate()
+            self.ask([Call(bus, "/org/freedesktop/DBus", bus, "Hello")])
+        except (BusError, ConnectionError) as error:
+            # dbus-daemon hangs up on a user it cannot look up: DynamicUser= without libnss-systemd.
+            user = f"user {os.geteuid()} must be known to the system (getent passwd)"
+            raise BusError(f"the bus does not let us in: {error}; {user}") from error
 
     def _authenticate(self) -> None:
         identity = str(os.geteuid()).encode().hex()

@@ -118,7 +118,7 @@ class Files:
             code = ctypes.get_errno()
             if code != errno.EAGAIN:
                 break
-        if code in (errno.ENOSYS, errno.EPERM) and path != ".":
+        if code in (errno.ENOSYS, errno.EPERM):
             return self._without_openat2(path, how, code)
         raise OSError(code, os.strerror(code), path)
 

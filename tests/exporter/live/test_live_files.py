@@ -1,7 +1,10 @@
 """Files are read whole, bounded, and never from outside their root."""
 
 import os
+import shutil
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -80,3 +83,23 @@ def test_a_file_larger_than_the_limit_is_refused(files, host):
 def test_an_endless_file_ends_at_the_limit():
     with pytest.raises(TooLarge):
         Files("/dev").read("zero", 100_000)
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+@pytest.mark.parametrize("answer", ["ENOSYS", "EPERM"])
+def test_where_a_sandbox_or_an_old_kernel_refuses_openat2_the_same_is_read(host, answer):
+    host.write("sys/backup.prom", "leitstand_backup_age_seconds 1\n")
+    program = f"""
+from exporter.collectors.files import Files
+from exporter.collectors.options import Options
+from exporter.collectors.textfile import Textfiles
+folder = {str(host.folder / "sys")!r}
+print(Files(folder).names("."), Files(folder).attribute("backup.prom"))
+print([family.name for family in Textfiles(Options(textfile_directory=(folder,))).collect()])
+"""
+    refusing = ["strace", "-f", "-qq", "-o", "/dev/null", "--trace=openat2"]
+    argv = [*refusing, f"--inject=openat2:error={answer}", sys.executable, "-c", program]
+    finished = subprocess.run(argv, capture_output=True, text=True, check=True)
+    names, metrics = finished.stdout.splitlines()
+    assert names == "['backup.prom'] b'leitstand_backup_age_seconds 1'"
+    assert metrics.startswith("['leitstand_backup_age_seconds', 'node_textfile_mtime_seconds'")

@@ -6,9 +6,11 @@ import os
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +61,26 @@ def test_a_service_that_is_not_there_is_an_error_and_no_hang(bus):
     with Connection(bus) as connection:
         (answer,) = connection.ask([property_of("org.freedesktop.systemd1", "/x", "y", "z")])
     assert isinstance(answer, BusError)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_a_user_whom_the_bus_cannot_look_up_is_told_so(bus):
+    """As a service with DynamicUser= has one, where libnss-systemd is not installed."""
+    # From within its folder, as another user may not walk to it.
+    Path(bus).chmod(0o666)
+    Path(bus).parent.chmod(0o755)
+    program = """
+import os
+from exporter.collectors.dbus import BusError, Connection
+os.setresuid(61706, 61706, 61706)
+try:
+    Connection("bus")
+except BusError as error:
+    print(error)
+"""
+    argv = [sys.executable, "-c", program]
+    finished = subprocess.run(argv, cwd=Path(bus).parent, capture_output=True, text=True)
+    assert "user 61706 must be known to the system" in finished.stdout, finished.stderr
 
 
 def packed_string(text, body=b""):

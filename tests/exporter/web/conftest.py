@@ -135,7 +135,7 @@ class Running:
 
     @property
     def port(self) -> int:
-        return self.server.addresses[0][1]
+        return self.server.ports[0]
 
     def end(self) -> None:
         self.stop.set()

@@ -155,11 +155,36 @@ def test_a_request_under_way_is_answered_when_the_server_stops(serve: Callable[.
         running.connect()
 
 
+def test_a_client_let_in_just_before_the_stop_is_answered(
+    serve: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    """With a socket unit, nobody else would answer it: the next exporter never sees its connection."""
+    running = serve(limits=Limits(farewell_seconds=20))
+    with running.connect() as sock:
+        eventually(lambda: running.server.status().connections == 1)
+        running.stop.set()
+        eventually(lambda: not running.server.accepts)
+        sock.sendall(GET)
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+    running.end()
+
+
+def test_silent_clients_hold_up_the_stop_for_a_moment_only(
+    serve: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    running = serve(limits=Limits(farewell_seconds=0.05, shutdown_seconds=3600))
+    with running.connect():
+        eventually(lambda: running.server.status().connections == 1)
+        running.end()
+
+
 def test_several_addresses_of_both_families_are_served() -> None:
     server = Server(["127.0.0.1:0", "[::1]:0", ":0"], lambda _: Response(200))
     try:
-        assert [host for host, _ in server.addresses] == ["127.0.0.1", "::1", "::"]
-        assert len({port for _, port in server.addresses}) == 3
+        hosts, ports = zip(*[address.rsplit(":", 1) for address in server.addresses], strict=True)
+        assert hosts == ("127.0.0.1", "[::1]", "[::]")
+        assert [int(port) for port in ports] == server.ports
+        assert len(set(ports)) == 3
     finally:
         server.close()
 

@@ -242,6 +242,27 @@ def _status(port: int) -> int:
         return 0
 
 
+@pytest.mark.skipif(not shutil.which("systemd-socket-activate"), reason="systemd is not installed")
+def test_the_exporter_answers_on_a_local_socket_that_systemd_opened(
+    tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    path = tmp_path / "exporter.sock"
+    argv = ["systemd-socket-activate", "-l", path, LEITSTAND, "exporter", "--web.listen-address", "systemd"]
+    process = subprocess.Popen(argv, stderr=subprocess.PIPE)
+    try:
+        eventually(path.exists)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20)
+            client.connect(str(path))
+            client.sendall(b"GET /-/healthy HTTP/1.0\r\n\r\n")
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+    finally:
+        process.terminate()
+        _, log = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert f"listening on {path}" in log.decode()
+
+
 def test_without_a_socket_from_systemd_there_is_one_clear_line() -> None:
     done = subprocess.run(
         [LEITSTAND, "exporter", "--web.listen-address", "systemd"],
