@@ -57,7 +57,7 @@ class Lane:
 class Uploads:
     """Takes volumes in order (`deliver`) and sends each to every lane, ``in_flight`` volumes at a time.
 
-    A volume waits in its file until every store has it.
+    A volume waits in its file until every store has it; the next one is hashed meanwhile.
     """
 
     def __init__(self, lanes: list[Lane], name: SnapshotName, volume_bytes: int, in_flight: int) -> None:
@@ -92,11 +92,11 @@ class Uploads:
         self._pool.shutdown(cancel_futures=True)
 
     def _send(self, volume: Volume, name: str) -> None:
+        while len(self._waiting) >= self.in_flight:
+            self._wait()
         order = (self.name.key(name), volume.data, volume.sha256.hex(), volume.md5.hex())
         going = [lane for lane in self.lanes if lane.error is None]
         self._waiting.append([self._pool.submit(lane.put, *order) for lane in going])
-        if len(self._waiting) >= self.in_flight:
-            self._wait()
 
     def _wait(self) -> None:
         for future in self._waiting.popleft():
