@@ -33,12 +33,15 @@ class VolumeSink:
         deliver: Callable[[Volume], None],
         volume_bytes: int = DEFAULT_VOLUME_BYTES,
         folder: Path | None = None,
+        *,
+        md5: bool = True,
     ) -> None:
         if volume_bytes < 1:
             raise ArchiveError("a volume needs at least one byte")
         self._deliver = deliver
         self._volume_bytes = volume_bytes
         self._folder = folder
+        self._md5 = md5
         self._pool = ThreadPoolExecutor(1, "volumes")
         self._under_way: Future[None] | None = None
         self._index = 1
@@ -76,7 +79,7 @@ class VolumeSink:
     def _hand_over(self) -> None:
         self._wait()
         index, full = self._index, self._filling
-        self._under_way = self._pool.submit(lambda: self._deliver(_volume(index, full.content())))
+        self._under_way = self._pool.submit(lambda: self._deliver(_volume(index, full.content(), self._md5)))
         self._index, self._filling = index + 1, _Filling(self._folder)
 
     def _wait(self) -> None:
@@ -117,12 +120,13 @@ class _Filling:
             return memoryview(mmap.mmap(file.fileno(), self.size, access=mmap.ACCESS_READ))
 
 
-def _volume(index: int, data: memoryview) -> Volume:
+def _volume(index: int, data: memoryview, with_md5: bool) -> Volume:
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     for piece in pieces(data):
         sha256.update(piece)
-        md5.update(piece)
-    return Volume(index, data, sha256.digest(), md5.digest())
+        if with_md5:
+            md5.update(piece)
+    return Volume(index, data, sha256.digest(), md5.digest() if with_md5 else b"")
 
 
 def joined(

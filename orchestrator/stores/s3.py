@@ -75,6 +75,8 @@ class _Signer(S3SigV4Auth):
 class S3Store:
     """A store in a bucket. Every body is checked by the server: its MD5, and its SHA-256 in the signature."""
 
+    checks_md5 = True
+
     def __init__(self, name: str, settings: S3Settings, retry: Retry | None = None) -> None:
         self.name, self.settings = name, settings
         self.retry = retry or Retry(settings.tries)

@@ -57,6 +57,7 @@ class Store(Protocol):
     """
 
     name: str
+    checks_md5: bool  # of what it is given: then it is worth taking
 
     def prepare(self) -> None:
         """Make the bucket when it is not there, or say clearly why nothing can be stored."""

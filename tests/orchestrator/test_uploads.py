@@ -7,6 +7,7 @@ import pytest
 from orchestrator.archive import VolumeSink
 from orchestrator.config import FolderStore as FolderSettings
 from orchestrator.layout import SnapshotName
+from orchestrator.manifest import volume_from_json, volume_to_json
 from orchestrator.stores import StoreError
 from orchestrator.stores.folder import FolderStore
 from orchestrator.uploads import Lane, Uploads
@@ -72,3 +73,15 @@ def test_a_store_that_dropped_out_gets_nothing_more_and_without_any_the_run_ends
         sink.write(b"x" * 2500)
         sink.close()
     alone.abort()
+
+
+def test_no_md5_is_taken_where_no_store_checks_it(tmp_path: Path) -> None:
+    lane = Lane(FolderStore("disk", FolderSettings(type="folder", path=tmp_path)))
+    uploads = Uploads([lane], NAME, 1000, 1)
+    with VolumeSink(uploads.deliver, 1000, md5=lane.store.checks_md5) as sink:
+        sink.write(b"x" * 10)
+        sink.close()
+    uploads.finish()
+    assert [volume.md5 for volume in uploads.volumes] == [b""]
+    assert lane.error is None
+    assert volume_from_json(volume_to_json(uploads.volumes[0])) == uploads.volumes[0]
