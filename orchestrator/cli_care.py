@@ -14,7 +14,7 @@ from orchestrator import show
 from orchestrator.agenda import Task, plans
 from orchestrator.cli_options import store_option, warn, with_context
 from orchestrator.context import Context, keys_of
-from orchestrator.facts import StoreFacts, kept_of, read_facts
+from orchestrator.facts import FactsKeeper, StoreFacts, kept_of, read_facts
 from orchestrator.prune import Step, carry_out, plan
 from orchestrator.stores import Store
 
@@ -23,17 +23,25 @@ from orchestrator.stores import Store
 @click.argument("job", required=False)
 @click.option("--all", "every", is_flag=True, help="Every job.")
 @click.option("--dry-run", is_flag=True, help="Only say what stays, what goes, and why.")
+@click.option("--force", is_flag=True, help="Delete also what is held: much larger than the newest.")
 @store_option
 @json_option
 @with_context
 def prune(
-    context: Context, job: str | None, every: bool, dry_run: bool, only: str | None, as_json: bool
+    context: Context,
+    job: str | None,
+    every: bool,
+    dry_run: bool,
+    force: bool,
+    only: str | None,
+    as_json: bool,
 ) -> int:
     """Delete the snapshots of JOB that its 'keep' no longer keeps.
 
     They are marked first, and deleted by a later prune once the grace time is over. Rests of runs that died
-    are swept after two days. Exit codes: 0 all good, 1 a snapshot could not be proven and was left alone, 3
-    failed.
+    are swept after two days. A snapshot more than twice as large as the newest good one is held, in case the
+    source was emptied. Exit codes: 0 all good, 1 a snapshot is held, or could not be proven and was left
+    alone, 3 failed.
     """
     if (job is None) != every:
         raise UsageError("name one job, or --all", "leitstand backup prune website")
@@ -43,7 +51,7 @@ def prune(
         with context.stores(context.job(name), only if not every else None) as stores:
             for store in stores:
                 try:
-                    rows += [_row(name, step) for step in _prune(context, name, store, dry_run)]
+                    rows += [_row(name, step) for step in _prune(context, name, store, dry_run, force)]
                 except LeitstandError as error:
                     failed = True
                     for line in error.lines():
@@ -51,23 +59,43 @@ def prune(
     _tell_prune(rows, as_json, dry_run)
     if failed:
         return EXIT_FAILED
-    return EXIT_WARNINGS if any(row["action"] == "refuse" for row in rows) else 0
+    return EXIT_WARNINGS if any(row["action"] in ("hold", "refuse") for row in rows) else 0
 
 
-def _prune(context: Context, job_name: str, store: Store, dry_run: bool) -> list[Step]:
+def _prune(context: Context, job_name: str, store: Store, dry_run: bool, force: bool) -> list[Step]:
     job = context.job(job_name)
     facts, zone = context.facts(), context.fleet.site.zone
-    damaged = facts.of(job_name, store.name).damaged
-    steps = plan(store, job_name, job, keys_of(job), datetime.now(UTC), zone, damaged)
+    known = facts.of(job_name, store.name)
+    released = None if force else known.released
+    now = datetime.now(UTC)
+    steps = plan(store, job_name, job, keys_of(job), now, zone, damaged=known.damaged, released=released)
     if not dry_run:
         for step in carry_out(store, steps):
             click.echo(f"{job_name}: {store.name}: {step.action} {step.listed.name.id}", err=True)
-        gone = {"delete", "sweep"}
-        left = [step.listed for step in steps if step.listed.committed and step.action not in gone]
-        oldest = min((each.name.began.timestamp() for each in left), default=0)
-        known = kept_of(each.name.id for each in left)
-        facts.update(job_name, store.name, snapshots=len(left), oldest=oldest, damaged=known)
+        _note(facts, job_name, store.name, steps, force)
+    held = [step for step in steps if step.action == "hold"]
+    for step in held[:1]:
+        warn(f"{job_name}: {store.name}: {len(held)} held, first {step.listed.name.id}: {step.why}")
+        warn(f"  hint: was the source emptied? If all is well: leitstand backup prune {job_name} --force")
     return steps
+
+
+def _note(facts: FactsKeeper, job_name: str, store: str, steps: list[Step], force: bool) -> None:
+    """What is left, and what waits for a person's word, or has it."""
+    left = [step for step in steps if step.listed.committed and step.action not in ("delete", "sweep")]
+    names = {step.listed.name.id for step in left}
+    going = [step.listed.name.id for step in left if force and step.action in ("mark", "wait")]
+    facts.update(
+        job_name,
+        store,
+        snapshots=len(left),
+        oldest=min((step.listed.name.began.timestamp() for step in left), default=0),
+        damaged=kept_of(names),
+        released=lambda each: sorted({*names.intersection(each), *going}),
+    )
+    held = sum(step.action == "hold" for step in steps)
+    what = f"the newest snapshot has shrunk, {held} larger ones are held" if held else ""
+    facts.not_verified(job_name, store, "prune", what)
 
 
 def _row(job: str, step: Step) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, tzinfo
@@ -33,6 +33,7 @@ class StoreFacts:
     ``proven`` has the time of the newest snapshot that a level found good, whenever that was. ``problem`` is
     the last run's, ``unproven`` what a level's last proof found, until it finds all good; ``damaged`` what is
     wrong with a snapshot, by its name, until that one is read back good, or is gone.
+    ``released`` are the snapshots that `prune --force` let go.
     """
 
     last_run: float = 0
@@ -51,6 +52,7 @@ class StoreFacts:
     problem: str = ""
     unproven: Mapping[str, str] = field(default_factory=dict)
     damaged: Mapping[str, str] = field(default_factory=dict)
+    released: Sequence[str] = ()
 
     @property
     def problems(self) -> str:
@@ -64,8 +66,9 @@ class StoreFacts:
 Facts = dict[str, dict[str, StoreFacts]]  # job -> store -> facts
 
 
-def _without(key: str) -> Callable[[Mapping[str, str]], dict[str, str]]:
-    return lambda each: {name: what for name, what in each.items() if name != key}
+def _with(key: str, what: str) -> Callable[[Mapping[str, str]], dict[str, str]]:
+    more = {key: what} if what else {}
+    return lambda each: {**{name: text for name, text in each.items() if name != key}, **more}
 
 
 def kept_of(keys: Iterable[str]) -> Callable[[Mapping[str, str]], dict[str, str]]:
@@ -125,21 +128,19 @@ class FactsKeeper:
 
     def verified(self, job: str, store: str, level: str, moment: float) -> None:
         """Note that all was found good at this level, of the newest snapshot or of a share of all."""
-        self.update(job, store, verified=lambda each: {**each, level: moment}, unproven=_without(level))
+        self.update(job, store, verified=lambda each: {**each, level: moment}, unproven=_with(level, ""))
 
     def proven(self, job: str, store: str, level: str, made: float) -> None:
         """Note that a snapshot, made then, was found good at this level."""
         self.update(job, store, proven=lambda each: {**each, level: max(made, each.get(level, 0.0))})
 
     def not_verified(self, job: str, store: str, level: str, what: str) -> None:
-        """Note what a proof at this level found wrong."""
-        self.update(job, store, unproven=lambda each: {**each, level: what})
+        """Note what a proof at this level, or a prune, found wrong; an empty text: nothing is."""
+        self.update(job, store, unproven=_with(level, what))
 
     def damaged(self, job: str, store: str, snapshot: str, what: str) -> None:
         """Note what is wrong with a snapshot; an empty text: nothing is."""
-        self.update(
-            job, store, damaged=lambda each: {**each, snapshot: what} if what else _without(snapshot)(each)
-        )
+        self.update(job, store, damaged=_with(snapshot, what))
 
     def of(self, job: str, store: str) -> StoreFacts:
         """What is known of a job in a store; empty facts when nothing is."""

@@ -8,7 +8,7 @@ died.
 import hashlib
 import json
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -18,6 +18,7 @@ from orchestrator.config import Job
 from orchestrator.keys import KeyRing
 from orchestrator.layout import COMMIT, MARK
 from orchestrator.retention import Candidate, Decision, decide
+from orchestrator.show import size
 from orchestrator.snapshot import read_meta
 from orchestrator.stores import Store
 
@@ -28,7 +29,7 @@ ABANDONED = timedelta(hours=48)
 class Step:
     """What happens to one snapshot, and why.
 
-    ``action``: keep, mark, wait, unmark, delete, sweep or refuse.
+    ``action``: keep, mark, wait, unmark, delete, sweep, hold or refuse.
     """
 
     listed: Listed
@@ -43,16 +44,23 @@ def plan(
     keys: KeyRing,
     now: datetime,
     zone: ZoneInfo,
+    *,
     damaged: Collection[str] = (),
+    released: Collection[str] | None = (),
 ) -> list[Step]:
     """What a prune of this job in this store does, newest first. Changes nothing.
 
-    ``damaged`` are snapshots in which something was found wrong: they do not count as good ones.
+    ``damaged`` are snapshots in which something was found wrong: they do not count as good ones. Of those
+    much larger than the newest good one only the ``released`` are not held; None: all.
     """
     listed = scan(store, job.host, job_name)
     committed = {each.name.id: each for each in listed if each.committed is not None}
     candidates, refused = _prove(store, committed, keys, damaged)
     decisions = decide(candidates, job.keep, zone)
+    decisions = [
+        replace(each, held=None) if released is None or each.candidate.id in released else each
+        for each in decisions
+    ]
     steps = [_step(committed[each.candidate.id], each, job, now) for each in decisions]
     swept = [_sweep_step(each, now) for each in listed if each.committed is None]
     return [*steps, *refused, *swept]
@@ -70,7 +78,8 @@ def _prove(
             continue
         if listed.committed is not None:
             complete = meta.state == "complete" and snapshot_id not in damaged
-            candidates.append(Candidate(snapshot_id, listed.committed, complete, meta.layers))
+            sizes = (meta.entries, meta.content_bytes)
+            candidates.append(Candidate(snapshot_id, listed.committed, complete, meta.layers, *sizes))
     return candidates, refused
 
 
@@ -79,6 +88,9 @@ def _step(listed: Listed, decision: Decision, job: Job, now: datetime) -> Step:
     if decision.stays:
         why = ", ".join(decision.reasons)
         return Step(listed, "unmark", f"wanted again: {why}") if marked else Step(listed, "keep", why)
+    if decision.held:
+        sizes = f"{_size(decision.candidate)}, the newest good one only {_size(decision.held)}"
+        return Step(listed, "hold", f"no rule keeps it, but it has {sizes}")
     if marked is None:
         return Step(listed, "mark", f"no rule keeps it; deleted in {_days(job.keep.grace)}")
     left = marked + job.keep.grace - now
@@ -97,6 +109,10 @@ def _sweep_step(listed: Listed, now: datetime) -> Step:
 def _marked(listed: Listed) -> datetime | None:
     times = [info.modified for info in listed.objects if info.key == listed.name.key(MARK)]
     return times[0] if times else None
+
+
+def _size(candidate: Candidate) -> str:
+    return f"{candidate.entries} entries of {size(candidate.content_bytes)}"
 
 
 def _days(span: timedelta) -> str:

@@ -7,23 +7,33 @@ from zoneinfo import ZoneInfo
 
 from orchestrator.config import Keep
 
+SHRUNK = 2  # a snapshot so many times as large as the newest good one is deleted by a person's word only
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """A proven snapshot: its name, the store's time of its COMMIT, and the snapshots that hold its files."""
+    """A proven snapshot: its name, the store's time of its COMMIT, the snapshots that hold its files, its
+    size.
+    """
 
     id: str
     time: datetime
     complete: bool
     layers: tuple[str, ...] = ()
+    entries: int = 0
+    content_bytes: int = 0
 
 
 @dataclass
 class Decision:
-    """Whether a snapshot stays, and why: the rules that keep it; none means that it goes."""
+    """Whether a snapshot stays, and why: the rules that keep it; none means that it goes.
+
+    ``held`` is the newest good one, when that is so small that a person should look before this one goes.
+    """
 
     candidate: Candidate
     reasons: list[str] = field(default_factory=list)
+    held: Candidate | None = None
 
     @property
     def stays(self) -> bool:
@@ -46,7 +56,7 @@ def decide(candidates: Iterable[Candidate], keep: Keep, zone: ZoneInfo) -> list[
     ``hourly: 3`` keeps the newest snapshot of each of the three newest hours that have one, and so on; days
     begin at midnight in ``zone``. ``within`` counts back from the newest snapshot, not from the clock of this
     machine. The newest ``min`` snapshots without errors always stay, and so does each one that holds files of
-    one that stays.
+    one that stays. What is more than twice as large as the newest good one is held: was the source emptied?
     """
     decisions = [Decision(each) for each in sorted(candidates, key=lambda c: (c.time, c.id), reverse=True)]
     if keep.keeps_everything:
@@ -57,6 +67,7 @@ def decide(candidates: Iterable[Candidate], keep: Keep, zone: ZoneInfo) -> list[
     _within(decisions, keep)
     for name, period in _PERIODS:
         _periods(decisions, name, getattr(keep, name), period, zone)
+    _hold_larger(decisions, (good or decisions)[:1])
     _layers(decisions)
     return decisions
 
@@ -96,10 +107,19 @@ def _periods(
         decision.reasons.append(f"{name} {number} of {count}")
 
 
+def _hold_larger(decisions: Sequence[Decision], newest: Sequence[Decision]) -> None:
+    for decision in decisions if newest else ():
+        now, then = newest[0].candidate, decision.candidate
+        if not decision.stays and (
+            then.entries > SHRUNK * now.entries or then.content_bytes > SHRUNK * now.content_bytes
+        ):
+            decision.held = now
+
+
 def _layers(decisions: Sequence[Decision]) -> None:
     by_id = {decision.candidate.id: decision for decision in decisions}
     for decision in decisions:
-        for layer in decision.candidate.layers if decision.stays else ():
+        for layer in decision.candidate.layers if decision.stays or decision.held else ():
             other = by_id.get(layer)
             if other is not None and other is not decision:
                 other.reasons.append(f"holds files of {decision.candidate.id}")

@@ -173,6 +173,59 @@ def test_the_only_good_snapshot_is_never_deleted(aged: tuple[Site, list[str]]) -
     assert site.snapshots() == names[2:]
 
 
+def test_older_snapshots_are_held_when_the_source_was_emptied(aged: tuple[Site, list[str]]) -> None:
+    site, names = aged
+    (site.www / "uploads" / "photo.jpg").unlink()
+    for path in (site.www / "sparse", site.www / "uploads" / "notes.txt"):
+        path.write_bytes(b"")
+    site.wait_for_next_second()
+    site.good("run", "site")
+    for _ in range(2):
+        ran = site.leitstand("prune", "site", "--json")
+        assert ran.status == 1
+        assert [row["action"] for row in ran.json()] == ["keep", "hold", "hold", "hold"]
+        assert "the newest good one only" in ran.stderr
+    assert site.leitstand("status").stdout.count("3 larger ones are held") == 1
+    assert actions(site, "--force")[names[0]] == "mark"
+    assert site.good("status", "--json").json()[0]["problem"] == ""
+    age(site, names[0], 2)
+    assert actions(site)[names[0]] == "delete", "said once is enough"
+
+
+def test_what_was_marked_before_the_source_was_emptied_is_held_as_well(aged: tuple[Site, list[str]]) -> None:
+    site, names = aged
+    assert actions(site)[names[0]] == "mark"
+    age(site, names[0], 2)
+    for path in (site.www / "sparse", site.www / "uploads" / "notes.txt"):
+        path.write_bytes(b"")
+    site.wait_for_next_second()
+    site.good("run", "site")
+    assert site.leitstand("prune", "site").status == 1
+    assert set(names) < set(site.snapshots())
+
+
+@given(sizes=st.lists(st.tuples(st.booleans(), st.integers(0, 100), st.integers(0, 100)), max_size=12))
+@settings(max_examples=100, derandomize=True)
+def test_what_goes_is_never_much_larger_than_the_newest_good_one(sizes: list[tuple[bool, int, int]]) -> None:
+    candidates = [
+        Candidate(str(n), START - timedelta(days=n), good, (), entries, size)
+        for n, (good, entries, size) in enumerate(sizes)
+    ]
+    decisions = decide(candidates, keep(last=1), UTC_ZONE)
+    newest = next((each for each in candidates if each.complete), None) or (candidates or [None])[0]
+    for gone in (each.candidate for each in decisions if not each.stays and not each.held):
+        assert gone.entries <= 2 * newest.entries
+        assert gone.content_bytes <= 2 * newest.content_bytes
+
+
+def test_a_damaged_snapshot_pushes_no_good_one_out(aged: tuple[Site, list[str]]) -> None:
+    site, names = aged
+    (volume,) = site.disk.rglob(f"{names[2]}/vol.zip.002")
+    volume.write_bytes(bytes(volume.stat().st_size))
+    assert site.leitstand("verify", "site").status == 3
+    assert actions(site) == {names[0]: "mark", names[1]: "keep", names[2]: "keep"}
+
+
 def test_forged_snapshots_push_nothing_out(aged: tuple[Site, list[str]]) -> None:
     site, names = aged
     keys = site.folder / "keys"
