@@ -11,13 +11,15 @@ DIFFERENCES = (
     "`node_filesystem_device_error` 1 after `--collector.filesystem.mount-timeout` (2 s).",
     "Defaults are those of newer releases than Debian's 1.5.0: `zram` devices are left out of "
     "diskstats, and of the mount points `/mnt`, `/media` and `/run` are shown.",
-    "From releases after 1.5.0: `node_filesystem_mount_info`, `node_cpu_scaling_governor`, the "
-    "further columns of softnet, `node_pressure_irq_stalled_seconds_total`, two fields of "
-    "netstat.",
+    "From releases after 1.5.0: the collectors kernel_hung and watchdog, `node_filesystem_mount_info`, "
+    "`node_cpu_scaling_governor`, the further columns of softnet, `node_md_degraded` and "
+    "`node_md_raid_disks`, `node_edac_channel_*`, `node_pressure_irq_stalled_seconds_total`, two fields of "
+    "netstat, `node_systemd_virtualization_info`. Not from them: the collectors bcachefs and dmmultipath, "
+    "the label `rotational` of `node_disk_info`, `node_cpu_online` (x86 has no such figure), and the label "
+    "`device_error` of filesystem (here the log tells why a file system does not answer).",
     "The systemd collector asks over the system bus (`/run/dbus/system_bus_socket`), which "
-    "answers every user; the private socket, which answers root alone, is not used. Types of "
-    "services are asked for every ten minutes. Start times and tasks of units are not served; "
-    "restarts are, with `--collector.systemd.enable-restarts-metrics`, as there.",
+    "answers every user the system knows; the private socket, which answers root alone, is not used. "
+    "Types of services are asked for every ten minutes.",
     "textfile: a link that leads out of its folder is not followed, and a metric that a collector "
     "serves already is refused there (there the whole page fails).",
     "`node_network_receive_drop_total` and its like come from `/proc/net/dev`, whose columns "
@@ -54,7 +56,6 @@ NOT_SERVED: dict[str, tuple[bool, str]] = {
     "nfs": (True, "hundreds of series, nearly all of them zero; may be added when somebody needs it"),
     "nfsd": (True, "hundreds of series, nearly all of them zero; may be added when somebody needs it"),
     "ntp": (False, "asks a server over the network; timex tells whether the clock is kept"),
-    "nvme": (True, "one info series; models and serial numbers are in diskstats"),
     "perf": (False, "needs rights that a monitoring program should not have"),
     "qdisc": (False, _ELSEWHERE),
     "rapl": (True, "readable by root alone since CVE-2020-8694"),

@@ -8,10 +8,11 @@ from exporter.collectors.arrays import Bonds, SoftwareRaid
 from exporter.collectors.clock import Clock, ClockDiscipline
 from exporter.collectors.collector import Collector, Roots
 from exporter.collectors.cpu import ProcessorTime
+from exporter.collectors.devices import NvmeControllers, Watchdogs
 from exporter.collectors.disks import DiskStatistics
 from exporter.collectors.filesystem import FileSystems
 from exporter.collectors.hardware import Firmware, MemoryErrors, SecurityModule
-from exporter.collectors.kernel import Entropy, KernelStat, LoadAverage, OpenFiles, Uname
+from exporter.collectors.kernel import Entropy, HungTasks, KernelStat, LoadAverage, OpenFiles, Uname
 from exporter.collectors.memory import MemoryInformation, Pressure, VirtualMemory
 from exporter.collectors.netclass import NetworkDevices
 from exporter.collectors.netdev import NetworkTraffic
@@ -59,12 +60,14 @@ COLLECTORS: dict[str, CollectorEntry] = {
     "filefd": CollectorEntry(lambda roots, _: OpenFiles(roots), "open files"),
     "filesystem": CollectorEntry(FileSystems, "space and inodes of mounted file systems"),
     "hwmon": CollectorEntry(Sensors, "temperatures, fans, voltages"),
+    "kernel_hung": CollectorEntry(lambda roots, _: HungTasks(roots), "tasks that wait without end"),
     "loadavg": CollectorEntry(lambda roots, _: LoadAverage(roots), "load average"),
     "mdadm": CollectorEntry(lambda roots, _: SoftwareRaid(roots), "software RAID"),
     "meminfo": CollectorEntry(lambda roots, _: MemoryInformation(roots), "memory"),
     "netclass": CollectorEntry(NetworkDevices, "properties of network devices"),
     "netdev": CollectorEntry(NetworkTraffic, "traffic of network devices"),
     "netstat": CollectorEntry(ProtocolCounters, "counters of IP, TCP, UDP and ICMP"),
+    "nvme": CollectorEntry(lambda roots, _: NvmeControllers(roots), "NVMe controllers"),
     "os": CollectorEntry(lambda roots, _: OperatingSystem(roots), "the distribution"),
     "powersupplyclass": CollectorEntry(lambda roots, _: PowerSupplies(roots), "mains and batteries"),
     "pressure": CollectorEntry(lambda roots, _: Pressure(roots), "time lost to waiting"),
@@ -88,6 +91,7 @@ COLLECTORS: dict[str, CollectorEntry] = {
     "uname": CollectorEntry(lambda roots, _: Uname(roots), "kernel and host name"),
     "vmstat": CollectorEntry(VirtualMemory, "paging, faults, kills for want of memory"),
     "own": CollectorEntry(lambda _roots, _options: OwnProcess(), "this program itself", group="leitstand"),
+    "watchdog": CollectorEntry(lambda roots, _: Watchdogs(roots), "hardware that resets a dead machine"),
     # The last: a file that names a metric of another collector loses, not the collector.
     "textfile": CollectorEntry(lambda _, options: Textfiles(options), "files of metrics", group="leitstand"),
 }

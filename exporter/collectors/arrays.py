@@ -1,4 +1,4 @@
-"""Things made of several devices: software RAID (/proc/mdstat) and bonded network devices."""
+"""Things made of several devices: software RAID (/proc/mdstat, sysfs) and bonded network devices."""
 
 import re
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ class SoftwareRaid:
     """node_md_*."""
 
     def __init__(self, roots: Roots) -> None:
-        self._files = roots.proc_files
+        self._files, self._sys = roots.proc_files, roots.sys_files
 
     def collect(self) -> Iterable[Family]:
         try:
@@ -58,7 +58,21 @@ class SoftwareRaid:
             required.add(array.required, array.name)
             blocks.add(array.blocks, array.name)
             synced.add(array.synced, array.name)
-        return disks, required, states, blocks, synced
+        return disks, required, states, blocks, synced, *self._from_sysfs(arrays)
+
+    def _from_sysfs(self, arrays: Iterable[Array]) -> Iterable[Family]:
+        """The kernel's own count of what is missing (Documentation/admin-guide/md.rst)."""
+        members = Family("node_md_raid_disks", "gauge", "Disks of the whole array.", ("device",))
+        missing = Family("node_md_degraded", "gauge", "Disks the array has to do without.", ("device",))
+        for array in arrays:
+            for file, family in (("raid_disks", members), ("degraded", missing)):
+                try:
+                    family.add(
+                        int(self._sys.attribute(f"block/{array.name}/md/{file}").split()[0]), array.name
+                    )
+                except (OSError, ValueError, IndexError):
+                    continue  # an array without redundancy or one that is not running has no such file
+        return members, missing
 
 
 def parse_arrays(content: str) -> list[Array]:

@@ -31,10 +31,43 @@ _COLUMNS: tuple[tuple[str, Kind, str, float], ...] = (
     ("flush_requests_time_seconds_total", "counter", "Time spent by all flushes.", _MILLISECOND),
 )
 _LEAST_COLUMNS = 11
+_MOST_DIGITS = 16
 _INFO_LABELS = ("device", "major", "minor", "model", "path", "revision", "serial", "wwn")
-# udev's property for each label from "model" to "wwn"; SCSI_IDENT_SERIAL is a better serial where there is
-# one.
-_UDEV = ("ID_MODEL", "ID_PATH", "ID_REVISION", "ID_SERIAL_SHORT", "ID_WWN")
+# For each label from "model" to "wwn" the properties of udev, of which the first that has something counts.
+# SCSI_IDENT_SERIAL is what stands on the disk itself; disks of virtio have ID_SERIAL alone.
+_UDEV = (
+    ("ID_MODEL",),
+    ("ID_PATH",),
+    ("ID_REVISION",),
+    ("SCSI_IDENT_SERIAL", "ID_SERIAL_SHORT", "ID_SERIAL"),
+    ("ID_WWN",),
+)
+# What udev knows of some devices only: metric, explanation, and the property of each label. A device without
+# the first of these is left out.
+_WORDS = (
+    (
+        "filesystem_info",
+        "The file system on the device.",
+        {"type": "ID_FS_TYPE", "usage": "ID_FS_USAGE", "uuid": "ID_FS_UUID", "version": "ID_FS_VERSION"},
+    ),
+    (
+        "device_mapper_info",
+        "What the device mapper made of other devices: volumes of LVM, encrypted disks.",
+        {
+            "name": "DM_NAME",
+            "uuid": "DM_UUID",
+            "vg_name": "DM_VG_NAME",
+            "lv_name": "DM_LV_NAME",
+            "lv_layer": "DM_LV_LAYER",
+        },
+    ),
+)
+_ATA = "ID_ATA"
+_NUMBERS = (
+    ("ata_write_cache", "Whether the disk has a write cache.", "ID_ATA_WRITE_CACHE"),
+    ("ata_write_cache_enabled", "Whether its write cache is in use.", "ID_ATA_WRITE_CACHE_ENABLED"),
+    ("ata_rotation_rate_rpm", "Turns a minute; 0 for what does not turn.", "ID_ATA_ROTATION_RATE_RPM"),
+)
 
 
 class DiskStatistics:
@@ -58,14 +91,11 @@ class DiskStatistics:
             ]
             families.append(Family(f"node_disk_{name}", kind, explanation, ("device",), samples))
         information = Family("node_disk_info", "gauge", "What the device says of itself.", _INFO_LABELS)
+        known = {}
         for major, minor, device, _ in disks:
-            properties = self._properties(major, minor)
-            labels = (device, major, minor, *_identity(properties))
-            information.samples.append((labels, 1))
-        return [*families, information]
-
-    def _properties(self, major: str, minor: str) -> Mapping[str, str]:
-        return read_udev(self._host, f"run/udev/data/b{major}:{minor}")
+            properties = known[device] = read_udev(self._host, f"run/udev/data/b{major}:{minor}")
+            information.samples.append(((device, major, minor, *_identity(properties)), 1))
+        return [*families, information, *_udev_families(known)]
 
 
 def parse_disks(content: bytes) -> list[tuple[str, str, str, list[int]]]:
@@ -103,5 +133,24 @@ def parse_udev(content: bytes) -> dict[str, str]:
 
 
 def _identity(properties: Mapping[str, str]) -> tuple[str, ...]:
-    model, path, revision, serial, wwn = (properties.get(key, "") for key in _UDEV)
-    return model, path, revision, properties.get("SCSI_IDENT_SERIAL", serial), wwn
+    return tuple([next(filter(None, map(properties.get, keys)), "") for keys in _UDEV])
+
+
+def _udev_families(known: Mapping[str, Mapping[str, str]]) -> Iterable[Family]:
+    """What udev knows of some devices only; ``known`` are the properties of each device."""
+    for name, explanation, keys in _WORDS:
+        family = Family(f"node_disk_{name}", "gauge", explanation, ("device", *keys))
+        for device, properties in known.items():
+            values = [properties.get(key, "") for key in keys.values()]
+            if values[0]:
+                family.add(1, device, *values)
+        yield family
+    disks = {device: properties for device, properties in known.items() if properties.get(_ATA)}
+    for name, explanation, key in _NUMBERS:
+        numbers = ((device, _number(properties.get(key, ""))) for device, properties in disks.items())
+        samples: list[Sample] = [((device,), number) for device, number in numbers if number is not None]
+        yield Family(f"node_disk_{name}", "gauge", explanation, ("device",), samples)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS else None

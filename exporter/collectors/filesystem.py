@@ -1,7 +1,8 @@
 """Space and inodes of each mounted file system. A mount that hangs costs one thread and only itself."""
 
+import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from exporter.collectors.options import Options, seconds, selection
 from exporter.guard import Guard, Outcome
 from leitstand.exposition import Family, Sample
 
+_LOG = logging.getLogger(__name__)
 _LABELS = ("device", "fstype", "mountpoint")
 _PATIENCE = 0.2  # seconds; a healthy mount answers in microseconds
 _MOST_STUCK = 4  # threads lost to dead servers, whatever number of mounts they have
@@ -37,10 +39,12 @@ class FileSystems:
         # Two guards: dead servers that use up all threads of theirs must not take the local disks along.
         self._local: Guard[Space] = Guard("mount", _PATIENCE, _MOST_STUCK)
         self._remote: Guard[Space] = Guard("remote-mount", _PATIENCE, _MOST_STUCK)
+        self._told: dict[str, str] = {}
 
     def collect(self) -> Iterable[Family]:
         mounts = self._mounts()
         outcomes = self._ask(mounts)
+        self._tell(outcomes)
         good = [
             ((mount.device, mount.kind, mount.point), space)
             for mount in mounts
@@ -70,6 +74,14 @@ class FileSystems:
         remote = {mount.point: self._question(mount) for mount in mounts if not _is_local(mount)}
         outcomes = self._local.run(local, self._timeout)
         return {**outcomes, **self._remote.run(remote, self._timeout)} if remote else outcomes
+
+    def _tell(self, outcomes: Mapping[str, Outcome[Space]]) -> None:
+        """Why a file system has no figures, once: the page says only that."""
+        problems = {point: str(outcome.error) for point, outcome in outcomes.items() if outcome.error}
+        for point, problem in problems.items():
+            if point not in self._told:
+                _LOG.warning("file system %s does not say how full it is: %s", point, problem)
+        self._told = problems
 
     def _question(self, mount: Mount) -> Callable[[], Space]:
         return partial(self._measure, _below(self._root, mount.point))

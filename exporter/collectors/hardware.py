@@ -47,6 +47,10 @@ class Firmware:
 
 _CONTROLLER = re.compile(r"mc(\d+)")
 _ROW = re.compile(r"csrow(\d+)")
+_CHANNEL = re.compile(r"ch(\d+)_ce_count")
+
+
+Pair = tuple[Family, Family]  # correctable, uncorrectable
 
 
 class MemoryErrors:
@@ -59,26 +63,39 @@ class MemoryErrors:
         base = "devices/system/edac/mc"
         totals = _pair("", ("controller",), "memory errors")
         rows = _pair("csrow_", ("controller", "csrow"), "memory errors of a row")
+        labels = ("controller", "csrow", "channel", "dimm_label")
+        channels = _pair("channel_", labels, "memory errors of a channel")
         for controller in folders(self._files, base):
             if match := _CONTROLLER.fullmatch(controller):
                 self._count(f"{base}/{controller}", match[1], totals, rows)
-        return *totals, *rows
+                for name in self._files.names(f"{base}/{controller}"):
+                    if row := _ROW.fullmatch(name):
+                        self._count_row(f"{base}/{controller}/{name}", (match[1], row[1]), rows, channels)
+        return *totals, *rows, *channels
 
-    def _count(
-        self, place: str, controller: str, totals: tuple[Family, Family], rows: tuple[Family, Family]
-    ) -> None:
+    def _count(self, place: str, controller: str, totals: Pair, rows: Pair) -> None:
         for letter, total, row in zip("cu", totals, rows, strict=True):
             total.add(int(self._files.attribute(f"{place}/{letter}e_count")), controller)
-            unknown = int(self._files.attribute(f"{place}/{letter}e_noinfo_count"))
-            row.add(unknown, controller, "unknown")
-            for name in self._files.names(place):
-                if match := _ROW.fullmatch(name):
-                    row.add(
-                        int(self._files.attribute(f"{place}/{name}/{letter}e_count")), controller, match[1]
-                    )
+            row.add(int(self._files.attribute(f"{place}/{letter}e_noinfo_count")), controller, "unknown")
+
+    def _count_row(self, place: str, labels: tuple[str, str], rows: Pair, channels: Pair) -> None:
+        with self._files.folder(place) as folder:
+            for letter, row in zip("cu", rows, strict=True):
+                row.add(int(folder.attribute(f"{letter}e_count")), *labels)
+            for name in folder.names():
+                if match := _CHANNEL.fullmatch(name):
+                    module = _module(folder.text(f"ch{match[1]}_dimm_label"))
+                    for letter, channel in zip("cu", channels, strict=True):
+                        if (value := folder.number(f"ch{match[1]}_{letter}e_count")) is not None:
+                            channel.add(value, *labels, match[1], module)
 
 
-def _pair(prefix: str, labels: tuple[str, ...], words: str) -> tuple[Family, Family]:
+def _module(label: str) -> str:
+    """The module's name as node_exporter writes it: ``mc#0csrow#1channel#0`` as ``mc0_csrow1_channel0``."""
+    return label.replace("#", "").replace("csrow", "_csrow").replace("channel", "_channel") or "unknown"
+
+
+def _pair(prefix: str, labels: tuple[str, ...], words: str) -> Pair:
     return (
         Family(f"node_edac_{prefix}correctable_errors_total", "counter", f"Correctable {words}.", labels),
         Family(f"node_edac_{prefix}uncorrectable_errors_total", "counter", f"Uncorrectable {words}.", labels),

@@ -1,9 +1,9 @@
-"""Figures of the kernel as a whole: load, /proc/stat, open files, entropy, uname."""
+"""Figures of the kernel as a whole: load, /proc/stat, open files, hung tasks, entropy, uname."""
 
 import os
 from collections.abc import Iterable
 
-from exporter.collectors.collector import Roots, counter, gauge
+from exporter.collectors.collector import NoData, Roots, counter, gauge
 from leitstand.exposition import Family
 
 
@@ -75,6 +75,20 @@ def parse_open_files(content: bytes) -> tuple[int, int]:
     """Open and maximum; the middle field has been 0 since Linux 2.6."""
     allocated, _, maximum = content.split()
     return int(allocated), int(maximum)
+
+
+class HungTasks:
+    """/proc/sys/kernel/hung_task_detect_count: since Linux 6.15, where it is looked for at all."""
+
+    def __init__(self, roots: Roots) -> None:
+        self._files = roots.proc_files
+
+    def collect(self) -> Iterable[Family]:
+        try:
+            count = int(self._files.attribute("sys/kernel/hung_task_detect_count"))
+        except FileNotFoundError as error:
+            raise NoData("the kernel does not count hung tasks") from error
+        yield counter("node_kernel_hung_tasks_total", "Tasks found waiting for minutes without end.", count)
 
 
 class Entropy:

@@ -67,6 +67,12 @@ class Options:
     systemd_enable_restarts_metrics: bool = field(
         default=False, metadata={"explanation": "Serve how often each service was restarted."}
     )
+    systemd_enable_task_metrics: bool = field(
+        default=False, metadata={"explanation": "Serve how many tasks each service has, and may have."}
+    )
+    systemd_enable_start_time_metrics: bool = field(
+        default=False, metadata={"explanation": "Serve since when each unit is active."}
+    )
     hwmon_chip_exclude: str = _setting("", "Sensor chips to leave out.")
     hwmon_chip_include: str = _setting("", "Sensor chips to take, and no others.")
 

@@ -3,7 +3,7 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.collectors.collector import NoData, Roots, gauge
@@ -47,7 +47,9 @@ class SystemdUnits:
         self._place = str(roots.root / _SOCKET)
         self._include = pattern(options, "systemd_unit_include")
         self._exclude = pattern(options, "systemd_unit_exclude")
-        self._restarts = options.systemd_enable_restarts_metrics
+        self._with_restarts = options.systemd_enable_restarts_metrics
+        self._with_tasks = options.systemd_enable_task_metrics
+        self._with_start_times = options.systemd_enable_start_time_metrics
         self._connection: Connection | None = None
         self._types: dict[str, str] = {}
         self._types_since = 0.0
@@ -81,6 +83,7 @@ class SystemdUnits:
                 Call(_SERVICE, _OBJECT, manager, "ListUnits"),
                 property_of(_SERVICE, _OBJECT, manager, "Version"),
                 property_of(_SERVICE, _OBJECT, manager, "SystemState"),
+                property_of(_SERVICE, _OBJECT, manager, "Virtualization"),
             ]
         )
         if isinstance(answers[0], BusError):
@@ -89,7 +92,7 @@ class SystemdUnits:
         wanted = [unit for unit in units if unit.loaded == "loaded" and self._wants(unit.name)]
         self._learn_types(bus, wanted)
         families = [*_manager_families(answers[1:]), _summary(units), self._states(wanted)]
-        return [*families, *_timers(bus, wanted), *_sockets(bus, wanted), *self._restart_counts(bus, wanted)]
+        return [*families, *_timers(bus, wanted), *_sockets(bus, wanted), *self._optional(bus, wanted)]
 
     def _wants(self, name: str) -> bool:
         return self._include.fullmatch(name) is not None and self._exclude.fullmatch(name) is None
@@ -115,16 +118,43 @@ class SystemdUnits:
             family.samples += [((unit.name, state, kind), int(state == unit.state)) for state in _STATES]
         return family
 
-    def _restart_counts(self, bus: Connection, units: Sequence[Unit]) -> list[Family]:
-        if not self._restarts:
-            return []
+    def _optional(self, bus: Connection, units: Sequence[Unit]) -> Iterable[Family]:
         services = [unit for unit in units if unit.name.endswith(".service")]
-        counts = _properties(bus, services, "Service", "NRestarts")
-        family = Family(
-            "node_systemd_service_restart_total", "counter", "Times the service was restarted.", ("name",)
-        )
-        family.samples = [((name,), int(count)) for name, count in counts.items()]
-        return [family]
+        if self._with_restarts:
+            restarts = Family(
+                "node_systemd_service_restart_total", "counter", "Times the service was restarted.", ("name",)
+            )
+            _add_numbers(restarts, _properties(bus, services, "Service", "NRestarts"))
+            yield restarts
+        if self._with_tasks:
+            tasks = Family("node_systemd_unit_tasks_current", "gauge", "Tasks of the service.", ("name",))
+            _add_numbers(tasks, _properties(bus, services, "Service", "TasksCurrent"))
+            most = Family("node_systemd_unit_tasks_max", "gauge", "Tasks the service may have.", ("name",))
+            _add_numbers(most, _properties(bus, services, "Service", "TasksMax"))
+            yield from (tasks, most)
+        if self._with_start_times:
+            yield _start_times(bus, units)
+
+
+_NO_NUMBER = 2**64 - 1  # what systemd says where there is no limit, or nobody counts
+
+
+def _add_numbers(family: Family, numbers: Mapping[str, str | int]) -> None:
+    family.samples = [((name,), int(number)) for name, number in numbers.items() if number != _NO_NUMBER]
+
+
+def _start_times(bus: Connection, units: Sequence[Unit]) -> Family:
+    family = Family(
+        "node_systemd_unit_start_time_seconds",
+        "gauge",
+        "Since when the unit is active, in Unix time; 0: it is not.",
+        ("name",),
+    )
+    active = [unit for unit in units if unit.state == "active"]
+    moments = _properties(bus, active, "Unit", "ActiveEnterTimestamp")
+    for unit in units:
+        family.add(int(moments.get(unit.name, 0)) / _MICROSECONDS, unit.name)
+    return family
 
 
 def parse_units(body: bytes) -> list[Unit]:
@@ -150,6 +180,11 @@ def _manager_families(answers: Sequence[bytes | BusError]) -> list[Family]:
     texts = ["" if isinstance(answer, BusError) else str(read_variant(answer)) for answer in answers]
     is_running = int(texts[1] == "running")
     families = [gauge("node_systemd_system_running", "Whether all is well with the system.", is_running)]
+    machine = Family(
+        "node_systemd_virtualization_info", "gauge", "What the machine runs on.", ("virtualization_type",)
+    )
+    machine.add(1, texts[2] or "none")
+    families.append(machine)
     if match := _VERSION.search(texts[0]):
         labels = (texts[0],)
         family = Family("node_systemd_version", "gauge", "Version of systemd.", ("version",))

@@ -121,6 +121,8 @@ OTHERS = {
     "--collector.hwmon.chip-include",
     "--collector.hwmon.chip-exclude",
 }
+# Collectors of ours, and of releases after 1.5.0.
+OTHER_COLLECTORS = {"--collector.own", "--collector.kernel_hung", "--collector.watchdog"}
 
 
 def test_our_options_are_those_of_node_exporter():
@@ -128,7 +130,7 @@ def test_our_options_are_those_of_node_exporter():
     theirs = set(re.findall(r"--[a-z][a-z._-]+", help_text.stdout + help_text.stderr))
     ours = {flag(entry.name) for entry in fields(Options)}
     assert ours - theirs == OTHERS
-    assert {f"--collector.{name}" for name in COLLECTORS} - theirs == {"--collector.own"}
+    assert {f"--collector.{name}" for name in COLLECTORS} - theirs == OTHER_COLLECTORS
 
 
 def test_the_help_explains_each_option_and_shows_an_example():

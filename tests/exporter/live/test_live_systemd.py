@@ -171,11 +171,15 @@ UNITS = [
 PROPERTIES = {
     "Version": "252.38-1~deb12u1",
     "SystemState": "degraded",
+    "Virtualization": "kvm",
     "Type": "forking",
     "LastTriggerUSec": 1_700_000_000_000_000,
     "NAccepted": 7,
     "NConnections": 2,
     "NRestarts": 3,
+    "TasksCurrent": 5,
+    "TasksMax": 2**64 - 1,
+    "ActiveEnterTimestamp": 1_700_000_000_500_000,
 }
 
 
@@ -214,13 +218,27 @@ def test_units_timers_and_sockets_are_told(host, manager, figures):
     assert found["node_systemd_timer_last_trigger_seconds"] == {("apt-daily.timer",): 1_700_000_000}
     assert found["node_systemd_socket_accepted_connections_total"] == {("sshd.socket",): 7}
     assert found["node_systemd_socket_refused_connections_total"] == {}
-    assert "node_systemd_service_restart_total" not in found
+    assert found["node_systemd_virtualization_info"] == {("kvm",): 1}
+    assert not {name for name in found if "restart" in name or "tasks" in name or "start_time" in name}
 
 
-def test_restarts_are_counted_when_asked_for(host, manager, figures):
-    options = replace(Options(), systemd_enable_restarts_metrics=True)
+def test_restarts_tasks_and_start_times_are_told_when_asked_for(host, manager, figures):
+    options = replace(
+        Options(),
+        systemd_enable_restarts_metrics=True,
+        systemd_enable_task_metrics=True,
+        systemd_enable_start_time_metrics=True,
+    )
     found = figures(SystemdUnits(host.roots, options))
     assert found["node_systemd_service_restart_total"] == {("nginx.service",): 3}
+    assert found["node_systemd_unit_tasks_current"] == {("nginx.service",): 5}
+    # No limit, no figure.
+    assert found["node_systemd_unit_tasks_max"] == {}
+    assert found["node_systemd_unit_start_time_seconds"] == {
+        ("nginx.service",): 0,
+        ("apt-daily.timer",): 1_700_000_000.5,
+        ("sshd.socket",): 1_700_000_000.5,
+    }
 
 
 def test_the_type_of_a_service_is_asked_for_once(host, manager, figures):
