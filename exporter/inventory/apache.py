@@ -118,8 +118,11 @@ def virtual_hosts(lines: Iterator[Line]) -> list[VirtualHost]:
         else:
             apply(current, line)
     for host in hosts:
+        # Debian sets PHP-FPM's handler for the whole server, unless PHP is a module.
+        host.backends = host.backends or ([] if main.php else main.backends)
         host.php = "" if host.backends else main.php
         host.root = host.root or main.root
+        host.folders += main.folders
     if main.root and not hosts:
         hosts.append(main)
     return hosts
@@ -135,6 +138,8 @@ def apply(host: VirtualHost, line: Line) -> None:
             host.names += [re.sub(r"^\w+://|:\d+$", "", name) for name in line.arguments]
         case "documentroot":
             host.root, host.file = value.rstrip("/") or "/", host.file or line.file
+        case "alias" if "$" not in line.arguments[-1]:
+            host.folders.append(line.arguments[-1].rstrip("/"))
         case "listen":
             host.listen.append(value)
         case "sslcertificatefile" if value.startswith("/"):

@@ -13,13 +13,14 @@ LIMIT = 4 * 1024 * 1024
 class Mark:
     """An application: the file that holds its version, and the expressions whose groups, dotted, are it.
 
-    ``also`` must be there too, where the file alone could be another's.
+    ``also`` must be there too, and ``where`` match, where the file alone could be another's.
     """
 
     name: str
     file: str
     patterns: tuple[str, ...]
     also: str = ""
+    where: str = ""
 
 
 def quoted(before: str) -> str:
@@ -27,25 +28,36 @@ def quoted(before: str) -> str:
     return rf"""{before}\s*['"]({VERSION})"""
 
 
+# PHP 8.3 lets a constant name its type.
+CONSTANT = quoted(r"\bconst(?:\s+string)?\s+VERSION\s*=")
+
+
 MARKS = (
     Mark("WordPress", "wp-includes/version.php", (quoted(r"^\$wp_version\s*="),)),
-    Mark("Nextcloud", "version.php", (quoted(r"^\$OC_VersionString\s*="),), also="lib/private/Server.php"),
+    # ownCloud has the same files, but for the vendor named in this one.
+    Mark(
+        "Nextcloud",
+        "version.php",
+        (quoted(r"^\$OC_VersionString\s*="),),
+        where=r"""^\$vendor\s*=\s*(['"]nextcloud)""",
+    ),
     Mark("MediaWiki", "includes/Defines.php", (quoted(r"define\(\s*'MW_VERSION'\s*,"),)),
     Mark("MediaWiki", "includes/DefaultSettings.php", (quoted(r"^\$wgVersion\s*="),)),
-    Mark("Drupal", "core/lib/Drupal.php", (quoted(r"^\s*const VERSION\s*="),)),
+    Mark("Drupal", "core/lib/Drupal.php", (CONSTANT,)),
     Mark(
         "Drupal",
         "includes/bootstrap.inc",
         (quoted(r"^define\(\s*'VERSION'\s*,"),),
         also="modules/system/system.module",
     ),
+    Mark("Drupal", "modules/system/system.module", (quoted(r"^define\(\s*'VERSION'\s*,"),)),
     Mark(
         "Joomla",
         "libraries/src/Version.php",
         (
-            r"const MAJOR_VERSION\s*=\s*(\d+)",
-            r"const MINOR_VERSION\s*=\s*(\d+)",
-            r"const PATCH_VERSION\s*=\s*(\d+)",
+            r"MAJOR_VERSION\s*=\s*(\d+)",
+            r"MINOR_VERSION\s*=\s*(\d+)",
+            r"PATCH_VERSION\s*=\s*(\d+)",
         ),
     ),
     Mark(
@@ -53,24 +65,26 @@ MARKS = (
         "libraries/cms/version/version.php",
         (quoted(r"\bRELEASE\s*="), quoted(r"\bDEV_LEVEL\s*=")),
     ),
-    Mark("TYPO3", "typo3/sysext/core/Classes/Information/Typo3Version.php", (quoted(r"const VERSION\s*="),)),
-    Mark(
-        "TYPO3", "vendor/typo3/cms-core/Classes/Information/Typo3Version.php", (quoted(r"const VERSION\s*="),)
-    ),
+    Mark("TYPO3", "typo3/sysext/core/Classes/Information/Typo3Version.php", (CONSTANT,)),
+    Mark("TYPO3", "vendor/typo3/cms-core/Classes/Information/Typo3Version.php", (CONSTANT,)),
     Mark(
         "TYPO3",
         "typo3/sysext/core/Classes/Core/SystemEnvironmentBuilder.php",
         (quoted(r"define\(\s*'TYPO3_version'\s*,"),),
     ),
-    Mark("phpMyAdmin", "libraries/classes/Version.php", (quoted(r"const VERSION\s*="),)),
+    Mark("phpMyAdmin", "libraries/classes/Version.php", (CONSTANT,)),
     Mark(
         "phpMyAdmin",
         "src/Version.php",
-        (quoted(r"const VERSION\s*="),),
+        (CONSTANT,),
         also="resources/templates/login/form.twig",
     ),
-    Mark("phpMyAdmin", "libraries/classes/Config.php", (quoted(r"'PMA_VERSION'\s*,"),)),
-    Mark("Matomo", "core/Version.php", (quoted(r"const VERSION\s*="),), also="matomo.php"),
+    *(
+        Mark("phpMyAdmin", f"libraries/{name}.php", (quoted(r"'PMA_VERSION'\s*,"),))
+        for name in ("classes/Config", "Config", "Config.class")
+    ),
+    Mark("Matomo", "core/Version.php", (CONSTANT,), also="matomo.php"),
+    Mark("Matomo", "core/Version.php", (CONSTANT,), also="piwik.php"),
     Mark("Roundcube", "program/include/iniset.php", (quoted(r"define\(\s*'RCMAIL_VERSION'\s*,"),)),
     Mark("Moodle", "version.php", (quoted(r"^\$release\s*="),), also="lib/moodlelib.php"),
     Mark("Moodle", "public/version.php", (quoted(r"^\$release\s*="),), also="public/lib/moodlelib.php"),
@@ -78,8 +92,8 @@ MARKS = (
 )
 
 
-def identify(tree: Tree, folder: str) -> Iterator[tuple[str, str]]:
-    """(name, version) of the applications in a folder; a version that cannot be read is empty."""
+def identify(tree: Tree, folder: str) -> Iterator[tuple[str, str, str]]:
+    """(name, version, its file) of the applications in a folder; a version that cannot be read is empty."""
     known: set[str] = set()
     for mark in MARKS:
         path = f"{folder}/{mark.file}"
@@ -89,11 +103,14 @@ def identify(tree: Tree, folder: str) -> Iterator[tuple[str, str]]:
             or (mark.also and not tree.is_file(f"{folder}/{mark.also}"))
         ):
             continue
-        version = parse_version(tree.text_or_empty(path, LIMIT), mark.patterns)
+        text = tree.text_or_empty(path, LIMIT)
+        if mark.where and not search(mark.where, text):
+            continue
+        version = parse_version(text, mark.patterns)
         # Without a mark of its own, a file without version is more likely another application's.
         if version or mark.also:
             known.add(mark.name)
-            yield mark.name, version
+            yield mark.name, version, path
 
 
 def parse_version(text: str, patterns: tuple[str, ...]) -> str:

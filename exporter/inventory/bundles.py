@@ -1,5 +1,6 @@
 """Snap and Flatpak applications, from the files these keep of what is installed."""
 
+from exporter.inventory.package import add_package
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import VERSION, search
 from exporter.tree import Tree
@@ -12,28 +13,12 @@ def read(context: Context) -> Findings:
         # "current" is the mounted revision; /snap/bin and the like have none.
         text = context.tree.text_or_empty(f"/snap/{name}/current/meta/snap.yaml")
         if text:
-            add(findings, "snap", name, search(rf"""^version:[ \t]*['"]?({VERSION})""", text))
+            version = search(rf"""^version:[ \t]*['"]?({VERSION})""", text)
+            add_package(findings, "snap", (name, version), manual=True)
     for path in context.tree.glob("/var/lib/flatpak/app/*/current/active"):
-        add(findings, "flatpak", path.split("/")[5], flatpak_version(context.tree, path))
+        pair = (path.split("/")[5], flatpak_version(context.tree, path))
+        add_package(findings, "flatpak", pair, manual=True)
     return findings
-
-
-def add(findings: Findings, manager: str, name: str, version: str) -> None:
-    """Add one application; without a version it is skipped."""
-    if not version:
-        findings.skip()
-        return
-    findings.add(
-        "package",
-        manager=manager,
-        name=name,
-        version=version,
-        arch="",
-        source="",
-        path="",
-        manual=True,
-        installed=None,
-    )
 
 
 def flatpak_version(tree: Tree, path: str) -> str:

@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from exporter.inventory.apache import apache_hosts
-from exporter.inventory.nginx import nginx_hosts
+from exporter.inventory.nginx import nginx_certificates
 from exporter.inventory.source import Context, Findings
 from exporter.tree import Tree
 from leitstand.exposition import Family
@@ -26,6 +26,7 @@ PLACES = (
     "/etc/postfix/*.pem",
     "/etc/dovecot/private/*.pem",
     "/etc/leitstand/*.crt",
+    "/etc/leitstand/*/*.crt",
 )
 # A service's setting -> where it is written.
 SETTINGS = {
@@ -54,11 +55,8 @@ def read(context: Context) -> Findings:
         "When a certificate on this host expires.",
         ("path",),
     )
-    used = {
-        path
-        for host in [*nginx_hosts(context.tree)[0], *apache_hosts(context.tree)[0]]
-        for path in host.certificates
-    }
+    used = nginx_certificates(context.tree)
+    used |= {path for host in apache_hosts(context.tree)[0] for path in host.certificates}
     paths = sorted(used | set(candidates(context.tree)))
     findings.skip(len(paths[MAXIMUM_CERTIFICATES:]))
     for path in paths[:MAXIMUM_CERTIFICATES]:

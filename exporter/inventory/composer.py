@@ -1,5 +1,6 @@
 """PHP packages that composer installed below applications."""
 
+from exporter.inventory.package import add_package
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import load_json, text_of
 
@@ -26,36 +27,20 @@ def read(context: Context) -> Findings:
         if not context.tree.is_file(path):
             continue
         try:
-            packages, skipped = parse_installed(context.tree.text(path, LIMIT))
+            packages = parse_installed(context.tree.text(path, LIMIT))
         except (OSError, ValueError):
             findings.skip()
             continue
-        findings.skip(skipped)
-        for name, version in packages:
-            findings.add(
-                "package",
-                manager="composer",
-                name=name,
-                version=version,
-                arch="",
-                source="",
-                path=folder,
-                manual=None,
-                installed=None,
-            )
+        for pair in packages:
+            add_package(findings, "composer", pair, folder)
     return findings
 
 
-def parse_installed(text: str) -> tuple[list[tuple[str, str]], int]:
-    """[(name, version)] and how many entries lacked one; composer 1 wrote a list, 2 an object with it."""
+def parse_installed(text: str) -> list[tuple[str, str]]:
+    """[(name, version)], either empty if an entry lacks it; composer 1 wrote a list, 2 an object with it."""
     raw = load_json(text)
     entries = raw.get("packages") if isinstance(raw, dict) else raw
     if not isinstance(entries, list):
         raise ValueError("no list of packages")
-    pairs = [
-        (text_of(entry.get("name")), text_of(entry.get("version")))
-        for entry in entries
-        if isinstance(entry, dict)
-    ]
-    named = [pair for pair in pairs if all(pair)]
-    return named, len(entries) - len(named)
+    objects = [entry if isinstance(entry, dict) else {} for entry in entries]
+    return [(text_of(entry.get("name")), text_of(entry.get("version"))) for entry in objects]

@@ -86,10 +86,10 @@ def connect(address: str, timeout: float) -> socket.socket:
     if not address.startswith("/"):
         host, _, port = address.rpartition(":")
         return socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout)
-    link = socket.socket(socket.AF_UNIX)
-    link.settimeout(timeout)
     folder, _, name = address.rpartition("/")
     descriptor = os.open(folder or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    link = socket.socket(socket.AF_UNIX)
+    link.settimeout(timeout)
     try:
         long = len(address.encode()) > MAXIMUM_SOCKET_PATH
         link.connect(f"/proc/self/fd/{descriptor}/{name}" if long else address)

@@ -1,25 +1,30 @@
 """PHP-FPM's pools: how they are set up, and how they fare by their own status page."""
 
 import errno
+import posixpath
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from exporter.inventory import fastcgi
+from exporter.inventory.php import BINARY_LIMIT, branch_of_version, parse_version
 from exporter.inventory.php_ini import IMPORTANT, pools
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import load_json, search
 from exporter.tree import Tree
 from leitstand.exposition import Family, Kind
 
-CONFIGURATIONS = (
-    "/etc/php/*/fpm/php-fpm.conf",
-    "/etc/php[0-9]*/php-fpm.conf",
-    "/etc/php-fpm.conf",
-    "/etc/opt/remi/php*/php-fpm.conf",
-    "/usr/local/etc/php-fpm.conf",
-    "/opt/plesk/php/*/etc/php-fpm.conf",
-)
+# Configuration -> the program that says which PHP it is, where the path does not.
+CONFIGURATIONS = {
+    "/etc/php/*/fpm/php-fpm.conf": "",
+    "/etc/php[0-9]*/php-fpm.conf": "",
+    "/etc/php-fpm.conf": "/usr/sbin/php-fpm",
+    "/etc/opt/remi/php*/php-fpm.conf": "",
+    "/usr/local/etc/php-fpm.conf": "/usr/local/sbin/php-fpm",
+    "/opt/plesk/php/*/etc/php-fpm.conf": "",
+}
+# Where systemd and OpenRC keep what is to run.
+WANTED = ("/etc/systemd/system/*.wants/*php*fpm*.service", "/etc/runlevels/*/php-fpm*")
 MAXIMUM_POOLS = 500
 TABLE_LIMIT = 16 * 1024 * 1024
 SO_ACCEPTCON = "00010000"  # include/uapi/linux/net.h, as net/unix/af_unix.c prints it
@@ -64,12 +69,15 @@ def read(context: Context) -> Findings:
     """Every pool, and its status where ``pm.status_path`` is set and the socket is ours to open."""
     findings = Findings()
     families = {key: Family(*figure, LABELS) for key, figure in FIGURES.items()}
-    up = Family("leitstand_php_fpm_up", "gauge", "Whether somebody listens for the pool.", LABELS)
+    up = Family(
+        "leitstand_php_fpm_up", "gauge", "Whether somebody listens for a pool that is to run.", LABELS
+    )
     answering = Family(
         "leitstand_php_fpm_status_up", "gauge", "Whether the pool's status page answers.", LABELS
     )
     most = Family("leitstand_php_fpm_max_children", "gauge", "Most processes the pool may have.", LABELS)
     listening = parse_listening(read_unix_sockets(context.roots.proc))
+    wanted = wanted_branches(context.tree)
     for branch, name, settings in all_pools(context.tree, findings):
         add_pool(findings, branch, name, settings)
         labels = (name, branch)
@@ -80,7 +88,8 @@ def read(context: Context) -> Findings:
         if accepting is None:
             findings.skip()
             continue
-        up.add(int(accepting), *labels)
+        if accepting or wanted & {branch, ""}:
+            up.add(int(accepting), *labels)
         status = ask(context.tree, settings)
         if status is not None:
             answering.add(int(bool(status)), *labels)
@@ -92,21 +101,48 @@ def read(context: Context) -> Findings:
 
 def all_pools(tree: Tree, findings: Findings) -> list[tuple[str, str, dict[str, str]]]:
     """(branch, pool, settings) of every pool of every configuration."""
-    found: list[tuple[str, str, dict[str, str]]] = []
-    for path in [path for pattern in CONFIGURATIONS for path in tree.glob(pattern)]:
-        by_name, skipped = pools(tree, path)
-        findings.skip(skipped)
-        branch = branch_of(path)
-        found += [(branch, name, settings) for name, settings in sorted(by_name.items())]
-    findings.skip(len(found[MAXIMUM_POOLS:]))
-    return found[:MAXIMUM_POOLS]
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for pattern, program in CONFIGURATIONS.items():
+        for path in tree.glob(pattern):
+            by_name, skipped = pools(tree, path)
+            findings.skip(skipped)
+            branch = branch_of(path) or branch_of_program(tree, program)
+            for name, settings in sorted(by_name.items()):
+                # A second pool of both names would be a second series of the same labels.
+                findings.skip((branch, name) in found)
+                found.setdefault((branch, name), settings)
+    kept = [(branch, name, settings) for (branch, name), settings in found.items()]
+    findings.skip(len(kept[MAXIMUM_POOLS:]))
+    return kept[:MAXIMUM_POOLS]
 
 
 def branch_of(path: str) -> str:
-    """The PHP branch a path names: /etc/php/8.2/…, /etc/php82/…; empty if none."""
-    dotted = search(r"/php/?(\d\.\d+)/", path)
-    digits = search(r"/php(\d\d)/", path)
+    """The PHP branch a path names: /etc/php/8.2/…, /etc/php82/…, php8.2-fpm.service; empty if none."""
+    dotted = search(r"php-?(?:fpm)?/?(\d\.\d+)", path)
+    digits = search(r"php-?(?:fpm)?(\d\d)(?!\d)", path)
     return dotted or (f"{digits[0]}.{digits[1:]}" if digits else "")
+
+
+def branch_of_program(tree: Tree, path: str) -> str:
+    """The PHP branch a program tells of itself; empty if there is none."""
+    try:
+        return branch_of_version(parse_version(tree.read(path, BINARY_LIMIT))) if path else ""
+    except OSError:
+        return ""
+
+
+def wanted_branches(tree: Tree) -> set[str]:
+    """Branches whose PHP-FPM is to run on this host; "" stands for a service that names no branch.
+
+    Packages bring pools that nobody uses: one without listener is down only where its service is enabled.
+    """
+    links = [path for pattern in WANTED for path in tree.glob(pattern)]
+    masked = {
+        path
+        for path in links
+        if tree.resolve(f"/etc/systemd/system/{posixpath.basename(path)}") == "/dev/null"
+    }
+    return {branch_of(posixpath.basename(path)) for path in links if path not in masked}
 
 
 def add_pool(findings: Findings, branch: str, name: str, settings: Mapping[str, str]) -> None:

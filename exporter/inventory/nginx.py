@@ -41,12 +41,20 @@ def nginx_hosts(tree: Tree) -> tuple[list[VirtualHost], int]:
     """Every server of every nginx configuration, and how many files could not be read."""
     hosts: list[VirtualHost] = []
     skipped = 0
-    for path in CONFIGURATIONS:
-        if tree.is_file(path):
-            loader = Loader(tree, posixpath.dirname(path))
-            hosts += servers(loader.load(path))
-            skipped += loader.skipped
+    for path in filter(tree.is_file, CONFIGURATIONS):
+        loader = Loader(tree, posixpath.dirname(path))
+        hosts += servers(loader.load(path), posixpath.dirname(path))
+        skipped += loader.skipped
     return hosts, skipped
+
+
+def nginx_certificates(tree: Tree) -> set[str]:
+    """Certificates of every server, those of ``stream`` and ``mail`` among them."""
+    found: set[str] = set()
+    for path in filter(tree.is_file, CONFIGURATIONS):
+        folder = posixpath.dirname(path)
+        found |= set(certificate_paths(Loader(tree, folder).load(path), folder))
+    return found
 
 
 class Loader:
@@ -131,8 +139,29 @@ def first(directives: list[Directive], name: str, otherwise: str) -> str:
     return own[0] if own else otherwise
 
 
-def servers(directives: list[Directive]) -> list[VirtualHost]:
-    """The servers of a whole configuration."""
+def certificate_paths(directives: list[Directive], folder: str) -> list[str]:
+    """Files named by ssl_certificate, here and in the blocks below; relative ones are below ``folder``.
+
+    A variable in a path means that it is chosen for each connection; "data:" holds the certificate itself.
+    """
+    named = [arguments[0] for arguments in values(directives, "ssl_certificate") if arguments]
+    return [
+        posixpath.join(folder, name) for name in named if "$" not in name and not name.startswith("data:")
+    ]
+
+
+def folders(block: list[Directive]) -> list[str]:
+    """What the locations of a server serve besides its root."""
+    found = [arguments[0].rstrip("/") for arguments in values(block, "alias") if arguments]
+    for location in [entry for entry in block if entry.name == "location" and entry.arguments]:
+        root, place = first(location.block, "root", ""), location.arguments[-1]
+        if root and place.startswith("/"):
+            found.append(f"{root.rstrip('/')}{place.rstrip('/')}")
+    return [path for path in found if path.startswith("/") and "$" not in path]
+
+
+def servers(directives: list[Directive], folder: str) -> list[VirtualHost]:
+    """The servers of a whole configuration that stands in ``folder``."""
     hosts: list[VirtualHost] = []
     for http in [entry for entry in directives if entry.name == "http"]:
         upstreams = {
@@ -140,12 +169,17 @@ def servers(directives: list[Directive]) -> list[VirtualHost]:
             for entry in http.block
             if entry.name == "upstream" and entry.arguments
         }
-        hosts += [server(entry, http.block, upstreams) for entry in http.block if entry.name == "server"]
+        inherited = certificate_paths([entry for entry in http.block if not entry.block], folder)
+        for entry in http.block:
+            if entry.name == "server":
+                host = server(entry, http.block, upstreams)
+                host.certificates = certificate_paths(entry.block, folder) or inherited
+                hosts.append(host)
     return hosts
 
 
 def server(directive: Directive, outer: list[Directive], upstreams: dict[str, list[str]]) -> VirtualHost:
-    """One server; what it does not say comes from the ``http`` block around it."""
+    """One server, but for its certificates; what it does not say comes from the ``http`` block around it."""
     block = directive.block
     own = [entry for entry in block if not entry.block]
     passes = [backend(arguments[0]) for arguments in values(block, "fastcgi_pass") if arguments]
@@ -153,8 +187,6 @@ def server(directive: Directive, outer: list[Directive], upstreams: dict[str, li
     if not root:
         inner = [arguments[0] for arguments in values(block, "root") if arguments]
         root = inner[0] if inner else ""
-    certificates = [arguments[0] for arguments in values(own, "ssl_certificate") if arguments]
-    inherited = [entry.arguments[0] for entry in outer if entry.name == "ssl_certificate" and entry.arguments]
     return VirtualHost(
         server="nginx",
         file=directive.file,
@@ -163,7 +195,6 @@ def server(directive: Directive, outer: list[Directive], upstreams: dict[str, li
         ],
         listen=[arguments[0] for arguments in values(own, "listen") if arguments] or ["80"],
         root=root,
-        # A variable in the path means that it is chosen for each connection.
-        certificates=[path for path in certificates or inherited if path.startswith("/") and "$" not in path],
+        folders=folders(block),
         backends=sorted({address for name in passes for address in upstreams.get(name, [name])}),
     )

@@ -1,5 +1,6 @@
-"""npm packages: installed for the whole host, or directly below an application."""
+"""npm packages: installed for the whole host, or below an application."""
 
+from exporter.inventory.package import add_package
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import load_json, text_of
 from exporter.tree import Tree
@@ -14,16 +15,31 @@ PLACES = (
     "/var/www/*/node_modules",
     "/var/www/*/*/node_modules",
     "/home/*/*/node_modules",
+    "/home/*/.nvm/versions/node/*/lib/node_modules",
+    "/root/.nvm/versions/node/*/lib/node_modules",
 )
+LOCK_LIMIT = 32 * 1024 * 1024
 
 
 def read(context: Context) -> Findings:
     """Every package with the folder it stands in."""
     findings = Findings()
     for folder in sorted({folder for place in PLACES for folder in context.tree.glob(place)}):
-        for path in package_folders(context.tree, folder):
-            add_package(context.tree, findings, folder, path)
+        if not add_locked(context.tree, findings, folder):
+            for path in package_folders(context.tree, folder):
+                add_one(context.tree, findings, folder, path)
     return findings
+
+
+def add_locked(tree: Tree, findings: Findings, folder: str) -> bool:
+    """Add what npm's own list in a node_modules names, those below other packages too; False without one."""
+    try:
+        locked = parse_lock(tree.text(f"{folder}/.package-lock.json", LOCK_LIMIT))
+    except (OSError, ValueError):
+        return False
+    for place, name, version in locked:
+        add_package(findings, "npm", (name, version), f"{folder.removesuffix('/node_modules')}/{place}")
+    return True
 
 
 def package_folders(tree: Tree, folder: str) -> list[str]:
@@ -38,31 +54,34 @@ def package_folders(tree: Tree, folder: str) -> list[str]:
     return [path for path in found if tree.is_file(f"{path}/package.json")]
 
 
-def add_package(tree: Tree, findings: Findings, folder: str, path: str) -> None:
+def add_one(tree: Tree, findings: Findings, folder: str, path: str) -> None:
     """Add the package in one folder."""
     try:
-        name, version = parse_manifest(tree.text(f"{path}/package.json"))
+        add_package(findings, "npm", parse_manifest(tree.text(f"{path}/package.json")), folder)
     except (OSError, ValueError):
         findings.skip()
-        return
-    findings.add(
-        "package",
-        manager="npm",
-        name=name,
-        version=version,
-        arch="",
-        source="",
-        path=folder,
-        manual=None,
-        installed=None,
-    )
 
 
 def parse_manifest(text: str) -> tuple[str, str]:
-    """(name, version) of a package.json. Raises ValueError without them."""
+    """(name, version) of a package.json, empty where it has none. Raises ValueError for another text."""
     raw = load_json(text)
     fields = raw if isinstance(raw, dict) else {}
-    name, version = text_of(fields.get("name")), text_of(fields.get("version"))
-    if not name or not version:
-        raise ValueError("no name or version")
-    return name, version
+    return text_of(fields.get("name")), text_of(fields.get("version"))
+
+
+def parse_lock(text: str) -> list[tuple[str, str, str]]:
+    """[(folder, name, version)] of a package-lock.json; links to folders elsewhere are left out.
+
+    Keys are paths as ``node_modules/a/node_modules/b``, docs.npmjs.com/cli/configuring-npm/package-lock-json.
+    Raises ValueError for another text.
+    """
+    raw = load_json(text)
+    packages = raw.get("packages") if isinstance(raw, dict) else None
+    if not isinstance(packages, dict):
+        raise ValueError("no packages")
+    found = []
+    for path, fields in packages.items():
+        above, mark, name = path.rpartition("node_modules/")
+        if mark and isinstance(fields, dict) and not fields.get("link"):
+            found.append((f"{above}node_modules", name, text_of(fields.get("version"))))
+    return found

@@ -22,10 +22,12 @@ EXTENSIONS_SCRIPT = r'foreach (get_loaded_extensions() as $e) echo $e, "\t", php
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a distribution puts one SAPI. ``{branch}`` stands for 8.2, ``{number}`` for 82."""
+    """Where a distribution puts PHP: SAPI -> programs, the ini file, the folder of further ones.
 
-    sapi: str
-    binaries: str
+    ``{branch}`` stands for 8.2, ``{number}`` for 82, ``{sapi}`` for what Debian calls the SAPI.
+    """
+
+    programs: dict[str, str]
     ini: str
     folder: str
 
@@ -33,65 +35,54 @@ class Layout:
 LAYOUTS = (
     # Debian and Ubuntu
     Layout(
-        "cli", "/usr/bin/php[0-9].[0-9]*", "/etc/php/{branch}/cli/php.ini", "/etc/php/{branch}/cli/conf.d"
-    ),
-    Layout(
-        "fpm",
-        "/usr/sbin/php-fpm[0-9].[0-9]*",
-        "/etc/php/{branch}/fpm/php.ini",
-        "/etc/php/{branch}/fpm/conf.d",
-    ),
-    Layout(
-        "apache",
-        "/usr/lib/apache2/modules/libphp[0-9]*.so",
-        "/etc/php/{branch}/apache2/php.ini",
-        "/etc/php/{branch}/apache2/conf.d",
-    ),
-    Layout(
-        "cgi", "/usr/bin/php-cgi[0-9].[0-9]*", "/etc/php/{branch}/cgi/php.ini", "/etc/php/{branch}/cgi/conf.d"
+        {
+            "cli": "/usr/bin/php[0-9].[0-9]*",
+            "fpm": "/usr/sbin/php-fpm[0-9].[0-9]*",
+            "apache": "/usr/lib/apache2/modules/libphp[0-9]*.so",
+            "cgi": "/usr/bin/php-cgi[0-9].[0-9]*",
+        },
+        "/etc/php/{branch}/{sapi}/php.ini",
+        "/etc/php/{branch}/{sapi}/conf.d",
     ),
     # Alpine
-    Layout("cli", "/usr/bin/php[0-9][0-9]", "/etc/php{number}/php.ini", "/etc/php{number}/conf.d"),
-    Layout("fpm", "/usr/sbin/php-fpm[0-9][0-9]", "/etc/php{number}/php.ini", "/etc/php{number}/conf.d"),
     Layout(
-        "apache",
-        "/usr/lib/apache2/mod_php[0-9][0-9].so",
+        {
+            "cli": "/usr/bin/php[0-9][0-9]",
+            "fpm": "/usr/sbin/php-fpm[0-9][0-9]",
+            "apache": "/usr/lib/apache2/mod_php[0-9][0-9].so",
+        },
         "/etc/php{number}/php.ini",
         "/etc/php{number}/conf.d",
     ),
     # Red Hat, and Remi's side by side packages
-    Layout("cli", "/usr/bin/php", "/etc/php.ini", "/etc/php.d"),
-    Layout("fpm", "/usr/sbin/php-fpm", "/etc/php.ini", "/etc/php.d"),
-    Layout("apache", "/usr/lib64/httpd/modules/libphp*.so", "/etc/php.ini", "/etc/php.d"),
     Layout(
-        "cli",
-        "/opt/remi/php*/root/usr/bin/php",
-        "/etc/opt/remi/php{number}/php.ini",
-        "/etc/opt/remi/php{number}/php.d",
+        {
+            "cli": "/usr/bin/php",
+            "fpm": "/usr/sbin/php-fpm",
+            "apache": "/usr/lib64/httpd/modules/libphp*.so",
+        },
+        "/etc/php.ini",
+        "/etc/php.d",
     ),
     Layout(
-        "fpm",
-        "/opt/remi/php*/root/usr/sbin/php-fpm",
+        {"cli": "/opt/remi/php*/root/usr/bin/php", "fpm": "/opt/remi/php*/root/usr/sbin/php-fpm"},
         "/etc/opt/remi/php{number}/php.ini",
         "/etc/opt/remi/php{number}/php.d",
     ),
     # PHP's own installation, and its container images
-    Layout("cli", "/usr/local/bin/php", "/usr/local/etc/php/php.ini", "/usr/local/etc/php/conf.d"),
-    Layout("fpm", "/usr/local/sbin/php-fpm", "/usr/local/etc/php/php.ini", "/usr/local/etc/php/conf.d"),
+    Layout(
+        {"cli": "/usr/local/bin/php", "fpm": "/usr/local/sbin/php-fpm"},
+        "/usr/local/etc/php/php.ini",
+        "/usr/local/etc/php/conf.d",
+    ),
     # Plesk
     Layout(
-        "cli",
-        "/opt/plesk/php/*/bin/php",
-        "/opt/plesk/php/{branch}/etc/php.ini",
-        "/opt/plesk/php/{branch}/etc/php.d",
-    ),
-    Layout(
-        "fpm",
-        "/opt/plesk/php/*/sbin/php-fpm",
+        {"cli": "/opt/plesk/php/*/bin/php", "fpm": "/opt/plesk/php/*/sbin/php-fpm"},
         "/opt/plesk/php/{branch}/etc/php.ini",
         "/opt/plesk/php/{branch}/etc/php.d",
     ),
 )
+DEBIAN_NAMES = {"apache": "apache2"}
 
 
 @dataclass(frozen=True)
@@ -129,22 +120,34 @@ def installations(tree: Tree, findings: Findings) -> Iterator[Installation]:
     """Every SAPI that is installed, each once however many links lead to it."""
     seen: set[tuple[str, str]] = set()
     for layout in LAYOUTS:
-        for path in tree.glob(layout.binaries):
-            key = (layout.sapi, tree.resolve(path))
-            if key in seen or not tree.is_file(path):
-                continue
-            seen.add(key)
-            try:
-                version = parse_version(tree.read(path, BINARY_LIMIT))
-            except OSError:
-                version = ""
-            if not version:
-                findings.skip()
-                continue
-            branch = ".".join(version.split(".")[:2])
-            places = {"branch": branch, "number": branch.replace(".", "")}
-            ini, folder = layout.ini.format(**places), layout.folder.format(**places)
-            yield Installation(version, branch, layout.sapi, path, ini, folder)
+        for sapi, pattern in layout.programs.items():
+            for path in filter(tree.is_file, tree.glob(pattern)):
+                key = (sapi, tree.resolve(path))
+                if key in seen:
+                    continue
+                seen.add(key)
+                found = installation(tree, layout, sapi, path)
+                if found:
+                    yield found
+                else:
+                    findings.skip()
+
+
+def installation(tree: Tree, layout: Layout, sapi: str, path: str) -> Installation | None:
+    """What a program or module is; None if it tells no version."""
+    try:
+        version = parse_version(tree.read(path, BINARY_LIMIT))
+    except OSError:
+        return None
+    branch = branch_of_version(version)
+    places = {"branch": branch, "number": branch.replace(".", ""), "sapi": DEBIAN_NAMES.get(sapi, sapi)}
+    ini, folder = layout.ini.format(**places), layout.folder.format(**places)
+    return Installation(version, branch, sapi, path, ini, folder) if version else None
+
+
+def branch_of_version(version: str) -> str:
+    """8.2 of 8.2.29."""
+    return ".".join(version.split(".")[:2])
 
 
 def parse_version(binary: bytes) -> str:

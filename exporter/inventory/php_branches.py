@@ -1,10 +1,12 @@
 """When each branch of PHP ceases to get security fixes from the PHP project.
 
 Source: https://www.php.net/supported-versions.php and https://www.php.net/eol.php, as of November 2026.
-A distribution may support a branch for longer: Debian and Ubuntu do for their own packages.
+A distribution may support a branch for longer: Debian and Ubuntu do for their own packages. A branch that is
+newer than this table has no end of life here, rather than a guessed one.
 """
 
 END_OF_LIFE = {
+    "5.2": "2011-01-06",
     "5.3": "2014-08-14",
     "5.4": "2015-09-03",
     "5.5": "2016-07-21",

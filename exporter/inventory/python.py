@@ -1,5 +1,6 @@
 """Python packages: every dist-info and egg-info folder in the usual places."""
 
+from exporter.inventory.package import add_package
 from exporter.inventory.source import Context, Findings
 
 PLACES = (
@@ -14,7 +15,11 @@ PLACES = (
     "/srv/*/*/lib/python3.*/site-packages",
     "/var/www/*/*/lib/python3.*/site-packages",
     "/home/*/*/lib/python3.*/site-packages",
+    "/home/*/.local/lib/python3.*/site-packages",
     "/root/*/lib/python3.*/site-packages",
+    "/root/.local/lib/python3.*/site-packages",
+    "/root/.local/share/pipx/venvs/*/lib/python3.*/site-packages",
+    "/opt/pipx/venvs/*/lib/python3.*/site-packages",
 )
 METADATA_LIMIT = 4 * 1024 * 1024
 NAMES = {".dist-info": "METADATA", ".egg-info": "PKG-INFO"}
@@ -28,11 +33,11 @@ def read(context: Context) -> Findings:
         for name in context.tree.names(folder):
             suffix = name[name.rfind(".") :]
             if suffix in NAMES:
-                add_package(context, findings, folder, name, NAMES[suffix])
+                add_one(context, findings, folder, name, NAMES[suffix])
     return findings
 
 
-def add_package(context: Context, findings: Findings, folder: str, entry: str, file: str) -> None:
+def add_one(context: Context, findings: Findings, folder: str, entry: str, file: str) -> None:
     """Add the package that one metadata folder, or one egg-info file, describes."""
     path = f"{folder}/{entry}"
     try:
@@ -40,22 +45,9 @@ def add_package(context: Context, findings: Findings, folder: str, entry: str, f
     except OSError:
         findings.skip()
         return
-    name, version = parse_metadata(text)
-    if not name or not version:
-        findings.skip()
-        return
     status = context.tree.stat(path)
-    findings.add(
-        "package",
-        manager="python",
-        name=name,
-        version=version,
-        arch="",
-        source="",
-        path=folder,
-        manual=None,
-        installed=int(status.st_mtime) if status else None,
-    )
+    installed = int(status.st_mtime) if status else None
+    add_package(findings, "python", parse_metadata(text), folder, installed=installed)
 
 
 def parse_metadata(text: str) -> tuple[str, str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 class VirtualHost:
     """``listen`` as written; ``backends`` are FastCGI addresses, a socket's path or host:port.
 
-    ``certificates`` are paths; ``php`` is the PHP branch where the server itself runs PHP.
+    ``certificates`` are paths; ``folders`` are served besides the root, as by Alias; ``php`` is the branch of
+    PHP that the server itself runs.
     """
 
     server: str
@@ -15,6 +16,7 @@ class VirtualHost:
     names: list[str] = field(default_factory=list)
     listen: list[str] = field(default_factory=list)
     root: str = ""
+    folders: list[str] = field(default_factory=list)
     certificates: list[str] = field(default_factory=list)
     backends: list[str] = field(default_factory=list)
     php: str = ""

@@ -35,6 +35,7 @@ PLACES = (
     "/home/git/gitlab",
 )
 FORGES = {"Gitea": "gitea", "Forgejo": "forgejo"}
+EVERYWHERE = ("", "*", "0.0.0.0", "[::]", "localhost")  # noqa: S104 - read, not bound
 MAXIMUM_FOLDERS = 20_000
 
 
@@ -45,23 +46,37 @@ def read(context: Context) -> Findings:
     for found, skipped in (nginx_hosts(context.tree), apache_hosts(context.tree)):
         hosts += found
         findings.skip(skipped)
-    branches = {
-        settings.get("listen", ""): branch for branch, _, settings in all_pools(context.tree, Findings())
-    }
+    branches = branches_of_pools(context.tree)
     for host in hosts:
-        add_host(findings, host, branches)
-    add_applications(context, findings, hosts, branches)
+        add_host(findings, host, php_of(context.tree, host, branches))
+    add_applications(context.tree, findings, hosts, branches)
     add_forges(context, findings)
     return findings
 
 
-def php_of(host: VirtualHost, branches: dict[str, str]) -> list[str]:
+def branches_of_pools(tree: Tree) -> dict[str, str]:
+    """Address that a pool of PHP-FPM listens on -> PHP branch."""
+    return {
+        same_address(tree, settings.get("listen", "")): branch
+        for branch, _, settings in all_pools(tree, Findings())
+    }
+
+
+def same_address(tree: Tree, address: str) -> str:
+    """One form for what both sides may write differently: /var/run and /run; 9000 and 127.0.0.1:9000."""
+    if address.startswith("/"):
+        return tree.resolve(address)
+    host, _, port = address.rpartition(":")
+    return f"127.0.0.1:{port}" if host in EVERYWHERE else address
+
+
+def php_of(tree: Tree, host: VirtualHost, branches: dict[str, str]) -> list[str]:
     """The PHP branches that serve a virtual host: by the pools behind its FastCGI addresses, or by module."""
-    known = {branches.get(address) or branches.get(f"/var{address}") for address in host.backends}
+    known = {branches.get(same_address(tree, address), "") for address in host.backends}
     return sorted({branch for branch in known | {host.php} if branch})
 
 
-def add_host(findings: Findings, host: VirtualHost, branches: dict[str, str]) -> None:
+def add_host(findings: Findings, host: VirtualHost, php: list[str]) -> None:
     """Add one virtual host."""
     findings.add(
         "virtual_host",
@@ -71,16 +86,21 @@ def add_host(findings: Findings, host: VirtualHost, branches: dict[str, str]) ->
         listen=host.listen,
         root=host.root,
         certificates=sorted(set(host.certificates)),
-        php=php_of(host, branches),
+        php=php,
         backends=host.backends,
         file=host.file,
     )
 
 
+def served(host: VirtualHost) -> list[str]:
+    """The folders that a virtual host serves: its root and what stands elsewhere."""
+    return [path.rstrip("/") for path in [host.root, *host.folders] if path.startswith("/")]
+
+
 def folders(tree: Tree, hosts: list[VirtualHost]) -> list[str]:
-    """Where an application may stand: each root, its parent (for roots like public/), what is below it."""
+    """Where an application may stand: what is served, its parent (for roots like public/), what is below."""
     found: dict[str, None] = {}
-    for root in dict.fromkeys(host.root.rstrip("/") for host in hosts if host.root.startswith("/")):
+    for root in dict.fromkeys(path for host in hosts for path in served(host)):
         if root.count("/") > 1:
             found[root.rpartition("/")[0]] = None
         found[root] = None
@@ -90,22 +110,20 @@ def folders(tree: Tree, hosts: list[VirtualHost]) -> list[str]:
     return list(found)
 
 
-class HostsByRoot:
-    """Virtual hosts by where their roots are, so that a thousand of each need no million comparisons."""
+class HostsByFolder:
+    """Virtual hosts by what they serve, so that a thousand of each need no million comparisons."""
 
     def __init__(self, tree: Tree, hosts: list[VirtualHost]) -> None:
         self._at: dict[str, list[VirtualHost]] = {}
         self._below: dict[str, list[VirtualHost]] = {}
         for host in hosts:
-            root = tree.resolve(host.root) if host.root.startswith("/") else "/"
-            if root == "/":
-                continue
-            self._at.setdefault(root, []).append(host)
-            for folder in ancestors(root):
-                self._below.setdefault(folder, []).append(host)
+            for root in {tree.resolve(path) for path in served(host)} - {"/"}:
+                self._at.setdefault(root, []).append(host)
+                for folder in ancestors(root):
+                    self._below.setdefault(folder, []).append(host)
 
     def of(self, folder: str) -> list[VirtualHost]:
-        """Hosts that serve an application: it is at or below their root, or their root is a part of it."""
+        """Hosts that serve an application: it is at or below what they serve, or that is a part of it."""
         above = [host for place in (folder, *ancestors(folder)) for host in self._at.get(place, [])]
         return above + self._below.get(folder, [])
 
@@ -117,29 +135,40 @@ def ancestors(folder: str) -> list[str]:
 
 
 def add_applications(
-    context: Context, findings: Findings, hosts: list[VirtualHost], branches: dict[str, str]
+    tree: Tree, findings: Findings, hosts: list[VirtualHost], branches: dict[str, str]
 ) -> None:
-    """Add every application, each once by its real folder."""
-    tree = context.tree
+    """Add every application once."""
     candidates = folders(tree, hosts)
     findings.skip(len(candidates[MAXIMUM_FOLDERS:]))
-    serving_hosts = HostsByRoot(tree, hosts)
-    seen: set[tuple[str, str]] = set()
+    serving_hosts = HostsByFolder(tree, hosts)
+    seen: dict[str, list[str]] = {}
     for folder in candidates[:MAXIMUM_FOLDERS]:
-        for name, version in identify(tree, folder):
+        for name, version, file in identify(tree, folder):
             real = tree.resolve(folder)
-            if (name, real) in seen:
-                continue
-            seen.add((name, real))
+            known = seen.setdefault(tree.resolve(file), [])
             serving = serving_hosts.of(real)
+            if not is_another(real, known, is_served=bool(serving)):
+                continue
+            known.append(real)
             findings.add(
                 "web_application",
                 name=name,
                 version=version,
                 path=folder,
-                php=sorted({branch for host in serving for branch in php_of(host, branches)}),
+                php=sorted({branch for host in serving for branch in php_of(tree, host, branches)}),
                 hosts=sorted({host.names[0] for host in serving if host.names}),
             )
+
+
+def is_another(folder: str, known: list[str], *, is_served: bool) -> bool:
+    """Whether a folder is an installation of its own beside those that share its version file.
+
+    Sites may share the code by links; a folder above or below, or one that nobody serves, is the same again.
+    """
+    return not known or (
+        is_served
+        and not any(f"{folder}/".startswith(f"{one}/") or f"{one}/".startswith(f"{folder}/") for one in known)
+    )
 
 
 def add_forges(context: Context, findings: Findings) -> None:

@@ -38,10 +38,13 @@ def load(name: str) -> Read:
 
 def look(name: str, order: Order) -> Findings:
     """Run one source here and now. What is not on this host is an empty finding."""
+    tree = Tree(order.roots.root)
     try:
-        return load(name)(Context(order.roots, Tree(order.roots.root), time.time()))
+        findings = load(name)(Context(order.roots, tree, time.time()))
     except NoData:
-        return Findings()
+        findings = Findings()
+    findings.skip(tree.cut)
+    return findings
 
 
 def child(name: str, order: Order, answer: int) -> NoReturn:

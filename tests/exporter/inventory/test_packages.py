@@ -99,18 +99,45 @@ def test_any_text_passes_every_package_parser(text: str) -> None:
 
 
 @settings(max_examples=150, derandomize=True)
-@given(
-    st.dictionaries(
-        st.sampled_from(["name", "version", "packages", "x"]), st.from_type(int) | st.text() | st.none()
-    )
-)
+@given(st.dictionaries(st.sampled_from(["name", "version", "x"]), st.from_type(int) | st.text() | st.none()))
 def test_json_of_another_shape_is_refused_not_believed(raw: dict[str, object]) -> None:
-    for parse in (npm.parse_manifest, composer.parse_installed):
-        try:
-            parse(json.dumps(raw))
-        except ValueError:
-            continue
-        assert raw.get("name") and raw.get("version")
+    text = json.dumps(raw)
+    name, version = npm.parse_manifest(text)
+    assert not name or name == raw["name"]
+    assert not version or version == raw["version"]
+    for parse in (npm.parse_lock, composer.parse_installed):
+        with pytest.raises(ValueError, match=r"no (list of )?packages"):
+            parse(text)
+
+
+@settings(max_examples=150, derandomize=True)
+@given(st.lists(st.none() | st.dictionaries(st.sampled_from(["name", "version"]), st.text() | st.integers())))
+def test_entries_of_another_shape_have_no_name(entries: list[object]) -> None:
+    assert len(composer.parse_installed(json.dumps(entries))) == len(entries)
+    npm.parse_lock(json.dumps({"packages": {f"node_modules/{at}": one for at, one in enumerate(entries)}}))
+
+
+def test_npms_own_list_names_what_stands_below_other_packages(host: Build, items: Items) -> None:
+    lock = {
+        "": {"version": "9"},
+        "node_modules/a": {"version": "1.0.0"},
+        "node_modules/@x/b": {"version": "2.0.0"},
+        "node_modules/@x/b/node_modules/a": {"version": "3.0.0"},
+        "node_modules/own": {"resolved": "packages/own", "link": True},
+        "node_modules/bad": {},
+    }
+    place = "/srv/shop/node_modules"
+    files: dict[str, str | bytes] = {
+        f"{place}/.package-lock.json": json.dumps({"lockfileVersion": 3, "packages": lock}),
+        f"{place}/a/package.json": '{"name": "a", "version": "1.0.0"}',
+    }
+    findings = npm.read(host(files))
+    assert [(item["name"], item["version"], item["path"]) for item in items(findings, "package")] == [
+        ("a", "1.0.0", place),
+        ("@x/b", "2.0.0", place),
+        ("a", "3.0.0", f"{place}/@x/b/node_modules"),
+    ]
+    assert findings.skipped == 1
 
 
 def test_json_nested_without_end_is_refused() -> None:

@@ -68,13 +68,16 @@ def test_a_file_beyond_the_limit_is_refused_and_one_at_the_limit_is_read(tmp_pat
         Tree(tmp_path).read("file", 99)
 
 
-def test_a_folder_of_too_many_entries_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_too_many_entries_is_left_out_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(51):
         (tmp_path / str(number)).touch()
     assert len(Tree(tmp_path).names("/")) == 51
     monkeypatch.setattr(tree_module, "MAXIMUM_ENTRIES", 50)
-    with pytest.raises(TooLarge):
-        Tree(tmp_path).names("/")
+    tree = Tree(tmp_path)
+    assert tree.names("/") == list(tree.glob("/*")) == []
+    assert tree.cut == 2
 
 
 def test_a_pattern_matches_as_the_shell_does(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.inventory import apache, applications, nginx, php, php_ini, web
+from exporter.inventory import apache, fpm, nginx, php, php_ini
 from exporter.inventory.fpm import all_pools, parse_listening, parse_status
 from exporter.inventory.source import Context, Findings, Item
 from exporter.inventory.virtual_host import VirtualHost
@@ -54,6 +54,23 @@ def test_what_a_server_does_not_say_comes_from_around_it(host: Build) -> None:
     assert found.backends == ["/b.sock", "127.0.0.1:9000"]
 
 
+def test_certificates_are_found_relative_to_the_configuration_and_outside_of_http(host: Build) -> None:
+    text = """
+    http { ssl_certificate all.pem;
+      server { listen 443 ssl; ssl_certificate ssl/a.pem; ssl_certificate /etc/b.pem; }
+      server { listen 443 ssl; } server { ssl_certificate $ssl_server_name.pem; } }
+    stream { server { listen 993 ssl; ssl_certificate data:$pem; ssl_certificate ssl/imap.pem; } }
+    """
+    tree = host({"/etc/nginx/nginx.conf": text}).tree
+    assert [entry.certificates for entry in nginx.nginx_hosts(tree)[0]] == [
+        ["/etc/nginx/ssl/a.pem", "/etc/b.pem"],
+        ["/etc/nginx/all.pem"],
+        ["/etc/nginx/all.pem"],
+    ]
+    names = {"/etc/b.pem", *(f"/etc/nginx/{name}.pem" for name in ("all", "ssl/a", "ssl/imap"))}
+    assert nginx.nginx_certificates(tree) == names
+
+
 def test_included_files_are_read_in_their_place_and_relative_to_the_configuration(host: Build) -> None:
     found = nginx_of(
         host,
@@ -92,7 +109,7 @@ def test_an_include_through_a_link_out_of_the_root_finds_nothing(host: Build, tm
 def test_a_configuration_cut_anywhere_gives_no_error() -> None:
     text = 'http { server { server_name "a b"; listen 80; location / { root /x; } } }'
     for length in range(len(text)):
-        nginx.servers(nginx.parse(text[:length], "file"))
+        nginx.servers(nginx.parse(text[:length], "file"), "/etc/nginx")
 
 
 def test_blocks_nested_without_end_do_not_break_the_reader() -> None:
@@ -103,7 +120,7 @@ def test_blocks_nested_without_end_do_not_break_the_reader() -> None:
 @settings(max_examples=300, derandomize=True)
 @given(CONFIGURATION_TEXT)
 def test_any_text_passes_the_web_servers_parsers(text: str) -> None:
-    nginx.servers(nginx.parse(f"http {{ server {{ {text}", "file"))
+    nginx.servers(nginx.parse(f"http {{ server {{ {text}", "file"), "/etc/nginx")
     apache.virtual_hosts(apache.parse(text, "file"))
     list(php_ini.parse(text))
 
@@ -149,6 +166,16 @@ def test_apaches_virtual_hosts_are_read_with_variables_and_conditions(host: Buil
     assert (second.backends, second.php) == (["/run/php/php8.3-fpm.sock"], "")
 
 
+def test_php_fpm_set_for_the_whole_server_serves_every_host_unless_php_is_a_module(host: Build) -> None:
+    fpm = '<FilesMatch "php">\nSetHandler "proxy:unix:/run/php/php8.2-fpm.sock|fcgi://localhost"\n</FilesMatch>\n'
+    text = f"{fpm}Alias /wiki /srv/wiki/\n<VirtualHost *>\nDocumentRoot /srv/a\n</VirtualHost>\n"
+    (served,) = apache.apache_hosts(host({"/etc/apache2/apache2.conf": text}).tree)[0]
+    assert (served.backends, served.php, served.folders) == (["/run/php/php8.2-fpm.sock"], "", ["/srv/wiki"])
+    text += "LoadModule php_module modules/libphp8.1.so\n"
+    (served,) = apache.apache_hosts(host({"/etc/apache2/apache2.conf": text}).tree)[0]
+    assert (served.backends, served.php) == ([], "8.1")
+
+
 def test_the_virtual_hosts_are_those_that_apache_itself_lists(host: Build, tmp_path: Path) -> None:
     modules = "\n".join(
         f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so"
@@ -177,91 +204,6 @@ def test_variables_that_name_each_other_are_filled_in_once(host: Build) -> None:
     text = "Define a ${b}${b}\nDefine b ${a}${a}\n<VirtualHost *>\nServerName ${a}\n</VirtualHost>"
     (found,) = apache.apache_hosts(host({"/etc/apache2/apache2.conf": text}).tree)[0]
     assert found.names == ["${b}${b}"]
-
-
-def test_each_application_is_served_by_the_php_of_its_virtual_host(host: Build, items: Items) -> None:
-    files: dict[str, str | bytes] = {
-        **APACHE,
-        "/etc/php/8.3/fpm/php-fpm.conf": "[global]\ninclude=/etc/php/8.3/fpm/pool.d/*.conf\n",
-        "/etc/php/8.3/fpm/pool.d/www.conf": "[www]\nlisten = /run/php/php8.3-fpm.sock ; here\n",
-        "/var/www/fpm/wp-includes/version.php": "<?php\n$wp_version = '6.1';",
-        "/var/www/a b/sub/program/include/iniset.php": "<?php define('RCMAIL_VERSION', '1.6.9');",
-        "/srv/unserved/core/Version.php": "class Version { const VERSION = '5.1.0'; }",
-        "/srv/unserved/matomo.php": "",
-    }
-    found = items(web.read(host(files)), "web_application")
-    assert sorted((item["name"], item["version"], item["php"], item["hosts"]) for item in found) == [
-        ("Matomo", "5.1.0", [], []),
-        ("Roundcube", "1.6.9", ["8.2"], ["www.example.org"]),
-        ("WordPress", "6.1", ["8.3"], ["fpm.example.org"]),
-    ]
-
-
-# Application -> the files that a release has, shortened to what matters.
-TREES = {
-    ("WordPress", "6.4.2"): {"wp-includes/version.php": "<?php\n/** x */\n$wp_version = '6.4.2';\n"},
-    ("Nextcloud", "28.0.1"): {
-        "version.php": "<?php\n$OC_Version = array(28,0,1,1);\n$OC_VersionString = '28.0.1';\n",
-        "lib/private/Server.php": "",
-    },
-    ("MediaWiki", "1.39.5"): {"includes/Defines.php": "<?php\ndefine( 'MW_VERSION', '1.39.5' );\n"},
-    ("MediaWiki", "1.31.0"): {"includes/DefaultSettings.php": "<?php\n$wgVersion = '1.31.0';\n"},
-    ("Drupal", "10.2.1"): {"core/lib/Drupal.php": "class Drupal {\n  const VERSION = '10.2.1';\n"},
-    ("Drupal", "7.98"): {
-        "includes/bootstrap.inc": "<?php\ndefine('VERSION', '7.98');\n",
-        "modules/system/system.module": "",
-    },
-    ("Joomla", "5.0.2"): {
-        "libraries/src/Version.php": "public const MAJOR_VERSION = 5;\npublic const MINOR_VERSION = 0;\n"
-        "public const PATCH_VERSION = 2;\n"
-    },
-    ("Joomla", "3.4.8"): {
-        "libraries/cms/version/version.php": "public $RELEASE = '3.4';\npublic $DEV_LEVEL = '8';\n"
-    },
-    ("TYPO3", "12.4.10"): {
-        "typo3/sysext/core/Classes/Information/Typo3Version.php": "protected const VERSION = '12.4.10';\n"
-    },
-    ("TYPO3", "13.1.0"): {
-        "vendor/typo3/cms-core/Classes/Information/Typo3Version.php": "protected const VERSION = '13.1.0';\n"
-    },
-    ("phpMyAdmin", "5.2.1"): {
-        "libraries/classes/Version.php": "public const VERSION = '5.2.1' . VERSION_SUFFIX;\n"
-    },
-    ("Matomo", "4.16.0"): {"core/Version.php": "const VERSION = '4.16.0';\n", "matomo.php": ""},
-    ("Roundcube", "1.6.5"): {"program/include/iniset.php": "define('RCMAIL_VERSION', '1.6.5');\n"},
-    ("Moodle", "4.1.2"): {
-        "version.php": "$version  = 2022112802.00;\n$release  = '4.1.2 (Build: 20230313)';\n",
-        "lib/moodlelib.php": "",
-    },
-    ("GitLab", "16.7.0-ee"): {"VERSION": "16.7.0-ee\n", "app/models/merge_request.rb": ""},
-}
-
-
-@pytest.mark.parametrize(("application", "files"), TREES.items(), ids=lambda value: str(value)[:40])
-def test_every_application_is_known_by_its_files(
-    host: Build, application: tuple[str, str], files: dict[str, str]
-) -> None:
-    context = host({f"/var/www/x/{name}": text for name, text in files.items()})
-    assert list(applications.identify(context.tree, "/var/www/x")) == [application]
-
-
-def test_a_file_of_the_same_name_is_no_application(host: Build) -> None:
-    context = host(
-        {"/x/version.php": "<?php $release = 'mine';", "/x/VERSION": "1.0", "/x/core/Version.php": "x"}
-    )
-    assert list(applications.identify(context.tree, "/x")) == []
-
-
-def test_a_huge_version_file_gives_no_version_rather_than_memory(host: Build) -> None:
-    context = host({"/x/wp-includes/version.php": b"$wp_version = '1';" + b" " * (applications.LIMIT + 1)})
-    assert list(applications.identify(context.tree, "/x")) == []
-
-
-def test_a_hostile_version_is_cut_to_what_a_version_can_be(host: Build) -> None:
-    text = f"$wp_version = '6.0{'9' * 500}\n\x00\"evil';"
-    context = host({"/x/wp-includes/version.php": text})
-    ((_, version),) = applications.identify(context.tree, "/x")
-    assert len(version) <= 64 and version.isalnum() is False and "\n" not in version
 
 
 def test_later_ini_files_win_and_sections_of_paths_do_not_count(host: Build) -> None:
@@ -317,6 +259,43 @@ def test_pools_are_read_with_includes_and_the_pools_name(host: Build) -> None:
     )
     found = {name: (branch, values["listen"]) for branch, name, values in all_pools(context.tree, Findings())}
     assert found == {"a": ("8.2", "/run/a.sock"), "b": ("8.2", "9000")}
+
+
+def test_pools_of_a_distribution_with_one_php_have_the_branch_of_its_program(host: Build) -> None:
+    files: dict[str, str | bytes] = {
+        "/etc/php-fpm.conf": "[www]\nlisten = 9000\n",
+        "/usr/sbin/php-fpm": b"\x7fELF X-Powered-By: PHP/8.0.30\0",
+    }
+    assert [row[:2] for row in all_pools(host(files).tree, Findings())] == [("8.0", "www")]
+
+
+def test_pools_of_one_name_are_one_series(host: Build) -> None:
+    twins = {f"/etc/{name}/php-fpm.conf": "[www]\nlisten = 9000\n" for name in ("php/8.2/fpm", "php82")}
+    findings = Findings()
+    assert len(all_pools(host(dict(twins)).tree, findings)) == findings.skipped == 1
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        ("/etc/systemd/system/multi-user.target.wants/php8.2-fpm.service", [0]),
+        ("/etc/systemd/system/multi-user.target.wants/php8.1-fpm.service", []),
+        ("/etc/systemd/system/multi-user.target.wants/php-fpm.service", [0]),
+        ("/etc/runlevels/default/php-fpm82", [0]),
+        ("", []),
+    ],
+)
+def test_a_pool_without_listener_is_down_only_where_its_service_is_to_run(
+    host: Build, link: str, expected: list[int]
+) -> None:
+    context = host({"/etc/php/8.2/fpm/php-fpm.conf": "[www]\nlisten = /run/nobody.sock\n", link or "/x": ""})
+    figures = {family.name: [value for _, value in family.samples] for family in fpm.read(context).families}
+    assert figures["leitstand_php_fpm_up"] == expected
+    masked = context.roots.root / "etc/systemd/system/php8.2-fpm.service"
+    masked.parent.mkdir(parents=True, exist_ok=True)
+    masked.symlink_to("/dev/null")
+    if "8.2" in link:
+        assert fpm.wanted_branches(context.tree) == set()
 
 
 def test_only_listening_sockets_of_the_kernels_table_count() -> None:
