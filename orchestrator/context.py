@@ -11,7 +11,7 @@ from leitstand.config import load_document, read
 from leitstand.errors import UsageError
 from leitstand.fleet import Fleet
 from orchestrator.config import BackupSettings, Job
-from orchestrator.facts import FactsKeeper
+from orchestrator.facts import FactsKeeper, read_facts
 from orchestrator.keys import KeyRing
 from orchestrator.stores import Store, open_store
 
@@ -55,11 +55,16 @@ class Context:
         try:
             for name in job.stores:
                 if only in (None, name):
-                    opened.append(open_store(name, self.settings.stores[name]))
+                    opened.append(open_store(name, self.settings.stores[name], is_new=not self._knows(name)))
             yield opened
         finally:
             for store in opened:
                 store.close()
+
+    def _knows(self, store: str) -> bool:
+        """Whether any job has put a snapshot into a store."""
+        jobs = read_facts(self.state, self.settings.backups).values()
+        return any(store in stores and stores[store].last_success for stores in jobs)
 
     def facts(self) -> FactsKeeper:
         """Where facts and metrics of all jobs are kept."""

@@ -8,12 +8,15 @@ from orchestrator.stores.store import ObjectInfo, ObjectMissingError, Store, Sto
 __all__ = ["ObjectInfo", "ObjectMissingError", "Store", "StoreError", "open_store"]
 
 
-def open_store(name: str, settings: FolderSettings | S3Settings) -> Store:
-    """The store these settings describe; nothing is sent yet. Raises UsageError for unusable credentials."""
+def open_store(name: str, settings: FolderSettings | S3Settings, *, is_new: bool = True) -> Store:
+    """The store these settings describe; nothing is sent yet. Raises UsageError for unusable credentials.
+
+    Of a store that ``is_new`` the bucket is made; later a missing one is an error.
+    """
     match settings:
         case FolderSettings():
             return FolderStore(name, settings)
         case S3Settings():
             from orchestrator.stores.s3 import S3Store  # boto3 takes 0.2 s to import: only who needs it pays
 
-            return S3Store(name, settings)
+            return S3Store(name, settings, is_new=is_new)

@@ -8,6 +8,7 @@ import base64
 import configparser
 import hashlib
 import io
+import logging
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from orchestrator.stores.retry import Retry
 from orchestrator.stores.store import ObjectInfo, ObjectMissingError, StoreError, check_key
 
 Result = TypeVar("Result")
+_log = logging.getLogger(__name__)
 CONNECT_SECONDS = 10
 CONNECTIONS = 12  # more than a run and its checks ever use at a time
 _MD5_DIGITS = 32
@@ -43,7 +45,7 @@ _HINTS = {
     "InvalidAccessKeyId": "access_key in the credentials file is wrong",
     "AccessDenied": "these credentials may not do this",
     "403": "these credentials may not do this, or they are wrong",
-    "NoSuchBucket": "the bucket is not there; 'leitstand backup run' makes it",
+    "NoSuchBucket": "the bucket is not there: is it mistyped? The first run makes it",
     "RequestTimeTooSkewed": "this machine's clock is wrong",
     "413": _FULL,
     "EntityTooLarge": _FULL,
@@ -77,8 +79,10 @@ class S3Store:
 
     checks_md5 = True
 
-    def __init__(self, name: str, settings: S3Settings, retry: Retry | None = None) -> None:
-        self.name, self.settings = name, settings
+    def __init__(
+        self, name: str, settings: S3Settings, retry: Retry | None = None, *, is_new: bool = True
+    ) -> None:
+        self.name, self.settings, self.is_new = name, settings, is_new
         self.retry = retry or Retry(settings.tries)
         self.page_keys = 1000
         self.root = f"{settings.prefix}/" if settings.prefix else ""
@@ -90,11 +94,19 @@ class S3Store:
         self._write_once.set()
 
     def prepare(self) -> None:
-        """Make the bucket when it is not there. A writer that may not ask is believed to have one."""
+        """Make the bucket of a new store when it is not there. A writer that may not ask is believed."""
+        bucket = self.settings.bucket
         try:
-            self._call("bucket", lambda: self.client.head_bucket(Bucket=self.settings.bucket))
+            self._call("bucket", lambda: self.client.head_bucket(Bucket=bucket))
         except ObjectMissingError:
-            self._call("bucket", lambda: self.client.create_bucket(Bucket=self.settings.bucket))
+            if not self.is_new:
+                raise StoreError(
+                    f"{self.name}: there is no bucket '{bucket}', though this store was used before",
+                    "is it mistyped? A new bucket is a store of its own: give it a name of its own",
+                    permanent=True,
+                ) from None
+            self._call("bucket", lambda: self.client.create_bucket(Bucket=bucket))
+            _log.info("%s: there was no bucket '%s': it was made", self.name, bucket)
         except StoreError as error:
             if not error.denied or _code(error.__cause__) not in ("403", "AccessDenied"):
                 raise

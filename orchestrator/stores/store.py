@@ -60,7 +60,7 @@ class Store(Protocol):
     checks_md5: bool  # of what it is given: then it is worth taking
 
     def prepare(self) -> None:
-        """Make the bucket when it is not there, or say clearly why nothing can be stored."""
+        """Make the bucket of a new store when it is not there, or say clearly why nothing can be stored."""
 
     def put(self, key: str, data: Buffer, *, sha256: str, md5: str = "") -> None:
         """Store an object once. ``sha256`` (hex) must be that of ``data``; the store checks what arrived.

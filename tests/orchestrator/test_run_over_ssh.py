@@ -60,6 +60,7 @@ def test_files_and_a_database_of_a_far_host_come_back_equal(
     mysql = {"mysql": "website", "defaults_file": str(mariadb.defaults_file)}
     far.job["sources"].append(mysql)
     install(far, sshd)
+    assert "site: mysql/website: can be read" in far.good("doctor", "site").stdout
     far.good("run", "site")
     far.good("verify", "site")
     far.good("restore", "site", "--target", tmp_path / "out")

@@ -147,6 +147,7 @@ def test_a_quota_that_is_used_up_is_said_to_be_that(
     behind: Behind, swift: Swift, clear_line: ClearLine
 ) -> None:
     """The real quota of a real container, set through Swift's own API."""
+    set_quota(swift, "tight", 100_000_000)  # makes it: of a store that is known no bucket is made
     behind.site.document["stores"]["swift"]["bucket"] = "tight"
     behind.site.good("run", "site")
     behind.before = behind.site.snapshots("swift")
@@ -167,7 +168,7 @@ def set_quota(swift: Swift, container: str, size: int) -> None:
     login = {"X-Auth-User": swift.access_key, "X-Auth-Key": swift.secret_key}
     auth = call("GET", f"{swift.endpoint}/auth/v1.0", login)
     quota = {"X-Auth-Token": auth["X-Auth-Token"], "X-Container-Meta-Quota-Bytes": str(size)}
-    call("POST", f"{auth['X-Storage-Url']}/{container}", quota)
+    call("PUT", f"{auth['X-Storage-Url']}/{container}", quota)
 
 
 def test_a_slow_store_is_waited_for(behind: Behind) -> None:

@@ -1,0 +1,188 @@
+"""Try before the first night what a run needs: keys, stores, sources, room.
+
+Nothing is left behind, but for the small object of credentials that may write and not delete.
+"""
+
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from leitstand.errors import LeitstandError, UsageError
+from orchestrator.archive import Entry, Problem
+from orchestrator.config import Job
+from orchestrator.context import Context, keys_of
+from orchestrator.facts import read_facts
+from orchestrator.layout import job_prefix
+from orchestrator.show import size
+from orchestrator.sources import Source, open_sources
+from orchestrator.stores import Store, StoreError
+
+TASTE_BYTES = 1 << 20  # of each dump: enough for a refused password or a missing database to show
+CLOCK_SECONDS = 60.0  # S3 refuses requests that are 15 minutes off; stores tell whole seconds
+
+Got = TypeVar("Got")
+Result = Literal["good", "warning", "bad"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """How a check went; ``hint`` says what to do about it."""
+
+    result: Result
+    told: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was tried of a job, and what was found."""
+
+    job: str
+    what: str
+    found: Found
+
+
+def examine(context: Context, job_name: str) -> Iterator[Check]:
+    """Every check of a job, one after the other."""
+    for what, check in _checks(context, job_name, context.job(job_name)):
+        try:
+            found = check()
+        except LeitstandError as error:
+            found = Found("bad", error.message, error.hint)
+        except OSError as error:
+            found = Found("bad", f"{error.filename}: {error.strerror}")
+        yield Check(job_name, what, found)
+
+
+def _checks(context: Context, job_name: str, job: Job) -> Iterator[tuple[str, Callable[[], Found]]]:
+    yield "keys", partial(_keys, job)
+    for name in job.stores:
+        yield f"store {name}", partial(_store, context, job_name, job, name)
+    yield f"host {job.host}", partial(_host, context, job)
+    if _is_in_reach(context, job):
+        for source in open_sources(job, context.fleet.hosts[job.host]):
+            yield source.label, partial(_source, source)
+    known = read_facts(context.state, context.settings.backups)[job_name].values()
+    yield "scratch", partial(_room, job.scratch, 2 * job.volume_size * job.uploads)
+    if job.drill.schedule is not None:
+        restored = max((each.source_bytes for each in known), default=0)
+        yield "scratch of drills", partial(_room, job.drill.scratch or job.scratch, restored)
+    yield "state", partial(_writable, context.state)
+    yield "metrics", partial(_writable, context.fleet.paths.metrics)
+
+
+def _keys(job: Job) -> Found:
+    return Found("good", f"generation {keys_of(job).current} is used for new snapshots")
+
+
+def _store(context: Context, job_name: str, job: Job, name: str) -> Found:
+    """Write an object, read it, list it, remove it; what these credentials may not do is no error."""
+    prefix, data = f"{job_prefix(job.host, job_name)}canary/", secrets.token_bytes(64)
+    key = f"{prefix}{secrets.token_hex(8)}"
+    with context.stores(job, name) as (store,):
+        store.prepare()
+        before = time.time()
+        store.put(key, data, sha256=hashlib.sha256(data).hexdigest())
+        try:
+            info = _unless_denied(lambda: store.stat(key))
+            content = _unless_denied(lambda: store.get(key))
+            listed = _unless_denied(lambda: list(store.list(prefix)))
+        finally:
+            deleted = _unless_denied(lambda: _delete(store, key))
+    if content not in (None, data):
+        return Found("bad", "gave back other bytes than were sent there")
+    ahead = info.modified.timestamp() - before if info else 0.0
+    if abs(ahead) > CLOCK_SECONDS:
+        return Found(
+            "warning", f"its clock is {ahead:+.0f} s from this machine's", "set the clock that is wrong"
+        )
+    tried = (("read", content), ("list", listed), ("delete", deleted))
+    if refused := [verb for verb, result in tried if result is None]:
+        hint = "if that is meant so: run verify, drill and prune elsewhere, with credentials that may"
+        return Found("warning", f"wrote an object; these credentials may not {', '.join(refused)}", hint)
+    return Found("good", "wrote, read, listed and deleted an object")
+
+
+def _delete(store: Store, key: str) -> bool:
+    store.delete(key)
+    return True
+
+
+def _unless_denied(action: Callable[[], Got]) -> Got | None:
+    try:
+        return action()
+    except StoreError as error:
+        if not error.denied:
+            raise
+        return None
+
+
+def _host(context: Context, job: Job) -> Found:
+    context.require_reach(job)
+    host = context.fleet.hosts[job.host]
+    way = f"over SSH as {host.ssh.user}@{host.address}" if host.ssh else "on this machine"
+    return Found("good", f"its sources are read {way}")
+
+
+def _is_in_reach(context: Context, job: Job) -> bool:
+    try:
+        context.require_reach(job)
+    except UsageError:
+        return False
+    return True
+
+
+def _source(source: Source) -> Found:
+    """Its first path; of each dump the beginning, so that its program has started and was let in."""
+    problems: list[Problem] = []
+    with closing(source):
+        count = 0
+        for entry in source.entries(problems.append):
+            count += 1
+            if entry.size is not None:
+                break
+            _taste(entry)
+    if problems:
+        path = os.fsdecode(problems[0].path)
+        return Found("warning", f"{path}: {problems[0].what}", "the snapshot would be partial")
+    if not count:
+        return Found("warning", "there is nothing in it", "is the path, or the name, right?")
+    return Found("good", "can be read")
+
+
+def _taste(entry: Entry) -> None:
+    blocks, read = iter(entry.blocks()), 0
+    try:
+        while read < TASTE_BYTES and (block := next(blocks, None)) is not None:
+            read += len(block)
+    finally:
+        if isinstance(blocks, Generator):
+            blocks.close()
+
+
+def _room(folder: Path, needed: int) -> Found:
+    if not folder.is_dir():
+        return Found("bad", f"there is no folder {folder}", "make it, or name another one")
+    with tempfile.TemporaryFile(dir=folder):
+        free = shutil.disk_usage(folder).free
+    told = f"{folder}: {size(free)} free"
+    if free < needed:
+        return Found("warning", f"{told}, {size(needed)} may be needed", "name another folder")
+    return Found("good", told)
+
+
+def _writable(folder: Path) -> Found:
+    """The folder, or the nearest one above it, in which the first run makes it."""
+    place = next(each for each in (folder, *folder.parents) if each.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        return Found("bad", f"{place}: this user may not write there", "run this as the user of the backups")
+    return Found("good", f"{folder}: may be written")
