@@ -8,6 +8,7 @@ import logging
 import os
 import select
 import sys
+from difflib import get_close_matches
 from typing import Any, TextIO
 
 import click
@@ -50,14 +51,16 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            near = get_close_matches(cmd_name, COMMANDS, n=1)
+            return ctx.fail(f"No such command '{cmd_name}'. Did you mean '{near[0]}'?") if near else None
         module, attribute = COMMANDS[cmd_name][0].split(":")
         try:
             command: click.Command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
             raise LeitstandError(
                 f"'leitstand {cmd_name}' needs the Python package {error.name}, which is not installed",
-                f"pip install --require-hashes -r requirements/{ROLES.get(cmd_name, 'dev')}.txt",
+                f"{sys.executable} -m pip install --require-hashes --no-deps "
+                f"-r requirements/{ROLES.get(cmd_name, 'dev')}.txt",
             ) from error
         return command
 
@@ -82,8 +85,20 @@ class LazyGroup(click.Group):
     epilog="Example: leitstand check --config /etc/leitstand/leitstand.yml",
 )
 @click.version_option(__version__, prog_name="leitstand")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="The least that is logged, on standard error.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="One line, or one JSON object a line.",
+)
 def leitstand(log_level: str, log_format: LogFormat) -> None:
     """The control room of a small fleet: health, backups, status page.
 
@@ -103,7 +118,7 @@ def run(arguments: list[str] | None = None) -> int:
         result: Any = leitstand.main(args=arguments, prog_name="leitstand", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        _show(error)
         return EXIT_USAGE
     except LeitstandError as error:
         click.echo("\n".join(error.lines()), err=True)
@@ -116,6 +131,17 @@ def run(arguments: list[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the last place where an error can become a line
         return _unexpected(error)
     return result if isinstance(result, int) else EXIT_OK
+
+
+def _show(error: click.ClickException) -> None:
+    """What is wrong with the command line, as any other error; the help of a group that was called alone."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    command = context.command_path if context else "leitstand"
+    click.echo(f"{command}: {error.format_message()}", err=True)
+    click.echo(f"  hint: {command} --help", err=True)
 
 
 def _unexpected(error: BaseException) -> int:

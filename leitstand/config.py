@@ -5,7 +5,7 @@
 
 import copy
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar, get_args, get_origin
 
@@ -62,6 +62,7 @@ def _problems(document: Document, models: list[type[Any]]) -> list[Problem]:
     problems = unknown_sections(document)
     for model in models:
         problems += _validate(document, model, _sections(document, model))[1]
+        problems += without_value(document, model)
         problems += cross_problems(document, model)
     # What could not even be read has no meaning that could be wrong as well.
     unread = {(problem.file, problem.path) for problem in document.problems}
@@ -78,18 +79,29 @@ def entries(document: Document) -> dict[str, int]:
 
 def unknown_sections(document: Document) -> list[Problem]:
     """A problem for each section that no program owns."""
-    known = [name for model in owners() for name in model.model_fields]
-    empty = next((name for name in known if name in document.data and document.data[name] is None), "")
+    known = _known_sections()
     return [
         document.problem(
             (section,),
             "unknown section",
-            f"indent it below '{empty}:', which is empty"
-            if empty and not meant(section, known)
+            f"indent it below '{place}:', which is empty"
+            if place in document.data
             else did_you_mean(section, known),
         )
-        for section in document.data
-        if section not in known
+        for section, place in _misplaced(document).items()
+    ]
+
+
+def without_value(document: Document, owner: type[BaseModel]) -> list[Problem]:
+    """A problem for each setting that is written without a value, where that would mean to leave it out.
+
+    ``ssh:`` with nothing behind it would else read the backups of another host from this one.
+    """
+    settings = _understood(document, owner)
+    found = [] if settings is None else _empty(settings, ())
+    return [
+        document.problem(path, "has no value", "write one after the colon, or remove the line")
+        for path in found
     ]
 
 
@@ -102,6 +114,31 @@ def cross_problems(document: Document, owner: type[BaseModel]) -> list[Problem]:
             for finding in settings.cross_check(fleet):  # type: ignore[attr-defined]
                 findings.append(finding)  # so what came before a KeyError is kept
     return [document.problem(path, what, hint) for path, what, hint in findings]
+
+
+def _known_sections() -> list[str]:
+    return [name for model in owners() for name in model.model_fields]
+
+
+def _misplaced(document: Document) -> dict[str, str]:
+    """Sections that no program owns, each with the one that was meant; empty where there is no telling."""
+    known = _known_sections()
+    empty = next((name for name in known if name in document.data and document.data[name] is None), "")
+    return {name: meant(name, known) or empty for name in document.data if name not in known}
+
+
+def _empty(value: Any, path: KeyPath) -> Iterator[KeyPath]:
+    """Where a setting is given as nothing, although nothing is what it is when left out."""
+    if isinstance(value, BaseModel):
+        for name in value.model_fields_set:
+            inner = getattr(value, name)
+            if inner is None and type(value).model_fields[name].default is None:
+                yield (*path, name)
+            else:
+                yield from _empty(inner, (*path, name))
+    elif isinstance(value, (dict, list, tuple)):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _empty(inner, (*path, key))
 
 
 def _sections(document: Document, owner: type[BaseModel]) -> dict[str, Any]:
@@ -135,14 +172,14 @@ def _problem(document: Document, detail: dict[str, Any], place: Place) -> Proble
 
 
 class _Known(dict[str, Any]):
-    """The good entries of a section, and the names of its faulty ones."""
+    """The good entries of a section, and the names of its faulty ones; None where nobody can know them."""
 
-    def __init__(self, good: dict[str, Any], names: Sequence[str]) -> None:
+    def __init__(self, good: dict[str, Any], names: Iterable[str] | None) -> None:
         super().__init__(good)
-        self._names = set(names)
+        self._names = None if names is None else set(names)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._names
+        return self._names is None or name in self._names
 
 
 def _understood(document: Document, owner: type[Settings]) -> Settings | None:
@@ -172,12 +209,19 @@ def _drop(data: Any, path: KeyPath) -> None:
 
 
 def _knowing_all_names(document: Document, settings: Settings) -> Settings:
+    meant_elsewhere = set(_misplaced(document).values())
     sections = {
-        name: _Known(getattr(settings, name), list(document.data[name]))
+        name: _Known(getattr(settings, name), _names(document.data.get(name), name in meant_elsewhere))
         for name, info in type(settings).model_fields.items()
-        if get_origin(info.annotation) is dict and isinstance(document.data.get(name), dict)
+        if get_origin(info.annotation) is dict
     }
     return settings.model_copy(update=sections)
+
+
+def _names(section: Any, more_elsewhere: bool) -> Iterable[str] | None:
+    if more_elsewhere or not isinstance(section, dict | None):
+        return None
+    return section or ()
 
 
 __all__ = ["ConfigError", "Document", "Problem", "check", "load_document", "owners", "read"]

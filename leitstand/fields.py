@@ -49,7 +49,7 @@ def _time_zones() -> set[str]:
 
 def _is_time_zone(value: str) -> str:
     known = _time_zones()
-    if value not in known:
+    if known and value not in known:
         cities = [zone for zone in sorted(known) if zone.rpartition("/")[2].lower() == value.lower()]
         near = cities or get_close_matches(value, sorted(known), n=1)
         raise SettingError(

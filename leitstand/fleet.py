@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -214,7 +214,11 @@ class Fleet(Model):
     paths: Paths = Field(default=Paths(), description="Where Leitstand keeps what it writes on this host.")
 
     def cross_check(self, fleet: "Fleet") -> Iterator[Finding]:
-        """Names that are used but not defined."""
+        """Names that are used but not defined; a machine without time zones, where UTC is unknown, too."""
+        try:
+            _ = self.site.zone
+        except ZoneInfoNotFoundError:
+            yield ("site", "time_zone"), "this machine knows no time zones", "apt install tzdata"
         for name, service in self.services.items():
             path = ("services", name, "hosts")
             yield from undefined(path, "host", service.hosts, self.hosts)

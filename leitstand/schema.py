@@ -50,11 +50,20 @@ def _tidy(schema: dict[str, Any]) -> dict[str, Any]:
         "title": isinstance(schema.get("title"), str),
         "default": isinstance(schema.get("default"), dict | None) and "properties" not in schema,
     }
-    tidy = {key: _tidy_value(value) for key, value in schema.items() if not noise.get(key)}
+    tidy = {key: _tidy_value(value) for key, value in _with_a_value(schema).items() if not noise.get(key)}
     if tidy.get("pattern") == DURATION_PATTERN and str(tidy.get("default", "")).startswith("P"):
         # pydantic writes a default as ISO 8601 does, which the file does not take.
         tidy["default"] = duration_text(TypeAdapter(timedelta).validate_python(tidy["default"]))
     return tidy | ({"additionalProperties": False} if "patternProperties" in tidy else {})
+
+
+def _with_a_value(schema: dict[str, Any]) -> dict[str, Any]:
+    """Without null where it means the same as leaving out: `leitstand check` refuses that as no value."""
+    members = [member for member in schema.get("anyOf", []) if member != {"type": "null"}]
+    if "default" not in schema or schema["default"] is not None or not members:
+        return schema
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    return {**(members[0] if len(members) == 1 else {"anyOf": members}), **rest}
 
 
 def _tidy_value(value: Any) -> Any:

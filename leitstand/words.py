@@ -54,6 +54,12 @@ _LIMITS = {
     "enum": "must be {expected}",
     "union_tag_invalid": "must be one of {expected_tags}",
 }
+_SWITCHES = {
+    "yes": "true",
+    "on": "true",
+    "no": "false",
+    "off": "false",
+}
 _SECRET = re.compile(r"pass|secret|token|credential|^(api_?|access_?|private_?)?keys?$")
 Words = tuple[str, str]
 
@@ -100,7 +106,8 @@ def _file_for_secret(key: str, known: Sequence[str]) -> str:
 def _refused(detail: Mapping[str, Any], place: Place) -> Words:
     error = detail["ctx"]["error"]
     if detail["input"] is None:
-        return _no_value(place)
+        what, hint = _no_value(place)
+        return what, (isinstance(error, SettingError) and error.hint) or hint
     if isinstance(error, SettingError):
         return error.what, error.hint
     return str(error), ""
@@ -117,11 +124,13 @@ def _wrong_type(wanted: str, found: Any, place: Place) -> Words:
     what = f"must be {wanted}, not {_FOUND.get(type(found), 'this')}"
     if wanted == "a text" and isinstance(found, (bool, int, float)):
         return what, "put it in quotes"
-    if wanted == "true or false" and str(found).lower() in ("yes", "no", "on", "off"):
-        return what, f"write {'true' if str(found).lower() in ('yes', 'on') else 'false'}"
+    if wanted == "true or false" and str(found).lower() in _SWITCHES:
+        return what, f"write {_SWITCHES[str(found).lower()]}"
+    if _only_quoted(wanted, found):
+        return what, "leave out the quotes"
     if wanted == "a list":
         return what, "write each item as '- item' on a line of its own, or [item, item]"
-    if wanted == _GROUP and isinstance(found, str) and re.search(r"\w:\S", found):
+    if wanted == _GROUP and isinstance(found, str) and re.search(r"[A-Za-z_]:\S", found):
         return what, "a space is needed after the colon"
     if wanted == _GROUP:
         return (
@@ -129,6 +138,13 @@ def _wrong_type(wanted: str, found: Any, place: Place) -> Words:
             f"known here: {', '.join(place.below)}" if place.below else "begin each with its name: 'name:'",
         )
     return what, place.description
+
+
+def _only_quoted(wanted: str, found: Any) -> bool:
+    pattern = {"a whole number": r"\d+", "a number": r"\d+(\.\d+)?", "true or false": "true|false"}.get(
+        wanted
+    )
+    return pattern is not None and isinstance(found, str) and re.fullmatch(pattern, found) is not None
 
 
 def _missing(detail: Mapping[str, Any], place: Place) -> Words:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import yaml
 
 from leitstand.problems import ConfigError, KeyPath, Problem, dotted
-from leitstand.yaml_syntax import syntax_problem
+from leitstand.yaml_syntax import NO_BREAK_SPACE, syntax_problem
 
 MAXIMUM_NODES = 200_000  # a few hundred bytes of YAML aliases can stand for gigabytes
 MAXIMUM_DEPTH = 50
@@ -102,6 +102,9 @@ class _Builder:
         if node.tag not in _SCALARS:
             self.refuse_tag(node, path)
             return str(node.value)
+        if node.style is None and re.fullmatch(r"[„“”«»].*[“”«»]", node.value):
+            # A word processor's. As a part of `expect` they would never match, and the service would be down.
+            self.problem(node, path, "typographic quotes are part of the text", 'write "…"')
         try:
             return _SCALARS[node.tag](node.value)
         except ValueError:
@@ -145,7 +148,10 @@ class _Builder:
 
     def name(self, key: yaml.Node, path: KeyPath) -> str | None:
         if isinstance(key, yaml.ScalarNode):
-            return str(key.value)
+            name = str(key.value).strip("\u00a0 ") if "\u00a0" in key.value else str(key.value)
+            if name != key.value:
+                self.problem(key, (*path, name), *NO_BREAK_SPACE)
+            return name
         self.problem(
             key, path, "a key must be a plain text", "put quotes around a text that begins with { or ["
         )

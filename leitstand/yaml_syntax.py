@@ -72,6 +72,11 @@ _MEANINGS = (
 )
 
 
+_UNFINISHED_MERGE = ("a merge that is not finished", "keep one of the two versions")
+# It comes along when lines are copied from a web page or a mail.
+NO_BREAK_SPACE = ("a no-break space, which only looks like a space", "write an ordinary space")
+
+
 def syntax_problem(file: Path, text: str, error: yaml.YAMLError) -> Problem:
     """The parser's complaint about ``text`` in a newcomer's words."""
     if isinstance(error, yaml.reader.ReaderError):
@@ -79,8 +84,8 @@ def syntax_problem(file: Path, text: str, error: yaml.YAMLError) -> Problem:
         return Problem(file, line, "", "a control character that cannot be seen", "remove it")
     mark = getattr(error, "problem_mark", None)
     context, said = getattr(error, "context", None), getattr(error, "problem", None)
-    if mark and re.match(r" *\t", _line(text, mark.line)):
-        return Problem(file, mark.line + 1, "", "a tab at the beginning of the line", "indent with spaces")
+    if mark and (problem := _seen_in_line(file, text, mark)):
+        return problem
     for pattern, at_context, what, hint in _MEANINGS:
         if re.search(pattern, f"{context or ''} {said or ''}"):
             place = (at_context and getattr(error, "context_mark", None)) or mark
@@ -90,6 +95,24 @@ def syntax_problem(file: Path, text: str, error: yaml.YAMLError) -> Problem:
     )
 
 
+def _seen_in_line(file: Path, text: str, mark: yaml.Mark) -> Problem | None:
+    """What the line itself tells, or the one before it, whatever the parser made of it."""
+    for number in (mark.line, mark.line - 1):
+        line = _line(text, number)
+        if re.match(r"(<{7}|={7}|>{7})( |$)", line):
+            return Problem(
+                file, number + 1, "", "a merge that is not finished", "keep one of the two versions"
+            )
+        if "\u00a0" in line:
+            return Problem(file, number + 1, "", *NO_BREAK_SPACE)
+    line = _line(text, mark.line)
+    if re.match(r" *\t", line):
+        return Problem(file, mark.line + 1, "", "a tab at the beginning of the line", "indent with spaces")
+    if line[mark.column : mark.column + 1] == "\t":
+        return Problem(file, mark.line + 1, "", "a tab where only spaces can stand", "write a space")
+    return None
+
+
 def _line(text: str, index: int) -> str:
     lines = text.splitlines()
-    return lines[index] if index < len(lines) else ""
+    return lines[index] if 0 <= index < len(lines) else ""

@@ -40,12 +40,12 @@ def collect(config_path: Path, once: bool) -> int:
     collector = Collector(plan, Prometheus(plan.prometheus))
     if once:
         collector.round()
-        click.echo(f"{len(plan.services)} services written to {plan.folder}")
+        click.echo(f"{_counted(plan)} written to {plan.folder}")
         return EXIT_WARNINGS if collector.problems else EXIT_OK
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    click.echo(f"collecting {len(plan.services)} services from {plan.prometheus} every {plan.interval:g} s")
+    click.echo(f"collecting {_counted(plan)} from {plan.prometheus} every {plan.interval:g} s")
     collector.run(stop)
     return EXIT_OK
 
@@ -74,6 +74,10 @@ def serve(config_path: Path, listen: str | None, workers: int | None) -> int:
         say=lambda line: click.echo(line),
     )
     return EXIT_OK
+
+
+def _counted(plan: Plan) -> str:
+    return f"{len(plan.services)} service{'' if len(plan.services) == 1 else 's'}"
 
 
 def _settings(config_path: Path) -> tuple[Plan, StatusPage]:

@@ -73,7 +73,8 @@ def test_a_role_whose_requirements_are_missing_says_so_in_one_line():
     assert done.returncode == 3
     what, hint = done.stderr.splitlines()
     assert what == "'leitstand backup' needs the Python package orchestrator.cli, which is not installed"
-    assert hint == "  hint: pip install --require-hashes -r requirements/orchestrator.txt"
+    install = f"{sys.executable} -m pip install --require-hashes --no-deps -r requirements/orchestrator.txt"
+    assert hint == f"  hint: {install}"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_a_role_whose_requirements_are_missing_says_so_in_one_line():
         ("raise OSError(28, 'No space left on device', '/srv/x')", 3, "/srv/x: No space left on device\n"),
         ("raise BrokenPipeError(32, 'Broken pipe')", 3, "input or output: Broken pipe\n"),
         ("raise KeyboardInterrupt", 130, "\ninterrupted\n"),
-        ("raise click.BadParameter('no such day')", 2, "Usage: leitstand role [OPTIONS]"),
+        ("raise click.BadParameter('no such day')", 2, "leitstand role: Invalid value: no such day\n"),
         ("raise click.Abort", 130, "interrupted\n"),
     ],
 )
@@ -110,12 +111,25 @@ def test_with_debug_the_traceback_of_an_internal_error_is_logged(role):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["chekc"], ["check", "--cofnig", "x"], ["--log-format", "xml", "check"], []]
+    ("arguments", "stderr"),
+    [
+        (["chekc"], "leitstand: No such command 'chekc'. Did you mean 'check'?\n  hint: leitstand --help\n"),
+        (["xyzzy"], "leitstand: No such command 'xyzzy'.\n  hint: leitstand --help\n"),
+        (
+            ["check", "--xyzzy"],
+            "leitstand check: No such option '--xyzzy'.\n  hint: leitstand check --help\n",
+        ),
+    ],
 )
-def test_wrong_usage_is_exit_code_2(leitstand, arguments):
+def test_wrong_usage_is_exit_code_2_and_one_line_with_a_hint(leitstand, arguments, stderr):
     done = leitstand(*arguments)
+    assert (done.returncode, done.stderr) == (2, stderr)
+
+
+def test_without_a_command_the_help_is_shown(leitstand):
+    done = leitstand()
     assert done.returncode == 2
-    assert "Usage: leitstand" in done.stderr
+    assert done.stderr.startswith("Usage: leitstand")
 
 
 def test_output_that_nobody_reads_any_more_ends_without_a_word():

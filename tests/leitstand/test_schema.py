@@ -38,7 +38,7 @@ BEYOND_A_SCHEMA += (
     "text-begins-with-exclamation",
     "vault-tag",
 )
-BEYOND_A_SCHEMA += ("section-twice", "name-in-two", "list-in-one", "huge-number")
+BEYOND_A_SCHEMA += ("section-twice", "name-in-two", "list-in-one", "huge-number", "typographic-quotes")
 
 
 def parsed(source: Path) -> object:
