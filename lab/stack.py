@@ -197,7 +197,8 @@ class Stack:
         from lab.shorten import shorten_folder
 
         folder = self.folder
-        addresses = ["--blackbox", self.at("blackbox"), "--alertmanager", self.at("alertmanager")]
+        programs = ("prometheus", "alertmanager", "blackbox")
+        addresses = [part for name in programs for part in (f"--{name}", self.at(name))]
         self.leitstand("render", "prometheus", "--out", str(folder / "prometheus"), *addresses, check=True)
         self.leitstand("render", "alertmanager", "--out", str(folder / "alertmanager"), check=True)
         for name in ("prometheus", "alertmanager"):

@@ -10,13 +10,14 @@ from typing import Any
 from leitstand.fleet import Fleet, Service
 from leitstand.render.output import Files, read_yaml, yaml_text
 
-CANARY_MODULE = "canary"
+CANARY_MODULE, PAGE_MODULE = "canary", "status_page"
 
 
 def blackbox_files(fleet: Fleet, share: Path) -> Files:
-    """``blackbox.yml``: the canary's module as it is shipped, and the module ``service`` once per service."""
+    """``blackbox.yml``: the canary's module as it is shipped; the module ``service`` for the status page and
+    once per service."""
     shipped = read_yaml(share / "blackbox.yml")["modules"]
-    modules = {CANARY_MODULE: shipped[CANARY_MODULE]}
+    modules = {CANARY_MODULE: shipped[CANARY_MODULE], PAGE_MODULE: shipped["service"]}
     modules |= {
         module_name(name): _module(shipped["service"], service) for name, service in fleet.services.items()
     }

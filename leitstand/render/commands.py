@@ -13,6 +13,7 @@ from leitstand.errors import EXIT_OK, EXIT_WARNINGS
 from leitstand.fleet import Fleet
 from leitstand.options import config_option, json_option
 from leitstand.render.alertmanager import alertmanager_files, needs_url_file, tells_somebody
+from leitstand.render.expected import Expected
 from leitstand.render.output import Written, write_files
 from leitstand.render.prometheus import Addresses, prometheus_files
 from leitstand.share import share
@@ -69,8 +70,9 @@ def render() -> None:
 @json_option
 def prometheus(config_path: Path, out: Path, as_json: bool, **addresses: str) -> int:
     """Configuration, rules, targets and blackbox modules: a folder that Prometheus can start with."""
-    fleet = read(load_document(config_path), Fleet)
-    files = prometheus_files(fleet, Addresses(**addresses), share("prometheus"))
+    document = load_document(config_path)
+    fleet, expected = read(document, Fleet), read(document, Expected)
+    files = prometheus_files(fleet, expected, Addresses(**addresses), share("prometheus"))
     _report(out, write_files(out, files), as_json)
     return EXIT_OK
 

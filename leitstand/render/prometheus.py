@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from leitstand.fleet import Fleet, Host
-from leitstand.render.blackbox import CANARY_MODULE, blackbox_files, module_name
+from leitstand.render.blackbox import CANARY_MODULE, PAGE_MODULE, blackbox_files, module_name
 from leitstand.render.durations import format_duration, parse
+from leitstand.render.expected import Expected, expected_files, status_page_url
 from leitstand.render.output import Files, json_text, read_yaml, yaml_text
 from leitstand.render.rules import rule_files
 
 VANTAGE = "local"
+PROBING_JOBS = ("probe", "canary", "status-page")
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,16 @@ class Addresses:
     blackbox: str = "127.0.0.1:9115"
 
 
-def prometheus_files(fleet: Fleet, addresses: Addresses, share: Path) -> Files:
+def prometheus_files(fleet: Fleet, expected: Expected, addresses: Addresses, share: Path) -> Files:
     """Every file of the folder. ``share`` is the room ``prometheus`` as shipped."""
     return {
         "targets/hosts.json": json_text([_host_target(name, host) for name, host in fleet.hosts.items()]),
         "targets/services.json": json_text(list(_service_targets(fleet, addresses.blackbox))),
         "targets/canaries.json": json_text(list(_canary_targets(fleet, addresses.blackbox))),
+        "targets/status-page.json": json_text(list(_page_targets(fleet, expected, addresses.blackbox))),
         **blackbox_files(fleet, share),
         **rule_files(fleet, share),
+        **expected_files(fleet, expected),
         "prometheus.yml": yaml_text(_configuration(fleet, addresses, share)),
     }
 
@@ -51,6 +55,11 @@ def _canary_targets(fleet: Fleet, prober: str) -> Iterator[dict[str, Any]]:
         yield _probe(url, prober, CANARY_MODULE, {})
 
 
+def _page_targets(fleet: Fleet, expected: Expected, prober: str) -> Iterator[dict[str, Any]]:
+    if url := status_page_url(fleet, expected):
+        yield _probe(url, prober, PAGE_MODULE, {})
+
+
 def _probe(url: str, prober: str, module: str, labels: dict[str, str]) -> dict[str, Any]:
     return {
         "targets": [url],
@@ -68,7 +77,7 @@ def _configuration(fleet: Fleet, addresses: Addresses, share: Path) -> dict[str,
     for job in configuration["scrape_configs"]:
         if job["job_name"] in own:
             job["static_configs"] = own[job["job_name"]]
-        if job["job_name"] in ("probe", "canary"):
+        if job["job_name"] in PROBING_JOBS:
             job |= _pace(fleet.probing.interval, parse(configuration["global"]["scrape_timeout"]))
     return configuration
 

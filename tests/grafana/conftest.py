@@ -5,6 +5,7 @@ import sys
 import time
 import urllib.parse
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import promql_parser
@@ -15,15 +16,27 @@ from lab.processes import Server, fetch, free_port, wait_until
 from lab.shorten import shorten_folder
 from leitstand.config import load_document, read
 from leitstand.fleet import Fleet
+from leitstand.render.expected import Expected
 from leitstand.render.output import write_files
 from leitstand.render.prometheus import Addresses, prometheus_files
 from leitstand.textfile import write_textfile
+from orchestrator.agenda import Task
 from orchestrator.config import Job
 from orchestrator.facts import StoreFacts
 from orchestrator.metrics import families
+from status_page.metrics import families as page_families
+from status_page.snapshot import Label, PublicSnapshot
 
 ROOT = Path(__file__).parent.parent.parent
 SPEED = 15
+JOB = {
+    "host": "web1",
+    "sources": [{"files": "/srv"}],
+    "stores": ["swift", "disk"],
+    "schedule": "daily 03:00",
+    "drill": {"schedule": "monthly 1 05:00"},
+    "keys_file": "/etc/leitstand/keys",
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,7 @@ def small_fleet(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small-fleet")
     ports = {name: free_port() for name in ("exporter", "blackbox", "prometheus")}
     backup_metrics(folder / "metrics")
+    page_metrics(folder / "metrics")
     render(folder, ports)
     servers = [server(folder, ports, name) for name in ports]
     try:
@@ -69,13 +83,17 @@ def render(folder, ports):
         "services": {
             "website": {"name": "Website", "url": f"http://127.0.0.1:{ports['exporter']}/-/healthy"}
         },
+        "backups": {"website": JOB},
+        "stores": {"swift": {"type": "folder", "path": "/a"}, "disk": {"type": "folder", "path": "/b"}},
+        "status_page": {"listen": f"127.0.0.1:{ports['exporter']}"},
     }
     (folder / "leitstand.yml").write_text(yaml.safe_dump(configuration))
-    fleet = read(load_document(folder / "leitstand.yml"), Fleet)
+    document = load_document(folder / "leitstand.yml")
+    fleet, expected = read(document, Fleet), read(document, Expected)
     addresses = Addresses(
         prometheus=f"127.0.0.1:{ports['prometheus']}", blackbox=f"127.0.0.1:{ports['blackbox']}"
     )
-    write_files(folder / "rendered", prometheus_files(fleet, addresses, ROOT / "prometheus"))
+    write_files(folder / "rendered", prometheus_files(fleet, expected, addresses, ROOT / "prometheus"))
     shorten_folder(folder / "rendered", SPEED)
 
 
@@ -104,16 +122,7 @@ def server(folder, ports, name):
 def backup_metrics(folder):
     """What the orchestrator writes for one job in two stores, one of them not yet reached."""
     folder.mkdir()
-    job = Job.model_validate(
-        {
-            "host": "web1",
-            "sources": [{"files": "/srv"}],
-            "stores": ["swift", "disk"],
-            "schedule": "daily 03:00",
-            "drill": {"schedule": "monthly 1 05:00"},
-            "keys_file": "/etc/leitstand/keys",
-        }
-    )
+    job = Job.model_validate(JOB)
     now = time.time()
     good = StoreFacts(
         last_run=now - 60,
@@ -128,7 +137,15 @@ def backup_metrics(folder):
         verified={"full": now - 30},
     )
     facts = {"website": {"swift": good, "disk": StoreFacts(last_run=now - 60)}}
-    write_textfile(folder / "leitstand_backup.prom", families(facts, {"website": job}))
+    starts = {Task("website", "run"): datetime.now(UTC) + timedelta(hours=1)}
+    write_textfile(folder / "leitstand_backup.prom", families(facts, {"website": job}, starts))
+
+
+def page_metrics(folder):
+    """What the status page's collector writes."""
+    name = Label("Racing team", "Racing team")
+    told = PublicSnapshot(name, ("en",), "UTC", time.time(), time.time(), 0, 0, 15, 1)
+    write_textfile(folder / "status-page.prom", page_families(told, {}, 0))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import yaml
 from lab.shorten import shorten, shorten_folder
 from leitstand.fleet import Alerts, Fleet, Mail
 from leitstand.render.alertmanager import alertmanager_files
+from leitstand.render.expected import Expected
 from leitstand.render.output import write_files
 from leitstand.render.prometheus import Addresses, prometheus_files
 
@@ -18,7 +19,7 @@ ROOM = Path(__file__).parent.parent.parent / "prometheus"
 @pytest.fixture
 def folder(tmp_path):
     mail = Mail(to=["a@example.org"], sender="l@example.org")
-    write_files(tmp_path, prometheus_files(Fleet(), Addresses(), ROOM))
+    write_files(tmp_path, prometheus_files(Fleet(), Expected(), Addresses(), ROOM))
     write_files(
         tmp_path / "alertmanager", alertmanager_files(Fleet(alerts=Alerts(mail=mail)), ROOM / "alertmanager")
     )
@@ -58,7 +59,7 @@ def test_thresholds_stay_and_a_timeout_is_cut_to_the_interval_only(folder):
     shorten_folder(folder, 5)
     assert content(folder / "prometheus.yml")["global"]["scrape_timeout"] == "3s"
     assert shorten({"scrape_interval": "1m", "scrape_timeout": "10s"}, 2)["scrape_timeout"] == "10s"
-    groups = content(folder / "rules" / "alerts.rules.yml")["groups"]
+    groups = content(folder / "rules" / "backups.rules.yml")["groups"]
     (too_old,) = [rule for group in groups for rule in group["rules"] if rule["alert"] == "BackupTooOld"]
     assert "2 * leitstand_backup_interval_seconds + 3600" in too_old["expr"]
 

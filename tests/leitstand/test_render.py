@@ -31,18 +31,18 @@ def test_the_first_run_writes_all_and_says_who_must_reload(render, tmp_path):
     done = render("prometheus", "--out", tmp_path / "out")
     assert done.returncode == 0
     assert f"new  {tmp_path}/out/targets/hosts.json\n" in done.stdout
-    assert done.stdout.endswith("9 of 9 files written; reload: Prometheus, blackbox_exporter\n")
+    assert done.stdout.endswith("16 of 16 files written; reload: Prometheus, blackbox_exporter\n")
 
 
 def test_a_second_run_touches_nothing(render, tmp_path):
     render("prometheus", "--out", tmp_path / "out")
     before = stamps(tmp_path / "out")
     done = render("prometheus", "--out", tmp_path / "out")
-    assert done.stdout == "0 of 9 files written\n"
+    assert done.stdout == "0 of 16 files written\n"
     assert stamps(tmp_path / "out") == before
 
 
-def test_a_new_host_changes_the_list_of_hosts_only_and_nobody_needs_to_reload(render, tmp_path):
+def test_a_new_host_changes_the_list_of_hosts_and_what_is_expected_only(render, tmp_path):
     render("prometheus", "--out", tmp_path / "out")
     before = stamps(tmp_path / "out")
     hosts = "hosts: {web1: {address: 192.0.2.11}, web2: {address: 192.0.2.12}}"
@@ -51,10 +51,11 @@ def test_a_new_host_changes_the_list_of_hosts_only_and_nobody_needs_to_reload(re
     done = render("prometheus", "--out", tmp_path / "out", "--json")
     answer = json.loads(done.stdout)
     changed = [file["path"] for file in answer["files"] if file["change"] == "changed"]
-    assert changed == [f"{tmp_path}/out/targets/hosts.json"]
-    assert answer["reload"] == []
+    expected = {"targets/hosts.json", "rules/expected.rules.yml"}
+    assert set(changed) == {f"{tmp_path}/out/{path}" for path in expected}
+    assert answer["reload"] == ["Prometheus"]
     after = stamps(tmp_path / "out")
-    assert {path for path in after if after[path] != before[path]} == {"targets/hosts.json"}
+    assert {path for path in after if after[path] != before[path]} == expected
 
 
 def test_what_is_changed_by_hand_is_set_right_and_what_is_not_ours_stays(render, tmp_path):
@@ -64,7 +65,7 @@ def test_what_is_changed_by_hand_is_set_right_and_what_is_not_ours_stays(render,
     (tmp_path / "out" / "prometheus.yml").write_text("broken")
     done = render("prometheus", "--out", tmp_path / "out")
     assert (
-        done.stdout == f"  changed  {tmp_path}/out/prometheus.yml\n1 of 9 files written; reload: Prometheus\n"
+        done.stdout == f"  changed  {tmp_path}/out/prometheus.yml\n1 of 16 files written; reload: Prometheus\n"
     )
     assert own_rules.read_text() == "groups: []\n"
 

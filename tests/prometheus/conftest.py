@@ -3,12 +3,14 @@
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from leitstand.config import load_document, read
 from leitstand.fleet import Fleet
 from leitstand.render.alertmanager import alertmanager_files
+from leitstand.render.expected import Expected
 from leitstand.render.output import write_files
 from leitstand.render.prometheus import Addresses, prometheus_files
 
@@ -58,24 +60,24 @@ def run() -> Run:
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Fleet:
-    return read_fleet(tmp_path, FLEET)
+    return read_text(tmp_path, FLEET, Fleet)
 
 
 @pytest.fixture
-def fleet_from(tmp_path: Path) -> Callable[[str], Fleet]:
-    """A fleet from the text of a leitstand.yml."""
-    return lambda text: read_fleet(tmp_path, text)
+def fleet_from(tmp_path: Path) -> Callable[..., Any]:
+    """A fleet, or other sections, from the text of a leitstand.yml."""
+    return lambda text, owner=Fleet: read_text(tmp_path, text, owner)
 
 
-def read_fleet(folder: Path, text: str) -> Fleet:
+def read_text(folder: Path, text: str, owner: type[Any]) -> Any:
     path = folder / "leitstand.yml"
     path.write_text(text)
-    return read(load_document(path), Fleet)
+    return read(load_document(path), owner)
 
 
 @pytest.fixture
 def rendered(fleet: Fleet, tmp_path: Path) -> Path:
     """A folder for Prometheus and, in ``alertmanager/``, one for Alertmanager."""
-    write_files(tmp_path / "out", prometheus_files(fleet, Addresses(), ROOM))
+    write_files(tmp_path / "out", prometheus_files(fleet, Expected(), Addresses(), ROOM))
     write_files(tmp_path / "out" / "alertmanager", alertmanager_files(fleet, ROOM / "alertmanager"))
     return tmp_path / "out"

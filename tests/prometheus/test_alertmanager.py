@@ -21,6 +21,8 @@ from leitstand.render.output import write_files
 HOST_DOWN = "[FIRING 1] HostDown: Host web1 does not answer"
 HOST_IS_BACK = "[RESOLVED] HostDown: Host web1 does not answer"
 SERVICE_DOWN = "[FIRING 1] ServiceDown: Service website is down"
+MANY_DOWN = "[FIRING 1] HostManyDown: Many hosts do not answer"
+BACKUP_FAILED = "[FIRING 1] BackupFailed: A backup failed"
 DISK_FULL = "[FIRING 1] DiskAlmostFull: / on web1 is almost full"
 
 
@@ -29,6 +31,7 @@ DISK_FULL = "[FIRING 1] DiskAlmostFull: / on web1 is almost full"
     [
         (("alertname=HostDown", "severity=critical"), "team"),
         (("alertname=BackupFailed", "severity=warning"), "team"),
+        (("alertname=RebootRequired", "severity=info"), "team"),
         (("alertname=SomethingNew",), "team"),
         (("alertname=Watchdog", "severity=none"), "watchdog"),
         (("alertname=Note", "severity=none"), "nobody"),
@@ -73,9 +76,9 @@ def test_secrets_are_named_by_file_and_not_read(fleet_from, room, run, tmp_path)
     assert watchdog["webhook_configs"] == [{"url_file": str(secret), "send_resolved": False}]
 
 
-def test_a_mail_says_what_since_when_and_what_to_do_and_a_host_that_is_down_explains_the_rest(
-    fleet_from, room, tmp_path
-):
+@pytest.fixture
+def mailing(fleet_from, room, tmp_path):
+    """A running Alertmanager with our routes and no waiting times: its URL, and what arrives."""
     sink = Sink()
     controller = Controller(sink, hostname="127.0.0.1", port=free_port())
     controller.start()
@@ -86,17 +89,24 @@ def test_a_mail_says_what_since_when_and_what_to_do_and_a_host_that_is_down_expl
         )
         write_files(tmp_path / "out", alertmanager_files(fleet, room / "alertmanager"))
         with alertmanager(faster(tmp_path / "out" / "alertmanager.yml"), tmp_path) as url:
-            disk = alert("DiskAlmostFull", "/ on web1 is almost full", instance="web1", severity="warning")
-            down = alert("HostDown", "Host web1 does not answer", instance="web1", severity="critical")
-            other = alert("ServiceDown", "Service website is down", service="website", severity="critical")
-            post(url, [down, disk, other])
-            wait_for(lambda: sink.subjects() >= {HOST_DOWN, SERVICE_DOWN})
-            # The disk of a host that is down is no news until the host is back.
-            assert sink.subjects() == {HOST_DOWN, SERVICE_DOWN}
-            post(url, [down | {"endsAt": now()}])
-            wait_for(lambda: sink.subjects() >= {HOST_IS_BACK, DISK_FULL})
+            yield url, sink
     finally:
         controller.stop()
+
+
+def test_a_mail_says_what_since_when_and_what_to_do_and_a_host_that_is_down_explains_the_rest(mailing):
+    url, sink = mailing
+    disk = alert("DiskAlmostFull", "/ on web1 is almost full", instance="web1", severity="warning")
+    down = alert("HostDown", "Host web1 does not answer", instance="web1", severity="critical")
+    other = alert("ServiceDown", "Service website is down", service="website", severity="critical")
+    post(url, [down])
+    wait_for(lambda: HOST_DOWN in sink.subjects())
+    post(url, [disk, other])
+    wait_for(lambda: SERVICE_DOWN in sink.subjects())
+    # The disk of a host that is down is no news until the host is back.
+    assert sink.subjects() == {HOST_DOWN, SERVICE_DOWN}
+    post(url, [down | {"endsAt": now()}])
+    wait_for(lambda: sink.subjects() >= {HOST_IS_BACK, DISK_FULL})
     firing, resolved = sink.mail(HOST_DOWN), sink.mail(HOST_IS_BACK)
     text = plain_text(firing)
     assert text.splitlines()[0] == "FIRING"
@@ -104,6 +114,16 @@ def test_a_mail_says_what_since_when_and_what_to_do_and_a_host_that_is_down_expl
     assert "what to do: docs/runbooks/HostDown.md" in text
     assert "until:    20" in plain_text(resolved)
     assert firing.get_body(("html",)) is None
+
+
+def test_many_hosts_that_are_down_are_told_as_many_and_not_one_by_one(mailing):
+    url, sink = mailing
+    post(url, [alert("HostManyDown", "Many hosts do not answer", severity="critical")])
+    wait_for(lambda: MANY_DOWN in sink.subjects())
+    down = alert("HostDown", "Host web1 does not answer", instance="web1", severity="critical")
+    post(url, [down, alert("BackupFailed", "A backup failed", severity="warning")])
+    wait_for(lambda: BACKUP_FAILED in sink.subjects())
+    assert sink.subjects() == {MANY_DOWN, BACKUP_FAILED}
 
 
 class Sink:

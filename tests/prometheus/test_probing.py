@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from leitstand.re2 import why_not_re2
+from leitstand.render.expected import Expected
 from leitstand.render.output import write_files
 from leitstand.render.prometheus import Addresses, prometheus_files
 
@@ -59,7 +60,7 @@ def site():
 
 def test_a_probe_is_good_exactly_when_the_service_answers_as_it_should(site, fleet_from, room, tmp_path):
     fleet = fleet_from(FLEET.format(url=site))
-    write_files(tmp_path, prometheus_files(fleet, Addresses(), room))
+    write_files(tmp_path, prometheus_files(fleet, Expected(), Addresses(), room))
     port = free_port()
     argv = ["prometheus-blackbox-exporter", f"--config.file={tmp_path}/blackbox.yml"]
     argv += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]

@@ -7,8 +7,10 @@ import pytest
 import yaml
 
 from leitstand.fleet import Fleet
+from leitstand.render.expected import Expected
 from leitstand.render.output import write_files
 from leitstand.render.prometheus import Addresses, prometheus_files
+from status_page.config import StatusPage
 
 
 def test_prometheus_takes_the_rendered_folder(rendered, run):
@@ -31,7 +33,7 @@ def test_prometheus_takes_the_room_as_it_stands(room, run):
 
 
 def test_a_fleet_without_anything_gives_a_folder_that_works(room, run, tmp_path):
-    write_files(tmp_path, prometheus_files(Fleet(), Addresses(), room))
+    write_files(tmp_path, prometheus_files(Fleet(), Expected(), Addresses(), room))
     done = run("promtool", "check", "config", tmp_path / "prometheus.yml")
     assert done.returncode == 0, done.stdout
     done = run("prometheus-blackbox-exporter", f"--config.file={tmp_path}/blackbox.yml", "--config.check")
@@ -75,7 +77,7 @@ def test_a_module_holds_what_its_service_calls_a_good_answer(rendered):
 
 def test_addresses_are_set_everywhere_they_stand(fleet, room, tmp_path):
     addresses = Addresses(prometheus="127.0.0.1:1", alertmanager="127.0.0.1:2", blackbox="127.0.0.1:3")
-    write_files(tmp_path, prometheus_files(fleet, addresses, room))
+    write_files(tmp_path, prometheus_files(fleet, Expected(), addresses, room))
     configuration = content(tmp_path / "prometheus.yml")
     own = {
         job["job_name"]: job["static_configs"][0]["targets"]
@@ -110,7 +112,7 @@ def test_the_status_rules_count_samples_so_their_windows_follow_the_interval(
     interval, window, timeout, fleet_from, room, tmp_path
 ):
     fleet = fleet_from(f"probing: {{interval: {interval}}}")
-    write_files(tmp_path, prometheus_files(fleet, Addresses(), room))
+    write_files(tmp_path, prometheus_files(fleet, Expected(), Addresses(), room))
     jobs = {job["job_name"]: job for job in content(tmp_path / "prometheus.yml")["scrape_configs"]}
     assert (jobs["probe"]["scrape_interval"], jobs["probe"]["scrape_timeout"]) == (interval, timeout)
     assert "scrape_interval" not in jobs["host"]
@@ -122,10 +124,63 @@ def test_the_status_rules_count_samples_so_their_windows_follow_the_interval(
 
 def test_alerts_point_to_the_published_runbooks_if_there_are_any(fleet_from, room, tmp_path):
     fleet = fleet_from("alerts: {runbook_url: 'https://wiki.example.org/runbooks/{alert}'}")
-    write_files(tmp_path, prometheus_files(fleet, Addresses(), room))
+    write_files(tmp_path, prometheus_files(fleet, Expected(), Addresses(), room))
     groups = content(tmp_path / "rules" / "alerts.rules.yml")["groups"]
     urls = {rule["alert"]: rule["annotations"]["runbook_url"] for group in groups for rule in group["rules"]}
     assert urls["HostDown"] == "https://wiki.example.org/runbooks/HostDown"
+
+
+def test_what_must_be_heard_of_is_written_down(fleet_from, room, tmp_path):
+    fleet, expected = sections(
+        fleet_from,
+        """
+hosts: {web1: {address: 192.0.2.11}, web2: {address: 192.0.2.12}}
+backups:
+  www: {host: web1, stores: [swift, disk], schedule: daily 03:00, sources: [{files: /srv}]}
+  once: {host: web1, stores: [disk], sources: [{files: /srv}]}
+status_page: {workers: 4}
+""",
+    )
+    write_files(tmp_path, prometheus_files(fleet, expected, Addresses(), room))
+    (group,) = content(tmp_path / "rules" / "expected.rules.yml")["groups"]
+    assert [(rule["record"], rule["labels"]) for rule in group["rules"]] == [
+        ("expected:host", {"job": "host", "instance": "web1"}),
+        ("expected:host", {"job": "host", "instance": "web2"}),
+        ("expected:backup", {"backup": "www", "host": "web1", "store": "swift"}),
+        ("expected:backup", {"backup": "www", "host": "web1", "store": "disk"}),
+        ("expected:status_page", {}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("status_page: {workers: 2}", "http://127.0.0.1:8080/"),
+        ("status_page: {listen: '0.0.0.0:8000'}", "http://127.0.0.1:8000/"),
+        ("status_page: {listen: '[::]:8000'}", "http://[::1]:8000/"),
+        ("status_page: {listen: '192.0.2.1:80'}", "http://192.0.2.1:80/"),
+        ("status_page: {listen: '127.0.0.1:0'}", None),
+        (
+            "site: {url: 'https://status.example.org/'}\nstatus_page: {workers: 2}",
+            "https://status.example.org/",
+        ),
+        ("site: {name: Racing team}", None),
+    ],
+)
+def test_the_status_page_is_asked_for_where_the_public_finds_it_or_where_it_listens(
+    text, url, fleet_from, room, tmp_path
+):
+    fleet, expected = sections(fleet_from, text)
+    write_files(tmp_path, prometheus_files(fleet, expected, Addresses(), room))
+    assert [target["targets"] for target in targets(tmp_path, "status-page")] == ([[url]] if url else [])
+
+
+def test_a_section_that_says_no_address_is_asked_for_where_the_page_listens_by_itself():
+    assert Expected.model_validate({"status_page": {}}).status_page.listen == StatusPage().listen
+
+
+def sections(fleet_from, text):
+    return fleet_from(text), fleet_from(text, Expected)
 
 
 def targets(folder: Path, name: str):

@@ -67,6 +67,9 @@ def test_the_tests_of_an_alert_notice_when_it_is_changed(file, group, index, cha
     content = yaml.safe_load(path.read_text())
     rule = next(found for found in content["groups"] if found["name"] == group)["rules"][index]
     rule |= change
+    # Other alerts would only be evaluated, thousands of times.
+    for found in content["groups"]:
+        found["rules"] = [each for each in found["rules"] if each.get("alert") in (None, rule["alert"])]
     path.write_text(yaml.safe_dump(content))
     done = run("promtool", "test", "rules", tmp_path / "room" / "tests" / f"{rule['alert']}_test.yml")
     assert "FAILED" in done.stdout
@@ -81,7 +84,7 @@ def test_every_alert_says_what_it_means_and_where_to_read_on(rule):
     assert annotations["summary"]
     assert annotations["description"]
     assert annotations["runbook"] == f"docs/runbooks/{rule['alert']}.md"
-    assert rule["labels"]["severity"] in ("critical", "warning", "none")
+    assert rule["labels"]["severity"] in ("critical", "warning", "info", "none")
 
 
 def test_every_alert_has_a_runbook_and_every_runbook_an_alert():
