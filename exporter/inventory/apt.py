@@ -1,17 +1,19 @@
 """Pending updates, from the lists that apt already has. Nothing is downloaded and no lock is taken.
 
-python-apt needs 90 MB and a second of CPU for this; here only paragraphs of installed packages are read. Pins
-in apt_preferences(5) and phased updates are not taken into account.
+python-apt needs 90 MB and a second of CPU for this; here only paragraphs of installed packages are read.
+Phased updates count like others.
 """
 
 import bz2
 import gzip
 import lzma
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from exporter.collectors.collector import NoData
+from exporter.inventory.apt_policy import INSTALLED, Archive, Candidate, Policy, read_pins
 from exporter.inventory.dpkg import STATUS, STATUS_LIMIT, parse_package, stanzas
 from exporter.inventory.programs import may_run
 from exporter.inventory.source import Context, Findings
@@ -39,33 +41,18 @@ _PACKAGE = re.compile(rb"^Package: *(\S+)[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Archive:
-    """What a Release file says of its archive. ``backports``: offers upgrades only to what came from it."""
-
-    security: bool = False
-    automatic: bool = True
-    backports: bool = False
-
-
-@dataclass(frozen=True)
 class Installed:
     """An installed package, and whether the admin holds it back."""
 
     name: str
     arch: str
     version: str
+    source: str
     held: bool
 
 
-@dataclass(frozen=True)
-class Offer:
-    """A version that an archive offers."""
-
-    version: str
-    archive: Archive
-
-
-Offers = dict[tuple[str, str], dict[Offer, None]]
+# (name, architecture) -> version -> the archives that offer it, each once, in order.
+Offers = dict[tuple[str, str], dict[str, dict[Archive, None]]]
 
 
 def read(context: Context) -> Findings:
@@ -80,12 +67,13 @@ def read(context: Context) -> Findings:
     offers: Offers = {}
     findings = Findings()
     for name in lists:
-        archive = releases.get(release_of(name, list(releases)), Archive())
+        release = release_of(name, list(releases))
+        archive = archive_of(name, release, releases.get(release, Archive()))
         try:
             collect(offers, decompressed(context, f"{LISTS}/{name}"), wanted, archive)
         except (OSError, EOFError, lzma.LZMAError):
             findings.skip()
-    add_updates(findings, installed, offers)
+    add_updates(findings, installed, offers, Policy(read_pins(tree)))
     findings.families.append(lists_family(tree))
     return findings
 
@@ -98,7 +86,8 @@ def parse_installed(status: str) -> list[Installed]:
         if package:
             held = fields["status"].startswith("hold ")
             name, arch = str(package["name"]), str(package["arch"])
-            found[name, arch] = Installed(name, arch, str(package["version"]), held)
+            source = str(package["source"]) or name
+            found[name, arch] = Installed(name, arch, str(package["version"]), source, held)
     return list(found.values())
 
 
@@ -117,10 +106,20 @@ def release_of(packages: str, releases: list[str]) -> str:
 def parse_release(text: str) -> Archive:
     """The header of a Release file. Debian and its derivatives name security archives ``…-security``."""
     head = text.partition("\nSHA256:")[0].partition("\nMD5Sum:")[0]
+    names = ("Suite", "Codename", "Version", "Origin", "Label")
+    fields = {name.lower(): search(rf"^{name}: *(.*\S)", head) for name in names}
     security = search(r"(?i)^(?:Suite|Codename|Label): *\S*-(security)\s*$", head)
     held_back = search(r"(?i)^NotAutomatic: *(yes)", head)
     backports = search(r"(?i)^ButAutomaticUpgrades: *(yes)", head)
-    return Archive(bool(security), not held_back, bool(held_back and backports))
+    priority = (INSTALLED if backports else 1) if held_back else 500
+    return Archive(**fields, priority=priority, security=bool(security))
+
+
+def archive_of(packages: str, release: str, archive: Archive) -> Archive:
+    """The archive of a list: what its Release file says, with the host and the component of its own name."""
+    stem = release.removesuffix("InRelease").removesuffix("Release")
+    component = packages.removeprefix(stem).partition("_")[0] if stem else ""
+    return replace(archive, site=packages.partition("_")[0], component=component)
 
 
 def decompressed(context: Context, path: str) -> bytes:
@@ -139,8 +138,7 @@ def decompressed(context: Context, path: str) -> bytes:
 def collect(offers: Offers, text: bytes, wanted: set[bytes], archive: Archive) -> None:
     """Add to ``offers`` what a Packages file offers of the wanted names; key: (name, architecture)."""
     for name, version, arch in parse_packages(text, wanted):
-        # Keys of a dict: each offer once, in order, however often a list repeats it.
-        offers.setdefault((name, arch), {})[Offer(version, archive)] = None
+        offers.setdefault((name, arch), {}).setdefault(version, {})[archive] = None
 
 
 def parse_packages(text: bytes, wanted: set[bytes]) -> Iterator[tuple[str, str, str]]:
@@ -158,35 +156,34 @@ def parse_packages(text: bytes, wanted: set[bytes]) -> Iterator[tuple[str, str, 
             yield found[1].decode(), version, search(r"^Architecture: *(\S+)", paragraph)
 
 
-def candidate(version: str, offers: list[Offer]) -> Offer | None:
-    """What apt would upgrade to, apt_preferences(5) without pins: the newest of what archives push.
-
-    Backports are asked only by what is newer than every other archive has, which is what came from them.
-    """
-    installed = dpkg_key(version)
-    pushed = [offer for offer in offers if offer.archive.automatic]
-    newest = max(pushed, key=lambda offer: dpkg_key(offer.version), default=None)
-    if newest and dpkg_key(newest.version) >= installed:
-        return newest if dpkg_key(newest.version) > installed else None
-    backports = [offer for offer in offers if offer.archive.backports and dpkg_key(offer.version) > installed]
-    return max(backports, key=lambda offer: dpkg_key(offer.version), default=None)
+def candidates(package: Installed, offers: Offers) -> list[Candidate]:
+    """Every version of a package that there is: those offered, and the one installed."""
+    found: dict[str, dict[Archive, None]] = {package.version: {}}
+    for arch in (package.arch, "all"):  # a package may become "all" or cease to be
+        for version, archives in offers.get((package.name, arch), {}).items():
+            found.setdefault(version, {}).update(archives)
+    return [
+        Candidate(package.name, package.source, version, tuple(archives))
+        for version, archives in found.items()
+    ]
 
 
-def add_updates(findings: Findings, installed: list[Installed], offers: Offers) -> None:
+def closes_a_hole(package: Installed, offered: list[Candidate]) -> bool:
+    """True if a security archive has something newer, also where the newest comes from elsewhere."""
+    own = dpkg_key(package.version)
+    return any(archive.security for one in offered if dpkg_key(one.version) > own for archive in one.archives)
+
+
+def add_updates(findings: Findings, installed: list[Installed], offers: Offers, policy: Policy) -> None:
     """Add an item for each pending update, and their counts; what is held counts apart."""
-    counts = {"true": 0, "false": 0}
+    pending = Counter({"true": 0, "false": 0})
     held = 0
     for package in installed:
-        # A package may become "all" or cease to be.
-        offered = [offer for arch in {package.arch, "all"} for offer in offers.get((package.name, arch), {})]
-        best = candidate(package.version, offered)
+        offered = candidates(package, offers)
+        best = policy.choose(package.version, offered)
         if best is None:
             continue
-        # It closes a hole also if the newest version comes from elsewhere.
-        security = any(
-            offer.archive.security and dpkg_key(offer.version) > dpkg_key(package.version)
-            for offer in offered
-        )
+        security = closes_a_hole(package, offered)
         findings.add(
             "update",
             manager="dpkg",
@@ -198,20 +195,25 @@ def add_updates(findings: Findings, installed: list[Installed], offers: Offers) 
             held=package.held,
         )
         held += package.held
-        counts["true" if security else "false"] += not package.held
-    pending = Family(
+        pending["true" if security else "false"] += not package.held
+    findings.families += figures(pending, held)
+
+
+def figures(pending: Mapping[str, int], held: int) -> list[Family]:
+    """How many updates wait, by security, and how many are held back."""
+    waiting = Family(
         "leitstand_pending_updates",
         "gauge",
         "Packages with a newer version in apt's lists, without those held back.",
         ("manager", "security"),
     )
-    for security_label, count in counts.items():
-        pending.add(count, "dpkg", security_label)
+    for security, count in pending.items():
+        waiting.add(count, "dpkg", security)
     holding = Family(
         "leitstand_held_updates", "gauge", "Packages held back from a newer version.", ("manager",)
     )
     holding.add(held, "dpkg")
-    findings.families += [pending, holding]
+    return [waiting, holding]
 
 
 def lists_family(tree: Tree) -> Family:

@@ -45,8 +45,9 @@ Signature = tuple[tuple[int, int, int] | None, ...]
 
 
 def signature(tree: Tree, paths: Sequence[str]) -> Signature:
-    """Time, size and inode of each file: equal means unread since."""
-    found = [tree.stat(path) for path in paths]
+    """Time, size and inode of each file, or each that matches a pattern: equal means unread since."""
+    names = [name for path in paths for name in (tree.glob(path) if "*" in path else [path])]
+    found = [tree.stat(name) for name in names]
     return tuple((status.st_mtime_ns, status.st_size, status.st_ino) if status else None for status in found)
 
 
@@ -85,6 +86,8 @@ class InventoryService:
 
     def start(self) -> None:
         """Begin to look, in the background."""
+        if not self._states:
+            self._publish()  # nobody will find anything: the empty document is the truth
         self._thread = threading.Thread(target=self._keep_looking, name="inventory", daemon=True)
         self._thread.start()
 

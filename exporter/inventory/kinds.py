@@ -131,7 +131,7 @@ KINDS: dict[str, Kind] = {
             "sapi": "cli, fpm, apache or cgi",
             "path": "of the program or module",
             "ini_files": "list, in the order PHP reads them",
-            "end_of_life": "last day of security support by the PHP project, null for a branch newer than this release",
+            "end_of_life": "last day of security support by the PHP project, null for a newer branch",
         },
     ),
     "php_setting": Kind(

@@ -49,9 +49,9 @@ class SourceEntry:
     """One line of the registry.
 
     ``read`` is ``module:function`` below ``exporter.inventory``, imported only in the process that runs it.
-    ``watches`` are files: while size, time and inode of all are unchanged the source need not run again.
-    ``limit`` is in seconds of wall time. ``quick`` sources run every minute, the others on the service's
-    interval.
+    ``watches`` are files, or patterns of them: while size, time and inode of all are unchanged the source
+    need not run again. ``limit`` is in seconds of wall time. ``quick`` sources run every minute, the others on the
+    service's interval.
     """
 
     read: str

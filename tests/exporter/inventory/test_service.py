@@ -2,7 +2,6 @@ import gzip
 import hashlib
 import json
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from exporter.inventory.inventory import InventoryService
 from exporter.inventory.kinds import KINDS
 from exporter.inventory.order import Order
 from exporter.inventory.part import render_part
-from exporter.inventory.runner import Outcome, parse_answer
+from exporter.inventory.runner import Outcome
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.watch import MAXIMUM_WATCHED
 from exporter.inventory.worker import load
@@ -67,13 +66,6 @@ def samples(page: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]
         for family in families
         for sample in family.samples
     }
-
-
-def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)
 
 
 def again(service: InventoryService) -> None:
@@ -210,6 +202,20 @@ def test_a_source_whose_files_are_unchanged_is_not_run_again(host: Build) -> Non
     assert len(runner.asked) == 2
 
 
+def test_a_file_that_comes_to_a_watched_folder_is_noticed(host: Build) -> None:
+    pins = "/etc/apt/preferences.d/one"
+    context = host({pins: "Package: *\n"})
+    runner = Scripted()
+    service = InventoryService(context.roots, sources=["apt"], runner=runner)
+    again(service)
+    again(service)
+    assert len(runner.asked) == 1
+    for name in (pins, "/etc/apt/preferences.d/two"):
+        (context.roots.root / name.lstrip("/")).write_text("Package: a b\n")
+        again(service)
+    assert len(runner.asked) == 3
+
+
 def test_a_source_that_failed_is_run_again_though_its_files_are_unchanged(host: Build) -> None:
     runner = Scripted()
     runner.answers["dpkg"] = "it broke"
@@ -273,67 +279,6 @@ def test_labels_of_every_kind_are_fields_of_it() -> None:
         assert set(kind.labels) <= set(kind.fields), name
 
 
-def test_what_the_worker_did_not_answer_has_failed_with_its_last_words() -> None:
-    outcomes = parse_answer(b"", "Traceback\nMemoryError: no more\n", ["host", "dpkg"])
-    assert [(outcome.source, outcome.error) for outcome in outcomes] == [
-        ("host", "MemoryError: no more"),
-        ("dpkg", "MemoryError: no more"),
-    ]
-
-
-HOSTILE = """
-import os, sys, time, types
-from exporter.inventory import SOURCES, worker
-from exporter.inventory.source import Findings, SourceEntry
-
-def hang(context): time.sleep(600)
-def spin(context):
-    while True: pass
-def raises(context): raise ValueError("bad file")
-def exits(context): os._exit(3)
-def eats(context): return bytearray(1 << 40)
-def floods(context):
-    findings = Findings()
-    for number in range(200_000): findings.add("dns_server", address="x" * 60 + str(number))
-    return findings
-def prints(context):
-    print("not an answer", flush=True)
-    return Findings()
-def leaves(context):
-    if os.fork() == 0:
-        time.sleep(600)
-    return Findings()
-
-module = types.ModuleType("exporter.inventory.hostile")
-sys.modules["exporter.inventory.hostile"] = module
-for function in (hang, spin, raises, exits, eats, floods, prints, leaves):
-    setattr(module, function.__name__, function)
-    limit = 20.0 if function is floods else 1.0
-    SOURCES[function.__name__] = SourceEntry(f"hostile:{function.__name__}", ("dns_server",), limit=limit)
-worker.main()
-"""
-
-
-def test_a_source_that_hangs_crashes_or_floods_costs_only_itself(real_host: Context) -> None:
-    names = ["hang", "spin", "raises", "exits", "eats", "floods", "prints", "leaves", "host"]
-    order = Order(names, real_host.roots, [])
-    done = subprocess.run(
-        [sys.executable, "-c", HOSTILE], input=order.to_wire(), capture_output=True, check=True, timeout=60
-    )
-    outcomes = {outcome.source: outcome for outcome in parse_answer(done.stdout, done.stderr.decode(), names)}
-    assert "took longer than 1 s" in outcomes["hang"].error
-    assert "took longer than 1 s" in outcomes["spin"].error
-    assert outcomes["raises"].error == "ValueError: bad file"
-    assert "died" in outcomes["exits"].error
-    assert "MemoryError" in outcomes["eats"].error
-    flooded = outcomes["floods"]
-    assert flooded.part and flooded.part.skipped == 150_000
-    assert outcomes["prints"].part is not None
-    assert "took longer than 1 s" in outcomes["leaves"].error
-    assert outcomes["host"].part is not None
-    assert all(outcome.stuck is None for outcome in outcomes.values())
-
-
 def test_a_source_stuck_in_the_kernel_is_left_alone_until_it_is_free(host: Build) -> None:
     hanging = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     runner = Scripted()
@@ -350,30 +295,6 @@ def test_a_source_stuck_in_the_kernel_is_left_alone_until_it_is_free(host: Build
     assert len(runner.asked) == 2
 
 
-def test_the_worker_ends_soon_after_an_exporter_that_was_killed(real_host: Context) -> None:
-    order = Order(["hang", "hang"], real_host.roots, []).to_wire().hex()
-    hostile = HOSTILE.replace("20.0 if function is floods else 1.0", "30.0")
-    starter = (
-        "import subprocess, sys\n"
-        f"worker = subprocess.Popen([sys.executable, '-c', {hostile!r}], stdin=subprocess.PIPE)\n"
-        f"worker.stdin.write(bytes.fromhex('{order}')); worker.stdin.close()\n"
-        "print(worker.pid, flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    exporter = subprocess.Popen(
-        [sys.executable, "-c", starter], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert exporter.stdout
-    worker = Path(f"/proc/{int(exporter.stdout.readline())}")
-    children = worker / f"task/{worker.name}/children"
-    until(lambda: children.read_text().split())
-    (child,) = children.read_text().split()
-    exporter.kill()
-    exporter.communicate()
-    for path in (worker, Path(f"/proc/{child}")):
-        until(lambda path=path: not path.exists() or " Z " in (path / "stat").read_text())
-
-
 def test_a_worker_that_cannot_start_is_said_once_for_all_its_sources(
     host: Build, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -387,27 +308,6 @@ def test_a_worker_that_cannot_start_is_said_once_for_all_its_sources(
     for name in ("host", "users", "reboot"):
         assert figures[("leitstand_inventory_source_success", (("source", name),))] == 0
     assert len([record for record in caplog.records if "no such program" in record.getMessage()]) == 2
-
-
-REFUSING = """
-import os, resource
-from exporter.inventory import worker
-
-def refuse(*arguments):
-    raise PermissionError(1, "Operation not permitted")
-
-os.nice = resource.setrlimit = refuse
-worker.main()
-"""
-
-
-def test_a_sandbox_that_refuses_limits_refuses_no_inventory(real_host: Context) -> None:
-    order = Order(["host"], real_host.roots, [])
-    done = subprocess.run(
-        [sys.executable, "-c", REFUSING], input=order.to_wire(), capture_output=True, check=True
-    )
-    (outcome,) = parse_answer(done.stdout, done.stderr.decode(), ["host"])
-    assert outcome.part is not None
 
 
 def test_the_hash_is_that_of_the_content(host: Build) -> None:

@@ -1,0 +1,162 @@
+"""Which version apt would choose: the priorities of apt_preferences(5).
+
+A version has the highest priority of the archives that offer it, unless a pin names its package. Of several
+the highest wins, then the newest; nothing older than what is installed without a priority of 1000.
+"""
+
+import fnmatch
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from exporter.inventory.dpkg import stanzas
+from exporter.inventory.text import search
+from exporter.tree import Tree
+from leitstand.versions import dpkg_key
+
+INSTALLED = 100
+DOWNGRADES = 1000
+# Letter of a release pin -> field of an archive.
+RELEASE_FIELDS = {
+    "a": "suite",
+    "n": "codename",
+    "v": "version",
+    "o": "origin",
+    "l": "label",
+    "c": "component",
+}
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Where a version comes from, by its Release file. ``site`` is the host, ``priority`` the default one."""
+
+    site: str = ""
+    suite: str = ""
+    codename: str = ""
+    version: str = ""
+    origin: str = ""
+    label: str = ""
+    component: str = ""
+    priority: int = 500
+    security: bool = False
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A record of preferences; without ``packages`` it is for all. ``data`` as written, by kind."""
+
+    packages: tuple[str, ...]
+    kind: str
+    data: str
+    priority: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What could be installed: names of the package, one of its versions, and who offers it."""
+
+    name: str
+    source: str
+    version: str
+    archives: tuple[Archive, ...]
+
+
+def parse_pins(text: str) -> list[Pin]:
+    """The records of a file of preferences; others are left out, as apt does with a warning."""
+    pins = []
+    for fields in stanzas(text):
+        kind, _, data = fields.get("pin", "").partition(" ")
+        packages, priority = fields.get("package", "").split(), fields.get("pin-priority", "")
+        if packages and kind in ("version", "origin", "release") and re.fullmatch(r"[+-]?\d{1,5}", priority):
+            pins.append(Pin(() if packages == ["*"] else tuple(packages), kind, data.strip(), int(priority)))
+    return pins
+
+
+def read_pins(tree: Tree) -> list[Pin]:
+    """Every pin in the order in which apt reads them; that of APT::Default-Release goes first."""
+    configuration = [
+        tree.text_or_empty(path) for path in [*tree.glob("/etc/apt/apt.conf.d/*"), "/etc/apt/apt.conf"]
+    ]
+    chosen = [name for text in configuration if (name := parse_default_release(text))]
+    default = [Pin((), "release", chosen[-1], 990)] if chosen else []
+    names = [name for name in tree.names("/etc/apt/preferences.d") if re.fullmatch(r"[\w-]+(\.pref)?", name)]
+    paths = [f"/etc/apt/preferences.d/{name}" for name in names]
+    texts = map(tree.text_or_empty, [*paths, "/etc/apt/preferences"])
+    return default + [pin for text in texts for pin in parse_pins(text)]
+
+
+def parse_default_release(text: str) -> str:
+    """APT::Default-Release of an apt.conf(5), in either notation."""
+    return search(r'^(?!\s*(?://|#)).*\bDefault-Release\s+"([^"\n]+)"', text)
+
+
+def matches(expression: str, value: str) -> bool:
+    """Whether a value fits an expression of apt: a pattern of the shell, or /a regular expression/."""
+    if len(expression) > 1 and expression[0] == expression[-1] == "/":
+        try:
+            return re.search(expression[1:-1], value, re.IGNORECASE) is not None
+        except re.error:
+            return False
+    return fnmatch.fnmatchcase(value, expression)
+
+
+def names_package(pattern: str, candidate: Candidate) -> bool:
+    """Whether the Package field of a pin means a package."""
+    if pattern.startswith("src:"):
+        return matches(pattern[4:], candidate.source)
+    return matches(pattern.partition(":")[0], candidate.name)
+
+
+def fits(pin: Pin, archive: Archive) -> bool:
+    """Whether a pin by origin or release means an archive."""
+    if pin.kind == "origin":
+        return matches(pin.data.strip('"'), archive.site)
+    conditions = [part.strip().partition("=") for part in pin.data.split(",") if part.strip()]
+    if len(conditions) == 1 and not conditions[0][1]:
+        name = conditions[0][0]
+        return name in (archive.suite, archive.codename) or (
+            name[:1].isdigit() and matches(name, archive.version)
+        )
+    return bool(conditions) and all(
+        matches(value, getattr(archive, RELEASE_FIELDS[letter])) if letter in RELEASE_FIELDS else False
+        for letter, _, value in conditions
+    )
+
+
+class Policy:
+    """The priorities of one host."""
+
+    def __init__(self, pins: Iterable[Pin]) -> None:
+        self._general = [pin for pin in pins if not pin.packages and pin.kind != "version"]
+        self._specific = [pin for pin in pins if pin.packages]
+        self._archives: dict[Archive, int] = {}
+
+    def of_archive(self, archive: Archive) -> int:
+        """The priority of an archive: that of the first pin for it."""
+        if archive not in self._archives:
+            fitting = [pin.priority for pin in self._general if fits(pin, archive)]
+            self._archives[archive] = fitting[0] if fitting else archive.priority
+        return self._archives[archive]
+
+    def of(self, candidate: Candidate, *, is_installed: bool) -> int:
+        """The priority of a version: that of the first pin for it, or else the highest of its archives."""
+        for pin in self._specific:
+            if not any(names_package(pattern, candidate) for pattern in pin.packages):
+                continue
+            by_version = pin.kind == "version" and matches(pin.data, candidate.version)
+            if by_version or (pin.kind != "version" and any(fits(pin, one) for one in candidate.archives)):
+                return pin.priority
+        known = [self.of_archive(archive) for archive in candidate.archives]
+        return max([*known, INSTALLED] if is_installed else known, default=0)
+
+    def choose(self, installed: str, candidates: Iterable[Candidate]) -> Candidate | None:
+        """The newer version that apt would install; None if there is none."""
+        own = dpkg_key(installed)
+        best, highest = None, 0
+        for one in sorted(candidates, key=lambda entry: dpkg_key(entry.version), reverse=True):
+            key = dpkg_key(one.version)
+            priority = self.of(one, is_installed=key == own)
+            if priority > highest and (key >= own or priority >= DOWNGRADES):
+                best, highest = one, priority
+        return best if best and dpkg_key(best.version) > own else None
