@@ -216,6 +216,11 @@ def test_jitter_is_always_the_same_and_never_more_than_a_tenth_of_the_interval(
     assert timedelta(0) <= found <= min(jitter, interval / 10)
 
 
+def test_a_start_is_put_off_by_the_jitter() -> None:
+    plan = Plan(parse_schedule("daily 03:00"), timedelta(minutes=7))
+    assert plan.after(NOON) == datetime(2026, 11, 22, 3, 7, tzinfo=UTC)
+
+
 def test_jobs_are_spread_over_the_jitter() -> None:
     offsets = {offset(Task(f"job{n}", "run"), timedelta(hours=1), timedelta(days=1)) for n in range(50)}
     assert len(offsets) > 45

@@ -113,8 +113,46 @@ def test_no_two_starts_are_further_apart_than_the_interval(schedule: Schedule) -
 
 
 @pytest.mark.parametrize(
+    ("text", "longest"),
+    [
+        ("every 1m", timedelta(minutes=1)),
+        ("hourly", timedelta(hours=1)),
+        ("daily 03:00", timedelta(days=1)),
+        ("0 3,13 * * *", timedelta(hours=14)),  # over midnight
+        ("0 3,19 * * *", timedelta(hours=16)),  # within the day
+        ("0 3 * * 7", timedelta(days=7)),
+        ("0 3,15 * * sat,sun", timedelta(days=5, hours=12)),
+        ("monthly 28 03:00", timedelta(days=31)),
+        ("0 3 29 2 *", timedelta(days=4 * 365 + 1)),
+    ],
+)
+def test_the_longest_time_between_two_starts(text: str, longest: timedelta) -> None:
+    assert parse_schedule(text).interval == longest
+
+
+@pytest.mark.parametrize("sunday", ["0", "7", "sun", "SUN"])
+def test_cron_has_two_numbers_for_sunday(sunday: str) -> None:
+    following = local(
+        parse_schedule(f"0 3 * * {sunday}"), datetime(2026, 11, 21, tzinfo=UTC), ZoneInfo("UTC")
+    )
+    assert following == datetime(2026, 11, 22, 3, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
     "text",
-    [*("", "daily 25:00", "sometimes", "0 3 31 2 *", "* * * *"), *("every 5s", "60 * * * *", "0 3 * * 9")],
+    [
+        *(
+            "",
+            "daily 25:00",
+            "sometimes",
+            "0 3 31 2 *",
+            "* * * *",
+            "every 59s",
+            "monthly 29 03:00",
+            "monthly 0 03:00",
+        ),
+        *("60 * * * *", "0 24 * * *", "0 3 0 * *", "0 3 32 * *", "0 3 1 0 *", "0 3 1 13 *", "0 3 * * 8"),
+    ],
 )
 def test_what_is_no_schedule_is_refused_with_a_reason(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w+"):
