@@ -79,7 +79,7 @@ class App:
         self._scraper, self._inventory = scraper, inventory
         self._status: Callable[[], ServerStatus] | None = None
         self._openmetrics, self._gzip = _OtherForm(to_openmetrics), _OtherForm(gzip)
-        series_path = telemetry_path.rstrip("/") + "/inventory"
+        series_path = (telemetry_path.rstrip("/") or "/metrics") + "/inventory"
         self._landing = landing_page(
             host or socket.gethostname(), __version__, _links(telemetry_path, series_path)
         )

@@ -142,3 +142,16 @@ def ours() -> Callable[..., "contextmanager[Running]"]:
 def theirs() -> Callable[..., "contextmanager[Running]"]:
     """Starts Debian's node_exporter."""
     return start_theirs
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[[Callable[[], bool]], None]:
+    """Waits until a condition holds."""
+
+    def wait(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline, "it never came to be"
+            time.sleep(0.05)
+
+    return wait

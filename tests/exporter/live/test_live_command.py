@@ -10,6 +10,7 @@ import pytest
 
 from exporter.collectors import COLLECTORS
 from exporter.collectors.options import Options, flag
+from exporter.flags import all_options
 
 COMMAND = [sys.executable, "-m", "leitstand", "exporter"]
 
@@ -98,6 +99,8 @@ def test_it_ends_when_it_is_told_to(ours, number):
             "--collector.filesystem.mount-timeout: 'soon' is not a time",
         ),
         ("--web.listen-address=nowhere:x", "nowhere:x"),
+        ("--web.telemetry-path=/inventory", "--web.telemetry-path: '/inventory' cannot be"),
+        ("--web.systemd-socket", "no socket came from systemd"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_exit_code_2(option, words):
@@ -125,9 +128,15 @@ OTHERS = {
 OTHER_COLLECTORS = {"--collector.own", "--collector.kernel_hung", "--collector.watchdog"}
 
 
+# What concerns the program as a whole, and is not taken.
+NOT_TAKEN = {"--path.udev.data", "--web.disable-exporter-metrics", "--runtime.gomaxprocs"}
+
+
 def test_our_options_are_those_of_node_exporter():
     help_text = subprocess.run(["prometheus-node-exporter", "--help"], capture_output=True, text=True)
     theirs = set(re.findall(r"--[a-z][a-z._-]+", help_text.stdout + help_text.stderr))
+    general = {option for option in theirs if option.startswith(("--web", "--path", "--log", "--runtime"))}
+    assert general - {option.opts[0] for option in all_options()} == NOT_TAKEN
     ours = {flag(entry.name) for entry in fields(Options)}
     assert ours - theirs == OTHERS
     assert {f"--collector.{name}" for name in COLLECTORS} - theirs == OTHER_COLLECTORS
@@ -138,6 +147,32 @@ def test_the_help_explains_each_option_and_shows_an_example():
     assert finished.returncode == 0
     assert "leitstand exporter --web.listen-address 127.0.0.1:9815" in finished.stdout
     assert all(flag(entry.name) in finished.stdout for entry in fields(Options))
+
+
+def test_sources_of_the_inventory_and_watched_packages_are_chosen_by_name(ours, page_of, eventually):
+    options = (
+        "--collector.disable-defaults",
+        "--inventory.disable-defaults",
+        "--inventory.dpkg",
+        "--inventory.web",
+        "--no-inventory.web",
+        "--no-inventory.watch-usual",
+        "--inventory.watch=dp?g",
+        "--inventory.watch=base-*",
+    )
+    with ours(*options) as running:
+        eventually(lambda: "leitstand_inventory_info" in running.get())
+        page = page_of(running.get())
+    sources = [labels for name, labels in page if name == "leitstand_inventory_source_success"]
+    assert sources == [(("source", "dpkg"),)]
+    watched = {dict(labels)["name"] for name, labels in page if name == "leitstand_watched_package_info"}
+    assert {"dpkg", "base-files"} <= watched
+    assert all(name == "dpkg" or name.startswith("base-") for name in watched)
+
+
+def test_an_exporter_without_any_inventory_says_so(ours):
+    with ours("--collector.disable-defaults", "--inventory.disable-defaults") as running:
+        assert '"package":[]' in running.get("/inventory").replace("\n", "")
 
 
 def test_a_web_configuration_guards_the_page(ours, tmp_path):

@@ -177,6 +177,15 @@ def test_head_has_the_same_header_as_get(exporter: Any) -> None:
         assert (head.status, head.body, head.headers) == (whole.status, b"", whole.headers)
 
 
+def test_the_figures_at_the_root_leave_the_inventory_where_it_is(
+    serve: Callable[..., Any], scraper: OneCounter
+) -> None:
+    running = serve(App(scraper, Shelf(), telemetry_path="/"))
+    assert b"scrapes_total 1" in running.get("/").body
+    assert running.get("/metrics/inventory").body == SERIES
+    assert running.get("/inventory").body == DOCUMENT
+
+
 def test_another_telemetry_path(serve: Callable[..., Any], scraper: OneCounter) -> None:
     running = serve(App(scraper, Shelf(), "/figures"))
     assert running.get("/figures").status == running.get("/figures/inventory").status == 200

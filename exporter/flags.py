@@ -1,0 +1,200 @@
+"""The command line of ``leitstand exporter``: every option, and what it becomes.
+
+Options that node_exporter has keep its names, so that its command lines and unit files keep working.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from exporter.collectors import COLLECTORS
+from exporter.collectors.collector import Roots
+from exporter.collectors.options import Options, flag
+from exporter.conversation import Limits
+from exporter.inventory import SOURCES
+from exporter.inventory.inventory import DEFAULT_INTERVAL
+from exporter.inventory.watch import WATCHED
+from exporter.listening import SYSTEMD
+from leitstand.errors import UsageError
+from leitstand.logs import set_up_logging
+
+DEFAULT_ADDRESS = ":9815"
+Given = Mapping[str, Any]
+_PATH = click.Path(path_type=Path)
+# What the exporter serves on paths of its own.
+_RESERVED = ("/inventory", "/-/healthy", "/-/ready")
+_LEVELS = {"debug": "debug", "info": "info", "warn": "warning", "warning": "warning", "error": "error"}
+
+
+def _option(name: str, parameter: str, explanation: str, **settings: Any) -> click.Option:
+    return click.Option([name, parameter], help=explanation, **settings)
+
+
+def _web() -> Iterable[click.Option]:
+    yield _option(
+        "--web.listen-address",
+        "listen",
+        "Where to answer, host:port; may be given several times.",
+        multiple=True,
+        default=(DEFAULT_ADDRESS,),
+        show_default=True,
+    )
+    yield _option(
+        "--web.systemd-socket",
+        "systemd_socket",
+        "Answer on the sockets that systemd passes, and nowhere else.",
+        is_flag=True,
+    )
+    words = "TLS, client certificates, users and headers; the format of Prometheus' own exporters."
+    yield _option("--web.config.file", "web_config", words, type=_PATH)
+    words = "Where the live figures are."
+    yield _option("--web.telemetry-path", "telemetry_path", words, default="/metrics", show_default=True)
+    yield _option(
+        "--web.max-requests",
+        "max_requests",
+        "Requests worked on at once; one more is answered with 503.",
+        type=click.IntRange(1, 1000),
+        default=Limits.requests,
+        show_default=True,
+    )
+
+
+def _paths() -> Iterable[click.Option]:
+    for name, default in (("proc", "/proc"), ("sys", "/sys"), ("root", "/")):
+        words = f"Where the host's {default} is mounted."
+        yield _option(f"--path.{name}fs", name, words, type=_PATH, default=Path(default), show_default=True)
+
+
+def _logging() -> Iterable[click.Option]:
+    levels = click.Choice(list(_LEVELS), case_sensitive=False)
+    yield _option("--log.level", "log_level", "As leitstand's --log-level.", type=levels)
+    formats = click.Choice(["text", "logfmt", "json"], case_sensitive=False)
+    yield _option("--log.format", "log_format", "As leitstand's --log-format.", type=formats)
+
+
+def _inventory() -> Iterable[click.Option]:
+    yield _option(
+        "--inventory.interval",
+        "interval",
+        "Seconds between two looks at software and other slow things.",
+        type=click.FloatRange(min=1),
+        default=DEFAULT_INTERVAL,
+        show_default=True,
+    )
+    words = "File that remembers when the inventory changed last, across restarts."
+    yield _option("--inventory.state", "state", words, type=_PATH)
+    yield _option(
+        "--inventory.watch",
+        "watch",
+        "Package whose version is served at every scrape, besides the usual ones; * and ? stand for letters. "
+        "May be given several times.",
+        multiple=True,
+    )
+    yield _option(
+        "--inventory.watch-usual/--no-inventory.watch-usual",
+        "watch_usual",
+        "Watch the usual packages: kernel, libc, OpenSSL, SSH, web servers, PHP, databases, mail.",
+        default=True,
+    )
+    words = "Only the sources that are switched on; without this all are."
+    yield _option("--inventory.disable-defaults", "disable_sources", words, is_flag=True)
+    for name, entry in SOURCES.items():
+        words = f"Look for: {', '.join(kind.replace('_', ' ') for kind in entry.kinds)}."
+        yield _option(f"--inventory.{name}/--no-inventory.{name}", f"source_{name}", words, default=None)
+
+
+def _collectors() -> Iterable[click.Option]:
+    words = "Only what is switched on."
+    yield _option("--collector.disable-defaults", "disable_collectors", words, is_flag=True)
+    yield _option(
+        "--node-metrics/--no-node-metrics",
+        "node_metrics",
+        "Without them no name starts with node_: for hosts that run node_exporter too.",
+        default=True,
+    )
+    for name, entry in COLLECTORS.items():
+        words = f"Serve {entry.summary}. {'On' if entry.is_default else 'Off'} unless told otherwise."
+        yield _option(f"--collector.{name}/--no-collector.{name}", f"collector_{name}", words, default=None)
+    for setting in fields(Options):
+        yield _option(
+            flag(setting.name),
+            f"option_{setting.name}",
+            setting.metadata["explanation"],
+            default=setting.default,
+            multiple=isinstance(setting.default, tuple),
+            is_flag=isinstance(setting.default, bool),
+            show_default=bool(setting.default),
+        )
+
+
+def all_options() -> list[click.Option]:
+    """Every option, in the order of the help."""
+    return [*_web(), *_paths(), *_logging(), *_inventory(), *_collectors()]
+
+
+def roots_of(given: Given) -> Roots:
+    """Where the host's files are."""
+    return Roots(given["proc"], given["sys"], given["root"])
+
+
+def options_of(given: Given) -> Options:
+    """The collectors' settings."""
+    return Options(**{setting.name: given[f"option_{setting.name}"] for setting in fields(Options)})
+
+
+def addresses_of(given: Given) -> list[str]:
+    """Where to answer. Raises UsageError when addresses come with ``--web.systemd-socket``."""
+    listen = list(given["listen"])
+    if not given["systemd_socket"]:
+        return listen
+    if listen != [DEFAULT_ADDRESS]:
+        raise UsageError(
+            "--web.systemd-socket and --web.listen-address exclude each other", "give one of them"
+        )
+    return [SYSTEMD]
+
+
+def telemetry_path_of(given: Given) -> str:
+    """The path of the live figures. Raises UsageError for one that nobody could ask for."""
+    path: str = given["telemetry_path"]
+    if not path.startswith("/") or path.startswith("//") or path.rstrip("/") in _RESERVED:
+        raise UsageError(
+            f"--web.telemetry-path: {path!r} cannot be the path of the figures", "write /metrics"
+        )
+    return path
+
+
+def collectors_of(given: Given) -> list[str]:
+    """The collectors to build: defaults, and what the switches say otherwise."""
+    by_default = not given["disable_collectors"]
+    return [
+        name
+        for name, entry in COLLECTORS.items()
+        if _is_on(given[f"collector_{name}"], entry.is_default and by_default)
+        and (given["node_metrics"] or entry.group != "node")
+    ]
+
+
+def sources_of(given: Given) -> list[str]:
+    """The sources of the inventory to read."""
+    by_default = not given["disable_sources"]
+    return [name for name in SOURCES if _is_on(given[f"source_{name}"], by_default)]
+
+
+def _is_on(switch: bool | None, by_default: bool) -> bool:
+    return by_default if switch is None else switch
+
+
+def watched_of(given: Given) -> tuple[str, ...]:
+    """The patterns of the watch list."""
+    return (*given["watch"], *(WATCHED if given["watch_usual"] else ()))
+
+
+def set_up_log(given: Given) -> None:
+    """Log as the exporter's own options say; without them as ``leitstand`` was told."""
+    level, form = given["log_level"], given["log_format"]
+    if level or form:
+        set_up_logging(_LEVELS[level or "info"], "json" if form == "json" else "text")
