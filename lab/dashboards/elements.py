@@ -12,7 +12,8 @@ SCHEMA_VERSION = 41
 COLUMNS = 24
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
-GOOD, WARNING, CRITICAL, UNKNOWN, NEUTRAL = "green", "orange", "red", "#808080", "text"
+GOOD, INFO, WARNING, CRITICAL, UNKNOWN, NEUTRAL = "green", "blue", "orange", "red", "#808080", "text"
+NOT_MEASURED = "not measured here"
 Mapping = list[Json]
 
 
@@ -101,6 +102,7 @@ def stat(
     defaults: Json = {
         "color": {"mode": "thresholds"},
         "mappings": mappings or [],
+        "noValue": "no data",
         "thresholds": thresholds(steps),
         "unit": unit,
     }
@@ -142,7 +144,13 @@ def timeseries(
         "spanNulls": False,
         "stacking": {"group": "A", "mode": "normal" if stacked else "none"},
     }
-    defaults: Json = {"color": {"mode": "palette-classic"}, "custom": custom, "min": 0, "unit": unit}
+    defaults: Json = {
+        "color": {"mode": "palette-classic"},
+        "custom": custom,
+        "min": 0,
+        "noValue": NOT_MEASURED,
+        "unit": unit,
+    }
     if maximum is not None:
         defaults["max"] = maximum
     options = {
@@ -174,6 +182,7 @@ def timeline(title: str, description: str, expression: str, legend: str, mapping
         "color": {"mode": "thresholds"},
         "custom": {"fillOpacity": 75, "lineWidth": 0, "spanNulls": False},
         "mappings": mappings,
+        "noValue": NOT_MEASURED,
         "thresholds": thresholds([(None, UNKNOWN)]),
         "unit": "none",
     }
@@ -202,11 +211,13 @@ def table(
     columns: list[Column],
     sort_by: tuple[str, bool],
     hidden: Iterable[str] = (),
+    empty: str = "nothing",
 ) -> Json:
     """Rows merged over the labels that the queries share, with ``columns`` in their order.
 
     ``queries``: refId to expression. ``sort_by``: a column's title and whether the largest is first. A label
-    that is no column is named in ``hidden``; values that are none are hidden anyway.
+    that is no column is named in ``hidden``; values that are none are hidden anyway. ``empty``: what is said
+    when there is no row.
     """
     targets = [Query(expression, name, table=True) for name, expression in queries.items()]
     # Grafana names the value's field so, by the number of queries.
@@ -223,7 +234,10 @@ def table(
         title,
         description,
         targets,
-        fieldConfig={"defaults": _table_defaults(), "overrides": [_override(column) for column in columns]},
+        fieldConfig={
+            "defaults": _table_defaults(empty),
+            "overrides": [_override(column) for column in columns],
+        },
         options={
             "cellHeight": "sm",
             "footer": {"countRows": False, "fields": "", "reducer": ["sum"], "show": False},
@@ -234,11 +248,12 @@ def table(
     )
 
 
-def _table_defaults() -> Json:
+def _table_defaults(empty: str) -> Json:
     return {
         "color": {"mode": "thresholds"},
         "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": True, "inspect": False},
         "mappings": [],
+        "noValue": empty,
         "thresholds": thresholds([(None, NEUTRAL)]),
         "unit": "none",
     }

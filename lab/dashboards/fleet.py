@@ -3,18 +3,18 @@
 from lab.dashboards.elements import (
     CRITICAL,
     GOOD,
+    INFO,
     UNKNOWN,
     WARNING,
     Column,
     Json,
     count_mapping,
     stat,
-    state_mapping,
     table,
     timeline,
     timeseries,
 )
-from lab.dashboards.layout import arrange, dashboard, datasource_variable, label_variable
+from lab.dashboards.layout import arrange, dashboard, host_variables
 from lab.dashboards.states import (
     BACKUP_AGE,
     CERTIFICATE,
@@ -24,20 +24,25 @@ from lab.dashboards.states import (
     LOAD,
     NEVER,
     NEVER_IN_A_LIST,
+    NEXT,
     NO_TLS,
+    PAGE_AGE,
     SERVICE_STATES,
     SHARE,
     SUCCESS,
+    UNTOLD,
+    UPDATES,
 )
 
 HOSTS = 'job=~"$job", instance=~"$instance"'
 TO_HOST = f"/d/{HOST_UID}?var-datasource=${{datasource}}&var-instance=${{__value.raw}}&${{__url_time_range}}"
-DRILLED = 'max by (backup) (leitstand_backup_last_verified_timestamp_seconds{level="drill"})'
+DRILLED = 'max by (backup, host) (leitstand_backup_last_verified_timestamp_seconds{level="drill"})'
 # One job that was never drilled counts for more than the age of all others.
 OLDEST_PROOF = (
-    "-1 * max(group by (backup) (leitstand_backup_last_success_timestamp_seconds)"
-    f" unless on (backup) {DRILLED}) or time() - min({DRILLED}) or vector(-1)"
+    "-1 * max(group by (backup, host) (leitstand_backup_last_success_timestamp_seconds)"
+    f" unless on (backup, host) {DRILLED}) or time() - min({DRILLED}) or vector(-1)"
 )
+NEXT_RUN = '(min by (backup, host) (leitstand_backup_next_run_timestamp_seconds{action="run"}) - time())'
 OLDEST_BACKUP = 'instance:leitstand_backup_last_success_timestamp_seconds:min{instance=~"$instance"}'
 # A service that is probed but has no verdict is unknown, never good.
 VERDICT = 'max by (service) (service:verdict) or -1 * group by (service) (up{job="probe"})'
@@ -47,25 +52,15 @@ def fleet_overview() -> Json:
     """The first dashboard: tiles, one row per host and service, what fires, how it has been."""
     panels = arrange(
         [
-            ("Now", [(4, _tiles())]),
+            ("Now", [(4, _counts()), (4, _ages())]),
             ("Hosts", [(9, [_hosts()])]),
             ("Services and alerts", [(8, [_services(), _alerts()])]),
             ("Backups", [(7, [_backups()])]),
             ("Over time", [(7, _states()), (8, _curves())]),
         ]
     )
-    variables = [
-        datasource_variable(),
-        label_variable("job", "Job", "label_values(instance:host_health:state, job)", several=True),
-        label_variable(
-            "instance",
-            "Host",
-            'label_values(instance:host_health:state{job=~"$job"}, instance)',
-            several=True,
-        ),
-    ]
     description = "Every host and service at a glance. A host's name leads to its details."
-    return dashboard(FLEET_UID, "Fleet overview", description, panels, variables, links=[])
+    return dashboard(FLEET_UID, "Fleet overview", description, panels, host_variables(several=True), links=[])
 
 
 def _count(title: str, description: str, expression: str, color: str) -> Json:
@@ -73,7 +68,7 @@ def _count(title: str, description: str, expression: str, color: str) -> Json:
     return stat(title, description, f"count({expression}) or vector(0)", mappings=count_mapping(color))
 
 
-def _tiles() -> list[Json]:
+def _counts() -> list[Json]:
     state, firing = f"instance:host_health:state{{{HOSTS}}}", 'ALERTS{alertstate="firing", severity="%s"}'
     return [
         stat("Hosts", "Hosts that are configured.", f"count({state})"),
@@ -85,6 +80,11 @@ def _tiles() -> list[Json]:
         _count("Services unknown", "Services that nobody measures just now.", f"({VERDICT}) == -1", WARNING),
         _count("Critical alerts", "Firing alerts that cannot wait.", firing % "critical", CRITICAL),
         _count("Warnings", "Firing alerts that can wait until morning.", firing % "warning", WARNING),
+    ]
+
+
+def _ages() -> list[Json]:
+    return [
         stat(
             "Oldest good backup",
             "Time since the last good run, of the job and store for which it is longest.",
@@ -103,10 +103,39 @@ def _tiles() -> list[Json]:
             steps=((None, GOOD), (2_678_400, WARNING)),
             decimals=1,
         ),
+        stat(
+            "First certificate to end",
+            "Time until the first certificate that a service shows is no longer valid.",
+            'min(probe_ssl_earliest_cert_expiry{job="probe"}) - time() or vector(-1)',
+            unit="s",
+            mappings=NO_TLS,
+            steps=CERTIFICATE,
+            decimals=1,
+        ),
+        stat(
+            "Security updates",
+            "Security updates that wait to be installed, on all hosts together.",
+            f"{_security_updates('sum')} or vector(0)",
+            mappings=count_mapping(WARNING),
+        ),
+        stat(
+            "Status page written",
+            "Time since the status page was last written; beyond 3 minutes it calls everything unknown.",
+            "time() - min(leitstand_status_page_written_timestamp_seconds) or vector(-1)",
+            unit="s",
+            mappings=NEVER_IN_A_LIST,
+            steps=PAGE_AGE,
+            decimals=0,
+        ),
     ]
 
 
+def _security_updates(how: str) -> str:
+    return f'{how} (leitstand_pending_updates{{{HOSTS}, security="true"}})'
+
+
 def _hosts() -> Json:
+    state = f"group by (instance) (instance:host_health:state{{{HOSTS}}})"
     per_host = {
         "state": f"max by (instance) (instance:host_health:state{{{HOSTS}}})",
         "cpu": f"max by (instance) (instance:node_cpu_utilisation:rate5m{{{HOSTS}}})",
@@ -116,7 +145,7 @@ def _hosts() -> Json:
         "uptime": f"time() - max by (instance) (node_boot_time_seconds{{{HOSTS}}})",
         "kernel": f"max by (instance, release) (node_uname_info{{{HOSTS}}})",
         "os": f"max by (instance, pretty_name) (node_os_info{{{HOSTS}}})",
-        "packages": f"sum by (instance) (leitstand_packages{{{HOSTS}}})",
+        "updates": f"{_security_updates('sum by (instance)')} or -1 * {state}",
         "backup": f"time() - {OLDEST_BACKUP}",
     }
     columns = [
@@ -129,14 +158,14 @@ def _hosts() -> Json:
         Column("uptime", "Up for", "s", decimals=1, width=100),
         Column("pretty_name", "System", width=220),
         Column("release", "Kernel", width=160),
-        Column("packages", "Packages", width=90),
+        Column("updates", "Security updates", "none", UPDATES, cell="color-text", width=120),
         Column("backup", "Last good backup", "s", steps=BACKUP_AGE, cell="color-text", decimals=1, width=140),
     ]
     description = (
         "One row per host, the worst first. State: the worst of its firing alerts. Last good backup: age of "
-        "the oldest among the newest good ones that the host reports."
+        "the oldest among the newest good ones of the host's jobs."
     )
-    return table("Hosts", description, per_host, columns, ("State", True))
+    return table("Hosts", description, per_host, columns, ("State", True), empty="no host is configured")
 
 
 def _services() -> Json:
@@ -155,7 +184,7 @@ def _services() -> Json:
             "available",
             "Up in 24 h",
             "percentunit",
-            state_mapping([(-1, "unknown", UNKNOWN)]),
+            UNTOLD,
             decimals=2,
             width=100,
         ),
@@ -168,7 +197,9 @@ def _services() -> Json:
     description = (
         "What the public sees: the same verdict as on the status page, of all vantage points together."
     )
-    return table("Services", description, queries, columns, ("State", False))
+    return table(
+        "Services", description, queries, columns, ("State", False), empty="no service is configured"
+    )
 
 
 def _alerts() -> Json:
@@ -182,23 +213,40 @@ def _alerts() -> Json:
         Column("collector", "Collector"),
     ]
     labels = "alertname, severity, instance, service, backup, mountpoint, collector"
-    query = {"alerts": f'group by ({labels}) (ALERTS{{alertstate="firing"}})'}
-    description = "Alerts that fire now. The Watchdog is always there: it proves that alerts are evaluated."
-    return table("Firing alerts", description, query, columns, ("Severity", False))
+    # An alert about a backup names in `host` whose it is; its `instance` only reports it.
+    firing = (
+        'label_join(ALERTS{alertstate="firing", host!=""}, "instance", "", "host")'
+        ' or ALERTS{alertstate="firing", host=""}'
+    )
+    query = {"alerts": f"group by ({labels}) ({firing})"}
+    description = (
+        "Alerts that fire now. The Watchdog is always there: it proves that alerts are evaluated. What each "
+        "means and what to do: docs/runbooks."
+    )
+    return table(
+        "Firing alerts",
+        description,
+        query,
+        columns,
+        ("Severity", False),
+        empty="not even the Watchdog: rules are not evaluated",
+    )
 
 
 def _severities() -> list[Json]:
-    colors = {"critical": CRITICAL, "warning": WARNING, "none": UNKNOWN}
+    colors = {"critical": CRITICAL, "warning": WARNING, "info": INFO, "none": UNKNOWN}
     options = {name: {"color": color, "index": index} for index, (name, color) in enumerate(colors.items())}
     return [{"options": options, "type": "value"}]
 
 
 def _backups() -> Json:
-    by = "max by (backup, store)"
+    by = "max by (backup, host, store)"
+    interval = f"{by} (leitstand_backup_interval_seconds)"
     queries = {
         "success": f"{by} (leitstand_backup_last_run_success)",
         "age": f"time() - {by} (leitstand_backup_last_success_timestamp_seconds)",
-        "interval": f"{by} (leitstand_backup_interval_seconds)",
+        "interval": interval,
+        "next": f"{NEXT_RUN} * on (backup, host) group_right () ({interval} > bool 0)",
         "duration": f"{by} (leitstand_backup_duration_seconds)",
         "source": f"{by} (leitstand_backup_source_bytes)",
         "stored": f"{by} (leitstand_backup_stored_bytes)",
@@ -207,10 +255,12 @@ def _backups() -> Json:
     }
     columns = [
         Column("backup", "Job"),
+        Column("host", "Host", link=TO_HOST),
         Column("store", "Store"),
         Column("success", "Last run", mappings=SUCCESS, cell="color-background", width=90),
         Column("age", "Last good run", "s", steps=BACKUP_AGE, cell="color-text", decimals=1),
         Column("interval", "Runs every", "s"),
+        Column("next", "Next in", "s", steps=NEXT, cell="color-text", decimals=1),
         Column("duration", "Took", "s"),
         Column("source", "Read", "bytes"),
         Column("stored", "Stored", "bytes"),
@@ -221,7 +271,8 @@ def _backups() -> Json:
         "Each job in each of its stores. Read back: time since a verification found all good. Drilled: "
         "time since a snapshot was proven restorable; one store is enough for that."
     )
-    return table("Backups", description, queries, columns, ("Last good run", True))
+    empty = "no backup is configured, or its metrics do not arrive"
+    return table("Backups", description, queries, columns, ("Last good run", True), empty=empty)
 
 
 def _age_of_proof(by: str, levels: str) -> str:

@@ -11,7 +11,7 @@ from lab.dashboards.elements import (
     timeline,
     timeseries,
 )
-from lab.dashboards.layout import Row, arrange, dashboard, datasource_variable, label_variable, link_to
+from lab.dashboards.layout import Row, arrange, dashboard, host_variables, link_to
 from lab.dashboards.states import (
     BACKUP_AGE,
     FLEET_UID,
@@ -19,8 +19,10 @@ from lab.dashboards.states import (
     HOST_UID,
     LOAD,
     NEVER_IN_A_LIST,
+    REBOOT,
     SHARE,
     SUCCESS,
+    UPDATES,
 )
 
 HOST = 'job=~"$job", instance=~"$instance"'
@@ -32,7 +34,7 @@ def host_detail() -> Json:
     """The second dashboard, for one host."""
     panels = arrange(
         [
-            ("Now", [(4, _tiles()), (4, [_system(), _states()])]),
+            ("Now", [(4, _load()), (4, _upkeep()), (4, [_system(), _states()])]),
             ("Processor", [(8, _processor())]),
             ("Memory", [(8, _memory())]),
             ("Disk", [(8, _space()), (8, _disk())]),
@@ -41,39 +43,18 @@ def host_detail() -> Json:
             ("Backups and exporter", [(8, [_backups(), _collectors()])]),
         ]
     )
-    variables = [
-        datasource_variable(),
-        label_variable("job", "Job", "label_values(instance:host_health:state, job)", several=True),
-        label_variable(
-            "instance",
-            "Host",
-            'label_values(instance:host_health:state{job=~"$job"}, instance)',
-            several=False,
-        ),
-    ]
     links = [link_to(FLEET_UID, "Fleet overview")]
     description = "One host: utilisation, saturation and errors of each resource, inventory, backups."
-    return dashboard(HOST_UID, "Host detail", description, panels, variables, links)
+    return dashboard(HOST_UID, "Host detail", description, panels, host_variables(several=False), links)
 
 
-def _tiles() -> list[Json]:
-    live, inventory = (
-        f"node_scrape_collector_success{{{HOST}}}",
-        f"leitstand_inventory_source_success{{{HOST}}}",
-    )
+def _load() -> list[Json]:
     return [
         stat(
             "State",
             "The worst of the host's alerts.",
             _worst("instance:host_health:state"),
             mappings=HOST_STATES,
-        ),
-        stat(
-            "Up for",
-            "Since the kernel started.",
-            f"time() - {_worst('node_boot_time_seconds')}",
-            "s",
-            decimals=1,
         ),
         _share(
             "CPU",
@@ -91,19 +72,53 @@ def _tiles() -> list[Json]:
             steps=LOAD,
             decimals=2,
         ),
-        stat("Packages", "Installed, by all package managers.", f"sum(leitstand_packages{{{HOST}}})"),
-        stat(
-            "Failed collectors",
-            "Parts of the exporter that could not get their figures.",
-            f"count({live} == 0 or {inventory} == 0) or vector(0)",
-            mappings=count_mapping(WARNING),
-        ),
         stat(
             "Out of memory kills",
             "Programs that the kernel ended within the time shown.",
             f"round(sum(increase(node_vmstat_oom_kill{{{HOST}}}[$__range])))",
             mappings=count_mapping(CRITICAL),
         ),
+    ]
+
+
+def _upkeep() -> list[Json]:
+    live, inventory = (
+        f"node_scrape_collector_success{{{HOST}}}",
+        f"leitstand_inventory_source_success{{{HOST}}}",
+    )
+    return [
+        stat(
+            "Up for",
+            "Since the kernel started.",
+            f"time() - {_worst('node_boot_time_seconds')}",
+            "s",
+            decimals=1,
+        ),
+        stat(
+            "Security updates",
+            "Security updates that wait to be installed.",
+            f'sum(leitstand_pending_updates{{{HOST}, security="true"}}) or vector(-1)',
+            mappings=UPDATES,
+        ),
+        stat(
+            "Reboot",
+            "Whether an update waits for one.",
+            f"{_worst('leitstand_reboot_required')} or vector(-1)",
+            mappings=REBOOT,
+        ),
+        stat(
+            "Failed units",
+            "Units of systemd in state failed.",
+            f"{_worst('leitstand_failed_units')} or vector(-1)",
+            mappings=UPDATES,
+        ),
+        stat(
+            "Failed collectors",
+            "Parts of the exporter that could not get their figures.",
+            f"count({live} == 0 or {inventory} == 0) or vector(0)",
+            mappings=count_mapping(WARNING),
+        ),
+        stat("Packages", "Installed, by all package managers.", f"sum(leitstand_packages{{{HOST}}})"),
     ]
 
 
@@ -337,11 +352,9 @@ def _inventory() -> list[Row]:
 
 
 def _backups() -> Json:
-    # A run for another host names it in `host`; otherwise the host that reports is meant.
+    # `host` is whose data it is, `instance` only reports it.
     def of(name: str, more: str = "") -> str:
-        metric = f"leitstand_backup_{name}"
-        local = f'{metric}{{host="", {HOST}{more}}}'
-        return f'max by (backup, store) ({metric}{{host=~"$instance"{more}}} or {local})'
+        return f'max by (backup, store) (leitstand_backup_{name}{{host=~"$instance"{more}}})'
 
     def proof(levels: str) -> str:
         proven = of("last_verified_timestamp_seconds", f', level=~"{levels}"')
@@ -363,7 +376,14 @@ def _backups() -> Json:
         Column("verified", "Read back", "s", NEVER_IN_A_LIST, decimals=1),
         Column("proven", "Drilled", "s", NEVER_IN_A_LIST, decimals=1),
     ]
-    return table("Backups", "Jobs that this host reports.", queries, columns, ("Last good run", True))
+    return table(
+        "Backups",
+        "Jobs that save this host.",
+        queries,
+        columns,
+        ("Last good run", True),
+        empty="no backup of this host is configured, or its metrics do not arrive",
+    )
 
 
 def _collectors() -> Json:

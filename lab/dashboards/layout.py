@@ -103,6 +103,18 @@ def datasource_variable() -> Json:
     }
 
 
+def host_variables(*, several: bool) -> list[Json]:
+    """Data source, job and host; with ``several`` any number of hosts."""
+    hosts = "instance:host_health:state"
+    return [
+        datasource_variable(),
+        label_variable("job", "Job", f"label_values({hosts}, job)", several=True),
+        label_variable(
+            "instance", "Host", f'label_values({hosts}{{job=~"$job"}}, instance)', several=several
+        ),
+    ]
+
+
 def label_variable(name: str, label: str, query: str, *, several: bool) -> Json:
     """The values of a label; with ``several`` any number of them, at first all."""
     chosen: Json = {"current": {"text": ["All"], "value": ["$__all"]}, "allValue": ".+"} if several else {}

@@ -18,7 +18,15 @@ CORE = {"stat", "timeseries", "table", "state-timeline", "row"}
 UIDS = {"Leitstand/fleet-overview.json": "leitstand-fleet", "Leitstand/host-detail.json": "leitstand-host"}
 UNITS = {"none", "s", "percentunit", "bytes", "Bps", "pps"}
 # What is not about one host: services, backups, alerts of the whole fleet.
-FLEET_WIDE = ("service:", "probe_", "leitstand_backup_", "ALERTS", "up", "instance:leitstand_backup")
+FLEET_WIDE = (
+    "service:",
+    "probe_",
+    "leitstand_backup_",
+    "leitstand_status_page_",
+    "ALERTS",
+    "up",
+    "instance:leitstand_backup",
+)
 
 each_dashboard = pytest.mark.parametrize("path", sorted(UIDS))
 each_panel = pytest.mark.parametrize(
@@ -93,6 +101,7 @@ def test_data_source_job_and_host_can_be_chosen(path):
 def test_a_panel_explains_itself_and_has_a_unit(path, panel):
     assert panel["title"]
     assert panel["description"].endswith(".")
+    assert panel["fieldConfig"]["defaults"]["noValue"]
     assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
     units = [panel["fieldConfig"]["defaults"]["unit"]]
     for override in panel["fieldConfig"]["overrides"]:
