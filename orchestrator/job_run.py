@@ -23,13 +23,13 @@ _log = logging.getLogger(__name__)
 
 def back_up(context: Context, job_name: str, progress: Progress) -> RunResult:
     """Run a job and record how it went, for each store. Raises LeitstandError when no snapshot was made."""
-    with job_lock(context.state, job_name), _recording_failure(context, job_name):
+    with job_lock(context.state, job_name) as place, _recording_failure(context, job_name):
         start = time.monotonic()
         job = context.job(job_name)
         context.require_reach(job)
         keys, host = keys_of(job), context.fleet.hosts[job.host]
         hooks = RunHooks(job_name, job.host, job.hooks, open_transport(job.host, host))
-        with context.stores(job) as stores, leased(stores, job.host, job_name):
+        with context.stores(job) as stores, leased(stores, job.host, job_name, place=place):
             with _hooked(hooks) as ending:
                 sources = open_sources(job, host)
                 result = run_job(Plan(job_name, job, sources, stores, keys), progress)

@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from orchestrator.layout import job_prefix
@@ -38,51 +37,20 @@ _NAME = re.compile(r"^[a-z2-7]{16}\.(\d{6,12})$")
 
 @dataclass(frozen=True)
 class Owner:
-    """A process of a machine. ``boot`` and ``pids``, the process-id namespace, say where ``pid`` is one.
-
-    ``started`` is its start in clock ticks since boot (proc(5), stat field 22): ids are used again.
-    """
+    """A process of a machine, and the mark of the state folder whose lock of the job it holds."""
 
     host: str
     pid: int
-    boot: str
-    pids: str
-    started: int
+    place: str
 
     @classmethod
-    def current(cls, proc: Path = Path("/proc")) -> "Owner":
+    def current(cls, place: str) -> "Owner":
         """This process."""
-        pid = os.getpid()
-        return cls(socket.gethostname(), pid, _boot(proc), _pids(proc), _started(proc, pid))
+        return cls(socket.gethostname(), os.getpid(), place)
 
-    def is_gone(self, proc: Path = Path("/proc")) -> bool:
-        """Whether it surely ended: only told of a process of this very machine, since its last boot."""
-        if (self.boot, self.pids) != (_boot(proc), _pids(proc)) or not self.boot:
-            return False
-        return _started(proc, self.pid) != self.started
-
-
-def _boot(proc: Path) -> str:
-    return _read(proc / "sys/kernel/random/boot_id").strip()
-
-
-def _pids(proc: Path) -> str:
-    try:
-        return str((proc / "self/ns/pid").readlink())
-    except OSError:
-        return ""
-
-
-def _started(proc: Path, pid: int) -> int:
-    words = _read(proc / str(pid) / "stat").rpartition(")")[2].split()
-    return int(words[19]) if len(words) > 19 else 0
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
+    def is_gone(self, known: "Owner") -> bool:
+        """Whether it surely ended: it held the lock that ``known``, which lives, holds now."""
+        return (self.host, self.place) == (known.host, known.place)
 
 
 @dataclass
@@ -140,7 +108,7 @@ class _Lease:
 
     def _is_dead(self, info: ObjectInfo, mine: ObjectInfo, dead_after: timedelta) -> bool:
         owner = self.owner_of(info)
-        dead = mine.modified - info.modified > dead_after or (owner is not None and owner.is_gone())
+        dead = mine.modified - info.modified > dead_after or (owner is not None and owner.is_gone(self.owner))
         if dead:
             _log.info("%s: %s is the lease of a run that died; it is removed", self.store.name, info.key)
             _quietly(self.store, lambda: self.store.delete(info.key))
@@ -172,14 +140,16 @@ def leased(
     host: str,
     job: str,
     *,
+    place: str,
     beat_seconds: float = BEAT_SECONDS,
     dead_after: timedelta = DEAD_AFTER,
 ) -> Iterator[None]:
     """Hold the job's lease in every store that lets us. Raises JobBusyError when another run is under way.
 
-    A store that refuses (a writer that may not list), or cannot be reached, keeps nobody from running.
+    The job's lock must be held in the state folder with the mark ``place``. A store that refuses (a writer
+    that may not list), or cannot be reached, keeps nobody from running.
     """
-    owner, name = Owner.current(), base64.b32encode(secrets.token_bytes(10)).decode().lower()
+    owner, name = Owner.current(place), base64.b32encode(secrets.token_bytes(10)).decode().lower()
     leases = [_Lease(store, f"{job_prefix(host, job)}lease/", owner, name) for store in stores]
     ended = threading.Event()
     beats = threading.Thread(target=_beat, args=(leases, ended, beat_seconds), name="lease", daemon=True)

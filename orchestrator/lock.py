@@ -2,12 +2,14 @@
 
 import fcntl
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from leitstand.errors import LeitstandError
+from leitstand.files import write_atomically
 
 
 class JobBusyError(LeitstandError):
@@ -15,8 +17,8 @@ class JobBusyError(LeitstandError):
 
 
 @contextmanager
-def job_lock(state: Path, job: str) -> Iterator[None]:
-    """Hold the job's lock. Raises JobBusyError at once when another process has it."""
+def job_lock(state: Path, job: str) -> Iterator[str]:
+    """Hold the job's lock; gives the state folder's mark. Raises JobBusyError at once when another has it."""
     folder = state / "locks"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -29,9 +31,19 @@ def job_lock(state: Path, job: str) -> Iterator[None]:
         ) from error
     try:
         _take(descriptor, job)
-        yield
+        yield _mark(folder / f"{job}.mark")
     finally:
         os.close(descriptor)
+
+
+def _mark(path: Path) -> str:
+    """What tells this lock from the job's lock in any other state folder: random, made once."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        mark = secrets.token_hex(16)
+        write_atomically(path, mark, mode=0o600)
+        return mark
 
 
 def _take(descriptor: int, job: str) -> None:
