@@ -50,8 +50,8 @@ class SourceEntry:
 
     ``read`` is ``module:function`` below ``exporter.inventory``, imported only in the process that runs it.
     ``watches`` are files, or patterns of them: while size, time and inode of all are unchanged the source
-    need not run again. ``limit`` is in seconds of wall time. ``quick`` sources run every minute, the others on the
-    service's interval.
+    need not run again. ``limit`` is in seconds of wall time. ``quick`` sources run every minute, the others
+    on the service's interval.
     """
 
     read: str

@@ -7,16 +7,18 @@ import re
 from dataclasses import dataclass
 
 from exporter.inventory.source import Context, Findings
+from exporter.inventory.sudo import read_sudo
+from exporter.inventory.text import search
 from exporter.tree import Tree
 
-NO_LOGIN = ("", "nologin", "false", "sync", "shutdown", "halt", "git-shell-none")
+NO_LOGIN = ("nologin", "false", "sync", "shutdown", "halt")
+DEFAULT_SHELL = "/bin/sh"
 KEY_FILES = (".ssh/authorized_keys", ".ssh/authorized_keys2")
-KEY_FILE_LIMIT = 256 * 1024
+KEY_FILE_LIMIT = 4 * 1024 * 1024
 MAXIMUM_USERS = 2_000
 _KEY = re.compile(
     r"(?:^|\s)((?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+)\s+([A-Za-z0-9+/=]{16,16384})(?:\s+(.*))?$"
 )
-_SPECIFICATION = re.compile(r"^\s*(%?[\w.@+-]+|\\#\d+)\s+\S+\s*=")
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,6 @@ class User:
     shell: str
 
 
-@dataclass(frozen=True)
-class SudoRules:
-    """Who may use sudo: users, and groups. ``readable`` is false if the rules are not ours to read."""
-
-    users: frozenset[str]
-    groups: frozenset[str]
-    readable: bool
-
-
 def read(context: Context) -> Findings:
     """Users with a login shell, their authorised keys, the host's own keys."""
     tree = context.tree
@@ -47,6 +40,7 @@ def read(context: Context) -> Findings:
     findings.skip(malformed)
     groups = parse_groups(tree.text_or_empty("/etc/group"))
     rules = read_sudo(tree)
+    patterns = read_key_files(tree)
     logins = [user for user in users if user.shell.rpartition("/")[2] not in NO_LOGIN]
     logins = list(dict.fromkeys(logins))
     findings.skip(len(logins[MAXIMUM_USERS:]))
@@ -57,10 +51,10 @@ def read(context: Context) -> Findings:
             uid=user.uid,
             shell=user.shell,
             home=user.home,
-            sudo=may_sudo(user, groups, rules),
+            sudo=rules.allow(user.name, user.uid, groups_of(user, groups)),
         )
-        for name in KEY_FILES:
-            add_keys(tree, findings, user.name, f"{user.home}/{name}")
+        for pattern in patterns:
+            add_keys(tree, findings, user.name, key_file(pattern, user))
     for path in tree.glob("/etc/ssh/ssh_host_*_key.pub"):
         add_keys(tree, findings, "", path)
     return findings
@@ -72,7 +66,8 @@ def parse_passwd(text: str) -> tuple[list[User], int]:
     for line in text.splitlines():
         fields = line.split(":")
         try:
-            users.append(User(fields[0], int(fields[2]), int(fields[3]), fields[5], fields[6].strip()))
+            shell = fields[6].strip() or DEFAULT_SHELL
+            users.append(User(fields[0], int(fields[2]), int(fields[3]), fields[5], shell))
         except (IndexError, ValueError):
             # "+" lines ask NIS; they are no users of this file.
             malformed += bool(line.strip()) and not line.startswith(("+", "-", "#"))
@@ -89,49 +84,40 @@ def parse_groups(text: str) -> dict[str, tuple[int, set[str]]]:
     return groups
 
 
-def read_sudo(tree: Tree) -> SudoRules:
-    """The rules of sudo, without following its aliases."""
-    try:
-        texts = [tree.text("/etc/sudoers")]
-    except FileNotFoundError:
-        return SudoRules(frozenset(), frozenset(), readable=True)
-    except OSError:
-        return SudoRules(frozenset(), frozenset(), readable=False)
-    texts += [
-        tree.text_or_empty(path)
-        for path in tree.glob("/etc/sudoers.d/*")
-        # sudoers(5): such names are ignored.
-        if "." not in path.rpartition("/")[2] and not path.endswith("~")
-    ]
-    subjects = [subject for text in texts for subject in parse_sudoers(text)]
-    return SudoRules(
-        frozenset(subject for subject in subjects if not subject.startswith("%")),
-        frozenset(subject[1:] for subject in subjects if subject.startswith("%")),
-        readable=True,
-    )
+def groups_of(user: User, groups: dict[str, tuple[int, set[str]]]) -> list[tuple[str, int]]:
+    """(name, number) of the groups a user is in."""
+    return [(name, gid) for name, (gid, members) in groups.items() if user.name in members or gid == user.gid]
 
 
-def parse_sudoers(text: str) -> list[str]:
-    """Users and %groups with a rule of their own, sudoers(5)."""
-    lines = text.replace("\\\n", " ").splitlines()
-    words = ("Defaults", "User_Alias", "Runas_Alias", "Host_Alias", "Cmnd_Alias", "Cmd_Alias")
-    found = [_SPECIFICATION.match(line) for line in lines if not line.lstrip().startswith(("#", "@", *words))]
-    return [match[1] for match in found if match]
+def read_key_files(tree: Tree) -> list[str]:
+    """Where sshd looks for keys, sshd_config(5); what holds for some users only is left out."""
+    paths = [*tree.glob("/etc/ssh/sshd_config.d/*.conf"), "/etc/ssh/sshd_config"]
+    chosen = [files for path in paths if (files := parse_key_files(tree.text_or_empty(path)))]
+    return chosen[0] if chosen else list(KEY_FILES)
 
 
-def may_sudo(user: User, groups: dict[str, tuple[int, set[str]]], rules: SudoRules) -> bool | None:
-    """True if a rule names the user or a group of theirs; None if the rules are not ours to read."""
-    if user.uid == 0:
-        return True
-    if not rules.readable:
-        return None
-    own = {name for name, (gid, members) in groups.items() if user.name in members or gid == user.gid}
-    return user.name in rules.users or "ALL" in rules.users or bool(own & rules.groups)
+def parse_key_files(text: str) -> list[str]:
+    """The patterns of AuthorizedKeysFile before any Match, as written; the first such line holds."""
+    general = re.split(r"(?im)^[ \t]*match\b", text, maxsplit=1)[0]
+    return search(r"(?i)^[ \t]*AuthorizedKeysFile[ \t=]+(.*)", general).replace('"', "").split()
+
+
+def key_file(pattern: str, user: User) -> str:
+    """The file that a pattern means for a user; %h, %u, %U and %% stand for something."""
+    values = {"h": user.home, "u": user.name, "U": str(user.uid), "%": "%"}
+    name = re.sub(r"%([huU%])", lambda found: values[found[1]], pattern)
+    return name if name.startswith("/") else f"{user.home}/{name}"
 
 
 def add_keys(tree: Tree, findings: Findings, user: str, path: str) -> None:
-    """Add the keys of one file; a file that is missing or not ours to read has none."""
-    keys, malformed = parse_keys(tree.text_or_empty(path, KEY_FILE_LIMIT))
+    """Add the keys of one file; one that is too large or not ours to read is skipped."""
+    try:
+        keys, malformed = parse_keys(tree.text(path, KEY_FILE_LIMIT))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError:
+        findings.skip()
+        return
     findings.skip(malformed)
     for kind, fingerprint, comment in keys:
         findings.add("ssh_key", user=user, type=kind, fingerprint=fingerprint, comment=comment, path=path)

@@ -2,6 +2,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from exporter.inventory import (
     users,
 )
 from exporter.inventory.source import Context, Findings, Item
+from exporter.inventory.sudo import SudoRules, parse_subjects
 
 Items = Callable[[Findings, str], list[Item]]
 Build = Callable[[dict[str, str | bytes]], Context]
@@ -42,6 +44,64 @@ def test_logins_are_listed_with_their_right_to_sudo(host: Build, items: Items) -
     findings = users.read(host(files))
     found = {item["name"]: item["sudo"] for item in items(findings, "user")}
     assert found == {"root": True, "anna": True, "bert": False, "carl": True}
+    assert findings.skipped == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("anna ALL=(ALL) ALL", {"anna"}),
+        ("zoe, anna  ,bert ALL = NOPASSWD: /bin/ls", {"anna", "bert"}),
+        ("User_Alias A = anna, \\\n  B : B = bert\nA ALL=ALL", {"anna", "bert"}),
+        ("User_Alias A = A, B\nUser_Alias B = A, bert\nA ALL=ALL", {"bert"}),
+        ("%ops web1 = /bin/ls", {"bert"}),
+        ("%#500 ALL=ALL", {"bert"}),
+        ("#1000 ALL=ALL", {"anna"}),
+        ("#anna,bert ALL=ALL", set()),
+        ("Cmnd_Alias anna = /bin/a\nDefaults:bert env_keep = X", set()),
+        ("@include /etc/more", {"anna"}),
+        ("#includedir more.d", {"bert"}),
+        ("ALL ALL=ALL", {"anna", "bert"}),
+    ],
+)
+def test_whoever_a_rule_means_may_use_sudo(host: Build, items: Items, rule: str, expected: set[str]) -> None:
+    files: dict[str, str | bytes] = {
+        "/etc/passwd": "anna:x:1000:1000::/home/anna:\nbert:x:1001:1001::/home/bert:/bin/sh\n",
+        "/etc/group": "ops:x:500:bert\n",
+        "/etc/sudoers": f"{rule}\n",
+        "/etc/more": "anna ALL=ALL\n@include /etc/more\n",
+        "/etc/more.d/one": "bert ALL=ALL",
+        "/etc/more.d/two~": "anna ALL=ALL",
+    }
+    found = items(users.read(host(files)), "user")
+    assert [item["shell"] for item in found] == ["/bin/sh", "/bin/sh"]
+    assert {item["name"] for item in found if item["sudo"]} == expected
+
+
+def test_rules_that_are_not_ours_to_read_leave_it_open() -> None:
+    assert SudoRules(frozenset(), readable=False).allow("anna", 1000, []) is None
+
+
+def test_keys_are_looked_for_where_sshd_does(host: Build, items: Items) -> None:
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA {}\n"
+    files: dict[str, str | bytes] = {
+        "/etc/passwd": PASSWD,
+        "/etc/ssh/sshd_config": 'AuthorizedKeysFile "/etc/ssh/keys/%u" %h/k keys-%U%%\n'
+        "AuthorizedKeysFile .ssh/later\nMatch User bert\nAuthorizedKeysFile /etc/ssh/other\n",
+        "/etc/ssh/keys/anna": key.format("b"),
+        "/home/anna/k": key.format("c"),
+        "/home/bert/keys-1001%": key.format("d"),
+        "/home/bert/.ssh/authorized_keys": key.format("e"),
+    }
+    found = items(users.read(host(files)), "ssh_key")
+    assert [item["path"] for item in found] == ["/etc/ssh/keys/anna", "/home/anna/k", "/home/bert/keys-1001%"]
+
+
+def test_a_file_of_a_million_keys_is_counted_not_read(host: Build) -> None:
+    line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB x\n"
+    files: dict[str, str | bytes] = {"/etc/passwd": PASSWD.replace("broken line\n", "")}
+    findings = users.read(host({**files, "/home/anna/.ssh/authorized_keys": line * 1_000_000}))
+    assert [kind for kind, _ in findings.items if kind == "ssh_key"] == []
     assert findings.skipped == 1
 
 
@@ -85,6 +145,17 @@ def test_broken_certificates_are_skipped_and_keys_are_no_certificates(host: Buil
     findings = certificates.read(context)
     assert findings.items == []
     assert findings.skipped == 2
+
+
+@settings(max_examples=200, derandomize=True)
+@given(st.text(alphabet=st.sampled_from('aAIL%#!@=,:\\ \n\t"'), max_size=120))
+def test_any_text_passes_the_parsers_of_people(text: str) -> None:
+    parse_subjects(text.splitlines())
+    parse_subjects(f"User_Alias {text}".splitlines())
+    users.parse_keys(text)
+    users.parse_key_files(f"AuthorizedKeysFile {text}")
+    users.parse_passwd(text)
+    users.parse_groups(text)
 
 
 @settings(max_examples=100, derandomize=True)

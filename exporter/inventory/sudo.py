@@ -1,0 +1,103 @@
+"""Who may use sudo, from its rules: sudoers(5) with aliases and included files."""
+
+import posixpath
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from exporter.tree import Tree
+
+MAXIMUM_FILES = 500
+MAXIMUM_DEPTH = 20
+_INCLUDE = re.compile(r'^[@#]include(dir)?\s+"?([^"\n]+?)"?\s*$')
+# "#1000" is a user by number, anything else after "#" a comment.
+_OTHER = re.compile(r"\s*(?:#(?!\d)|@|Defaults|(?:Runas|Host|Cmnd|Cmd)_Alias\b)")
+
+
+@dataclass(frozen=True)
+class SudoRules:
+    """``subjects`` are users, ``%groups``, ``#numbers`` of users and ``%#numbers`` of groups.
+
+    ``readable`` is false if the rules are not ours to read.
+    """
+
+    subjects: frozenset[str]
+    readable: bool = True
+
+    def allow(self, name: str, uid: int, groups: Collection[tuple[str, int]]) -> bool | None:
+        """True if a rule names the user or one of the groups (name, number); None if that is not known."""
+        if uid == 0:
+            return True
+        if not self.readable:
+            return None
+        own = {name, f"#{uid}", "ALL"}
+        own |= {f"%{group}" for group, _ in groups} | {f"%#{number}" for _, number in groups}
+        return bool(own & self.subjects)
+
+
+def read_sudo(tree: Tree) -> SudoRules:
+    """The rules of this host; none without sudo."""
+    try:
+        lines = list(read_lines(tree, "/etc/sudoers"))
+    except FileNotFoundError:
+        return SudoRules(frozenset())
+    except OSError:
+        return SudoRules(frozenset(), readable=False)
+    return SudoRules(frozenset(parse_subjects(lines)))
+
+
+def read_lines(tree: Tree, path: str) -> Iterator[str]:
+    """The lines of a file of rules and of all it includes. Raises OSError for the first one only."""
+    pending, left = [path], MAXIMUM_FILES
+    while pending and left:
+        current = pending.pop(0)
+        left -= 1
+        text = (
+            tree.text(current)
+            if current == path and left == MAXIMUM_FILES - 1
+            else tree.text_or_empty(current)
+        )
+        for line in text.replace("\\\n", " ").splitlines():
+            found = _INCLUDE.match(line)
+            if found:
+                pending += included(tree, posixpath.join(posixpath.dirname(current), found[2]), found[1])
+            else:
+                yield line
+
+
+def included(tree: Tree, path: str, is_folder: str | None) -> list[str]:
+    """The files that a directive includes; sudo ignores such names in a folder."""
+    names = [name for name in tree.names(path) if "." not in name and not name.endswith("~")]
+    return [f"{path}/{name}" for name in names] if is_folder else [path]
+
+
+def parse_subjects(lines: list[str]) -> set[str]:
+    """Whom the rules name, aliases resolved. A rule is ``users hosts = …``, each a list with commas."""
+    aliases: dict[str, list[str]] = {}
+    found: list[str] = []
+    for line in lines:
+        words = re.sub(r"\s*,\s*", ",", line.strip()).split(None, 1)
+        if len(words) < 2 or "=" not in words[1] or _OTHER.match(line):
+            continue
+        if words[0] == "User_Alias":
+            for name, _, members in (one.partition("=") for one in words[1].split(":")):
+                aliases[name.strip()] = members.strip().split(",")
+        else:
+            found += words[0].split(",")
+    return resolved(found, aliases)
+
+
+def resolved(subjects: list[str], aliases: dict[str, list[str]]) -> set[str]:
+    """The subjects with the members of aliases in their place; what is negated is left out."""
+    found: set[str] = set()
+    pending, seen = list(subjects), set()
+    while pending:
+        subject = pending.pop().strip().strip('"').removeprefix("\\")
+        if subject in seen or subject.startswith("!"):
+            continue
+        seen.add(subject)
+        if subject in aliases:
+            pending += aliases[subject]
+        else:
+            found.add(subject)
+    return found
