@@ -1,4 +1,4 @@
-"""What of leitstand.yml the status page needs, and nothing more: hosts, addresses and URLs stay outside."""
+"""What of leitstand.yml the status page needs, and nothing more: hosts and services' URLs stay outside."""
 
 import re
 from dataclasses import dataclass
@@ -39,6 +39,7 @@ class Plan:
     prometheus: str
     folder: Path
     metrics: Path
+    url: str = ""
 
     @property
     def ids(self) -> frozenset[str]:
@@ -72,6 +73,7 @@ def make_plan(fleet: Fleet, page: StatusPage) -> Plan:
         prometheus=page.prometheus,
         folder=state_folder(page, fleet),
         metrics=fleet.paths.metrics,
+        url=(fleet.site.url or "").rstrip("/"),
     )
 
 

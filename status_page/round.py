@@ -56,6 +56,7 @@ def snapshot(plan: Plan, memory: Memory, now: float) -> PublicSnapshot:
         locations=memory.locations,
         services=services,
         work=tuple(work for work in plan.work if work.end > now),
+        url=plan.url,
         outages=tuple([outage for outage in memory.outages if outage.service in plan.ids][-OUTAGES_SHOWN:]),
     )
 

@@ -91,6 +91,7 @@ class Outage:
 class PublicSnapshot:
     """Everything any output may hold.
 
+    ``url`` is where the public finds the page, without a slash at its end; empty where that is not said.
     ``measured_at`` is the oldest measurement among those told as current, or the newest one if none is.
     From ``stale_at`` on, the states are too old to be told: ``certain`` is False in the variants for that.
     """
@@ -108,3 +109,4 @@ class PublicSnapshot:
     work: tuple[PlannedWork, ...] = ()
     outages: tuple[Outage, ...] = ()
     certain: bool = True
+    url: str = ""

@@ -82,6 +82,7 @@ class PageView:
     languages: tuple[Language, ...]
     text: dict[str, str]
     site: str
+    url: str
     title: str
     state: State
     headline: str
@@ -105,6 +106,7 @@ def page_view(snapshot: PublicSnapshot, language: Language) -> PageView:
         languages=snapshot.languages,
         text=text,
         site=snapshot.site.in_language(language),
+        url=snapshot.url,
         title=words.title(snapshot, language),
         state=worst(snapshot.services) if snapshot.certain else "unknown",
         headline=words.headline(snapshot, language),
@@ -131,8 +133,8 @@ def iso(at: float, zone: ZoneInfo) -> str:
 
 
 def _last_state(snapshot: PublicSnapshot, zone: ZoneInfo, language: Language) -> str:
-    at, told = snapshot.measured_at, [service.now.live for service in snapshot.services]
-    if at is None or any(state != "unknown" for state in told):
+    at, known = snapshot.measured_at, any(service.now.last_known for service in snapshot.services)
+    if at is None or not known or any(service.now.live != "unknown" for service in snapshot.services):
         return ""
     same_day = (
         datetime.fromtimestamp(at, zone).date() == datetime.fromtimestamp(snapshot.written_at, zone).date()

@@ -129,8 +129,8 @@ class ReadyPages:
             answers = {}
             self._answers = (release, answers)
         variant = release.variant(now)
-        # A stale page says how long ago it was measured; a minute is fine enough for that.
-        minute = "" if variant != "stale" else str(int(now // 60))
+        # A page that is not fresh says how long ago it was measured; a minute is fine enough for that.
+        minute = "" if variant == "fresh" else str(int(now // 60))
         key = (path, variant, minute, "gzip" if zipped else "", "/" if negotiated else "")
         answer = answers.get(key)
         if answer is None:

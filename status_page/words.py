@@ -17,6 +17,7 @@ _MONTHS: dict[Language, tuple[str, ...]] = {
         "July", "August", "September", "October", "November", "December",
     ),
 }  # fmt: skip
+NAMES_TOLD = 8  # in one sentence
 _GERMAN_ZONES = {"CET": "MEZ", "CEST": "MESZ"}
 # (singular, plural) as they stand after "vor" and before "ago".
 _UNITS: dict[Language, dict[str, tuple[str, str]]] = {
@@ -104,9 +105,12 @@ def state_words(now: Judgement, language: Language) -> str:
     return text["maintenance_down" if now.live == "down" else "maintenance_up"]
 
 
-def names(services: list[ServiceStatus], language: Language) -> str:
-    """Names in a row, ``A, B``."""
-    return ", ".join(service.name.in_language(language) for service in services)
+def names(services: list[ServiceStatus], language: Language, most: int = NAMES_TOLD) -> str:
+    """Names in a row, ``A, B``; of more than ``most`` the first ones and how many are left."""
+    told = services if len(services) <= most else services[: most - 1]
+    row = ", ".join(service.name.in_language(language) for service in told)
+    left = len(services) - len(told)
+    return row + (TEXTS[language]["and_more"].format(n=left) if left else "")
 
 
 def in_state(snapshot: PublicSnapshot, state: State) -> list[ServiceStatus]:
@@ -142,13 +146,19 @@ def _some_unknown(snapshot: PublicSnapshot, language: Language) -> str:
 
 
 def also(snapshot: PublicSnapshot, language: Language) -> list[str]:
-    """What the headline leaves out because something worse is the matter."""
+    """What the headline leaves out: the names of those it counts, and what is less bad."""
     if not snapshot.certain:
         return []
     main, text = worst(snapshot.services), TEXTS[language]
-    rest: tuple[State, ...] = ("partial", "unknown", "maintenance")
-    sentences = [(state, in_state(snapshot, state)) for state in rest if state != main]
-    return [text[f"also_{state}"].format(names=names(found, language)) for state, found in sentences if found]
+    sentences = []
+    if main in ("down", "partial", "maintenance") and len(counted := in_state(snapshot, main)) > 2:
+        sentences.append(text["affected"].format(names=names(counted, language)))
+    elif main == "unknown" and 0 < len(lost := in_state(snapshot, main)) < len(snapshot.services):
+        sentences.append(text["also_unknown"].format(names=names(lost, language)))
+    for state in ("partial", "unknown", "maintenance"):
+        if state != main and (found := in_state(snapshot, state)):
+            sentences.append(text[f"also_{state}"].format(names=names(found, language)))
+    return sentences
 
 
 def title(snapshot: PublicSnapshot, language: Language) -> str:
@@ -156,5 +166,5 @@ def title(snapshot: PublicSnapshot, language: Language) -> str:
     text, state = TEXTS[language], worst(snapshot.services)
     if not snapshot.certain:
         state = "unknown"
-    beginning = text[f"title_{state}"].format(names=names(in_state(snapshot, state)[:3], language))
+    beginning = text[f"title_{state}"].format(names=names(in_state(snapshot, state), language, most=3))
     return f"{beginning} \u2013 {text['site_status'].format(site=snapshot.site.in_language(language))}"

@@ -138,6 +138,24 @@ def test_after_a_day_not_even_the_last_known_state_is_told(site):
     assert json.loads(page.text("/api/v1/status.json"))["services"][0]["last_known"] is None
 
 
+@pytest.mark.parametrize("age", [0, 100, 86_400, 864_000])
+def test_no_page_of_any_age_shows_the_marks_of_what_is_filled_in(site, age):
+    page = site(website="up", mail="down")
+    page.now = NOW + age
+    for path in ("/de/", "/en/", "/api/v1/status.json", "/de/feed.xml", "/en/badge/mail.svg"):
+        assert not re.search("[\ue000-\uf8ff]", page.text(path)), path
+    assert json.loads(page.text("/api/v1/status.json"))["age_seconds"] == age + 5
+
+
+def test_links_that_leave_the_page_begin_with_the_sites_address(site, plan):
+    made = plan(site={"name": "Team", "languages": ["en"], "url": "https://status.example.org/"})
+    text, feed = (site(made, website="up").text(path) for path in ("/en/", "/en/feed.xml"))
+    assert '<link rel="canonical" href="https://status.example.org/en/">' in text
+    assert '<meta property="og:url" content="https://status.example.org/en/">' in text
+    assert 'href="https://status.example.org/en/feed.xml"' in feed
+    assert "canonical" not in site(website="up").text("/en/")
+
+
 def test_a_page_written_without_any_measurement_is_unknown(site):
     page = site()
     assert "Unbekannt – keine aktuellen Daten" in page.text("/de/")

@@ -74,6 +74,19 @@ def test_what_the_headline_leaves_out_is_said_below_it(told):
     assert words.also(page, "de") == ["Außerdem eingeschränkt erreichbar: B.", "Keine aktuellen Daten: C."]
 
 
+def test_what_the_headline_counts_is_named_below_it(told):
+    down = told(a="down", b="down", c="down", d="up")
+    assert words.also(down, "de") == ["Betroffen: A, B, C."]
+    assert words.also(told(a="unknown", b="up"), "en") == ["No current data: A."]
+    assert words.also(told(a="unknown", b="unknown"), "en") == []
+
+
+def test_of_many_names_the_first_are_told_and_how_many_are_left(told):
+    many = told(**{f"s{number}": "down" for number in range(60)})
+    assert words.also(many, "en") == ["Affected: S0, S1, S2, S3, S4, S5, S6 and 53 more."]
+    assert words.title(many, "de") == "Ausfall: S0, S1 und 58 weitere – Rennteam – Status"
+
+
 def test_the_title_begins_with_the_state(told):
     assert words.title(told(mail="down"), "de") == "Ausfall: Mail – Rennteam – Status"
     assert words.title(uncertain(told(mail="up"), "stale"), "en") == "State unknown – Racing team – Status"
