@@ -104,7 +104,8 @@ def _commands(transport: Ssh, host: Host, name: str, job: Job) -> list[str]:
 def _of_source(transport: Ssh, source: Source) -> list[str]:
     match source:
         case RemoteFilesSource():
-            return [transport.remote_command(source.argv(), source.env)]
+            calls = (source.argv(), source.argv_of_file())
+            return [transport.remote_command(argv, source.env) for argv in calls]
         case DumpSource():
             return [transport.remote_command(dump.argv, dump.env) for dump in source.dumps()]
         case _:

@@ -120,6 +120,9 @@ class FilesSource(Model):
     """A folder with all that is in it, or one file."""
 
     files: SourcePath
+    include: list[str] = Field(
+        default=[], description="Patterns of what is saved, nothing else; see docs/backups.md."
+    )
     exclude: list[str] = Field(default=[], description="Patterns of what is left out; see docs/backups.md.")
     one_file_system: bool = Field(default=True, description="Do not enter other file systems mounted below.")
     exclude_caches: bool = Field(default=True, description="Leave out folders that hold a CACHEDIR.TAG.")

@@ -18,7 +18,7 @@ from pathlib import Path
 from orchestrator.archive import Entry, EntryChanged, Kind, Metadata, Problem
 from orchestrator.config import FilesSource as FilesSettings
 from orchestrator.config import source_label
-from orchestrator.sources.patterns import Exclusion
+from orchestrator.sources.patterns import Exclusion, Inclusion
 from orchestrator.sources.source import Report, SourceError
 
 BLOCK_BYTES = 1 << 20
@@ -83,6 +83,7 @@ class FilesSource:
         self._first_names.clear()
 
     def _below(self, top: int, device: int, report: Report) -> Iterator[Entry]:
+        inclusion = Inclusion(self.settings.include, self.root)
         stack = [_Folder(top, "", iter(self._names(top)))]
         try:
             while stack:
@@ -91,23 +92,26 @@ class FilesSource:
                 if name is None:
                     os.close(stack.pop().descriptor)
                     continue
-                entry = self._look(folder, name, report)
+                entry = self._look(folder, name, inclusion, report)
                 if entry is None:
                     continue
-                yield entry
+                yield from inclusion.let_through(folder.child(name), entry)
                 if entry.metadata.kind is Kind.DIRECTORY:
                     self._enter(stack, name, entry.metadata, device, report)
         finally:
             for folder in stack:
                 os.close(folder.descriptor)
 
-    def _look(self, folder: _Folder, name: str, report: Report) -> Entry | None:
+    def _look(self, folder: _Folder, name: str, inclusion: Inclusion, report: Report) -> Entry | None:
         relative = folder.child(name)
         if f"{self.root}/{relative}" in self.skip:
             return None
         try:
             status = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
-            if self.exclusion.excludes(relative, stat.S_ISDIR(status.st_mode)):
+            is_folder = stat.S_ISDIR(status.st_mode)
+            if self.exclusion.excludes(relative, is_folder):
+                return None
+            if not is_folder and not inclusion.means(relative, is_folder):
                 return None
             return self._entry(status, relative, f"/proc/self/fd/{folder.descriptor}/{name}")
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Which files are left out: ``exclude`` patterns.
+"""Which files are meant: the patterns of ``exclude``, ``include`` and of those who restore.
 
 * ``*`` is any text (also ``/``), ``?`` one character, ``[abc]`` one of these.
 * Without ``/``: the name of a file or folder at any depth. ``*.log``, ``node_modules``
@@ -6,14 +6,16 @@
 * With ``/`` elsewhere: the path below the source's folder. ``cache/*``, ``*/cache/*`` (at any depth)
 * With ``/`` at its end: folders only. ``tmp/``
 
-What matches is left out with all that is in it. Small and capital letters differ.
+What matches is meant with all that is in it. Small and capital letters differ.
 """
 
 import fnmatch
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+
+from orchestrator.archive import Entry, Kind
 
 
 class Exclusion:
@@ -24,6 +26,11 @@ class Exclusion:
         self.names, self.below, self.absolute = _Group(), _Group(), _Group()
         for pattern in patterns:
             self._add(pattern)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no pattern, so that nothing matches."""
+        return all(group.folders is None for group in (self.names, self.below, self.absolute))
 
     def _add(self, pattern: str) -> None:
         body, folders_only = pattern.rstrip("/"), pattern.endswith("/")
@@ -44,6 +51,39 @@ class Exclusion:
             or self.below.matches(f"/{relative}", is_folder)
             or self.absolute.matches(f"{self.root}/{relative}", is_folder)
         )
+
+
+class Inclusion:
+    """What of a walk is meant; it names each folder right before all that is in it. No pattern means all."""
+
+    def __init__(self, patterns: Iterable[str], root: str) -> None:
+        self._patterns = Exclusion(patterns, root)
+        self.all = self._patterns.empty
+        self._inside = ""  # the folder that is meant with all that is in it
+        self._waiting: list[tuple[str, Entry]] = []  # folders that lead to where we are
+
+    def means(self, relative: str, is_folder: bool) -> bool:
+        """Whether this path is meant, for itself or with the folder it is in."""
+        if self.all or not relative or (self._inside and relative.startswith(self._inside)):
+            return True
+        meant = self._patterns.excludes(relative, is_folder)
+        if meant and is_folder:
+            self._inside = f"{relative}/"
+        return meant
+
+    def let_through(self, relative: str, entry: Entry) -> Iterator[Entry]:
+        """What is meant, after the folders that lead to it; a folder that may do so waits."""
+        if self.all:
+            yield entry
+            return
+        self._waiting = [(path, folder) for path, folder in self._waiting if relative.startswith(path)]
+        is_folder = entry.metadata.kind is Kind.DIRECTORY
+        if self.means(relative, is_folder):
+            yield from (folder for _, folder in self._waiting)
+            self._waiting = []
+            yield entry
+        elif is_folder:
+            self._waiting.append((f"{relative}/", entry))
 
 
 class Selection:

@@ -1,27 +1,31 @@
-"""Files of another host, read over SSH by its own tar: it needs nothing of ours.
+"""Files of another host, read over SSH by its own GNU tar: it needs nothing of ours.
 
 Format: POSIX pax (IEEE Std 1003.1, pax interchange format) as GNU tar writes it.
 """
 
 import os
-import re
+import stat
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
-from leitstand.process import Finished, ProcessError
+from leitstand.process import STDERR_KEPT, Finished, ProcessError
 from orchestrator.archive import Entry, Kind, Metadata, Problem
+from orchestrator.archive.names import refuse_hostile
 from orchestrator.config import FilesSource as FilesSettings
 from orchestrator.config import source_label
-from orchestrator.sources.patterns import Exclusion
+from orchestrator.sources.patterns import Exclusion, Inclusion
 from orchestrator.sources.source import Report, SourceError
+from orchestrator.sources.tar_complaints import Complaint, complaints, last_words
+from orchestrator.sources.tar_patterns import tar_cannot, tar_excludes
 from orchestrator.transport import Transport
 
 BLOCK_BYTES = 1 << 20
 END_SECONDS = 60.0
 _XATTR = "SCHILY.xattr."
+_NO_FOLDER = "Cannot open: Not a directory"
 _KINDS = {
     tarfile.REGTYPE: Kind.FILE,
     tarfile.AREGTYPE: Kind.FILE,
@@ -33,17 +37,15 @@ _KINDS = {
     tarfile.CHRTYPE: Kind.DEVICE,
     tarfile.BLKTYPE: Kind.DEVICE,
 }
-# What GNU tar says of single files, in the language that LC_ALL=C gives.
-_COMPLAINT = re.compile(
-    r"^tar: (?P<path>.*): (?:Warning: )?"
-    r"(?P<what>Cannot (?:open|stat|read|savedir|readlink)[^:]*: .*|file changed as we read it"
-    r"|File removed before we read it|File shrank by .*)$"
-)
+_DEVICE_TYPES = {tarfile.CHRTYPE: stat.S_IFCHR, tarfile.BLKTYPE: stat.S_IFBLK}
 
 
 @dataclass
 class RemoteFilesSource:
-    """A folder of another host with all that is in it. ``skip`` are absolute paths left out silently."""
+    """A folder of another host with all that is in it, or one file.
+
+    ``skip`` are absolute paths left out silently.
+    """
 
     settings: FilesSettings
     transport: Transport
@@ -52,7 +54,6 @@ class RemoteFilesSource:
     label: str = ""
     env: Mapping[str, str] = field(default_factory=lambda: {"LC_ALL": "C"})  # tar's words are parsed
     tables: Mapping[bytes, Mapping[str, int]] = field(default_factory=dict)
-    _skipped: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.label = source_label(self.settings)
@@ -61,57 +62,116 @@ class RemoteFilesSource:
 
     def entries(self, report: Report) -> Iterator[Entry]:
         """The root, then what is below it as tar finds it."""
-        seen = 0
-        try:
-            with self.transport.open_stream(self.argv(), env=self.env) as stream:
-                for entry in self._members(stream.stdout):
-                    seen += 1
-                    yield entry
-                while stream.stdout.read(BLOCK_BYTES):
-                    pass  # tar pads its last record; an unread rest would end it by SIGPIPE
-                finished = stream.finish(END_SECONDS)
-        except ProcessError as error:
-            raise SourceError(f"{self.label}: {error.message}", error.hint) from error
-        self._judge(finished, seen, report)
+        walk = _Walk(self)
+        finished = yield from walk.read(self.argv())
+        if not walk.seen and _NO_FOLDER in finished.stderr:
+            finished = yield from walk.read(self.argv_of_file())
+        walk.judge(finished, report)
 
     def close(self) -> None:
         """tar ended with its last block."""
 
     def argv(self) -> tuple[str, ...]:
-        """The tar call: deterministic, so that a forced command can allow just this one."""
+        """The tar call: deterministic, so that a forced command can allow just this one.
+
+        It starts in the root, which may be a link: the user named the place. So no name above it can match a
+        pattern.
+        """
         settings = self.settings
-        options = ["--create", "--file=-", "--format=pax", "--quoting-style=literal", "--sort=name"]
-        options += ["--xattrs", "--xattrs-include=*"]
-        options += ["--one-file-system"] if settings.one_file_system else []
+        options = ["--one-file-system"] if settings.one_file_system else []
         options += ["--exclude-caches"] if settings.exclude_caches else []
-        options += list(tar_excludes(settings.exclude, self.root))
-        return ("tar", *options, "--directory=/", "--", self.root.lstrip("/") or ".")
+        # Where we leave out what tar sent, that may be the name with which a file's content came.
+        apart = settings.include or any(map(tar_cannot, settings.exclude))
+        options += ["--hard-dereference"] if apart else []
+        options += list(tar_excludes(settings.exclude, self.skip, self.root))
+        return (*_tar(), *options, f"--directory={self.root or '/'}", "--", ".")
+
+    def argv_of_file(self) -> tuple[str, ...]:
+        """The tar call that is tried when the root turns out to be no folder."""
+        folder, _, name = self.root.rpartition("/")
+        return (*_tar(), "--dereference", f"--directory={folder or '/'}", "--", name)
+
+    def path(self, relative: str) -> bytes:
+        """The path in the archive of what is below the root."""
+        return os.fsencode(f"{self.label}/{relative}" if relative else self.label)
+
+
+def _tar() -> tuple[str, ...]:
+    form = ("--create", "--file=-", "--format=pax", "--quoting-style=escape", "--sort=name")
+    return ("tar", *form, "--xattrs", "--xattrs-include=*")
+
+
+class _Walk:
+    """One reading of a source."""
+
+    def __init__(self, source: RemoteFilesSource) -> None:
+        self.source, self.seen = source, 0
+        self._inclusion = Inclusion(source.settings.include, source.root)
+        self._skipping = ""  # the folder that is left out with all that is in it
+        self._folders: set[int] = set()
+
+    def read(self, argv: tuple[str, ...]) -> Generator[Entry, None, Finished]:
+        """What this call of tar sends; how it ended."""
+        source = self.source
+        try:
+            with source.transport.open_stream(argv, env=source.env) as stream:
+                yield from self._members(stream.stdout)
+                while stream.stdout.read(BLOCK_BYTES):
+                    pass  # tar pads its last record; an unread rest would end it by SIGPIPE
+                return stream.finish(END_SECONDS)
+        except ProcessError as error:
+            raise SourceError(f"{source.label}: {error.message}", error.hint) from error
+
+    def judge(self, finished: Finished, report: Report) -> None:
+        """Report what tar complained of; raise SourceError when it did not get to its end."""
+        source = self.source
+        found = list(complaints(finished.stderr))
+        if finished.status not in (0, 1, 2) or not self.seen or (finished.status == 2 and not found):
+            reason = last_words(finished.stderr) or f"exit status {finished.status}"
+            raise SourceError(
+                f"{source.label}: reading it on {source.transport.name} failed: {reason}",
+                "try: ssh to this host as the user who runs the backup",
+            )
+        for complaint in found:
+            path = source.path(_relative(complaint.path))
+            if not self._is_a_folder_that_changed(path, complaint):
+                report(Problem(path, complaint.reason))
+        if len(finished.stderr) >= STDERR_KEPT // 2:
+            report(Problem(source.path(""), "tar complained of more files than are listed here"))
+
+    def _is_a_folder_that_changed(self, path: bytes, complaint: Complaint) -> bool:
+        """Names come and go in a folder while it is read; what became of each file is told of the file."""
+        return complaint.changed and hash(path) in self._folders
 
     def _members(self, file: object) -> Iterator[Entry]:
         try:
             with tarfile.open(fileobj=file, mode="r|", bufsize=BLOCK_BYTES) as archive:  # type: ignore[call-overload]
                 for member in archive:
                     archive.members = []  # else the library keeps every member of a million
-                    entry = self._entry(archive, member)
-                    if entry is not None:
-                        yield entry
+                    self.seen += 1
+                    yield from self._entries(archive, member)
         except (tarfile.TarError, EOFError, OSError) as error:
             # An empty stream is tar's failure, and its exit status tells why.
             if not isinstance(error, tarfile.ReadError) or "empty" not in str(error):
                 raise SourceError(
-                    f"{self.label}: what {self.transport.name} sent is no whole tar: {error}"
+                    f"{self.source.label}: what {self.source.transport.name} sent is no whole tar: {error}"
                 ) from error
 
-    def _entry(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> Entry | None:
+    def _entries(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[Entry]:
+        """The member as an entry, after folders that lead to it; nothing if it is left out."""
         kind = _KINDS.get(member.type)
-        place = "/" + member.name.strip("/").removeprefix("./")
-        relative = place.removeprefix(self.root).lstrip("/")
-        if kind is None or place in self.skip or self._is_excluded(relative, kind):
-            return None
-        metadata = self._metadata(member, kind, place)
-        if kind is not Kind.FILE:
-            return Entry(metadata)
-        return Entry(metadata, member.size, lambda: self._blocks(archive, member))
+        # The first one is the root, whatever tar calls it.
+        relative = _relative(member.name) if self.seen > 1 else ""
+        if kind is None or self._is_left_out(relative, kind):
+            return
+        metadata = self._metadata(member, kind, relative)
+        if kind is Kind.DIRECTORY:
+            self._folders.add(hash(metadata.path))
+        if kind is Kind.FILE:
+            entry = Entry(metadata, member.size, lambda: self._blocks(archive, member))
+        else:
+            entry = Entry(metadata)
+        yield from self._inclusion.let_through(relative, entry)
 
     def _blocks(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
         try:
@@ -119,24 +179,28 @@ class RemoteFilesSource:
             while file is not None and (block := file.read(BLOCK_BYTES)):
                 yield block
         except tarfile.TarError as error:
-            raise SourceError(f"{self.label}: {self.transport.name} stopped sending in the middle") from error
+            source = self.source
+            raise SourceError(
+                f"{source.label}: {source.transport.name} stopped sending in the middle"
+            ) from error
 
-    def _is_excluded(self, relative: str, kind: Kind) -> bool:
-        """tar left out what it could; patterns for folders only are ours, with all that is below."""
-        parent = relative.rpartition("/")[0]
-        if parent and parent in self._skipped:
-            excluded = True
-        else:
-            excluded = bool(relative) and self.exclusion.excludes(relative, kind is Kind.DIRECTORY)
-        if excluded and kind is Kind.DIRECTORY:
-            self._skipped.add(relative)
-        return excluded
+    def _is_left_out(self, relative: str, kind: Kind) -> bool:
+        """Whether we leave it out; tar did so where it could."""
+        if not relative:
+            return False
+        if self._skipping and relative.startswith(self._skipping):
+            return True
+        is_folder = kind is Kind.DIRECTORY
+        left_out = self.source.exclusion.excludes(relative, is_folder)
+        if left_out and is_folder:
+            self._skipping = f"{relative}/"
+        return left_out or not (is_folder or self._inclusion.means(relative, is_folder))
 
-    def _metadata(self, member: tarfile.TarInfo, kind: Kind, place: str) -> Metadata:
+    def _metadata(self, member: tarfile.TarInfo, kind: Kind, relative: str) -> Metadata:
         return Metadata(
-            path=self._path(place),
+            path=self.source.path(relative),
             kind=kind,
-            mode=member.mode & 0o7777,
+            mode=member.mode & 0o7777 | _DEVICE_TYPES.get(member.type, 0),
             uid=member.uid,
             gid=member.gid,
             user=member.uname,
@@ -147,47 +211,15 @@ class RemoteFilesSource:
             device=os.makedev(member.devmajor, member.devminor) if kind is Kind.DEVICE else 0,
         )
 
-    def _path(self, place: str) -> bytes:
-        return os.fsencode(f"files{place}".rstrip("/"))
-
     def _link(self, member: tarfile.TarInfo, kind: Kind) -> bytes:
         if kind is Kind.HARDLINK:
-            return self._path("/" + member.linkname.strip("/").removeprefix("./"))
+            return refuse_hostile(self.source.path(_relative(member.linkname)))
         return os.fsencode(member.linkname) if kind is Kind.SYMLINK else b""
 
-    def _judge(self, finished: Finished, seen: int, report: Report) -> None:
-        """Report what tar complained of; raise SourceError when it did not get to its end."""
-        complaints = [match for line in finished.stderr.splitlines() if (match := _COMPLAINT.match(line))]
-        if finished.status not in (0, 1, 2) or not seen or (finished.status == 2 and not complaints):
-            last = [
-                line for line in finished.stderr.strip().splitlines() if "Exiting with failure" not in line
-            ]
-            reason = last[-1] if last else f"exit status {finished.status}"
-            raise SourceError(
-                f"{self.label}: reading it on {self.transport.name} failed: {reason}",
-                "try: ssh to this host as the user who runs the backup",
-            )
-        for complaint in complaints:
-            report(Problem(self._path("/" + complaint["path"].strip("/")), _reason(complaint["what"])))
 
-
-def tar_excludes(patterns: Iterable[str], root: str) -> Iterator[str]:
-    """The patterns as GNU tar understands them; what it cannot say (folders only) is left to us."""
-    for pattern in patterns:
-        if pattern.endswith("/") or not pattern:
-            continue
-        text = pattern.replace("\\", "\\\\")
-        if "/" not in text:
-            yield from ("--no-anchored", "--wildcards", "--no-wildcards-match-slash", f"--exclude={text}")
-        else:
-            inner = text.lstrip("/") if text.startswith("/") else _below(text, root)
-            yield from ("--anchored", "--wildcards", "--wildcards-match-slash", f"--exclude={inner}")
-
-
-def _below(pattern: str, root: str) -> str:
-    place = root.lstrip("/")
-    joint = "" if pattern.startswith("*") else "/"
-    return f"{place}{joint}{pattern}"
+def _relative(name: str) -> str:
+    """A member's path below the root. Whatever else a host may send is refused with its path."""
+    return "" if name == "." else name.removeprefix("./")
 
 
 def _nanoseconds(member: tarfile.TarInfo) -> int:
@@ -200,12 +232,6 @@ def _nanoseconds(member: tarfile.TarInfo) -> int:
 def _xattrs(headers: Mapping[str, str]) -> Iterator[tuple[bytes, bytes]]:
     for name, value in sorted(headers.items()):
         if name.startswith(_XATTR):
-            yield os.fsencode(name.removeprefix(_XATTR)), value.encode("utf-8", "surrogateescape")
-
-
-def _reason(complaint: str) -> str:
-    if "No such file" in complaint or "removed before" in complaint:
-        return "vanished before it was read"
-    if complaint.startswith("Cannot"):
-        return f"cannot be read: {complaint.rsplit(': ', 1)[-1]}"
-    return "changed while it was read"
+            # GNU tar codes what would end a pax keyword (xheader.c, xattr_encode_keyword).
+            plain = name.removeprefix(_XATTR).replace("%3D", "=").replace("%25", "%")
+            yield os.fsencode(plain), value.encode("utf-8", "surrogateescape")

@@ -13,6 +13,7 @@ from orchestrator.operations import readable_snapshot
 
 Site = Any
 TreeOf = Callable[[Path], dict[bytes, tuple[Any, ...]]]
+Fill = Callable[[Path], None]
 ROWS = 1234
 
 
@@ -69,6 +70,23 @@ def test_files_and_a_database_of_a_far_host_come_back_equal(
     sums = "SELECT COUNT(*), SUM(CRC32(CONCAT(id, name))) FROM entry"
     assert mariadb.execute(sums, "again") == mariadb.execute(sums, "website")
     assert mariadb.execute(sums, "again").startswith(f"{ROWS}\t")
+
+
+def test_rsync_finds_no_difference(
+    far: Site,
+    sshd: Sshd,
+    oddities: Callable[[Path], None],
+    rsync: Callable[[Path, Path], str],
+    tmp_path: Path,
+) -> None:
+    """tar sends no sockets, and pipes and devices with two names as two of them."""
+    oddities(far.www)
+    for name in ("socket", "socket again", "another pipe again", "null again"):
+        (far.www / name).unlink(missing_ok=True)
+    install(far, sshd)
+    far.good("run", "site")
+    far.good("restore", "site", "--target", tmp_path / "out")
+    assert rsync(far.www, far.restored(tmp_path / "out")) == ""
 
 
 def test_the_manifest_tells_the_rows_of_each_table(far: Site, sshd: Sshd, mariadb: MariaDB) -> None:

@@ -154,6 +154,32 @@ def test_exclude_patterns(tmp_path: Path, pattern: str, left_out: set[str]) -> N
     assert everything - found == left_out
 
 
+@pytest.mark.parametrize(
+    ("include", "exclude", "taken"),
+    [
+        (["*.log"], ["z.log"], {"a.log", "sub", "sub/b.log"}),
+        (["cache"], [], {"cache", "cache/x", "sub", "sub/cache", "sub/cache/y", "sub/cache/z.log"}),
+        (["sub/cache"], ["*.log"], {"sub", "sub/cache", "sub/cache/y"}),
+        (["{root}/a.log", "nothing"], [], {"a.log"}),
+        (["cache/"], ["sub"], {"cache", "cache/x"}),
+    ],
+)
+def test_only_what_is_included_is_taken(
+    tmp_path: Path, include: list[str], exclude: list[str], taken: set[str]
+) -> None:
+    for name in ("a.log", "cache/x", "sub/b.log", "sub/cache/y", "sub/cache/z.log", "other/deep/file"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    include = [pattern.format(root=tmp_path) for pattern in include]
+    assert set(entries(tmp_path, include=include, exclude=exclude)) == {"", *taken}
+
+
+def test_a_file_is_included_under_the_first_of_its_names_that_is(tmp_path: Path) -> None:
+    (tmp_path / "first").write_text("content")
+    (tmp_path / "second.jpg").hardlink_to(tmp_path / "first")
+    assert entries(tmp_path, include=["*.jpg"])["second.jpg"].metadata.kind is Kind.FILE
+
+
 _PART = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=5)
 
 

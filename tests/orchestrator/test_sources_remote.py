@@ -7,10 +7,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lab.sshd import Sshd
 from leitstand.process import Stream
-from orchestrator.archive import Entry, Problem
+from orchestrator.archive import Entry, Kind, Problem
 from orchestrator.config import CommandSource, FilesSource, SqliteSource
 from orchestrator.sources import SourceError
 from orchestrator.sources.databases import CommandOutput, RemoteSqliteDump
@@ -48,6 +50,7 @@ def tree(tmp_path: Path) -> Path:
     os.utime(root / "empty", ns=(1, 1_700_000_000_123_456_789))
     (root / "keep").chmod(0o750)
     os.setxattr(root / "keep" / "page.html", "user.note", b"\x00binary\xff\n")
+    os.setxattr(root / "keep" / "page.html", "user.a=b%", b"")
     return root
 
 
@@ -65,9 +68,9 @@ def described(entry: Entry, content: bytes) -> tuple[object, ...]:
 
 
 def test_a_remote_tree_is_read_as_the_local_one(host: Ssh, tree: Path) -> None:
-    settings = FilesSource(files=tree, exclude=["cache/*", "*.log", "deep/"])
-    local, problems = read(LocalFiles(settings))
-    remote, remote_problems = read(RemoteFilesSource(settings, host))
+    chosen = FilesSource(files=tree, exclude=["cache/*", "*.log", "deep/"])
+    local, problems = read(LocalFiles(chosen))
+    remote, remote_problems = read(RemoteFilesSource(chosen, host))
     assert (problems, remote_problems) == ([], [])
     assert {
         path: described(*pair) for path, pair in remote.items() if b"hard" not in path and b"big" not in path
@@ -75,6 +78,76 @@ def test_a_remote_tree_is_read_as_the_local_one(host: Ssh, tree: Path) -> None:
         path: described(*pair) for path, pair in local.items() if b"hard" not in path and b"big" not in path
     }
     assert set(remote) == set(local), "which of two hard links comes first may differ, the paths do not"
+
+
+NAMES = ("a", "tmp", ".h", "a.b", "x^y", "k\\l", "n\nn", "*s", "[q]", "ü")
+# Pieces that patterns are made of; "{root}" is the source's folder.
+PIECES = ("*", "?", "a", "tmp", ".", "/", "[ab]", "[!a]", "[^a]", "ü", "\\", "[", ".h", "{root}/", "/*/")
+PATTERNS = st.lists(st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map("".join), max_size=2)
+
+
+@pytest.fixture(scope="module")
+def named_badly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree whose folder is called as what is left out, and a second name for each file."""
+    root = tmp_path_factory.mktemp("outer") / "tmp" / "a.b"
+    for outer in NAMES:
+        (root / outer / "tmp" / "a").mkdir(parents=True)
+        for inner in NAMES:
+            (root / outer / "tmp" / "a" / inner).write_text(outer + inner)
+            (root / f"{inner} of {outer}").hardlink_to(root / outer / "tmp" / "a" / inner)
+    return root
+
+
+@settings(derandomize=True, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(exclude=PATTERNS, include=PATTERNS)
+def test_tar_leaves_out_what_we_would_and_loses_no_content(
+    named_badly: Path, exclude: list[str], include: list[str]
+) -> None:
+    patterns = {"exclude": exclude, "include": include}
+    chosen = FilesSource(
+        files=named_badly,
+        **{key: [text.format(root=named_badly) for text in texts] for key, texts in patterns.items()},
+    )
+    local, remote = (read(source)[0] for source in (LocalFiles(chosen), RemoteFilesSource(chosen, Local())))
+    assert set(remote) == set(local)
+    for found in (local, remote):
+        links = {entry.metadata.link for entry, _ in found.values() if entry.metadata.kind is Kind.HARDLINK}
+        assert links <= set(found)
+
+
+def test_a_root_that_is_a_link_or_a_file_is_what_it_leads_to(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "way").symlink_to(tree)
+    (tmp_path / "page").symlink_to(tree / "keep" / "page.html")
+    by_link, _ = read(RemoteFilesSource(FilesSource(files=tmp_path / "way"), Local()))
+    assert by_link[os.fsencode(f"files{tmp_path}/way/keep/page.html")][1] == b"<h1>hello</h1>"
+    for path in (tmp_path / "page", tree / "keep" / "page.html"):
+        chosen = FilesSource(files=path, exclude=[path.name])
+        remote, problems = read(RemoteFilesSource(chosen, Local()))
+        assert problems == []
+        assert {path: described(*pair) for path, pair in remote.items()} == {
+            path: described(*pair) for path, pair in read(LocalFiles(chosen))[0].items()
+        }
+
+
+def test_a_database_with_a_source_of_its_own_is_not_sent(tree: Path) -> None:
+    skip = frozenset({f"{tree}/big"})
+    remote, _ = read(RemoteFilesSource(FilesSource(files=tree), Local(), skip))
+    assert remote[os.fsencode(f"files{tree}/hard")][0].metadata.kind is Kind.FILE, "its other name has it all"
+    assert os.fsencode(f"files{tree}/big") not in remote
+
+
+def test_a_folder_that_changes_is_no_loss_and_a_file_that_does_is_reported(tree: Path) -> None:
+    """tar says the same of both."""
+    (tree / "keep" / "big").write_bytes(bytes(30_000_000))
+    problems: list[Problem] = []
+    for entry in RemoteFilesSource(FilesSource(files=tree), Local()).entries(problems.append):
+        if entry.path.endswith(b"/keep"):
+            (tree / "keep" / "new").touch()
+        for _ in entry.blocks():
+            if entry.path.endswith(b"keep/big"):
+                with (tree / "keep" / "big").open("ab") as file:
+                    file.write(b"more")
+    assert problems == [Problem(os.fsencode(f"files{tree}/keep/big"), "changed while it was read")]
 
 
 class Nobody(Local):
@@ -90,9 +163,13 @@ class Nobody(Local):
 def test_a_file_that_may_not_be_read_is_reported_and_the_rest_is_kept(tree: Path) -> None:
     for folder in (tree, *list(tree.parents)[:-2]):
         folder.chmod(folder.stat().st_mode | 0o011)
-    (tree / "big").chmod(0)
+    secret = [tree / "big", tree / os.fsdecode(b"odd \xff\n name"), tree / "a: \\033 b"]
+    secret[2].touch()
+    for path in secret:
+        path.chmod(0)
     remote, problems = read(RemoteFilesSource(FilesSource(files=tree, exclude=["hard", "keep"]), Nobody()))
-    assert problems == [Problem(os.fsencode(f"files{tree}/big"), "cannot be read: Permission denied")]
+    assert {problem.path for problem in problems} == {os.fsencode(f"files{path}") for path in secret}
+    assert {problem.what for problem in problems} == {"cannot be read: Permission denied"}
     assert remote[os.fsencode(f"files{tree}/cache/junk")][1] == b"left out"
 
 
