@@ -23,7 +23,7 @@ _APK_SUFFIXES = {
     "p": 5,
 }
 _APK = re.compile(
-    r"(?P<numbers>\d+(?:\.\d+)*)(?P<letter>[a-z]?)(?P<suffixes>(?:_[a-z]+\d*)*)(?:~[0-9a-f]+)?(?:-r(?P<revision>\d+))?"
+    r"(?P<numbers>\d+(?:\.\d+)*)(?P<letter>[a-z]?)(?P<suffixes>(?:_[a-z]+\d*)*)(?:~(?P<hash>[0-9a-f]+))?(?:-r(?P<revision>\d+))?"
 )
 _PRERELEASE = re.compile(r"(?<=[\d.])[-._]?(?=(?:dev|alpha|a|beta|b|rc|c|pre)[\d.]*\b)", re.IGNORECASE)
 
@@ -91,18 +91,25 @@ def rpm_key(version: str) -> Key:
     )
 
 
+def _apk_number(digits: str) -> tuple[int, int, str]:
+    """A number after the first: with a leading zero it sorts as text, so before all without."""
+    return (0, 0, digits) if digits.startswith("0") else (1, *_number(digits))
+
+
 def apk_key(version: str) -> Key:
     """Alpine's order; what is no Alpine version goes before all that are."""
     found = _APK.fullmatch(version.strip())
     if not found:
         return ((), version)
-    numbers = tuple(_number(digits) for digits in found["numbers"].split("."))
+    first, *rest = found["numbers"].split(".")
+    numbers = (_number(first), *map(_apk_number, rest))
     suffixes = tuple(
         (_APK_SUFFIXES.get(name, 0), _number(digits))
         for name, digits in re.findall(r"_([a-z]+)(\d*)", found["suffixes"])
     )
     # The end of the suffixes ranks as no suffix: after "rc", before "p".
-    return (numbers, found["letter"], (*suffixes, (0, _number(""))), _number(found["revision"] or ""))
+    ends = (*suffixes, (0, _number("")))
+    return (numbers, found["letter"], ends, found["hash"] or "", _number(found["revision"] or ""))
 
 
 def common_key(version: str) -> Key:
