@@ -81,7 +81,9 @@ class FolderStore(Model):
 
     type: Literal["folder"]
     path: AbsolutePath
-    upload_limit: Speed | None = Field(default=None, description="Bytes a second that a run may write: 20MB.")
+    upload_limit: Speed | None = Field(
+        default=None, description="Bytes a second that this host may write: 20MB."
+    )
 
 
 class S3Store(Model):
@@ -98,7 +100,9 @@ class S3Store(Model):
     )
     timeout: Duration = Field(default="60s", validate_default=True)
     tries: int = Field(default=6, ge=1, le=20, description="How often a call is tried before the run fails.")
-    upload_limit: Speed | None = Field(default=None, description="Bytes a second that a run may send: 20MB.")
+    upload_limit: Speed | None = Field(
+        default=None, description="Bytes a second that this host may send: 20MB."
+    )
 
 
 Store = Annotated[

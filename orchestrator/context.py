@@ -14,6 +14,7 @@ from orchestrator.config import BackupSettings, Job
 from orchestrator.facts import FactsKeeper, read_facts
 from orchestrator.keys import KeyRing
 from orchestrator.stores import Store, open_store
+from orchestrator.stores.limit import credit_file
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,16 @@ class Context:
         try:
             for name in job.stores:
                 if only in (None, name):
-                    opened.append(open_store(name, self.settings.stores[name], is_new=not self._knows(name)))
+                    opened.append(self._open(name))
             yield opened
         finally:
             for store in opened:
                 store.close()
+
+    def _open(self, name: str) -> Store:
+        settings = self.settings.stores[name]
+        credit = credit_file(self.state / "limits", name) if settings.upload_limit else None
+        return open_store(name, settings, is_new=not self._knows(name), credit=credit)
 
     def _knows(self, store: str) -> bool:
         """Whether any job has put a snapshot into a store."""

@@ -42,6 +42,7 @@ class StoreFacts:
     last_snapshot: str = ""
     duration_seconds: float = 0
     stored_bytes: int = 0
+    uploaded_bytes: int = 0
     source_bytes: int = 0
     files: int = 0
     warnings: int = 0

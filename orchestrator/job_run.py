@@ -105,6 +105,7 @@ def _record_success(context: Context, result: RunResult, stores: list[Store], se
             last_snapshot=result.name.id,
             duration_seconds=round(seconds, 3),
             stored_bytes=result.meta.archive_bytes + result.meta.manifest_bytes,
+            uploaded_bytes=store.line.sent,
             source_bytes=result.meta.content_bytes,
             files=result.meta.entries,
             warnings=result.problem_count,

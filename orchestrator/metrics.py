@@ -35,6 +35,11 @@ _GAUGES: tuple[tuple[str, str, Callable[[Any], float | None]], ...] = (
     ("last_success_timestamp_seconds", "When the last good run ended.", lambda f: f.last_success or None),
     ("duration_seconds", "How long the last good run took.", _of_success("duration_seconds")),
     ("stored_bytes", "Size of the newest good snapshot as stored.", _of_success("stored_bytes")),
+    (
+        "uploaded_bytes",
+        "Bytes that the last good run sent there, again and again included.",
+        _of_success("uploaded_bytes"),
+    ),
     ("source_bytes", "Bytes that the last good run read.", _of_success("source_bytes")),
     ("files", "Files and folders in the newest good snapshot.", _of_success("files")),
     ("snapshots", "Complete snapshots in the store, as last seen.", lambda f: f.snapshots),

@@ -10,7 +10,7 @@ from pathlib import Path
 from leitstand.files import sync_folder
 from orchestrator.config import FolderStore as FolderSettings
 from orchestrator.pages import Buffer
-from orchestrator.stores.limit import TokenBucket, bucket_for, limited
+from orchestrator.stores.limit import Line
 from orchestrator.stores.store import ObjectInfo, ObjectMissingError, StoreError, check_key
 
 _TEMPORARY = ".partial-"
@@ -21,9 +21,9 @@ class FolderStore:
 
     checks_md5 = False
 
-    def __init__(self, name: str, settings: FolderSettings) -> None:
+    def __init__(self, name: str, settings: FolderSettings, credit: Path | None = None) -> None:
         self.name, self.root = name, settings.path
-        self.bucket = bucket_for(settings.upload_limit)
+        self.line = Line(settings.upload_limit, credit)
 
     def prepare(self) -> None:
         """The folder must be there: making it could fill the root disk when a disk is not mounted."""
@@ -39,7 +39,7 @@ class FolderStore:
         temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
         try:
             self._make_folders(path)
-            if _write_durably(temporary, data, self.bucket) != sha256:
+            if _write_durably(temporary, data, self.line) != sha256:
                 message = f"{self.name}: {key}: the bytes do not have the SHA-256 they should"
                 raise StoreError(message, permanent=True)
             self._link(temporary, path, sha256)
@@ -127,12 +127,12 @@ class FolderStore:
         return StoreError(f"{self.name}: {self.root / key}: {error.strerror}", permanent=True)
 
 
-def _write_durably(path: Path, data: Buffer, bucket: TokenBucket | None) -> str:
+def _write_durably(path: Path, data: Buffer, line: Line) -> str:
     """The SHA-256 (hex) of what was written."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     digest = hashlib.sha256()
     with os.fdopen(descriptor, "wb") as file:
-        for piece in limited(data, bucket):
+        for piece in line.pieces(data):
             digest.update(piece)
             file.write(piece)
         file.flush()

@@ -1,15 +1,23 @@
 """No more than so many bytes a second, so that a backup leaves room on the line or the disk for others."""
 
+import fcntl
+import logging
+import os
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from orchestrator.pages import Buffer, pieces
 
 BURST_SECONDS = 1.0
 # Small, so that a slow line still moves every few seconds and the other end does not give up on it.
 _LIMITED_PIECE_BYTES = 64 << 10
+_log = logging.getLogger(__name__)
+_CREDIT = struct.Struct("dd")  # bytes, and when that was so, by the clock that all processes share
 
 
 @dataclass
@@ -17,18 +25,23 @@ class TokenBucket:
     """``rate`` bytes a second over time, and at once no more than fits the bucket, which fills while idle.
 
     Whatever is larger than the bucket is let through on credit: what comes after it waits until that is paid.
+    With a file in ``shared``, all processes that name it have one bucket; the default clock is one for all.
     """
 
     rate: float
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], object] = time.sleep
+    shared: Path | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _level: float = 0.0
     _seen: float | None = None
 
     def take(self, count: int) -> None:
-        """Wait until there is credit again, then take ``count`` bytes of it. For any number of threads."""
-        with self._lock:
+        """Wait until there is credit again, then take ``count`` bytes of it. For any number of threads.
+
+        Raises OSError when the shared file cannot be used.
+        """
+        with self._lock, self._common_credit():
             now = self.clock()
             passed = 0.0 if self._seen is None else max(0.0, now - self._seen)
             self._seen = now
@@ -37,17 +50,48 @@ class TokenBucket:
         if wait > 0:
             self.sleep(wait)
 
+    @contextmanager
+    def _common_credit(self) -> Iterator[None]:
+        if self.shared is None:
+            yield
+            return
+        descriptor = os.open(self.shared, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            found = os.pread(descriptor, _CREDIT.size, 0)
+            if len(found) == _CREDIT.size:
+                self._level, self._seen = _CREDIT.unpack(found)
+            yield
+            os.pwrite(descriptor, _CREDIT.pack(self._level, self._seen), 0)
+        finally:
+            os.close(descriptor)
 
-def limited(data: Buffer, bucket: TokenBucket | None) -> Iterator[memoryview]:
-    """``data`` in pieces, each when the bucket has credit for it."""
-    if bucket is None:
-        yield from pieces(data)
-        return
-    for piece in pieces(data, _LIMITED_PIECE_BYTES):
-        bucket.take(len(piece))
-        yield piece
+
+def credit_file(folder: Path, store: str) -> Path | None:
+    """The file for a store's shared bucket; None where this user may not write: each run has its own then."""
+    path = folder / store
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+    except OSError as error:
+        _log.warning("%s: upload_limit holds for each run alone: %s", store, error)
+        return None
+    return path
 
 
-def bucket_for(limit: int | None) -> TokenBucket | None:
-    """The bucket of a store with this limit in bytes a second; none without."""
-    return TokenBucket(limit) if limit else None
+class Line:
+    """The way into one store: what goes over it is held to a limit in bytes a second, and counted."""
+
+    def __init__(self, limit: int | None, shared: Path | None = None) -> None:
+        self.bucket = TokenBucket(limit, shared=shared) if limit else None
+        self.sent = 0
+        self._lock = threading.Lock()
+
+    def pieces(self, data: Buffer) -> Iterator[memoryview]:
+        """``data`` in pieces, each when there is credit for it."""
+        for piece in pieces(data, _LIMITED_PIECE_BYTES) if self.bucket else pieces(data):
+            if self.bucket:
+                self.bucket.take(len(piece))
+            with self._lock:
+                self.sent += len(piece)
+            yield piece

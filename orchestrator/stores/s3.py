@@ -27,7 +27,7 @@ from urllib3.exceptions import HTTPError
 from leitstand.errors import UsageError
 from orchestrator.config import S3Store as S3Settings
 from orchestrator.pages import Buffer, pieces
-from orchestrator.stores.limit import TokenBucket, bucket_for, limited
+from orchestrator.stores.limit import Line
 from orchestrator.stores.retry import Retry
 from orchestrator.stores.store import ObjectInfo, ObjectMissingError, StoreError, check_key
 
@@ -60,8 +60,8 @@ class _Body(io.RawIOBase):
     What is sent are its ``pieces``: boto3 would read a file in blocks of 16 KiB, thousands for each volume.
     """
 
-    def __init__(self, data: Buffer, bucket: TokenBucket | None) -> None:
-        self._length, self.pieces = memoryview(data).nbytes, limited(data, bucket)
+    def __init__(self, data: Buffer, line: Line) -> None:
+        self._length, self.pieces = memoryview(data).nbytes, line.pieces(data)
 
     def __len__(self) -> int:
         return self._length
@@ -80,13 +80,19 @@ class S3Store:
     checks_md5 = True
 
     def __init__(
-        self, name: str, settings: S3Settings, retry: Retry | None = None, *, is_new: bool = True
+        self,
+        name: str,
+        settings: S3Settings,
+        retry: Retry | None = None,
+        *,
+        is_new: bool = True,
+        credit: Path | None = None,
     ) -> None:
         self.name, self.settings, self.is_new = name, settings, is_new
         self.retry = retry or Retry(settings.tries)
         self.page_keys = 1000
         self.root = f"{settings.prefix}/" if settings.prefix else ""
-        self.bucket = bucket_for(settings.upload_limit)
+        self.line = Line(settings.upload_limit, credit)
         credentials = read_credentials(settings.credentials_file)
         self.client = _connect(settings, credentials)
         _sign_and_send_puts(self.client, _Signer(_frozen(credentials), "s3", settings.region))
@@ -124,7 +130,7 @@ class S3Store:
 
     def _put(self, key: str, data: Buffer, request: dict[str, Any], md5: str) -> None:
         conditions = {"IfNoneMatch": "*"} if self._write_once.is_set() else {}
-        body = _Body(data, self.bucket)  # one for each try: a failed one leaves it sent to its middle or end
+        body = _Body(data, self.line)  # one for each try: a failed one leaves it sent to its middle or end
         try:
             answer = self._once(key, lambda: self.client.put_object(Body=body, **request, **conditions))
             if answer["ETag"].strip('"') != md5:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from leitstand.errors import LeitstandError
 from orchestrator.pages import Buffer as Buffer
+from orchestrator.stores.limit import Line
 
 _KEY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")
 
@@ -57,6 +58,7 @@ class Store(Protocol):
     """
 
     name: str
+    line: Line  # what was sent there, tries that failed included
     checks_md5: bool  # of what it is given: then it is worth taking
 
     def prepare(self) -> None:

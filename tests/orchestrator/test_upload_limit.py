@@ -1,6 +1,8 @@
 """``upload_limit``: so many bytes a second, counted with a clock of our own, and tried on the real stores."""
 
 import hashlib
+import re
+import struct
 import threading
 import time
 from pathlib import Path
@@ -62,6 +64,27 @@ def test_a_writer_that_never_idles_gets_all_of_the_limit(sizes: list[int]) -> No
     assert clock.now - start == pytest.approx(sum(sizes) / 100_000)
 
 
+@given(sizes=st.lists(st.integers(1, 10**6), min_size=1, max_size=30))
+@settings(max_examples=20, derandomize=True, deadline=None)
+def test_runs_that_name_the_same_file_share_one_limit(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int]
+) -> None:
+    clock, file = Clock(), tmp_path_factory.mktemp("limit") / "swift"
+    start = clock.now
+    for size in sizes:
+        TokenBucket(100_000, clock, clock.sleep, shared=file).take(size)  # as each from a run of its own
+    assert clock.now - start == pytest.approx(sum(sizes) / 100_000)
+
+
+def test_a_reboot_and_a_spoilt_file_hold_nobody_up(tmp_path: Path) -> None:
+    clock, file = Clock(), tmp_path / "swift"
+    for content in (b"", b"short", bytes(16), struct.pack("dd", -500.0, 9e9)):
+        file.write_bytes(content)
+        before = clock.now
+        TokenBucket(1000, clock, clock.sleep, shared=file).take(500)
+        assert clock.now - before <= 1
+
+
 def test_a_clock_that_goes_backwards_gives_nothing_away_and_takes_nothing() -> None:
     bucket, clock = bucket_and_clock(1000)
     bucket.take(1000)
@@ -108,3 +131,13 @@ def test_a_run_with_limits_gives_a_good_snapshot(on_swift: Any) -> None:
         store["upload_limit"] = "2MB"
     on_swift.good("run", "site")
     on_swift.good("verify", "site")
+    assert {file.name for file in (on_swift.folder / "state" / "limits").iterdir()} == {"swift", "disk"}
+    text = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
+    for store in ("swift", "disk"):
+        found = {
+            name: int(re.search(rf'_{name}_bytes{{.*store="{store}"}} (\d+)', text)[1])  # type: ignore[index]
+            for name in ("stored", "uploaded")
+        }
+        assert 0 < found["uploaded"] - found["stored"] < 5000, (
+            "beside what is stored: meta.json, COMMIT, leases"
+        )
