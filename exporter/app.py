@@ -12,6 +12,7 @@ from exporter.http1 import Request, Response, problem
 from exporter.landing import CONTENT_SECURITY_POLICY, landing_page
 from exporter.negotiation import OPENMETRICS, TEXT, Offer, choose_metrics, gzip, wants_gzip
 from exporter.openmetrics import to_openmetrics
+from exporter.reference_notes import NOT_SERVED, NOT_SERVED_LATER
 from exporter.rules import RulesState
 from exporter.server import ServerStatus
 from leitstand import __version__
@@ -202,15 +203,19 @@ def deadline(request: Request) -> float:
 
 
 def chosen_names(query: str, known: Collection[str]) -> list[str] | None:
-    """The collectors that ``collect[]`` and ``exclude[]`` leave, None for all. Raises ValueError."""
+    """The collectors that ``collect[]`` and ``exclude[]`` leave, None for all. Raises ValueError.
+
+    One that only node_exporter has gives nothing: a scrape job made for it goes on.
+    """
     parameters = parse_qs(query, max_num_fields=1000)
     wanted, unwanted = parameters.get("collect[]", []), parameters.get("exclude[]", [])
     if wanted and unwanted:
         raise ValueError("collect[] and exclude[] cannot be combined")
-    if unknown := next((name for name in (*wanted, *unwanted) if name not in known), None):
+    possible = {*known, *NOT_SERVED, *NOT_SERVED_LATER}
+    if unknown := next((name for name in (*wanted, *unwanted) if name not in possible), None):
         raise ValueError(f"missing collector: {unknown[:64]!r}")
     if wanted:
-        return list(dict.fromkeys(wanted))
+        return [name for name in dict.fromkeys(wanted) if name in known]
     return [name for name in known if name not in unwanted] if unwanted else None
 
 

@@ -18,6 +18,7 @@ from exporter.inventory import SOURCES
 from exporter.inventory.inventory import DEFAULT_INTERVAL
 from exporter.inventory.watch import WATCHED
 from exporter.listening import SYSTEMD
+from exporter.reference_notes import NOT_SERVED, NOT_SERVED_LATER
 from leitstand.errors import UsageError
 from leitstand.logs import set_up_logging
 
@@ -130,9 +131,16 @@ def _collectors() -> Iterable[click.Option]:
         )
 
 
+def _absent() -> Iterable[click.Option]:
+    """node_exporter's other collectors, which unit files made for it switch off."""
+    for name in NOT_SERVED | NOT_SERVED_LATER:
+        switch = f"--collector.{name}/--no-collector.{name}"
+        yield _option(switch, f"absent_{name}", "Not served.", default=None, hidden=True)
+
+
 def all_options() -> list[click.Option]:
     """Every option, in the order of the help."""
-    return [*_web(), *_paths(), *_logging(), *_inventory(), *_collectors()]
+    return [*_web(), *_paths(), *_logging(), *_inventory(), *_collectors(), *_absent()]
 
 
 def roots_of(given: Given) -> Roots:
@@ -168,7 +176,13 @@ def telemetry_path_of(given: Given) -> str:
 
 
 def collectors_of(given: Given) -> list[str]:
-    """The collectors to build: defaults, and what the switches say otherwise."""
+    """The collectors to build: defaults, and what the switches say otherwise.
+
+    Raises UsageError for one that only node_exporter has.
+    """
+    for name, (_, reason) in (NOT_SERVED | NOT_SERVED_LATER).items():
+        if given[f"absent_{name}"]:
+            raise UsageError(f"--collector.{name} is not served: {reason}", "leave it out")
     by_default = not given["disable_collectors"]
     return [
         name

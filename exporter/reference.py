@@ -17,7 +17,7 @@ from exporter.collectors.collector import Collector, NoData, Roots
 from exporter.collectors.options import Options
 from exporter.collectors.systemd import CONNECTIONS
 from exporter.inventory.kinds import KINDS
-from exporter.reference_notes import DIFFERENCES, NOT_SERVED
+from exporter.reference_notes import DIFFERENCES, NOT_SERVED, NOT_SERVED_LATER
 
 ROOM = Path(__file__).parent
 _MADE = "<!-- Made by `python -m exporter.reference`; do not edit. -->\n\n"
@@ -122,7 +122,7 @@ def node_exporter_page(served: Mapping[str, list[Metric]]) -> str:
         "\n## Not served\n\n| collector | on by default there | why not |\n|---|---|---|\n",
         *(
             f"| {name} | {'yes' if on else 'no'} | {why} |\n"
-            for name, (on, why) in sorted(NOT_SERVED.items())
+            for name, (on, why) in sorted({**NOT_SERVED, **NOT_SERVED_LATER}.items())
         ),
         "\n## Served\n\n",
     ]

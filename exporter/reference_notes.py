@@ -1,6 +1,4 @@
-"""What the reference says in words: how we differ from node_exporter, and what is not served for which
-reason.
-"""
+"""How we differ from node_exporter, in words, and what is not served for which reason."""
 
 DIFFERENCES = (
     "`node_scrape_collector_success` is 1 also where the host has nothing for a collector (no "
@@ -14,7 +12,7 @@ DIFFERENCES = (
     "From releases after 1.5.0: the collectors kernel_hung and watchdog, `node_filesystem_mount_info`, "
     "`node_cpu_scaling_governor`, the further columns of softnet, `node_md_degraded` and "
     "`node_md_raid_disks`, `node_edac_channel_*`, `node_pressure_irq_stalled_seconds_total`, two fields of "
-    "netstat, `node_systemd_virtualization_info`. Not from them: the collectors bcachefs and dmmultipath, "
+    "netstat, `node_systemd_virtualization_info`. Not from them: "
     "the label `rotational` of `node_disk_info`, `node_cpu_online` (x86 has no such figure), and the label "
     "`device_error` of filesystem (here the log tells why a file system does not answer).",
     "The systemd collector asks over the system bus (`/run/dbus/system_bus_socket`), which "
@@ -28,6 +26,8 @@ DIFFERENCES = (
     "`leitstand_address_info` tells more and is there without it.",
     "`node_exporter_build_info`, `go_*` and `promhttp_*` tell of another program; ours are "
     "`leitstand_exporter_*` and `process_*`.",
+    "A collector that is not served may be left out (`--no-collector.NAME`) or be named by `collect[]`, as "
+    "command lines and scrape jobs made for node_exporter do; switching it on is refused with the reason. "
     "Options of collectors that are not in `leitstand exporter --help` are not taken.",
 )
 
@@ -69,4 +69,14 @@ NOT_SERVED: dict[str, tuple[bool, str]] = {
     "xfs": (True, "internals of one file system; sizes are in filesystem"),
     "zfs": (True, "internals of one file system; sizes are in filesystem"),
     "zoneinfo": (False, _ELSEWHERE),
+}
+# The same of collectors that came with later releases.
+NOT_SERVED_LATER: dict[str, tuple[bool, str]] = {
+    "bcachefs": (True, _RARE),
+    "dmmultipath": (True, _RARE),
+    "nvmesubsystem": (False, _RARE),
+    "pcidevice": (False, "a dozen series for each device, nearly all of them constant"),
+    "softirqs": (False, "a series for each kind and CPU; the network's share is in softnet"),
+    "swap": (False, "the sum is in meminfo"),
+    "xfrm": (False, _ELSEWHERE),
 }

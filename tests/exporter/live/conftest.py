@@ -121,9 +121,17 @@ def running(argv: list[str], port: int, environment: dict[str, str] | None = Non
         process.wait(10)
 
 
-def start_ours(*options: str, environment: dict[str, str] | None = None):
+def start_ours(*options: str, prefix: tuple[str, ...] = (), environment: dict[str, str] | None = None):
     port = free_port()
-    argv = [sys.executable, "-m", "leitstand", "exporter", "--web.listen-address", f"127.0.0.1:{port}"]
+    argv = [
+        *prefix,
+        sys.executable,
+        "-m",
+        "leitstand",
+        "exporter",
+        "--web.listen-address",
+        f"127.0.0.1:{port}",
+    ]
     return running([*argv, *options], port, environment)
 
 

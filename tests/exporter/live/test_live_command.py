@@ -1,10 +1,12 @@
 """``leitstand exporter`` as users start it."""
 
+import os
 import re
 import signal
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -101,6 +103,7 @@ def test_it_ends_when_it_is_told_to(ours, number):
         ("--web.listen-address=nowhere:x", "nowhere:x"),
         ("--web.telemetry-path=/inventory", "--web.telemetry-path: '/inventory' cannot be"),
         ("--web.systemd-socket", "no socket came from systemd"),
+        ("--collector.wifi", "--collector.wifi is not served: rare hardware"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_exit_code_2(option, words):
@@ -108,6 +111,17 @@ def test_a_wrong_option_is_one_line_and_exit_code_2(option, words):
     assert finished.returncode == 2
     assert words in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+def test_a_command_line_of_node_exporter_that_leaves_collectors_out_is_taken(ours, page_of):
+    options = (
+        "--no-collector.wifi",
+        "--no-collector.zfs",
+        "--collector.disable-defaults",
+        "--collector.loadavg",
+    )
+    with ours(*options, "--web.max-requests=10", "--log.level=warn", "--log.format=logfmt") as running:
+        assert page_of(running.get())["node_load1", ()] >= 0
 
 
 def test_an_unknown_collector_is_refused():
@@ -173,6 +187,49 @@ def test_sources_of_the_inventory_and_watched_packages_are_chosen_by_name(ours, 
 def test_an_exporter_without_any_inventory_says_so(ours):
     with ours("--collector.disable-defaults", "--inventory.disable-defaults") as running:
         assert '"package":[]' in running.get("/inventory").replace("\n", "")
+
+
+# A file system whose server never answers: nobody reads what the kernel asks by /dev/fuse. It is in the exporter's
+# own name space alone, which is shown in place of the first process's.
+DEAD_MOUNT = """
+import ctypes, os, sys
+place, *command = sys.argv[1:]
+server = os.open("/dev/fuse", os.O_RDWR)
+os.set_inheritable(server, True)
+options = f"fd={server},rootmode=40000,user_id=0,group_id=0".encode()
+libc = ctypes.CDLL(None, use_errno=True)
+made = libc.mount(b"server:/dead", place.encode(), b"fuse.nfs", 0, options)
+MS_BIND = 4096
+if made or libc.mount(b"/proc/self/mountinfo", b"/proc/1/mountinfo", None, MS_BIND, None):
+    sys.exit(os.strerror(ctypes.get_errno()))
+os.execv(command[0], command)
+"""
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not os.access("/dev/fuse", os.W_OK), reason="a mount needs root and FUSE"
+)
+def test_a_mount_whose_server_is_dead_costs_its_own_figures_and_its_time_once(ours, page_of, tmp_path):
+    unshared = ("unshare", "--mount", "--propagation", "private")
+    options = ("--collector.disable-defaults", "--collector.filesystem", "--collector.loadavg")
+    prefix = (*unshared, sys.executable, "-c", DEAD_MOUNT, str(tmp_path))
+    with ours(*options, "--collector.filesystem.mount-timeout=500ms", prefix=prefix) as running:
+        pages = [page_of(running.get()) for _ in range(3)]
+        tasks = Path(f"/proc/{running.process.pid}/task")
+        threads = len(list(tasks.iterdir()))
+        later = page_of(running.get())
+        assert len(list(tasks.iterdir())) == threads
+        running.process.terminate()
+        assert running.process.wait(10) == 0
+    dead = (("device", "server:/dead"), ("fstype", "fuse.nfs"), ("mountpoint", str(tmp_path)))
+    for page in (*pages, later):
+        assert page["node_filesystem_device_error", dead] == 1
+        assert ("node_filesystem_size_bytes", dead) not in page
+        assert any(name == "node_filesystem_size_bytes" for name, _ in page)
+        assert page["node_load1", ()] >= 0
+    # Its time was waited for at most once; later scrapes leave it out.
+    duration = ("node_scrape_collector_duration_seconds", (("collector", "filesystem"),))
+    assert later[duration] < 0.5
 
 
 def test_a_web_configuration_guards_the_page(ours, tmp_path):

@@ -201,6 +201,12 @@ def test_collectors_are_chosen_by_the_query(exporter: Any, scraper: OneCounter) 
     assert b"leitstand_exporter" not in exporter.get("/metrics?collect[]=load").body
 
 
+def test_a_collector_that_only_node_exporter_has_gives_nothing(exporter: Any, scraper: OneCounter) -> None:
+    for query in ("collect[]=load&collect[]=xfs", "collect[]=xfs", "exclude[]=wifi"):
+        assert exporter.get(f"/metrics?{query}").status == 200
+    assert [names for _, names in scraper.asked] == [["load"], [], ["cpu", "load"]]
+
+
 @pytest.mark.parametrize("query", ["collect[]=nothing", "exclude[]=nothing", "collect[]=cpu&exclude[]=load"])
 def test_a_wrong_choice_of_collectors_is_a_400(exporter: Any, scraper: OneCounter, query: str) -> None:
     assert exporter.get(f"/metrics?{query}").status == 400
