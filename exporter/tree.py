@@ -89,6 +89,13 @@ class Tree:
         except OSError:
             return ""
 
+    def text_if_there(self, path: str, limit: int = DEFAULT_LIMIT) -> str:
+        """As ``text``; only a file that is missing is the empty string."""
+        try:
+            return self.text(path, limit)
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+
     def names(self, folder: str) -> list[str]:
         """The names in a folder, sorted; none when there is no such folder or it has too many entries."""
         try:

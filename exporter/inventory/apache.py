@@ -32,11 +32,10 @@ def apache_hosts(tree: Tree) -> tuple[list[VirtualHost], int]:
     """Every virtual host of every Apache configuration, and how many files could not be read."""
     hosts: list[VirtualHost] = []
     skipped = 0
-    for path in CONFIGURATIONS:
-        if tree.is_file(path):
-            loader = Loader(tree, path)
-            hosts += virtual_hosts(loader.load(path))
-            skipped += loader.skipped
+    for path in filter(tree.stat, CONFIGURATIONS):
+        loader = Loader(tree, path)
+        hosts += virtual_hosts(loader.load(path))
+        skipped += loader.skipped
     return hosts, skipped
 
 

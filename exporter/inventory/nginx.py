@@ -41,7 +41,7 @@ def nginx_hosts(tree: Tree) -> tuple[list[VirtualHost], int]:
     """Every server of every nginx configuration, and how many files could not be read."""
     hosts: list[VirtualHost] = []
     skipped = 0
-    for path in filter(tree.is_file, CONFIGURATIONS):
+    for path in filter(tree.stat, CONFIGURATIONS):
         loader = Loader(tree, posixpath.dirname(path))
         hosts += servers(loader.load(path), posixpath.dirname(path))
         skipped += loader.skipped
@@ -51,7 +51,7 @@ def nginx_hosts(tree: Tree) -> tuple[list[VirtualHost], int]:
 def nginx_certificates(tree: Tree) -> set[str]:
     """Certificates of every server, those of ``stream`` and ``mail`` among them."""
     found: set[str] = set()
-    for path in filter(tree.is_file, CONFIGURATIONS):
+    for path in filter(tree.stat, CONFIGURATIONS):
         folder = posixpath.dirname(path)
         found |= set(certificate_paths(Loader(tree, folder).load(path), folder))
     return found

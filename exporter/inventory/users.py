@@ -15,6 +15,7 @@ NO_LOGIN = ("nologin", "false", "sync", "shutdown", "halt")
 DEFAULT_SHELL = "/bin/sh"
 KEY_FILES = (".ssh/authorized_keys", ".ssh/authorized_keys2")
 KEY_FILE_LIMIT = 4 * 1024 * 1024
+ACCOUNTS_LIMIT = 64 * 1024 * 1024
 MAXIMUM_USERS = 2_000
 _KEY = re.compile(
     r"(?:^|\s)((?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+)\s+([A-Za-z0-9+/=]{16,16384})(?:\s+(.*))?$"
@@ -36,9 +37,9 @@ def read(context: Context) -> Findings:
     """Users with a login shell, their authorised keys, the host's own keys."""
     tree = context.tree
     findings = Findings()
-    users, malformed = parse_passwd(tree.text_or_empty("/etc/passwd"))
+    users, malformed = parse_passwd(tree.text_if_there("/etc/passwd", ACCOUNTS_LIMIT))
     findings.skip(malformed)
-    groups = parse_groups(tree.text_or_empty("/etc/group"))
+    groups = parse_groups(tree.text_if_there("/etc/group", ACCOUNTS_LIMIT))
     rules = read_sudo(tree)
     patterns = read_key_files(tree)
     logins = [user for user in users if user.shell.rpartition("/")[2] not in NO_LOGIN]

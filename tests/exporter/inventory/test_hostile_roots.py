@@ -1,5 +1,6 @@
 """Every source over roots full of what nobody would write: each fails or skips, none hangs or escapes."""
 
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -93,6 +94,25 @@ def test_spoilt_files_are_skipped_or_a_clear_failure(
             line.isprintable() for line in content.series.split("\n")
         ), kind
         assert all(line.startswith("leitstand_") for line in content.series.splitlines())
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_fifo_or_device_in_place_of_a_file_holds_nobody(host: Build, source: str) -> None:
+    context = host({})
+    for path in SOUND:
+        fifo = context.roots.root / path.lstrip("/")
+        fifo.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(fifo)
+    network_of_proc(context)
+    try:
+        findings = load(source)(context)
+    except NoData:
+        return
+    except OSError as error:
+        assert "not a regular file" in str(error)
+        return
+    assert {kind for kind, _ in findings.items} <= {"host", "address", "default_route", "reboot_reason"}
+    assert findings.skipped or source not in ("web", "php_fpm")
 
 
 @pytest.mark.parametrize("source", SOURCES)
