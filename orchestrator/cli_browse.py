@@ -81,7 +81,7 @@ def find(context: Context, job: str, patterns: tuple[str, ...], only: str | None
 def cat(context: Context, job: str, path: str, snapshot_id: str | None, only: str | None) -> None:
     """Write one file of a snapshot to standard output, proven before the first byte."""
     with readable_snapshot(context, context.job(job), job, snapshot_id, only, warn) as snapshot:
-        row = next((row for row in snapshot.manifest.rows() if _is(row.record.path, path)), None)
+        row = next(snapshot.manifest.rows(lambda each: _is(each, path)), None)
         if row is None:
             raise LeitstandError(f"{path} is not in {snapshot.name.id}", f"see: leitstand backup ls {job}")
         if row.record.metadata.kind is not Kind.FILE:
@@ -131,8 +131,7 @@ def _change(change: Change, as_json: bool) -> str:
 
 
 def _selected(snapshot: Snapshot, patterns: tuple[str, ...]) -> Iterator[FileRecord]:
-    selection = Selection(patterns)
-    return (row.record for row in snapshot.manifest.rows() if row.record.path in selection)
+    return (row.record for row in snapshot.manifest.rows(Selection(patterns).__contains__))
 
 
 def _facts(record: FileRecord) -> dict[str, Any]:

@@ -141,11 +141,9 @@ def _tell_dry_run(
 
 def _would_restore(snapshot: Snapshot, selection: Selection) -> Restored:
     live = Restored()
-    for row in snapshot.manifest.rows():
-        metadata = row.record.metadata
-        if metadata.path in selection:
-            live.entries += 1
-            # A link's text is content in the archive, but not in the target.
-            live.content_bytes += row.record.size if metadata.kind is Kind.FILE else 0
-            live.leads_outside(metadata)
+    for row in snapshot.manifest.rows(selection.__contains__):
+        live.entries += 1
+        # A link's text is content in the archive, but not in the target.
+        live.content_bytes += row.record.size if row.record.metadata.kind is Kind.FILE else 0
+        live.leads_outside(row.record.metadata)
     return live

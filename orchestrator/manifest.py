@@ -17,7 +17,7 @@ from orchestrator.archive.entry import ArchiveError, FileRecord, Kind, Problem
 from orchestrator.archive.names import path_of, refuse_hostile, stored_name
 from orchestrator.archive.sealed_zip import SealedZipFile
 from orchestrator.archive.unseal import SealedEntry
-from orchestrator.rows import record_from, row_of
+from orchestrator.rows import path_in, record_from, row_of
 
 T = TypeVar("T")
 
@@ -28,6 +28,7 @@ VERSION = 1
 _FORMAT = "leitstand-manifest"
 # As the writer puts it; within a path its quotes would be escaped.
 _HARDLINK = f'"kind":"{Kind.HARDLINK}"'.encode()
+_NOT_UNDERSTOOD = (ValueError, KeyError, TypeError, AttributeError)
 # Lines are gathered before they are deflated.
 _BUFFER_BYTES = 256 << 10
 
@@ -86,34 +87,35 @@ class ManifestWriter:
         self._snapshot = header.snapshot
         self._buffer = bytearray()
         self._rows = self._problems = self._content_bytes = 0
-        self._line({"format": _FORMAT, "version": VERSION, **asdict(header)})
+        self._line(_to_json({"format": _FORMAT, "version": VERSION, **asdict(header)}))
 
     def add(self, record: FileRecord, *, layer: str = "", tables: Mapping[str, int] | None = None) -> None:
         """One row; ``layer`` defaults to this snapshot. Rows of one layer keep the order of its stream."""
-        row = row_of(record)
+        more: dict[str, object] = {}
         if layer not in ("", self._snapshot):
-            row["layer"] = layer
+            more["layer"] = layer
         if tables is not None:
-            row["tables"] = dict(tables)
-        self._line(row)
+            more["tables"] = dict(tables)
+        self._line(row_of(record, more))
         self._rows += 1
         self._content_bytes += record.size
 
     def add_problem(self, problem: Problem) -> None:
-        self._line({"problem_with": stored_name(problem.path), "what": problem.what})
+        self._line(_to_json({"problem_with": stored_name(problem.path), "what": problem.what}))
         self._problems += 1
 
     def close(self, volumes: tuple[VolumeInfo, ...]) -> ManifestEnd:
         """Write the end; the manifest is whole when this returns."""
         end = ManifestEnd(self._rows, self._problems, self._content_bytes, volumes)
-        self._line({"end": {**asdict(end), "volumes": [volume_to_json(volume) for volume in volumes]}})
+        content = {**asdict(end), "volumes": [volume_to_json(volume) for volume in volumes]}
+        self._line(_to_json({"end": content}))
         self._flush()
         self._entry.close()
         self._zip.close()
         return end
 
-    def _line(self, content: dict[str, Any]) -> None:
-        self._buffer += _to_json(content).encode() + b"\n"
+    def _line(self, text: str) -> None:
+        self._buffer += text.encode() + b"\n"
         if len(self._buffer) >= _BUFFER_BYTES:
             self._flush()
 
@@ -138,18 +140,20 @@ class ManifestReader:
         self.header = _understood(_header, first)
         self.end = _understood(_end, last)
 
-    def rows(self) -> Iterator[Row]:
-        """All rows, in order; may be called again. Absolute, climbing and repeated paths are refused.
+    def rows(self, wanted: Callable[[bytes], bool] | None = None) -> Iterator[Row]:
+        """All rows, or those whose path is ``wanted``, in order; may be called again.
 
-        That a path is there twice shows at the end only: until then nothing that was restored may be
-        published.
+        Absolute, climbing and repeated paths are refused. That a path is there twice shows at the end only:
+        until then nothing that was restored may be published. Of what is not wanted the path alone is read.
         """
-        seen = Distinct()
+        seen, count = Distinct(), 0
         for line in self._lines(b'{"path"'):
-            row = _understood(self._row, line)
-            seen.add(row.record.path)
-            yield row
-        if seen.repeated or seen.count != self.end.rows:
+            count += 1
+            if wanted is None or wanted(_path_in(line)):
+                row = _understood(self._row, line)
+                seen.add(row.record.path)
+                yield row
+        if seen.repeated or count != self.end.rows:
             raise ArchiveError("the manifest names a path twice, or its rows are not as many as it says")
 
     def hardlinks(self) -> Iterator[Row]:
@@ -253,8 +257,19 @@ def _ranges(file: BinaryIO) -> Callable[[int, int], bytes]:
 def _understood(parse: Callable[[dict[str, Any]], T], line: bytes) -> T:
     try:
         return parse(json.loads(line.decode()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArchiveError(f"a line of the manifest is not understood: {error}") from error
+    except _NOT_UNDERSTOOD as error:
+        raise _strange(error) from error
+
+
+def _path_in(line: bytes) -> bytes:
+    try:
+        return path_in(line)
+    except _NOT_UNDERSTOOD as error:
+        raise _strange(error) from error
+
+
+def _strange(error: Exception) -> ArchiveError:
+    return ArchiveError(f"a line of the manifest is not understood: {error}")
 
 
 def _header(content: dict[str, Any]) -> ManifestHeader:

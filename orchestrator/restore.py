@@ -139,7 +139,7 @@ class Restoring:
         """All contents; folders have neither owners nor times yet."""
         if not self.selection.all:
             self._find_wanted_by_links()
-        for row in self.snapshot.manifest.rows():
+        for row in self.snapshot.manifest.rows(self._wanted):
             with _naming(row.record.path):
                 self._row(row)
 
@@ -153,6 +153,9 @@ class Restoring:
             metadata = row.record.metadata
             if metadata.path in self.selection and metadata.link not in self.selection:
                 self.wanted_by_links.setdefault(metadata.link, []).append(metadata.path)
+
+    def _wanted(self, path: bytes) -> bool:
+        return path in self.selection or path in self.wanted_by_links
 
     def _row(self, row: Row) -> None:
         record = row.record

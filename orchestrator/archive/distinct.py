@@ -16,12 +16,10 @@ class Distinct:
 
     def __init__(self) -> None:
         self._parts = [bytearray() for _ in range(_PARTS)]
-        self.count = 0
 
     def add(self, path: bytes) -> None:
         digest = hashlib.blake2b(path, digest_size=_DIGEST_BYTES + 1).digest()
         self._parts[digest[0]] += digest[1:]
-        self.count += 1
 
     @property
     def repeated(self) -> bool:

@@ -24,7 +24,7 @@ _AES_256 = 3
 _AES_VERSION = 51
 _ZIP64_FIELD = b"\x01\x00"
 _MAX32 = 0xFFFFFFFF
-_LEVEL = 3
+_LEVEL = 2
 # pyzipper turns to 64-bit fields here.
 _ZIP64_LIMIT = (1 << 31) - 1
 

@@ -83,6 +83,17 @@ def test_whatever_goes_in_comes_out(given_rows, problems):
     assert decode(encode(manifest, PASSWORD), PASSWORD) == manifest
 
 
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.lists(rows, max_size=5, unique_by=lambda row: row.record.path), st.sets(st.integers(0, 4)))
+def test_only_the_rows_that_are_wanted_are_given(given_rows, numbers):
+    wanted = {row.record.path for number, row in enumerate(given_rows) if number in numbers}
+    reader = ManifestReader(io.BytesIO(encode(manifest_of(*given_rows), PASSWORD)), PASSWORD)
+    asked = []
+    found = list(reader.rows(lambda path: asked.append(path) or path in wanted))
+    assert asked == [row.record.path for row in given_rows]
+    assert found == [row for row in given_rows if row.record.path in wanted]
+
+
 def test_seven_zip_shows_one_line_of_json_for_each_file(tmp_path):
     (tmp_path / "manifest.zip").write_bytes(encode(manifest_of(Row(RECORD, NEW, {"wp_posts": 12})), PASSWORD))
     argv = ["7z", "x", "-so", tmp_path / "manifest.zip"]
