@@ -189,8 +189,8 @@ def test_an_exporter_without_any_inventory_says_so(ours):
         assert '"package":[]' in running.get("/inventory").replace("\n", "")
 
 
-# A file system whose server never answers: nobody reads what the kernel asks by /dev/fuse. It is in the exporter's
-# own name space alone, which is shown in place of the first process's.
+# A file system whose server never answers: nobody reads what the kernel asks by /dev/fuse. It stands in the
+# exporter's own name space alone, which is shown in place of the first process's.
 DEAD_MOUNT = """
 import ctypes, os, sys
 place, *command = sys.argv[1:]
