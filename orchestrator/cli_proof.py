@@ -16,7 +16,7 @@ from orchestrator import show
 from orchestrator.cli_options import snapshot_option, store_option, warn, with_context
 from orchestrator.context import Context, keys_of
 from orchestrator.drill import Drilled
-from orchestrator.proofs import drill_job, rebuild_catalog, share_in, spot_in, verify_in
+from orchestrator.proofs import drill_job, rebuild_catalog, share_in, spot_in, spot_is_due, verify_in
 from orchestrator.restore import Restored
 from orchestrator.share import Shared, parse_share
 from orchestrator.spot import Spotted
@@ -35,6 +35,12 @@ from orchestrator.verify import Verified
     metavar="N",
     help="Instead: N files, held against the live source.",
 )
+@click.option(
+    "--weekly-spot",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="As well, if that was not done for a week: N files, held against the live source.",
+)
 @json_option
 @with_context
 def verify(
@@ -44,14 +50,16 @@ def verify(
     only: str | None,
     share: str | None,
     spot: int | None,
+    weekly_spot: int | None,
     as_json: bool,
 ) -> int:
     """Read a snapshot of JOB back from each store and prove every byte of it.
 
     Every volume's SHA-256, the archive's MAC, every file's SHA-256. With --share 1/30, run daily, every
     volume of every snapshot is read within 30 days. With --spot 100, files that are at the source as they
-    were are read from both and compared, and the numbers of paths. Exit codes: 0 all good, 3 something is
-    not. Only proofs of the newest snapshot, or of a share, count for 'status' and alerts.
+    were are read from both and compared, and the numbers of paths; a host that is read over SSH sends all of
+    its files for that, as for a run. Exit codes: 0 all good, 3 something is not. Only proofs of the newest
+    snapshot, or of a share, count for 'status' and alerts.
     """
     if share is not None and spot is not None:
         raise UsageError("--share and --spot are two proofs", "one after the other")
@@ -61,6 +69,9 @@ def verify(
     elif spot is not None:
         prove = functools.partial(_verify_spot, context, job, snapshot_id, spot)
     checks, errors = _in_each_store(context, job, only, prove)
+    if weekly_spot is not None:
+        more, failed = _weekly_spot(context, job, only, weekly_spot)
+        checks, errors = checks + more, errors + failed
     _tell_checks(checks, as_json)
     for earlier in errors[:-1]:
         for line in earlier.lines():
@@ -68,6 +79,16 @@ def verify(
     if errors:
         raise errors[-1]
     return EXIT_FAILED if any(check["findings"] for check in checks) else 0
+
+
+def _weekly_spot(
+    context: Context, job: str, only: str | None, count: int
+) -> tuple[list[dict[str, Any]], list[LeitstandError]]:
+    """In one store: what the others hold is proven to be the same."""
+    store = only or context.job(job).stores[0]
+    if not spot_is_due(context, job, store):
+        return [], []
+    return _in_each_store(context, job, store, functools.partial(_verify_spot, context, job, None, count))
 
 
 def _parts(share: str, snapshot_id: str | None) -> int:

@@ -271,6 +271,12 @@ class Verification(Model):
         pattern=r"^1/[1-9][0-9]{0,3}$",
         description="So much of all snapshots' volumes each day; null: all of the newest snapshot.",
     )
+    spot: int | None = Field(
+        default=20,
+        ge=1,
+        le=10_000,
+        description="As well, once a week: so many files held against the live source; null: none.",
+    )
 
 
 class Pruning(Model):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from leitstand.errors import LeitstandError, UsageError
 from orchestrator.catalog import complete, find, newest
+from orchestrator.config import FilesSource as FilesSettings
 from orchestrator.context import Context, keys_of
 from orchestrator.drill import Drilled, drill
 from orchestrator.facts import kept_of
@@ -18,11 +19,12 @@ from orchestrator.restore import Restored
 from orchestrator.share import Shared, due_slots, verify_share
 from orchestrator.snapshot import Snapshot, open_snapshot, read_meta
 from orchestrator.sources import open_sources
-from orchestrator.sources.files import FilesSource
-from orchestrator.spot import Spotted, spot_check
+from orchestrator.spot import LiveFiles, Spotted, spot_check
 from orchestrator.stores import Store
 from orchestrator.verify import Finding, Verified, verify_snapshot
 
+# Of a week; less than seven days, as a verification does not start at the same second each time.
+SPOT_SECONDS = 6.5 * 86400
 SPOT_TOLERANCE = 0.1  # a source that gained or lost a tenth of its paths since is looked at by a person
 
 
@@ -64,22 +66,27 @@ def spot_in(
 ) -> str:
     """Hold files of a snapshot against the live source; its name.
 
-    Raises UsageError for a job that has no files on this host.
+    Raises UsageError for a job that has no files.
     """
     job = context.job(job_name)
     context.require_reach(job)
     opened = open_sources(job, context.fleet.hosts[job.host])
-    sources = [source for source in opened if isinstance(source, FilesSource)]
+    sources = [source for source in opened if isinstance(source, LiveFiles)]
     if not sources:
-        raise UsageError(
-            f"{job_name} has no files on this host", "--spot compares files with their live source"
-        )
+        raise UsageError(f"{job_name} has no files", "--spot compares files with their live source")
     with _noting_failure(context, job_name, store.name, "spot", snapshot_id):
         name = find(store, job.host, job_name, snapshot_id)
         with open_snapshot(store, name, keys_of(job)) as snapshot:
             spot_check(snapshot, sources, count, SPOT_TOLERANCE, live)
             _note(context, snapshot, "spot", live.findings)
     return name.id
+
+
+def spot_is_due(context: Context, job_name: str, store: str) -> bool:
+    """Whether a job has files that were not held against their live source for a week."""
+    has_files = any(isinstance(source, FilesSettings) for source in context.job(job_name).sources)
+    last = context.facts().of(job_name, store).verified.get("spot", 0)
+    return has_files and not 0 <= time.time() - last < SPOT_SECONDS
 
 
 def drill_job(

@@ -196,6 +196,7 @@ def last_good_run(job: Job, facts: Mapping[str, StoreFacts]) -> float:
 
 def options(task: Task, job: Job) -> tuple[str, ...]:
     """What a task's command line needs beside the job's name."""
-    if task.action == "verify" and job.verify.share is not None:
-        return ("--share", job.verify.share)
-    return ()
+    if task.action != "verify":
+        return ()
+    share = ("--share", job.verify.share) if job.verify.share is not None else ()
+    return (*share, *(("--weekly-spot", str(job.verify.spot)) if job.verify.spot is not None else ()))

@@ -8,19 +8,21 @@ import hashlib
 import os
 import random
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.archive import ArchiveError, EntryChanged, Kind
+from orchestrator.archive import ArchiveError, Entry, EntryChanged, FileRecord, Kind, Problem
 from orchestrator.manifest import Row
 from orchestrator.snapshot import Snapshot
 from orchestrator.sources.files import FilesSource, read_file
+from orchestrator.sources.remote_files import RemoteFilesSource
 from orchestrator.verify import Finding, Verified
 
 # Of files that change much, so many candidates are looked at for one that did not.
 _CANDIDATES_PER_FILE = 20
 _FEWEST_CANDIDATES = 200
+LiveFiles = FilesSource | RemoteFilesSource
 
 
 @dataclass
@@ -33,24 +35,25 @@ class Spotted(Verified):
 
 
 def spot_check(
-    snapshot: Snapshot, sources: Sequence[FilesSource], count: int, tolerance: float, result: Spotted
+    snapshot: Snapshot, sources: Sequence[LiveFiles], count: int, tolerance: float, result: Spotted
 ) -> Spotted:
     """Compare ``count`` files whose size and time are those of the snapshot; the numbers of paths, too.
 
-    ``tolerance`` is the share (0..1) by which the numbers may differ.
+    ``tolerance`` is the share (0..1) by which the numbers may differ. Raises SourceError.
     """
     labels = [os.fsencode(source.label) for source in sources]
     candidates = _draw(
         _rows_of(snapshot, labels, result), max(count * _CANDIDATES_PER_FILE, _FEWEST_CANDIDATES)
     )
+    live = _Live({row.record.path: row.record for row in candidates})
+    result.paths_live = sum(live.count(source) for source in sources)
     for row in candidates:
         if result.files == count:
             break
-        _compare(snapshot, row, result)
+        _compare(snapshot, row, live.sha256(row.record), result)
     if candidates and not result.files:
         what = f"none of {len(candidates)} files is at the source as it was: nothing could be compared"
         result.findings.append(Finding(snapshot.name.id, what))
-    result.paths_live = sum(1 for source in sources for _ in source.entries(lambda _: None))
     if abs(result.paths_live - result.paths_stored) > tolerance * result.paths_stored:
         what = f"has {result.paths_stored} paths, the source {result.paths_live}"
         result.findings.append(Finding(snapshot.name.id, what))
@@ -80,9 +83,8 @@ def _draw(rows: Iterator[Row], most: int) -> list[Row]:
     return drawn
 
 
-def _compare(snapshot: Snapshot, row: Row, result: Spotted) -> None:
+def _compare(snapshot: Snapshot, row: Row, live: bytes | None, result: Spotted) -> None:
     record = row.record
-    live = _live_sha256(b"/" + record.path.partition(b"/")[2], record.size, record.metadata.mtime_ns)
     if live is None:
         result.changed += 1
         return
@@ -98,15 +100,56 @@ def _compare(snapshot: Snapshot, row: Row, result: Spotted) -> None:
         result.findings.append(Finding(where, error.message))
 
 
-def _live_sha256(path: bytes, size: int, mtime_ns: int) -> bytes | None:
-    """The SHA-256 of a file of this host; None when it is no longer the one that was saved."""
-    place, digest = os.fsdecode(path), hashlib.sha256()
+@dataclass
+class _Live:
+    """The source as it is now. A far host sends all of it, as it does for a run: its key can ask no more."""
+
+    candidates: Mapping[bytes, FileRecord]
+    _far: dict[bytes, bytes] | None = None
+
+    def count(self, source: LiveFiles) -> int:
+        """The number of paths; of a far host's files that are candidates the SHA-256 is kept."""
+        if isinstance(source, FilesSource):
+            return sum(1 for _ in source.entries(_unheeded))
+        paths, found, problems = 0, {}, list[Problem]()
+        for entry in source.entries(problems.append):
+            paths += 1
+            record = self.candidates.get(entry.path)
+            if record is not None and _is_as_it_was(entry, record):
+                found[entry.path] = _sha256(entry.blocks())
+        for problem in problems:
+            found.pop(problem.path, None)
+        self._far = {**(self._far or {}), **found}
+        return paths
+
+    def sha256(self, record: FileRecord) -> bytes | None:
+        """The SHA-256 of a file; None when it is no longer the one that was saved."""
+        return _sha256_here(record) if self._far is None else self._far.get(record.path)
+
+
+def _unheeded(problem: Problem) -> None:
+    """What cannot be read is a run's concern."""
+
+
+def _is_as_it_was(entry: Entry, record: FileRecord) -> bool:
+    now, then = entry.metadata, record.metadata
+    return (now.kind, entry.size, now.mtime_ns) == (then.kind, record.size, then.mtime_ns)
+
+
+def _sha256_here(record: FileRecord) -> bytes | None:
+    place = os.fsdecode(b"/" + record.path.partition(b"/")[2])
     try:
         status = Path(place).lstat()
-        if not stat.S_ISREG(status.st_mode) or (status.st_size, status.st_mtime_ns) != (size, mtime_ns):
+        as_it_was = (status.st_size, status.st_mtime_ns) == (record.size, record.metadata.mtime_ns)
+        if not stat.S_ISREG(status.st_mode) or not as_it_was:
             return None
-        for block in read_file(place, status):
-            digest.update(block)
+        return _sha256(read_file(place, status))
     except (OSError, EntryChanged):
         return None
+
+
+def _sha256(blocks: Iterable[bytes]) -> bytes:
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(block)
     return digest.digest()

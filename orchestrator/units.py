@@ -88,7 +88,8 @@ def _service(context: Context, task: Task, config: Path, program: str) -> str:
 def _allowed(context: Context, task: Task, job: Job) -> Iterator[str]:
     """What depends on the job: where it writes, what it reads, whose programs it runs."""
     local = context.fleet.hosts[job.host].ssh is None
-    reads_here = local and task.action == "run"
+    runs_here = local and task.action == "run"
+    reads_here = runs_here or (local and task.action == "verify" and job.verify.spot is not None)
     paths = context.fleet.paths
     stores = [context.settings.stores[name] for name in job.stores]
     scratch = job.drill.scratch or job.scratch
@@ -98,7 +99,7 @@ def _allowed(context: Context, task: Task, job: Job) -> Iterator[str]:
         yield "PrivateTmp=yes\n"
     if not (reads_here and _covers(job, "/usr/lib/modules", "/lib/modules")):
         yield "ProtectKernelModules=yes\n"
-    programs = (reads_here and _has_programs(job)) or task.action == "drill"
+    programs = (runs_here and _has_programs(job)) or task.action == "drill"
     if not programs:
         yield _WITHOUT_PROGRAMS
         # Root's right to write into others' folders (where this unit may write), and to read everything.

@@ -246,11 +246,27 @@ def test_a_spot_check_notices_a_source_that_is_not_there_any_more(site: Site) ->
     assert "paths, the source 1" in ran.stderr
 
 
-def test_a_spot_check_needs_files_on_this_host(site: Site) -> None:
+def test_a_scheduled_verification_makes_a_spot_check_once_a_week(on_swift: Site) -> None:
+    words = ("verify", "site", "--share", "1/1", "--weekly-spot", "5", "--json")
+    on_swift.good("run", "site")
+    shares = on_swift.good(*words).json()
+    assert [("paths_live" in check, check["store"]) for check in shares] == [
+        (False, "swift"),
+        (False, "disk"),
+        (True, "swift"),
+    ]
+    assert len(on_swift.good(*words).json()) == 2, "it was good a moment ago"
+    facts = on_swift.folder / "state" / "backup" / "site.json"
+    facts.write_text(re.sub(r'"spot": \d+', '"spot": 1000', facts.read_text()))
+    shutil.rmtree(on_swift.www / "uploads")
+    assert on_swift.leitstand(*words).status == 3
+
+
+def test_a_spot_check_needs_files(site: Site) -> None:
     site.good("run", "site")
     site.job["sources"] = site.job["sources"][1:]
     ran = site.leitstand("verify", "site", "--spot", "5")
-    assert (ran.status, ran.errors) == (2, ["site has no files on this host"])
+    assert (ran.status, ran.errors) == (2, ["site has no files"])
     assert site.leitstand("verify", "site", "--spot", "5", "--share", "1/3").status == 2
 
 

@@ -1,5 +1,6 @@
 """The whole way over the real OpenSSH: a host that allows its jobs' commands, to the letter, and no other."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,23 @@ def test_rsync_finds_no_difference(
     far.good("run", "site")
     far.good("restore", "site", "--target", tmp_path / "out")
     assert rsync(far.www, far.restored(tmp_path / "out")) == ""
+
+
+def test_a_spot_check_asks_the_far_host_for_no_more_than_a_run(far: Site, sshd: Sshd) -> None:
+    install(far, sshd)
+    far.good("run", "site")
+    (check,) = far.good("verify", "site", "--spot", "50", "--json").json()
+    assert (check["changed"], check["findings"]) == (0, [])
+    assert check["paths_live"] == check["paths_stored"] > check["files"] > 5
+    photo = far.www / "uploads" / "photo.jpg"
+    status, data = photo.stat(), photo.read_bytes()
+    photo.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    os.utime(photo, ns=(status.st_atime_ns, status.st_mtime_ns))
+    (far.www / "secret.php").write_text("changed since, as files do")
+    ran = far.leitstand("verify", "site", "--spot", "50", "--json")
+    (check,) = ran.json()
+    assert (ran.status, check["changed"], len(check["findings"])) == (3, 1, 1)
+    assert check["findings"][0]["where"].endswith("photo.jpg")
 
 
 def test_the_manifest_tells_the_rows_of_each_table(far: Site, sshd: Sshd, mariadb: MariaDB) -> None:

@@ -58,7 +58,7 @@ def test_systemd_finds_nothing_wrong(site: Site, out: Path) -> None:
     drill = (out / "leitstand-backup-drill-site.timer").read_text()
     assert "OnCalendar=*-*-13 05:00:00 Europe/Berlin" in drill
     assert "OnCalendar=Fri *-*-* 05:00:00 Europe/Berlin" in drill
-    assert "--share 1/30" in (out / "leitstand-backup-verify-site.service").read_text()
+    assert "--share 1/30 --weekly-spot 20" in (out / "leitstand-backup-verify-site.service").read_text()
 
 
 def test_services_are_locked_up(site: Site, out: Path) -> None:
