@@ -43,9 +43,18 @@ def inventory() -> None:
     """What is installed where, since when; from the exporters of all hosts."""
 
 
-@inventory.command("pull")
+@inventory.command(
+    "pull",
+    epilog="""Examples:
+
+\b
+  leitstand inventory pull
+  leitstand inventory pull web1 --ca-file exporters.crt --user fleet --password-file password
+""",
+)
 @config_option
 @database_option
+@json_option
 @click.option("--tls/--no-tls", default=False, help="Ask over HTTPS.")
 @click.option("--ca-file", type=click.Path(path_type=Path), help="Certificates to trust; implies --tls.")
 @click.option("--user", default="", help="Name for basic authentication.")
@@ -54,6 +63,7 @@ def inventory() -> None:
 def pull_command(
     config_path: Path,
     database_path: Path,
+    as_json: bool,
     tls: bool,
     ca_file: Path | None,
     user: str,
@@ -72,8 +82,11 @@ def pull_command(
         pulled = pull(database, hosts, access, database.states().keys() - fleet.hosts.keys())
         for host in database.states().keys() - fleet.hosts.keys():
             database.note(host, 0.0, "no longer in leitstand.yml")
-    for result in pulled:
-        click.echo(f"{result.host}: {told(result)}", err=bool(result.error))
+    if as_json:
+        click.echo(json.dumps([vars(result) for result in pulled], indent=2, ensure_ascii=False))
+    else:
+        for result in pulled:
+            click.echo(f"{result.host}: {told(result)}", err=bool(result.error))
     failed = sum(1 for result in pulled if result.error)
     if not failed:
         return EXIT_OK
@@ -119,7 +132,18 @@ def told(result: Pulled) -> str:
     return f"{changes}, was {result.formerly} before" if result.formerly else changes
 
 
-@inventory.command("search")
+@inventory.command(
+    "search",
+    epilog="""Examples:
+
+\b
+  leitstand inventory search 'openssl < 3.0.20'
+  leitstand inventory search 'php < 8.2'
+  leitstand inventory search 'lib*ssl*'
+  leitstand inventory search php_extension:redis
+  leitstand inventory search --json 'WordPress < 6.8'
+""",
+)
 @database_option
 @json_option
 @click.argument("words", nargs=-1, required=True, metavar="QUERY")
@@ -132,6 +156,7 @@ def search_command(database_path: Path, as_json: bool, words: tuple[str, ...]) -
     """
     query = parse_query(" ".join(words))
     with open_database(database_path) as database:
+        must_be_a_kind(database, query.kind)
         rows = [row for row in database.current(query.kinds, query.name) if query.matches(row.item)]
         states = database.states()
     if as_json:
@@ -142,7 +167,15 @@ def search_command(database_path: Path, as_json: bool, words: tuple[str, ...]) -
     return EXIT_OK if rows else EXIT_WARNINGS
 
 
-@inventory.command("diff")
+@inventory.command(
+    "diff",
+    epilog="""Examples:
+
+\b
+  leitstand inventory diff web1 2026-11-01
+  leitstand inventory diff web1 2026-11-01 2026-11-21
+""",
+)
 @database_option
 @json_option
 @click.argument("host")
@@ -169,7 +202,16 @@ def diff_command(database_path: Path, as_json: bool, host: str, since: str, unti
     return EXIT_OK
 
 
-@inventory.command("show")
+@inventory.command(
+    "show",
+    epilog="""Examples:
+
+\b
+  leitstand inventory show
+  leitstand inventory show web1 --kind certificate
+  leitstand inventory show web1 --kind package --at 2026-11-01
+""",
+)
 @database_option
 @json_option
 @click.argument("host", required=False)
@@ -181,6 +223,7 @@ def show_command(database_path: Path, as_json: bool, host: str | None, kind: str
         if host is None:
             return show_hosts(database, as_json)
         must_be_known(database, host)
+        must_be_a_kind(database, kind)
         rows = database.at(host, end_of_day(moment) if moment else None)
     rows = [row for row in rows if kind in ("", row.item.kind)]
     if as_json:
@@ -221,6 +264,13 @@ def must_be_known(database: Database, host: str) -> None:
     if host not in states:
         known = ", ".join(states) or "none"
         raise UsageError(f"no inventory of {host!r}", f"known are: {known}")
+
+
+def must_be_a_kind(database: Database, kind: str) -> None:
+    """Raises UsageError for a kind of which nothing was ever seen; empty stands for any."""
+    kinds = database.kinds() if kind else []
+    if kind and kinds and kind not in kinds:
+        raise UsageError(f"nothing of kind {kind!r} is known", f"there are: {', '.join(kinds)}")
 
 
 def end_of_day(text: str) -> float:

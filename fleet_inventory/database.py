@@ -139,6 +139,11 @@ class Database:
             (*kinds, pattern),
         )
 
+    def kinds(self) -> list[str]:
+        """Every kind of thing that was ever seen."""
+        rows = self._connection.execute("SELECT DISTINCT kind FROM item ORDER BY kind")
+        return [row[0] for row in rows]
+
     def first_pull(self, host: str) -> float | None:
         """When the host's history begins."""
         row = self._connection.execute("SELECT min(first_seen) FROM item WHERE host = ?", (host,)).fetchone()

@@ -30,12 +30,16 @@ SOFTWARE = ("package", "web_application", "database", "php", "container_image")
 
 @dataclass(frozen=True)
 class Query:
-    """Name pattern (shell style, any case), kinds, and a comparison unless ``sign`` is empty."""
+    """Name pattern (shell style, any case), kinds, and a comparison unless ``sign`` is empty.
+
+    ``kind`` is the one that the user named, if any.
+    """
 
     kinds: tuple[str, ...]
     name: str
     sign: str = ""
     version: str = ""
+    kind: str = ""
 
     def matches(self, item: Item) -> bool:
         """True if the item is meant."""
@@ -60,7 +64,7 @@ def parse_query(text: str) -> Query:
         )
     sign = (found["sign"] or "").replace("==", "=")
     kinds = (found["kind"],) if found["kind"] else SOFTWARE
-    return Query(kinds, found["name"].casefold(), sign, found["version"] or "")
+    return Query(kinds, found["name"].casefold(), sign, found["version"] or "", found["kind"] or "")
 
 
 def is_so(installed: str, sign: str, wanted: str, manager: str) -> bool:

@@ -83,8 +83,8 @@ MARKS = (
         Mark("phpMyAdmin", f"libraries/{name}.php", (quoted(r"'PMA_VERSION'\s*,"),))
         for name in ("classes/Config", "Config", "Config.class")
     ),
-    Mark("Matomo", "core/Version.php", (CONSTANT,), also="matomo.php"),
-    Mark("Matomo", "core/Version.php", (CONSTANT,), also="piwik.php"),
+    # The project's former name is still its name space.
+    Mark("Matomo", "core/Version.php", (CONSTANT,), where=r"^(?:final )?(?:namespace|class) (Piwik)"),
     Mark("Roundcube", "program/include/iniset.php", (quoted(r"define\(\s*'RCMAIL_VERSION'\s*,"),)),
     Mark("Moodle", "version.php", (quoted(r"^\$release\s*="),), also="lib/moodlelib.php"),
     Mark("Moodle", "public/version.php", (quoted(r"^\$release\s*="),), also="public/lib/moodlelib.php"),

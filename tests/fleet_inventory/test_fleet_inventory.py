@@ -344,15 +344,25 @@ def test_commands_before_the_first_pull_say_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("diff", "none", "2026-01-01"), ("diff", "web1", "yesterday"), ("show", "none")]
+    "words",
+    [
+        ("diff", "none", "2026-01-01"),
+        ("diff", "web1", "yesterday"),
+        ("show", "none"),
+        ("show", "web1", "--kind", "packages"),
+        ("search", "packages:a"),
+    ],
 )
-def test_an_unknown_host_or_day_is_named(exporter: Start, tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_an_unknown_host_day_or_kind_is_named(
+    exporter: Start, tmp_path: Path, words: tuple[str, ...]
+) -> None:
     web = exporter()
+    web.items = {"package": [package("a", "1")]}
     write_fleet(tmp_path, web1=web.port)
     run("pull", folder=tmp_path)
     error = run(*words, folder=tmp_path).exception
     assert isinstance(error, UsageError)
-    assert words[-1] in error.message or "none" in error.message
+    assert words[-1].removesuffix(":a") in error.message or "none" in error.message
 
 
 def test_a_pull_killed_midway_leaves_the_last_whole_state(tmp_path: Path) -> None:

@@ -117,6 +117,15 @@ def test_a_wrong_answer_is_one_clear_line_and_loses_nothing(
     ]
 
 
+def test_scripts_get_the_outcome_of_a_pull_as_json(serve: Serve, tmp_path: Path) -> None:
+    write_fleet(tmp_path, web1=serve(answer(GOOD)), web2=serve(b""))
+    pulled = run(tmp_path, "pull", "--json")
+    assert pulled.return_value == 1
+    good, bad = json.loads(pulled.stdout)
+    assert (good["host"], good["changes"], good["error"]) == ("web1", 1, "")
+    assert (bad["host"], bad["changes"]) == ("web2", None) and "without an answer" in bad["error"]
+
+
 def test_an_answer_that_trickles_in_is_given_up(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

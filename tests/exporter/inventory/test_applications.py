@@ -29,8 +29,7 @@ def test_each_application_is_served_by_the_php_of_its_virtual_host(host: Build, 
         "/etc/php/8.3/fpm/pool.d/www.conf": "[www]\nlisten = /run/php/php8.3-fpm.sock ; here\n",
         "/var/www/fpm/wp-includes/version.php": "<?php\n$wp_version = '6.1';",
         "/var/www/a b/sub/program/include/iniset.php": "<?php define('RCMAIL_VERSION', '1.6.9');",
-        "/srv/unserved/core/Version.php": "class Version { const VERSION = '5.1.0'; }",
-        "/srv/unserved/matomo.php": "",
+        "/srv/unserved/core/Version.php": "namespace Piwik;\nclass Version { const VERSION = '5.1.0'; }",
     }
     found = items(web.read(host(files)), "web_application")
     assert sorted((item["name"], item["version"], item["php"], item["hosts"]) for item in found) == [
@@ -79,8 +78,12 @@ TREES = {
         "resources/templates/login/form.twig": "",
     },
     ("phpMyAdmin", "4.4.15.10"): {"libraries/Config.class.php": "$this->set('PMA_VERSION', '4.4.15.10');\n"},
-    ("Matomo", "1.5.2"): {"core/Version.php": "const VERSION = '1.5.2';\n", "piwik.php": ""},
-    ("Matomo", "4.16.0"): {"core/Version.php": "const VERSION = '4.16.0';\n", "matomo.php": ""},
+    ("Matomo", "1.5.2"): {
+        "core/Version.php": "<?php\nfinal class Piwik_Version\n{\n\tconst VERSION = '1.5.2';\n}\n"
+    },
+    ("Matomo", "4.16.0"): {
+        "core/Version.php": "<?php\nnamespace Piwik;\nclass Version\n{\n    const VERSION = '4.16.0';\n}\n"
+    },
     ("Roundcube", "1.6.5"): {"program/include/iniset.php": "define('RCMAIL_VERSION', '1.6.5');\n"},
     ("Moodle", "4.1.2"): {
         "version.php": "$version  = 2022112802.00;\n$release  = '4.1.2 (Build: 20230313)';\n",
