@@ -1,8 +1,7 @@
-"""``./demo``: start everything, run the main job, show where to look, stay until Ctrl-C."""
+"""Leitstand on this machine, all of it real: start everything, run the main job, show where to look, stay."""
 
 import argparse
-import contextlib
-import shutil
+import os
 import signal
 import sys
 import time
@@ -11,15 +10,21 @@ from pathlib import Path
 
 from lab.grafana import start_grafana
 from lab.incident import play_incident
-from lab.processes import LabError, wait_until
-from lab.promises import Outcome, keep, page_state
+from lab.own_folder import FolderError, own_folder
+from lab.processes import LabError
+from lab.promises import keep, page_state
+from lab.show import LiveLine, print_table
 from lab.stack import REPOSITORY, Stack
+
+INTERRUPTED = 130  # as a shell gives for Ctrl-C
 
 EXAMPLES = """\
 examples:
   ./demo              start all, run a backup, show a table, stay until Ctrl-C
   ./demo --once       the same, check each promise, end; exit code 0, or 1 naming what failed
   ./demo --incident   take the sample web site down and watch: page, alert mail, recovery
+
+Exit codes: 0 good, 1 a promise was not kept, 2 wrong usage, 3 the set-up failed, 130 interrupted.
 """
 
 
@@ -33,13 +38,28 @@ def main() -> int:
     def say(text: str) -> None:
         print(f"  [{time.monotonic() - started:5.1f} s] {text}", flush=True)
 
-    folder: Path = arguments.folder
-    clear(folder)
-    print(f"\033[1mLeitstand demo\033[0m: all state under {folder}")
-    with Stack(folder, say) as stack, contextlib.suppress(KeyboardInterrupt):
+    try:
+        with own_folder(arguments.folder) as folder:
+            return in_folder(folder, arguments, say)
+    except FolderError as error:
+        print(f"error: {error}\n  hint: name another --folder", file=sys.stderr)
+        return 2
+
+
+def in_folder(folder: Path, arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
+    """The demo in a folder that is its own; nothing is left running however it ends."""
+    print(f"{bold('Leitstand demo')}: all state under {folder}", flush=True)
+    stack = Stack(folder, say)
+    try:
         return run(stack, arguments, say)
-    print("\nstopped; nothing is left running")
-    return 0
+    except KeyboardInterrupt:
+        print("\ninterrupted before the end", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):  # a second Ctrl-C must not leave the rest running
+            signal.signal(number, signal.SIG_IGN)
+        stack.stop()
+        print("stopped; nothing is left running", flush=True)
 
 
 def run(stack: Stack, arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
@@ -53,12 +73,10 @@ def run(stack: Stack, arguments: argparse.Namespace, say: Callable[[str], None])
     except LabError as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
-    print_table(stack, outcomes, grafana)
-    failed = [outcome for outcome in outcomes if not outcome.held]
-    if arguments.once:
-        return 1 if failed else 0
-    stay(stack)
-    return 0
+    print_table(stack, outcomes, grafana, stays=not arguments.once)
+    if not arguments.once:
+        stay(stack)
+    return 0 if all(outcome.held for outcome in outcomes) else 1
 
 
 def parse() -> argparse.Namespace:
@@ -69,71 +87,59 @@ def parse() -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument(
         "--once", action="store_true", help="check every promise, then end with exit code 0 or 1"
     )
-    parser.add_argument("--incident", action="store_true", help="play an outage and its end, with times")
+    ways.add_argument("--incident", action="store_true", help="play an outage and its end, with times")
     parser.add_argument(
-        "--folder", type=Path, default=REPOSITORY / ".demo", help="where all state goes (%(default)s)"
+        "--folder",
+        type=called_from,
+        default=REPOSITORY / ".demo",
+        help="where all state goes; what an earlier demo left there is removed (%(default)s)",
     )
     return parser.parse_args()
 
 
-def clear(folder: Path) -> None:
-    """Begin anew, but only in a folder that is ours: one that is empty or holds a demo."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / "leitstand.yml").exists():
-        print(f"{folder} is not empty and holds no demo\n  hint: name another --folder", file=sys.stderr)
-        raise SystemExit(2)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+def called_from(path: str) -> Path:
+    """A path as meant by whoever called ./demo, which itself runs in the repository."""
+    return Path(os.environ.get("LEITSTAND_CALLED_FROM", "."), path).resolve()
 
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def print_table(stack: Stack, outcomes: list[Outcome], grafana: str) -> None:
-    """One table: what, URL or path, state."""
-    rows = [
-        (outcome.what, outcome.where, ("ok    " if outcome.held else "FAILED") + f" {outcome.seen}")
-        for outcome in outcomes
-    ]
-    rows += [
-        ("status page", stack.url("page", "/"), "open it"),
-        ("Prometheus", stack.url("prometheus", "/alerts"), "open it"),
-        ("Alertmanager", stack.url("alertmanager", "/"), "open it"),
-        ("exporter", stack.url("exporter", "/"), "open it"),
-        ("Grafana", grafana.split(" ", 1)[0], grafana.split(" ", 1)[1]),
-        ("configuration", str(stack.config), "read it"),
-        ("alert mails", str(stack.folder / "mail"), f"{len(stack.mails())} so far"),
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    print()
-    for what, where, state in (("what", "where", "state"), *rows):
-        print(f"  {what:<{widths[0]}}  {where:<{widths[1]}}  {state}")
-    print(flush=True)
+def bold(text: str) -> str:
+    """Bold on a terminal, plain elsewhere."""
+    return f"\033[1m{text}\033[0m" if sys.stdout.isatty() else text
 
 
 def stay(stack: Stack) -> None:
-    """A live line until Ctrl-C."""
-    print("  Ctrl-C ends the demo and everything it started. Every interval is a fifth of the usual one.")
-    while True:
-        dead = [server.name for server in stack.dead()]
-        state = f"dead: {', '.join(dead)}" if dead else "all servers run"
-        alerts = stack.query('count(ALERTS{alertstate="firing",alertname!="Watchdog"}) or vector(0)')
-        firing = alerts[0]["value"][1] if alerts else "?"  # type: ignore[index]
-        website = page_state(stack, "website")
-        print_live(f"  {time.strftime('%H:%M:%S')}  {state} · website: {website} · alerts firing: {firing}")
-        with contextlib.suppress(LabError):
-            wait_until(lambda: False, "the next line", seconds=3, pause=0.5)
+    """A live line until Ctrl-C, which is the right end of a demo."""
+    print("  Every interval is a fifth of the usual one. Look around from another terminal:")
+    print(f"    {REPOSITORY}/.venv/bin/leitstand backup status --config {stack.config}")
+    print("  Ctrl-C ends the demo and everything it started.", flush=True)
+    line = LiveLine()
+    try:
+        while True:
+            line.show(state_line(stack))
+            time.sleep(3)
+    except KeyboardInterrupt:
+        print(flush=True)
 
 
-def print_live(line: str) -> None:
-    """Replace the last line on a terminal; one line after the other elsewhere."""
-    if sys.stdout.isatty():
-        print(f"\r\033[K{line}", end="", flush=True)
-    else:
-        print(line, flush=True)
+def state_line(stack: Stack) -> str:
+    """Servers, the web site as the public sees it, and the names of the alerts that fire."""
+    dead = [f"{server.name} (see {server.log})" for server in stack.dead()]
+    samples = stack.query('group by (alertname) (ALERTS{alertstate="firing",alertname!="Watchdog"})')
+    firing = sorted(sample["metric"]["alertname"] for sample in samples)  # type: ignore[index]
+    parts = [
+        f"ended: {', '.join(dead)}" if dead else "all servers run",
+        f"website: {page_state(stack, 'website')}",
+        f"alerts: {', '.join(firing) or 'none'}",
+    ]
+    return " · ".join(parts)
 
 
 if __name__ == "__main__":

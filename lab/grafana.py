@@ -9,7 +9,7 @@ from lab.processes import Server
 from lab.stack import REPOSITORY, Stack
 
 HOME = Path("/usr/share/grafana")
-HOW_TO_GET_IT = "install the package 'grafana' of Grafana's own Debian repository, then start ./demo again"
+HOW_TO_GET_IT = "take 'grafana' from Grafana's own Debian repository, then start ./demo again"
 
 
 def start_grafana(stack: Stack) -> str:

@@ -14,6 +14,7 @@ Say = Callable[[str], None]
 
 def play_incident(stack: Stack, say: Say) -> int:
     """Down, page, mail, up, page, mail; each with its seconds. 0 when all of it was seen."""
+    say("waiting for the page to say that the web site is up; then an outage is played, about a minute")
     page_shows(stack, "website", "up")
     say("the page says Verfügbar / Available; now the web site is stopped")
     begin = time.monotonic()
@@ -29,6 +30,7 @@ def play_incident(stack: Stack, say: Say) -> int:
     require_words(stack, "Verfügbar", "Available")
     say(f"the page says Verfügbar / Available after {time.monotonic() - begin:.1f} s")
     show_mail(stack, say, "RESOLVED", begin)
+    say("all of it was seen: page and mail, down and up again")
     return 0
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 READY_SECONDS = 60.0  # generous: a busy machine is slow, and a dead child is noticed at once
 STOP_SECONDS = 10.0
+DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM", "--")
 
 
 class LabError(Exception):
@@ -96,7 +97,7 @@ class Server:
         """Start the child; do not wait. It is sent SIGTERM when this process dies, however it dies."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", "--", *self.argv],
+                [*DIE_WITH_PARENT, *self.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -180,7 +180,7 @@ def keep(stack: Stack, say: Callable[[str], None]) -> list[Outcome]:
     """Check every promise, in order; one that fails does not keep the next from being tried."""
     outcomes = []
     for what, where, check in PROMISES:
-        say(what)
+        say(f"checking: {what}")
         place = stack.url(where) if where in stack.servers else where
         try:
             outcomes.append(Outcome(what, place, True, check(stack)))

@@ -6,11 +6,15 @@ PYTHON=${PYTHON:-python3}
 VENV=.venv
 SWIFT_VENV=.venv-swift
 
-say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
+say() { if [ -t 1 ]; then printf '\033[1m==>\033[0m %s\n' "$*"; else printf '==> %s\n' "$*"; fi; }
 
 die() { # MESSAGE HINT
   printf 'error: %s\n  hint: %s\n' "$1" "$2" >&2
   exit 3
+}
+
+any_python() { # -> the environment's Python, else the system's
+  if [ -x $VENV/bin/python ]; then echo $VENV/bin/python; else echo "$PYTHON"; fi
 }
 
 as_root() {
@@ -69,6 +73,8 @@ environment_is_ready() { # FOLDER LOCK
 
 make_environment() { # FOLDER LOCK WHAT
   environment_is_ready "$1" "$2" && return 0
+  mkdir -p "$1" 2>/dev/null || true
+  [ -w "$1" ] || die "$PWD/$1 cannot be written by $(id -un)" "use a checkout of your own, or do this once as the owner of this one"
   say "Python environment $1: installing $3 (pinned by hash, $2)"
   if [ ! -x "$1/bin/python" ]; then
     "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.processes import LabError, Server, fetch, free_port, wait_until
+from lab.processes import DIE_WITH_PARENT, LabError, Server, fetch, free_port, wait_until
 from lab.sample_site import WELCOME, make_site
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -112,7 +112,7 @@ class Stack:
         self.prepare()
         for step in (self.start_site, self.start_swift, self.start_monitoring, self.start_page):
             step()
-        self.say("keys of the backups")
+        self.say("making the keys of the backups")
         self.leitstand("backup", "keys", "generate", check=True)
 
     def prepare(self) -> None:
@@ -127,7 +127,7 @@ class Stack:
 
     def start_site(self) -> None:
         """The sample web site and the mail server's stand-in."""
-        self.say("sample web site and mail sink")
+        self.say("starting a sample web site and a mail server")
         self.add(
             "site", [PYTHON, "-m", "lab.sample_site", str(self.ports["site"]), str(self.folder / "site")]
         )
@@ -136,7 +136,7 @@ class Stack:
 
     def start_swift(self) -> None:
         """OpenStack Swift, its credentials as a file, and the bucket."""
-        self.say("OpenStack Swift with the S3 API")
+        self.say("starting OpenStack Swift with its S3 API")
         script = REPOSITORY / "lab" / "swift_server.py"
         argv = [str(SWIFT_PYTHON), str(script), str(self.folder / "swift"), str(self.ports["swift"])]
         swift = self.add("swift", argv, ready_path="/healthcheck")
@@ -151,10 +151,10 @@ class Stack:
 
     def start_monitoring(self) -> None:
         """Exporter, blackbox_exporter, Alertmanager and Prometheus, configured by ``leitstand render``."""
-        self.say("exporter")
+        self.say("starting the exporter")
         self.start_exporter()
         self.render()
-        self.say("blackbox_exporter, Alertmanager, Prometheus")
+        self.say("starting blackbox_exporter, Alertmanager and Prometheus")
         rendered = self.folder / "prometheus"
         blackbox = ["prometheus-blackbox-exporter", f"--config.file={rendered}/blackbox.yml"]
         self.add(
@@ -187,7 +187,7 @@ class Stack:
 
     def start_page(self) -> None:
         """The status collector and the status page."""
-        self.say("status collector and status page")
+        self.say("starting the status collector and the status page")
         for name, verb, port in (("collector", "collect", 0), ("page", "serve", self.ports["page"])):
             argv = [PYTHON, "-m", "leitstand", "status-page", verb, "--config", str(self.config)]
             self.add(name, argv, port=port, ready_path="/-/healthy")
@@ -224,7 +224,7 @@ class Stack:
     def leitstand(self, *arguments: str, check: bool = False) -> Ran:
         """Run ``leitstand`` with this stack's configuration; with ``check``, LabError if it fails."""
         environment = {**os.environ, "LEITSTAND_CONFIG": str(self.config)}
-        argv = [PYTHON, "-m", "leitstand", *arguments]
+        argv = [*DIE_WITH_PARENT, PYTHON, "-m", "leitstand", *arguments]
         done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=300, check=False)
         if check and done.returncode:
             raise LabError(

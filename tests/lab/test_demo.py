@@ -9,7 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lab.own_folder import LOCK, own_folder
 from lab.processes import wait_until
+from lab.show import LiveLine, table_lines
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
@@ -47,6 +49,60 @@ def test_demo_refuses_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
     assert ran.returncode == 2
     assert "hint:" in ran.stderr
     assert (tmp_path / "precious").read_text() == "data"
+
+
+def test_a_folder_is_meant_from_where_the_demo_was_called(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious").write_text("data")
+    argv = [str(REPOSITORY / "demo"), "--folder", "mine"]
+    ran = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith(f"error: {tmp_path}/mine is not empty and holds no demo\n")
+
+
+def test_a_second_demo_in_the_same_folder_is_refused_and_harms_nothing(tmp_path: Path) -> None:
+    argv = [str(REPOSITORY / "demo"), "--once", "--folder", str(tmp_path / "state")]
+    with own_folder(tmp_path / "state") as folder:
+        (folder / "leitstand.yml").write_text("site: {}")
+        ran = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert (folder / "leitstand.yml").read_text() == "site: {}"
+    assert ran.returncode == 2
+    assert ran.stderr == f"error: another demo is running in {folder}\n  hint: name another --folder\n"
+
+
+def test_an_ended_demo_makes_room_for_the_next(tmp_path: Path) -> None:
+    with own_folder(tmp_path / "state") as folder:
+        (folder / "logs").mkdir()
+        (folder / "leitstand.yml").write_text("site: {}")
+    with own_folder(tmp_path / "state") as folder:
+        assert [path.name for path in folder.iterdir()] == [LOCK]
+
+
+def test_a_check_that_is_interrupted_is_not_a_good_one(tmp_path: Path) -> None:
+    argv = [str(REPOSITORY / "demo"), "--once", "--folder", str(tmp_path / "state")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert any("Swift" in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert process.stdout.read().endswith("stopped; nothing is left running\n")
+        assert "interrupted before the end" in process.stderr.read()
+
+
+def test_a_table_that_does_not_fit_stands_in_blocks() -> None:
+    rows = [("status page", "http://127.0.0.1:8080/", "ok     answers")]
+    assert table_lines(rows, None)[1] == "  status page  http://127.0.0.1:8080/  ok     answers"
+    assert table_lines(rows, 80) == table_lines(rows, None)
+    assert table_lines(rows, 40) == ["  status page: ok answers", "      http://127.0.0.1:8080/"]
+
+
+def test_without_a_terminal_the_state_is_told_when_it_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    line = LiveLine()
+    for text in ("all run", "all run", "site down", "all run"):
+        line.show(text)
+    told = [each.split("  ")[-1] for each in capsys.readouterr().out.splitlines()]
+    assert told == ["all run", "site down", "all run"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
