@@ -18,6 +18,7 @@ from orchestrator.cli_proof import catalog, drill, verify
 from orchestrator.cli_restore import restore
 from orchestrator.cli_run import run
 from orchestrator.cli_serve import install_timers, serve
+from orchestrator.completion import offer_names
 from orchestrator.context import Context
 from orchestrator.operations import list_snapshots
 
@@ -59,6 +60,9 @@ def list_(context: Context, job: str | None, only: str | None, as_json: bool) ->
         cells,
         ("ENTRIES", "SIZE", "STORED"),
     )
+
+
+offer_names(backup)
 
 
 def _row(listed: Listed) -> dict[str, Any]:

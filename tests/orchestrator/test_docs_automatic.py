@@ -65,14 +65,37 @@ def test_every_metric_and_every_hook_s_state_is_described() -> None:
         assert all(f"`{state}`" in text for state in states)
 
 
-def completion(**asked: str) -> str:
-    leitstand = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "leitstand"
-    environment = {**os.environ, **asked}
-    return subprocess.run([leitstand], env=environment, capture_output=True, text=True, check=True).stdout
+def offered(*words: str) -> list[str]:
+    """What bash offers for the last word, by the script that the page tells to install."""
+    programs = Path(__file__).resolve().parents[2] / ".venv" / "bin"
+    script = (
+        'source <(_LEITSTAND_COMPLETE=bash_source leitstand); COMP_WORDS=(leitstand "$@"); COMP_CWORD=$#;'
+        ' COMPREPLY=(); _leitstand_completion leitstand; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    argv = ["bash", "-c", script, "bash", *words]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return done.stdout.split()
 
 
 def test_completion_knows_the_commands() -> None:
-    asked = {"COMP_WORDS": "leitstand backup r", "COMP_CWORD": "2"}
-    assert completion(_LEITSTAND_COMPLETE="bash_complete", **asked).split() == ["plain,restore", "plain,run"]
-    script = completion(_LEITSTAND_COMPLETE="bash_source")
-    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    assert offered("backup", "r") == ["restore", "run"]
+
+
+def test_completion_knows_jobs_stores_and_snapshots(on_swift: Any) -> None:
+    on_swift.document["backups"]["other"] = on_swift.job
+    on_swift.good("run", "site")
+    on_swift.wait_for_next_second()
+    on_swift.good("run", "site")
+    config = ("--config", str(on_swift.config))
+    old, new = on_swift.snapshots("swift")
+    assert offered("backup", "run", *config, "") == ["other", "site"]
+    assert offered("backup", "verify", *config, "site", "--store", "d") == ["disk"]
+    assert offered("backup", "cat", *config, "site", "--snapshot", "") == [new, old]
+    assert offered("backup", "diff", *config, "site", old, "") == [new, old]
+    on_swift.document["stores"]["swift"]["endpoint"] = "http://127.0.0.1:1"
+    on_swift.write()
+    assert offered("backup", "cat", *config, "site", "--snapshot", "") == [new, old], "another store answers"
+    assert offered("backup", "cat", *config, "nosuch", "--snapshot", "") == []
+    assert offered("backup", "run", "--config", "/no/such/file", "") == []
