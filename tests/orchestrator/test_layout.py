@@ -1,0 +1,23 @@
+"""Names of snapshots: nobody else has them, and they sort by the time at which the run began."""
+
+from datetime import UTC, datetime
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.layout import is_snapshot_id, new_snapshot
+
+MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2026, 1, 1, 0, 0, 2), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+@settings(derandomize=True, max_examples=200)
+@given(st.lists(MOMENTS, min_size=2, max_size=10, unique_by=lambda moment: moment.timestamp() // 0.001))
+def test_names_sort_by_time_also_within_a_second(moments: list[datetime]) -> None:
+    names = [new_snapshot("web1", "site", moment) for moment in sorted(moments)]
+    assert sorted(names) == names
+    assert all(is_snapshot_id(name.id) for name in names)
+
+
+def test_names_of_one_moment_are_different() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert len({new_snapshot("web1", "site", now).id for _ in range(1000)}) == 1000
