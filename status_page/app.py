@@ -3,8 +3,9 @@
 import time
 from pathlib import Path
 
-from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from flask import Flask, Response, redirect, request
+from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from status_page import ready
 from status_page.plan import Plan
@@ -37,18 +38,21 @@ def create_app(plan: Plan) -> Flask:
             "healthy\n", content_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"}
         )
 
+    @app.get("/<language>")
+    def with_a_slash(language: str) -> WerkzeugResponse:
+        if language not in plan.languages:
+            raise NotFound
+        return redirect(f"/{language}/", 308)
+
     @app.errorhandler(HTTPException)
     def constant_answer(error: HTTPException) -> Response:
         language = best_language(request.headers.get("Accept-Language", ""), plan.languages)
-        answer = Response(
+        return Response(
             environment().get_template("error.html").render(language=language, text=TEXTS[language]),
             status=error.code,
             content_type="text/html; charset=utf-8",
             headers={"Cache-Control": "public, max-age=10", "Vary": "Accept-Language"},
         )
-        if error.code == 405:
-            answer.headers["Allow"] = "GET, HEAD"
-        return answer
 
     @app.after_request
     def secure(answer: Response) -> Response:

@@ -42,6 +42,13 @@ SECURITY_HEADERS: Headers = [
 ]
 SAME_ORIGIN: Headers = [("Cross-Origin-Resource-Policy", "same-origin")]
 ANY_ORIGIN: Headers = [("Cross-Origin-Resource-Policy", "cross-origin"), ("Access-Control-Allow-Origin", "*")]
+NOT_ALLOWED: Headers = [
+    *SECURITY_HEADERS,
+    *SAME_ORIGIN,
+    ("Allow", "GET, HEAD"),
+    ("Cache-Control", "no-store"),
+    ("Content-Length", "0"),
+]
 _AGO = re.compile('"?\ue000(\\w+)\ue001"?')
 _LOOK_AGAIN_SECONDS = 0.25
 
@@ -108,7 +115,8 @@ class ReadyPages:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
         if method not in ("GET", "HEAD"):
-            return self._other(environ, start_response)
+            start_response("405 Method Not Allowed", NOT_ALLOWED)
+            return [b""]
         release, now = self._current(), self._clock()
         path = environ["PATH_INFO"]
         negotiated = path == "/"

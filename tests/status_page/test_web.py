@@ -253,10 +253,18 @@ def test_errors_are_constant_and_other_methods_refused(site):
     page = site(website="up")
     status, _, body = page.get("/de/<script>alert(1)</script>")
     assert (status, b"script" in body) == (404, False)
-    status, _, _ = page.get("/de/", "POST")
-    assert status in (404, 405)
-    assert page.get("/-/healthy", "POST")[0] == 405
+    for path in ("/de/", "/api/v1/status.json", "/-/healthy", "/nothing"):
+        status, headers, body = page.get(path, "POST")
+        assert (status, headers["Allow"], body) == (405, "GET, HEAD", b"")
+        assert headers["Cache-Control"] == "no-store"
     assert page.get("/-/healthy")[2] == b"healthy\n"
+
+
+def test_a_visitor_who_leaves_out_the_slash_is_sent_to_the_page(site):
+    page = site(website="up")
+    status, headers, _ = page.get("/de")
+    assert (status, headers["Location"]) == (308, "/de/")
+    assert page.get("/fr")[0] == 404
 
 
 def test_everything_a_page_refers_to_is_served_and_kept_for_ever(site):
