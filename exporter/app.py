@@ -10,15 +10,15 @@ from urllib.parse import parse_qs
 
 from exporter.http1 import Request, Response, problem
 from exporter.landing import CONTENT_SECURITY_POLICY, landing_page
-from exporter.negotiation import OPENMETRICS, TEXT, Offer, choose_metrics, gzip, wants_gzip
+from exporter.negotiation import TEXT, Offer, choose_metrics, gzip, wants_gzip
 from exporter.openmetrics import to_openmetrics
 from exporter.reference_notes import NOT_SERVED, NOT_SERVED_LATER
 from exporter.rules import RulesState
+from exporter.scrape import DEFAULT_DEADLINE
 from exporter.server import ServerStatus
 from leitstand import __version__
 from leitstand.exposition import Family, render
 
-DEFAULT_DEADLINE_SECONDS = 9.5  # Prometheus gives up after 10 s unless told otherwise
 MAXIMUM_DEADLINE_SECONDS = 120.0
 # What the answer needs to reach Prometheus after the last collector had its time.
 DELIVERY_SECONDS = 0.5
@@ -196,9 +196,9 @@ def deadline(request: Request) -> float:
     try:
         timeout = float(request.headers.get("x-prometheus-scrape-timeout-seconds", ""))
     except ValueError:
-        return DEFAULT_DEADLINE_SECONDS
+        return DEFAULT_DEADLINE
     if not math.isfinite(timeout) or timeout <= 0:
-        return DEFAULT_DEADLINE_SECONDS
+        return DEFAULT_DEADLINE
     return min(MAXIMUM_DEADLINE_SECONDS, max(timeout - DELIVERY_SECONDS, timeout / 2))
 
 
@@ -250,6 +250,3 @@ def _rules_families(state: RulesState | None) -> list[Family]:
     )
     loaded.add(state.loaded)
     return [valid, loaded]
-
-
-__all__ = ["OPENMETRICS", "App", "Inventory", "Scraping", "Snapshot", "chosen_names", "deadline"]

@@ -36,7 +36,6 @@ CIPHER_SUITES: dict[str, str | None] = {
 # RFC 9113 9.2.2: a server that speaks HTTP/2 over TLS 1.2 must offer one of these.
 HTTP2_SUITES = ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256")
 CURVES = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
-TLS_VERSIONS = ("TLS10", "TLS11", "TLS12", "TLS13")
 # Header and the values it may have; empty: any.
 HEADERS: dict[str, tuple[str, ...]] = {
     "Strict-Transport-Security": (),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from exporter.collectors.collector import NoData, Roots, gauge
 from exporter.collectors.dbus import BusError, Call, Connection, property_of, read_rows, read_variant
 from exporter.collectors.options import Options, pattern
-from leitstand.exposition import Family
+from leitstand.exposition import Family, Kind
 
 _SOCKET = "run/dbus/system_bus_socket"
 _SERVICE, _OBJECT, _PREFIX = (
@@ -22,8 +22,8 @@ _STATES = ("activating", "active", "deactivating", "failed", "inactive")
 _TYPES_KEPT = 600.0  # seconds; a service's type changes with its file only
 _VERSION = re.compile(r"\d{3,}(?:\.\d+)?", re.ASCII)
 _MICROSECONDS = 1_000_000
-# Property of a socket, metric, kind.
-CONNECTIONS = (
+# Property of a socket, metric, kind, explanation; the last is a gauge there, too.
+CONNECTIONS: tuple[tuple[str, str, Kind, str], ...] = (
     ("NAccepted", "accepted_connections_total", "counter", "Connections accepted."),
     ("NConnections", "current_connections", "gauge", "Connections open."),
     ("NRefused", "refused_connections_total", "gauge", "Connections refused."),
@@ -176,21 +176,23 @@ def _properties(bus: Connection, units: Sequence[Unit], kind: str, name: str) ->
     }
 
 
-def _manager_families(answers: Sequence[bytes | BusError]) -> list[Family]:
-    texts = ["" if isinstance(answer, BusError) else str(read_variant(answer)) for answer in answers]
-    is_running = int(texts[1] == "running")
-    families = [gauge("node_systemd_system_running", "Whether all is well with the system.", is_running)]
-    machine = Family(
+def _manager_families(answers: Sequence[bytes | BusError]) -> Iterable[Family]:
+    """What the manager says of itself: its version, the system's state, what the machine runs on."""
+    version, state, machine = (
+        "" if isinstance(answer, BusError) else str(read_variant(answer)) for answer in answers
+    )
+    yield gauge(
+        "node_systemd_system_running", "Whether all is well with the system.", int(state == "running")
+    )
+    ground = Family(
         "node_systemd_virtualization_info", "gauge", "What the machine runs on.", ("virtualization_type",)
     )
-    machine.add(1, texts[2] or "none")
-    families.append(machine)
-    if match := _VERSION.search(texts[0]):
-        labels = (texts[0],)
+    ground.add(1, machine or "none")
+    yield ground
+    if match := _VERSION.search(version):
         family = Family("node_systemd_version", "gauge", "Version of systemd.", ("version",))
-        families.append(family)
-        family.add(float(match[0]), *labels)
-    return families
+        family.add(float(match[0]), version)
+        yield family
 
 
 def _summary(units: Sequence[Unit]) -> Family:
@@ -217,9 +219,7 @@ def _sockets(bus: Connection, units: Sequence[Unit]) -> list[Family]:
     sockets = [unit for unit in units if unit.name.endswith(".socket")]
     families = []
     for name, metric, kind, explanation in CONNECTIONS:
-        family = Family(f"node_systemd_socket_{metric}", "gauge", explanation, ("name",))
-        family.kind = "counter" if kind == "counter" else "gauge"
-        for unit, count in _properties(bus, sockets, "Socket", name).items():
-            family.add(int(count), unit)
+        family = Family(f"node_systemd_socket_{metric}", kind, explanation, ("name",))
+        _add_numbers(family, _properties(bus, sockets, "Socket", name))
         families.append(family)
     return families
