@@ -35,7 +35,6 @@ NOT_OURS = [
     "ipvs",
     "nfs",
     "nfsd",
-    "nvme",
     "rapl",
     "tapestats",
     "xfs",
