@@ -33,8 +33,16 @@ def test_the_changelog_keeps_its_form():
     assert set(re.findall(r"^### (.*)$", page, re.MULTILINE)) <= allowed
 
 
+def anchors(page: Path) -> set[str]:
+    """What stands behind ``#`` in links to the headings of a page: small letters, digits, hyphens."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_between_the_project_s_pages_lead_somewhere():
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     for page in pages:
-        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} names {target}"
+        for target, anchor in re.findall(r"\]\((?!https?:|mailto:)([^)#]*)#?([^)]*)\)", page.read_text()):
+            file = page.parent / target if target else page
+            assert file.exists(), f"{page.name} names {target}"
+            assert not anchor or anchor in anchors(file), f"{page.name} names {target}#{anchor}"
