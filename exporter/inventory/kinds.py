@@ -98,7 +98,7 @@ KINDS: dict[str, Kind] = {
         ("reason", "detail"),
         {
             "reason": "package or kernel",
-            "detail": "the package that asks for it, or the newest installed kernel",
+            "detail": "the package that asks for it, the newest kernel, or a newer build of the running one",
         },
     ),
     "stale_library": Kind(

@@ -24,7 +24,8 @@ _TOKEN = re.compile(
     r"""|(?P<bare>(?:\\.|\$\{[^}\n]*\}|[^\s{};\\])+|\\)""",
     re.DOTALL,
 )
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+# nginx takes the backslash away before these only.
+_ESCAPED = re.compile(r"""\\(["'\\])""")
 
 
 @dataclass

@@ -1,9 +1,13 @@
 """Whether the host waits for a reboot, and why."""
 
 import re
+from pathlib import Path
 
+from exporter.inventory.dpkg import STATUS, STATUS_LIMIT
 from exporter.inventory.host import container_manager, first_line
 from exporter.inventory.source import Context, Findings
+from exporter.inventory.text import search
+from exporter.tree import Tree
 from leitstand.exposition import Family
 from leitstand.versions import dpkg_key
 
@@ -18,19 +22,48 @@ def read(context: Context) -> Findings:
             findings.add("reboot_reason", reason="package", detail=package)
     # In a container the kernel is the host's and none of our packages'.
     if not container_manager(tree, first_line(context.roots.proc / "1/cgroup")):
-        running = first_line(context.roots.proc / "sys/kernel/osrelease")
-        newest = newest_kernel(running, tree.names("/lib/modules"))
-        if newest:
-            findings.add("reboot_reason", reason="kernel", detail=newest)
+        for detail in kernel_reasons(tree, context.roots.proc / "sys/kernel"):
+            findings.add("reboot_reason", reason="kernel", detail=detail)
     family = Family("leitstand_reboot_required", "gauge", "Whether the host waits for a reboot.")
     family.add(int(bool(findings.items)))
     findings.families.append(family)
     return findings
 
 
+def kernel_reasons(tree: Tree, kernel: Path) -> list[str]:
+    """A newer kernel than the running one, and a newer build of the same release."""
+    running = first_line(kernel / "osrelease")
+    # What a removed kernel leaves behind, as modules built for it, has no list of what it brought itself.
+    installed = [
+        name
+        for name in tree.names("/lib/modules")
+        if any(tree.stat(f"/lib/modules/{name}/{mark}") for mark in ("modules.builtin", "kernel", "vmlinuz"))
+    ]
+    rebuilt = rebuilt_kernel(tree, running, first_line(kernel / "version"))
+    return [detail for detail in (newest_kernel(running, installed), rebuilt) if detail]
+
+
+def rebuilt_kernel(tree: Tree, release: str, version: str) -> str:
+    """Package and version of the running release where it is newer than what runs; empty if it is not.
+
+    Debian keeps a release's name through small updates; its kernels tell the package's version, uname(2).
+    """
+    built = search(r"\bDebian (\d\S+)", version)
+    status = f"\n{tree.text_or_empty(STATUS, STATUS_LIMIT)}" if built else ""
+    for package in (f"linux-image-{release}", f"linux-image-{release}-unsigned"):
+        paragraph = status.partition(f"\nPackage: {package}\n")[2].partition("\n\n")[0]
+        installed = search(r"^Version: *(\S+)", paragraph)
+        # What was removed may keep its paragraph.
+        if "ok installed" in paragraph and dpkg_key(installed) > dpkg_key(built):
+            return f"{package} {installed}"
+    return ""
+
+
 def flavour(release: str) -> str:
-    """What kind of kernel a release is of: "amd64" of 6.1.0-18-amd64, "x86_64" of 5.14.0-362.el9.x86_64."""
-    kind = re.sub(r"^[0-9][0-9.+~-]*", "", release)
+    """What kind of kernel a release is of: "amd64" of 6.1.0-18-amd64 and of 6.12.43+deb13-amd64,
+    "x86_64" of 5.14.0-362.el9.x86_64.
+    """
+    kind = re.sub(r"^[0-9][0-9.~-]*(?:\+[a-z0-9.]+-)?[0-9.+~-]*", "", release)
     return kind.rpartition(".")[2]
 
 

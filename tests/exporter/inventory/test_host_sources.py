@@ -18,7 +18,6 @@ from exporter.inventory import (
     netlink,
     reboot,
     systemd,
-    users,
 )
 from exporter.inventory import (
     host as host_source,
@@ -130,10 +129,6 @@ def test_any_text_passes_the_parsers_of_the_host(text: str) -> None:
     libraries.parse_deleted(text.encode())
     systemd.parse_units(text)
     systemd.parse_properties(text)
-    users.parse_passwd(text)
-    users.parse_groups(text)
-    users.parse_sudoers(text)
-    users.parse_keys(text)
     parse_unit(text)
     reboot.newest_kernel(text, [text, "6.1.0-1-amd64"])
 
@@ -188,6 +183,9 @@ def test_the_real_host_has_its_real_name_and_kernel(real_host: Context, items: I
         ("5.14.0-362.8.1.el9_3.x86_64", ["5.14.0-362.18.1.el9_3.x86_64"], "5.14.0-362.18.1.el9_3.x86_64"),
         ("6.8.0-40-generic", ["6.8.0-41-generic", "6.8.0-99-lowlatency"], "6.8.0-41-generic"),
         ("6.1.0-18-amd64", ["extramodules", "kabi-current"], ""),
+        ("6.1.0-18-amd64", ["6.12.43+deb13-amd64", "6.12.43+deb13-cloud-amd64"], "6.12.43+deb13-amd64"),
+        ("6.12.41+deb13-amd64", ["6.12.41+deb13-amd64", "6.16.3+bpo-amd64"], "6.16.3+bpo-amd64"),
+        ("6.12.41+deb13-cloud-amd64", ["6.16.3+bpo-amd64", "6.1.0-99-cloud-amd64"], ""),
     ],
 )
 def test_a_reboot_is_due_for_a_newer_kernel_of_the_same_flavour(
@@ -201,7 +199,8 @@ def test_the_reasons_for_a_reboot_are_named(host: Build, items: Items) -> None:
         {
             "/run/reboot-required": "*** System restart required ***\n",
             "/run/reboot-required.pkgs": "linux-image-6.1.0-30-amd64\nlibc6\nlibc6\n",
-            "/lib/modules/6.1.0-30-amd64/modules.dep": "",
+            "/lib/modules/6.1.0-30-amd64/modules.builtin": "",
+            "/lib/modules/6.1.0-31-amd64/updates/dkms/left-behind.ko": "",
         }
     )
     kernel = context.roots.proc / "sys/kernel"
@@ -214,6 +213,27 @@ def test_the_reasons_for_a_reboot_are_named(host: Build, items: Items) -> None:
         ("kernel", "6.1.0-30-amd64"),
     ]
     assert findings.families[0].samples == [((), 1)]
+
+
+@pytest.mark.parametrize(
+    ("state", "version", "expected"),
+    [
+        ("install ok installed", "6.1.82-1", [("kernel", "linux-image-6.1.0-18-amd64 6.1.82-1")]),
+        ("install ok installed", "6.1.76-1", []),
+        ("deinstall ok config-files", "6.1.82-1", []),
+    ],
+)
+def test_a_newer_build_of_the_running_kernel_waits_for_a_reboot(
+    host: Build, items: Items, state: str, version: str, expected: list[tuple[str, str]]
+) -> None:
+    package = f"Package: linux-image-6.1.0-18-amd64\nStatus: {state}\nVersion: {version}\n"
+    context = host({"/var/lib/dpkg/status": f"Package: a\nVersion: 9\n\n{package}\nPackage: b\n"})
+    kernel = context.roots.proc / "sys/kernel"
+    kernel.mkdir(parents=True)
+    (kernel / "osrelease").write_text("6.1.0-18-amd64\n")
+    (kernel / "version").write_text("#1 SMP PREEMPT_DYNAMIC Debian 6.1.76-1 (2024-02-01)\n")
+    found = items(reboot.read(context), "reboot_reason")
+    assert [(item["reason"], item["detail"]) for item in found] == expected
 
 
 def test_a_host_that_needs_no_reboot_says_so_with_a_zero(host: Build) -> None:

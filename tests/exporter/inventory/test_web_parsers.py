@@ -29,7 +29,7 @@ def test_a_server_is_read_with_quotes_comments_and_escapes(host: Build) -> None:
         host,
         main="""http { # } a comment
           server {
-            server_name "one.example" 'two.example' _; # server_name three.example;
+            server_name "one.example" 'two.example' _ "~^(.+)\\.x\\"$"; # server_name three.example;
             listen [::]:443 ssl http2; listen 80;
             root "/var/www/with space";
             location ~* \\.(php|phtml)$ { fastcgi_pass unix:/run/php.sock; }
@@ -37,7 +37,7 @@ def test_a_server_is_read_with_quotes_comments_and_escapes(host: Build) -> None:
           }
         }""",
     )
-    assert found.names == ["one.example", "two.example"]
+    assert found.names == ["one.example", "two.example", '~^(.+)\\.x"$']
     assert found.listen == ["[::]:443", "80"]
     assert found.root == "/var/www/with space"
     assert found.backends == ["/run/php.sock"]
