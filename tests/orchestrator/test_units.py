@@ -152,3 +152,30 @@ def test_a_run_needs_no_memory_that_is_writable_and_executable(on_swift: Site) -
     if done.returncode == 77:
         pytest.skip("the kernel has no PR_SET_MDWE (Linux 6.3)")
     assert done.returncode == 0, done.stderr
+
+
+def test_the_unit_of_serve_is_locked_up_and_its_drop_in_is_understood(tmp_path: Path) -> None:
+    """Both as they are given to users; only the program stands elsewhere."""
+    root = Path(__file__).parents[2]
+    unit = tmp_path / "leitstand-backup.service"
+    text = (root / "deploy" / "systemd" / unit.name).read_text()
+    unit.write_text(text.replace("/opt/leitstand/bin/leitstand", str(PROGRAM)))
+    assert verify(unit) == ""
+    assert exposure(unit) < 3.0
+    page = (root / "docs" / "backups-automatic.md").read_text()
+    (drop_in,) = re.findall(r"```ini\n(\[Service\]\n# stores.*?)```", page, re.DOTALL)
+    unit.write_text(unit.read_text() + drop_in)
+    assert verify(unit) == ""
+    assert exposure(unit) > 3.0, "the rights that hooks may need are given back"
+
+
+def test_serve_is_started_as_its_unit_says(site: Site) -> None:
+    unit = Path(__file__).parents[2] / "deploy" / "systemd" / "leitstand-backup.service"
+    (words,) = re.findall(r"^ExecStart=\S+ backup (.*) \$OPTIONS$", unit.read_text(), re.MULTILINE)
+    (options,) = re.findall(r"^#   OPTIONS=(.*)$", unit.read_text(), re.MULTILINE)
+    arguments = [*words.split(), *options.replace(":9816", ":0").split()]
+    with site.start(*arguments) as process:
+        assert process.stderr is not None
+        assert "serving metrics on http://127.0.0.1:" in process.stderr.readline()
+        process.terminate()
+        assert process.wait(60) == 0
