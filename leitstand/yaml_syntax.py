@@ -7,6 +7,12 @@ import yaml
 
 from leitstand.problems import Problem
 
+_NEEDS_QUOTES = (
+    (r"undefined alias|scanning an alias", "*"),
+    (r"scanning an anchor", "&"),
+    (r"scanning a directive", "%"),
+    (r"a tag|tag handle", "!"),
+)
 # The parser's words (context, then problem); whether its context's place says more; what we say; what to do.
 _MEANINGS = (
     (
@@ -41,21 +47,16 @@ _MEANINGS = (
         "a '- ' where none can stand",
         "put each '- ' on a line of its own below the key",
     ),
-    (
-        r"undefined alias|scanning an alias",
-        False,
-        "a text that begins with '*' needs quotes",
-        'write "*…"',
+    *(
+        (pattern, False, f"a text that begins with '{letter}' needs quotes", f'write "{letter}…"')
+        for pattern, letter in _NEEDS_QUOTES
     ),
-    (r"scanning an anchor", False, "a text that begins with '&' needs quotes", 'write "&…"'),
     (
         r"cannot start any token",
         False,
         "a text cannot begin with this character",
         "put quotes around the text",
     ),
-    (r"scanning a directive", False, "a text that begins with '%' needs quotes", 'write "%…"'),
-    (r"a tag|tag handle", False, "a text that begins with '!' needs quotes", 'write "!…"'),
     (
         r"chomping or indentation|block scalar",
         False,

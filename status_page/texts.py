@@ -47,7 +47,6 @@ TEXTS: dict[Language, dict[str, str]] = {
         "refresh": "Aktualisieren",
         "services": "Dienste",
         "other_services": "Weitere Dienste",
-        "planned": "Wartungsarbeiten",
         "running": "Läuft",
         "scheduled": "Geplant",
         "until": "bis",
@@ -76,7 +75,6 @@ TEXTS: dict[Language, dict[str, str]] = {
         "formula": "Verfügbarkeit = verfügbare Zeit ÷ gemessene Zeit, abgerundet. Eingeschränkt zählt halb; "
         "angekündigte Wartung und Zeit ohne Messung zählen nicht.",
         "feed": "Störungen als Feed",
-        "language_name": "Deutsch",
         "title_down": "Ausfall: {names}",
         "title_partial": "Eingeschränkt: {names}",
         "title_unknown": "Stand unbekannt",
@@ -130,7 +128,6 @@ TEXTS: dict[Language, dict[str, str]] = {
         "refresh": "Refresh",
         "services": "Services",
         "other_services": "More services",
-        "planned": "Maintenance work",
         "running": "In progress",
         "scheduled": "Scheduled",
         "until": "to",
@@ -159,7 +156,6 @@ TEXTS: dict[Language, dict[str, str]] = {
         "formula": "Availability = time available ÷ time measured, rounded down. Partly reachable counts "
         "half; announced maintenance and time without measurement do not count.",
         "feed": "Disturbances as a feed",
-        "language_name": "English",
         "title_down": "Down: {names}",
         "title_partial": "Partly reachable: {names}",
         "title_unknown": "State unknown",

@@ -69,7 +69,7 @@ class CurrentRelease:
     """
 
     def __init__(self, folder: Path, fallback: Release) -> None:
-        self._folder, self._fallback = folder, fallback
+        self._folder = folder
         self._release, self._target = fallback, ""
         self._next_look = 0.0
         self._lock = threading.Lock()
