@@ -69,8 +69,8 @@ def add_images(findings: Findings, runtime: str, raw: Any) -> None:
         if not isinstance(image, dict) or not text_of(image.get("Id")):
             findings.skip()
             continue
-        created = image.get("Created")
-        for name in image.get("RepoTags") or ["<none>:<none>"]:
+        created, names = image.get("Created"), image.get("RepoTags")
+        for name in names if names and isinstance(names, list) else ["<none>:<none>"]:
             repository, _, tag = text_of(name).rpartition(":")
             findings.add(
                 "container_image",

@@ -50,6 +50,9 @@ def parse_answer(answer: bytes, complaint: str, sources: Sequence[str]) -> list[
 
 def parse_line(line: bytes) -> Outcome:
     """One line of the worker's answer. Raises ValueError for anything else."""
-    raw = json.loads(line)
-    part = from_wire(raw["part"].encode()) if "part" in raw else None
-    return Outcome(raw["source"], float(raw["duration"]), part, raw.get("error", ""), raw.get("stuck"))
+    try:
+        raw = json.loads(line)
+        part = from_wire(raw["part"].encode()) if "part" in raw else None
+        return Outcome(raw["source"], float(raw["duration"]), part, raw.get("error", ""), raw.get("stuck"))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not an answer of the worker: {error}") from error
