@@ -38,6 +38,29 @@ def host_is_measured(stack: Stack) -> str:
     return f"web1 up, {count} series"
 
 
+def monitoring_watches_itself(stack: Stack) -> str:
+    """Every target answers, the monitoring's own programs among them, and every rule can be evaluated."""
+    jobs = ("alertmanager", "blackbox", "canary", "host", "probe", "prometheus", "status-page")
+    wait_until(
+        lambda: sorted(found_jobs(stack)) == list(jobs), f"a target that answers in each of {', '.join(jobs)}"
+    )
+    wait_until(lambda: stack.query("up == 0") == [], "every target to answer")
+    wait_until(lambda: all(state == "ok" for state in rule_states(stack)), "every rule to be evaluated")
+    return f"{len(stack.query('up'))} targets answer, {len(rule_states(stack))} rules are evaluated"
+
+
+def found_jobs(stack: Stack) -> set[str]:
+    """The scrape jobs that have a target that answers."""
+    return {str(sample["metric"]["job"]) for sample in stack.query("up == 1")}  # type: ignore[index]
+
+
+def rule_states(stack: Stack) -> list[str]:
+    """Of each rule ``ok``, ``unknown`` (not evaluated yet) or ``err``."""
+    status, body = fetch(stack.url("prometheus", "/api/v1/rules"))
+    groups = json.loads(body)["data"]["groups"] if status == 200 else [{"rules": [{"health": "unknown"}]}]
+    return [rule["health"] for group in groups for rule in group["rules"]]
+
+
 def alerts_are_delivered(stack: Stack) -> str:
     """Alertmanager holds the alert that always fires, so the way from rule to receiver is open."""
 
@@ -165,6 +188,7 @@ def _has_data(stack: Stack, query: str) -> bool:
 PROMISES: tuple[tuple[str, str, Check], ...] = (
     ("configuration is good", "leitstand check", configuration),
     ("host is measured", "exporter", host_is_measured),
+    ("monitoring watches itself", "prometheus", monitoring_watches_itself),
     ("alerts are delivered", "alertmanager", alerts_are_delivered),
     ("public sees the state", "page", public_page),
     ("service is backed up", "swift", backup_runs),
