@@ -40,10 +40,11 @@ def scan(store: Store, host: str, job: str) -> list[Listed]:
         found = parse_key(info.key)
         if found is not None:
             grouped.setdefault(found[0], []).append(info)
-    return sorted((_listed(store.name, name, objects) for name, objects in grouped.items()), key=_age)
+    return sorted((_listed(store.name, name, objects) for name, objects in grouped.items()), key=age)
 
 
-def _age(listed: Listed) -> tuple[datetime, datetime, str]:
+def age(listed: Listed) -> tuple[datetime, datetime, str]:
+    """What snapshots are sorted by, the oldest first."""
     # The name has the time of the machine that ran: if its clock was ahead, the store knows better.
     # Of two runs in one second, the store's finer times tell which was first.
     seen = min(info.modified for info in listed.objects)

@@ -14,12 +14,11 @@ from leitstand.errors import EXIT_WARNINGS, LeitstandError
 from leitstand.options import json_option
 from orchestrator import show
 from orchestrator.archive import FileRecord, Kind
-from orchestrator.catalog import complete
 from orchestrator.cli_options import snapshot_option, store_option, warn, with_context
 from orchestrator.compare import Change, compare
-from orchestrator.context import Context, keys_of
-from orchestrator.operations import readable_snapshot
-from orchestrator.snapshot import Snapshot, open_snapshot
+from orchestrator.context import Context
+from orchestrator.operations import every_snapshot, readable_snapshot
+from orchestrator.snapshot import Snapshot
 from orchestrator.sources.patterns import Selection
 
 _TYPES = {
@@ -58,17 +57,18 @@ def ls(
 @json_option
 @with_context
 def find(context: Context, job: str, patterns: tuple[str, ...], only: str | None, as_json: bool) -> int:
-    """Say in which snapshots of JOB the PATTERNs are found, oldest first. Exit codes: 0 found, 1 nowhere."""
+    """Say in which snapshots of JOB the PATTERNs are found, oldest first.
+
+    Each snapshot is read from the first store that can give it. Exit codes: 0 found, 1 nowhere, 3 a snapshot
+    could not be looked into.
+    """
     found = False
-    settings = context.job(job)
-    keys = keys_of(settings)
-    with context.stores(settings, only) as stores:
-        for listed in complete(stores[0], settings.host, job):
-            with open_snapshot(stores[0], listed.name, keys) as snapshot:
-                for record in _selected(snapshot, patterns):
-                    found = True
-                    facts = {"snapshot": listed.name.id, **_facts(record)}
-                    click.echo(json.dumps(facts) if as_json else f"{listed.name.id}  {_line(record)}")
+    for snapshot in every_snapshot(context, job, only, warn):
+        for record in _selected(snapshot, patterns):
+            found = True
+            name = snapshot.name.id
+            facts = {"snapshot": name, "store": snapshot.store.name, **_facts(record)}
+            click.echo(json.dumps(facts) if as_json else f"{name}  {_line(record)}")
     return 0 if found else EXIT_WARNINGS
 
 

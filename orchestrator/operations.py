@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from leitstand.errors import LeitstandError
-from orchestrator.catalog import Listed, complete, find
+from orchestrator.catalog import Listed, age, complete, find, scan
 from orchestrator.config import Job
 from orchestrator.context import Context, keys_of
+from orchestrator.keys import KeyRing
 from orchestrator.snapshot import NoSuchSnapshotError, Snapshot, open_snapshot
+from orchestrator.stores import Store, StoreError
 
 
 def list_snapshots(context: Context, job_names: list[str], only: str | None = None) -> Iterator[Listed]:
@@ -47,3 +49,56 @@ def readable_snapshot(
             yield snapshot
             return
     raise next((error for error in errors if not isinstance(error, NoSuchSnapshotError)), errors[0])
+
+
+def every_snapshot(
+    context: Context, job_name: str, only: str | None, tell: Callable[[str], None]
+) -> Iterator[Snapshot]:
+    """Every snapshot of a job, oldest first, each from the first store that can give it.
+
+    ``tell`` is given a line for each store that does not answer. Raises the error of a snapshot that no store
+    can give once all others were given, and the last store's error when none answers.
+    """
+    job, keys = context.job(job_name), keys_of(context.job(job_name))
+    failure: LeitstandError | None = None
+    with context.stores(job, only) as stores:
+        for places in _places(stores, job.host, job_name, tell):
+            with ExitStack() as opened:
+                try:
+                    snapshot = _open_first(places, keys, opened)
+                except LeitstandError as error:
+                    failure = error
+                    continue
+                yield snapshot
+    if failure is not None:
+        raise failure
+
+
+Place = tuple[Store, Listed]
+
+
+def _places(stores: list[Store], host: str, job_name: str, tell: Callable[[str], None]) -> list[list[Place]]:
+    """Where each snapshot is, oldest first."""
+    found: dict[str, list[Place]] = {}
+    errors: list[StoreError] = []
+    for store in stores:
+        try:
+            for listed in scan(store, host, job_name):
+                if listed.committed is not None:
+                    found.setdefault(listed.name.id, []).append((store, listed))
+        except StoreError as error:
+            errors.append(error)
+            tell(f"{error.message}; what only {store.name} has is not looked at")
+    if len(errors) == len(stores):
+        raise errors[-1]
+    return sorted(found.values(), key=lambda places: age(places[0][1]))
+
+
+def _open_first(places: list[Place], keys: KeyRing, opened: ExitStack) -> Snapshot:
+    errors = []
+    for store, listed in places:
+        try:
+            return opened.enter_context(open_snapshot(store, listed.name, keys))
+        except LeitstandError as error:
+            errors.append(error)
+    raise errors[0]

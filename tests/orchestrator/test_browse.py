@@ -41,6 +41,26 @@ def test_find_says_in_which_snapshots_a_file_is(saved: Site) -> None:
     assert saved.leitstand("find", "site", "no-such-file").status == 1
 
 
+def test_find_looks_into_every_snapshot_that_any_store_can_give(on_swift: Site) -> None:
+    on_swift.good("run", "site")
+    on_swift.job["stores"] = ["disk"]
+    on_swift.wait_for_next_second()
+    on_swift.good("run", "site")
+    on_swift.job["stores"] = ["swift", "disk"]
+    both, disk_alone = on_swift.snapshots()
+    told = on_swift.good("find", "site", "secret.php", "--json").stdout
+    rows = [json.loads(line) for line in told.splitlines()]
+    assert [(row["snapshot"], row["store"]) for row in rows] == [(both, "swift"), (disk_alone, "disk")]
+    on_swift.document["stores"]["swift"]["endpoint"] = "http://127.0.0.1:1"
+    ran = on_swift.good("find", "site", "secret.php")
+    assert [line.split()[0] for line in ran.stdout.splitlines()] == [both, disk_alone]
+    assert "what only swift has is not looked at" in ran.stderr
+    (manifest,) = on_swift.disk.rglob(f"{both}/manifest.zip")
+    manifest.unlink()
+    ran = on_swift.leitstand("find", "site", "secret.php")
+    assert (ran.status, [line.split()[0] for line in ran.stdout.splitlines()]) == (3, [disk_alone])
+
+
 def test_cat_writes_one_file(saved: Site) -> None:
     text = (saved.www / "uploads" / "notes.txt").read_text()
     assert saved.good("cat", "site", saved.www / "uploads" / "notes.txt").stdout == text
