@@ -53,13 +53,22 @@ def slot(key: str, parts: int) -> int:
 def verify_share(
     store: Store, job_name: str, job: Job, keys: KeyRing, parts: int, slots: frozenset[int], result: Shared
 ) -> Shared:
-    """Prove COMMIT and meta.json of every snapshot, and the SHA-256 of the volumes whose turn it is."""
-    for name, meta_volumes in _snapshots(store, job_name, job, keys, result):
-        for key, volume in zip(name.volume_keys(len(meta_volumes)), meta_volumes, strict=True):
-            result.all_volumes += 1
-            if slot(key, parts) in slots:
-                result.volumes += 1
-                _verify_volume(store, key, volume, result)
+    """Prove COMMIT and meta.json of every snapshot, and the SHA-256 of the volumes whose turn it is.
+
+    Where it is no volume's turn the one that has it next is read, so that each share proves something.
+    """
+    volumes = [
+        each
+        for name, of_snapshot in _snapshots(store, job_name, job, keys, result)
+        for each in zip(name.volume_keys(len(of_snapshot)), of_snapshot, strict=True)
+    ]
+    result.all_volumes += len(volumes)
+    due = [each for each in volumes if slot(each[0], parts) in slots]
+    for key, volume in (
+        due or sorted(volumes, key=lambda each: (slot(each[0], parts) - max(slots)) % parts)[:1]
+    ):
+        result.volumes += 1
+        _verify_volume(store, key, volume, result)
     return result
 
 
