@@ -48,7 +48,7 @@ def row_of(record: FileRecord, more: Mapping[str, object]) -> str:
         record.length,
         record.method,
     )
-    return row + _rare(record, metadata) + "".join(map(_member, more.items())) + "}"
+    return row + _rare(record, metadata) + ("".join(map(_member, more.items())) if more else "") + "}"
 
 
 def _rare(record: FileRecord, metadata: Metadata) -> str:

@@ -11,16 +11,15 @@ import re
 from orchestrator.archive.entry import ArchiveError
 
 _TROUBLE = re.compile(rb"[\x00-\x1f\x7f\\]|\A[A-Za-z]:")
-_SUSPECT = re.compile(rb"[\x00-\x1f\x7f-\xff\\%:]")
+_SUSPECT = bytes((*range(0x20), *range(0x7F, 0x100))) + b"\\%:"
 _CODED = re.compile(rb"%[0-9A-F]{2}")
-# NUL, and parts that are empty, "." or "..".
-_HOSTILE = re.compile(rb"\x00|(?:\A|/)\.{0,2}(?:/|\Z)")
+_HOSTILE_PARTS = frozenset((b"", b".", b".."))
 _LONGEST = 65_000
 
 
 def stored_name(path: bytes) -> str:
     """The name in the ZIP and in the manifest of a path."""
-    if not _SUSPECT.search(path):
+    if path.translate(None, _SUSPECT) == path:
         return path.decode("ascii")
     return _code(path) if _needs_coding(path) else path.decode()
 
@@ -64,7 +63,7 @@ def _percent(match: re.Match[str]) -> str:
 
 def refuse_hostile(path: bytes) -> bytes:
     """``path``, unless it could lead anywhere but below the folder it is restored to (ArchiveError)."""
-    if len(path) > _LONGEST or _HOSTILE.search(path):
+    if len(path) > _LONGEST or b"\0" in path or not _HOSTILE_PARTS.isdisjoint(path.split(b"/")):
         raise ArchiveError(f"refused: {printable(path)!r} is not a path inside a folder")
     return path
 
