@@ -13,7 +13,8 @@ DIFFERENCES = (
     "`node_cpu_scaling_governor`, the further columns of softnet, `node_md_degraded` and "
     "`node_md_raid_disks`, `node_edac_channel_*`, `node_pressure_irq_stalled_seconds_total`, two fields of "
     "netstat, `node_systemd_virtualization_info`. Not from them: "
-    "the label `rotational` of `node_disk_info`, `node_cpu_online` (x86 has no such figure), and the label "
+    "the label `rotational` of `node_disk_info`, `adminstate` of `node_network_info`, `cntlid` of "
+    "`node_nvme_info`, `node_nvme_namespace_*`, `node_cpu_online` (x86 has no such figure), and the label "
     "`device_error` of filesystem (here the log tells why a file system does not answer).",
     "The systemd collector asks over the system bus (`/run/dbus/system_bus_socket`), which "
     "answers every user the system knows; the private socket, which answers root alone, is not used. "

@@ -104,7 +104,8 @@ def _begin(name: str, state: str, rest: str) -> Array:
 def _continue(array: Array, line: str) -> None:
     if match := _BLOCKS.match(line):
         array.blocks = array.synced = int(match[1])
-        if counts := _REQUIRED.search(line):
+        counts = _REQUIRED.search(line)
+        if counts and array.state != "inactive":
             array.required, array.active = int(counts[1]), int(counts[2])
     if match := _PROGRESS.search(line):
         array.state = _ACTIVITIES[match[1]]
@@ -133,4 +134,12 @@ class Bonds:
 
 def _link_states(files: Files, place: str) -> list[bytes]:
     names = files.attribute(f"{place}/bonding/slaves").decode().split()
-    return [files.attribute(f"{place}/lower_{name}/bonding_slave/mii_status") for name in names]
+    return [_link_state(files, place, name) for name in names]
+
+
+def _link_state(files: Files, place: str, name: str) -> bytes:
+    try:
+        return files.attribute(f"{place}/lower_{name}/bonding_slave/mii_status")
+    except FileNotFoundError:
+        # As it was called before Linux 3.13, and is where a driver makes the link itself.
+        return files.attribute(f"{place}/slave_{name}/bonding_slave/mii_status")

@@ -151,13 +151,17 @@ class Folder:
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
-    def attribute(self, name: str) -> bytes:
-        """As `Files.attribute`. Raises OSError."""
+    def raw(self, name: str) -> bytes:
+        """A file of one value as it stands there; at most one page of it. Raises OSError."""
         descriptor = os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=self._descriptor)
         try:
-            return os.read(descriptor, ATTRIBUTE_LIMIT).strip()
+            return os.read(descriptor, ATTRIBUTE_LIMIT)
         finally:
             os.close(descriptor)
+
+    def attribute(self, name: str) -> bytes:
+        """As `Files.attribute`. Raises OSError."""
+        return self.raw(name).strip()
 
     def text(self, name: str) -> str:
         """The attribute as text; empty when it cannot be read."""

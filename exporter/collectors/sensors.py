@@ -140,7 +140,7 @@ def read_sensors(files: Files, place: str) -> dict[str, Sensor]:
             if match is None or match[1] not in _TYPES:
                 continue
             try:
-                value = folder.attribute(name)
+                value = folder.raw(name).strip(b"\n")  # the blanks of a label belong to it
             except OSError:
                 continue  # some drivers answer EAGAIN or ENODATA while a sensor sleeps
             sensor = f"{match[1]}{int(match[2] or 0)}"

@@ -79,7 +79,7 @@ class Textfiles:
             return [folder for folder in DEFAULT_TEXTFILE_FOLDERS if Path(folder).is_dir()]
         # A pattern without a match is kept, so that a missing folder is noticed.
         found = ((folder, sorted(glob.glob(folder))) for folder in self._folders)  # noqa: PTH207 - any root
-        return [place for folder, places in found for place in places or [folder]]
+        return [os.path.normpath(place) for folder, places in found for place in places or [folder]]
 
     def _files(self, folder: str) -> Files:
         # Anew at each scrape: the folder may have been replaced by another of its name.
