@@ -20,7 +20,16 @@ SOURCES: dict[str, SourceEntry] = {
     "rpm": SourceEntry(
         "rpm:read",
         ("package",),
-        watches=("/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/lib/rpm/rpmdb.sqlite", "/var/lib/rpm/Packages"),
+        watches=(
+            # Not -shm beside them, which every reader touches.
+            "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+            "/usr/lib/sysimage/rpm/rpmdb.sqlite-wal",
+            "/var/lib/rpm/rpmdb.sqlite",
+            "/var/lib/rpm/rpmdb.sqlite-wal",
+            "/var/lib/rpm/Packages*",
+            "/var/lib/dnf/history.sqlite",
+            "/var/lib/dnf/history.sqlite-wal",
+        ),
         limit=30.0,
     ),
     "apt": SourceEntry(

@@ -1,15 +1,23 @@
-"""rpm's packages, asked from rpm: its database is nobody else's to read."""
+"""rpm's packages, asked from rpm: its database is nobody else's to read. Why each is there knows dnf."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from urllib.parse import quote
 
 from exporter.collectors.collector import NoData
 from exporter.inventory.source import Context, Findings, Item
+from exporter.tree import Tree
 from leitstand.process import run
 
 DATABASES = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
 FILES = ("rpmdb.sqlite", "Packages.db", "Packages")
 QUERY = r"%{NAME}\t%{EPOCHNUM}\t%{VERSION}-%{RELEASE}\t%{ARCH}\t%{SOURCERPM}\t%{INSTALLTIME}\n"
 TIME_LIMIT = 20.0
+HISTORY = "/var/lib/dnf/history.sqlite"
+# The last word on a package holds; libdnf/transaction/TransactionItemReason.hpp and Swdb.cpp.
+REASONS = "SELECT name, arch, reason FROM trans_item JOIN rpm USING (item_id) ORDER BY trans_item.id"
+UNKNOWN, DEPENDENCY, WEAK_DEPENDENCY = 0, 1, 4
 
 
 def read(context: Context) -> Findings:
@@ -24,12 +32,29 @@ def read(context: Context) -> Findings:
     if answer.status:
         raise OSError(f"rpm: {answer.stderr.strip()[:200]}")
     findings = Findings()
+    reasons = read_reasons(tree)
     for package in parse_query(answer.stdout.decode("utf-8", "replace")):
         if package is None:
             findings.skip()
         else:
-            findings.add("package", **package)
+            reason = reasons.get((str(package["name"]), str(package["arch"])), UNKNOWN)
+            manual = reason not in (DEPENDENCY, WEAK_DEPENDENCY) if reason != UNKNOWN else None
+            findings.add("package", **package, manual=manual)
     return findings
+
+
+def read_reasons(tree: Tree) -> dict[tuple[str, str], int]:
+    """(name, architecture) -> why it was installed, from dnf's history; empty without one."""
+    if not tree.is_file(HISTORY):
+        return {}
+    # Without its log beside it, a database in WAL mode opens only as one that nobody changes.
+    for option in ("mode=ro", "immutable=1"):
+        try:
+            with closing(sqlite3.connect(f"file:{quote(tree.real(HISTORY))}?{option}", uri=True)) as history:
+                return {(name, arch): reason for name, arch, reason in history.execute(REASONS)}
+        except sqlite3.Error:
+            continue
+    return {}
 
 
 def parse_query(text: str) -> Iterator[Item | None]:
@@ -49,6 +74,5 @@ def parse_query(text: str) -> Iterator[Item | None]:
             "arch": "" if arch == "(none)" else arch,
             "source": "" if source == "(none)" else source.removesuffix(".src.rpm"),
             "path": "",
-            "manual": None,
             "installed": int(installed[:18]),
         }

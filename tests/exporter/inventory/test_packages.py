@@ -1,7 +1,9 @@
 import json
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -264,6 +266,24 @@ def test_rpm_packages_are_asked_from_rpm(host: Build, items: Items, tmp_path: Pa
     (found,) = items(rpm.read(context), "package")
     assert (found["name"], found["version"], found["arch"]) == ("sample", "3:1.5-2.el9", "noarch")
     assert found["source"] == "sample-1.5-2.el9"
+
+
+def test_dnf_knows_which_packages_were_asked_for(host: Build) -> None:
+    context = host({"/var/lib/dnf/x": ""})
+    path = context.roots.root / "var/lib/dnf/history.sqlite"
+    with closing(sqlite3.connect(path)) as history:
+        history.executescript(
+            "PRAGMA journal_mode = WAL;"
+            "CREATE TABLE rpm (item_id INTEGER, name TEXT, arch TEXT);"
+            "CREATE TABLE trans_item (id INTEGER PRIMARY KEY, item_id INTEGER, reason INTEGER);"
+            "INSERT INTO rpm VALUES (1, 'alpha', 'noarch'), (2, 'beta', 'noarch'), (3, 'beta', 'x86_64');"
+            "INSERT INTO trans_item (item_id, reason) VALUES (1, 2), (2, 1), (3, 4), (2, 2);"
+        )
+        expected = {("alpha", "noarch"): 2, ("beta", "noarch"): 2, ("beta", "x86_64"): 4}
+        assert rpm.read_reasons(context.tree) == expected
+    assert rpm.read_reasons(context.tree) == expected
+    path.write_bytes(b"no database" * 100)
+    assert rpm.read_reasons(context.tree) == {}
 
 
 def test_packages_of_languages_and_bundles_are_found_in_their_places(host: Build, items: Items) -> None:
