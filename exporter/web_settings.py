@@ -165,11 +165,16 @@ class TlsSettings(_Section):
             )
 
 
+def _as_written(value: Any) -> Any:
+    """YAML takes the 1 of ``X-XSS-Protection: 1`` for a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class HttpSettings(_Section):
     """``http_server_config``. HTTP/2 may be asked for and is never spoken: clients then use HTTP/1.1."""
 
     http2: Switch = True
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: dict[str, Annotated[str, BeforeValidator(_as_written)]] = Field(default_factory=dict)
 
     def findings(self) -> Iterator[Finding]:
         """Headers that cannot be set, or not to this."""

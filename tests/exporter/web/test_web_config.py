@@ -210,6 +210,7 @@ GOOD = {
     "suites of TLS 1.3 alone": TLS + "  min_version: TLS13\n  cipher_suites: [TLS_AES_256_GCM_SHA384]\n",
     "old versions": TLS + "  min_version: TLS10\n  max_version: TLS11\n",
     "a hash of PHP's": f"basic_auth_users: {{alice: {USER_HASH.replace('2b', '2y')}}}\n",
+    "a header that YAML takes for a number": "http_server_config: {headers: {X-XSS-Protection: 1}}\n",
     "no rate limit": "rate_limit: {interval: 0, burst: 0}\n",
 }
 
