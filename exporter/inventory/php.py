@@ -170,12 +170,22 @@ def add_installation(findings: Findings, entry: Installation, files: list[str]) 
 
 
 def extensions(context: Context, entry: Installation, client: str) -> dict[str, str]:
-    """Extension -> version as PHP lists them under this SAPI's ini files; empty if it may not be asked."""
+    """Extension -> version as PHP lists them under this SAPI's ini files; empty if it may not be asked.
+
+    Only the command line tells versions; FPM tells which extensions are its own, as pcntl never is.
+    """
     if not client:
         return {}
     environment = {"PHPRC": posixpath.dirname(entry.ini), "PHP_INI_SCAN_DIR": entry.folder}
     arguments = ["-d", "auto_prepend_file=", "-d", "display_errors=0", "-r", EXTENSIONS_SCRIPT]
-    return parse_extensions(ask(context, client, arguments, environment))
+    versions = parse_extensions(ask(context, client, arguments, environment))
+    own = ask(context, entry.path, ["-m"], environment) if entry.sapi == "fpm" else ""
+    return {name: versions.get(name, "") for name in parse_modules(own)} or versions
+
+
+def parse_modules(text: str) -> list[str]:
+    """Names in what ``-m`` prints, each once, without the headings in brackets."""
+    return list(dict.fromkeys(line for line in text.splitlines() if line and not line.startswith("[")))
 
 
 def parse_extensions(text: str) -> dict[str, str]:

@@ -34,6 +34,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "a branch of PHP": fpm.branch_of,
     "a PHP program": lambda text: php.parse_version(b"X-Powered-By: PHP/" + text.encode()),
     "extensions": php.parse_extensions,
+    "modules": php.parse_modules,
     "the name of an extension": php_ini.extension_name,
     "ports": listeners.parse_range,
     "an answer of the worker": lambda text: runner.parse_line(text.encode()),
