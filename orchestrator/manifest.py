@@ -46,7 +46,7 @@ class ManifestHeader:
     layers: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Row:
     """One path: its record, the layer (snapshot id) whose archive holds it; for a dump the rows per table."""
 

@@ -6,9 +6,9 @@
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _REFRESH_SECONDS = 0.2
@@ -26,9 +26,7 @@ def size(count: float) -> str:
 
 def moment(seconds: float) -> str:
     """A time for people, in this machine's zone; ``never`` for 0."""
-    return (
-        datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M") if seconds else "never"
-    )
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else "never"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
@@ -47,6 +45,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
 
 def visible(text: str) -> str:
     """Text without anything that steers a terminal: file names come from anywhere."""
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
