@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -124,6 +125,7 @@ def _as_dict(result: RunResult) -> dict[str, Any]:
         "stores": list(result.stored),
         "failed": {name: error.message for name, error in result.failed.items()},
         "entries": meta.entries,
+        "changes": asdict(result.changed) if result.changed else None,
         "content_bytes": meta.content_bytes,
         "stored_bytes": meta.archive_bytes + meta.manifest_bytes,
         "problems": result.problem_count,
@@ -144,7 +146,9 @@ def _tell_problems(result: RunResult) -> None:
 def _tell_run(result: RunResult) -> None:
     meta, stores = result.meta, ", ".join(result.stored)
     stored = show.size(meta.archive_bytes + meta.manifest_bytes)
+    since = result.changed
+    changes = f" ({since.new} new, {since.changed} changed, {since.gone} gone)" if since else ""
     click.echo(
-        f"{result.name.job}: {meta.state} snapshot {result.name.id} in {stores}: {meta.entries} entries,"
-        f" {show.size(meta.content_bytes)} read, {stored} stored"
+        f"{result.name.job}: {meta.state} snapshot {result.name.id} in {stores}: {meta.entries} entries"
+        f"{changes}, {show.size(meta.content_bytes)} read, {stored} stored"
     )

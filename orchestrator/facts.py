@@ -45,6 +45,9 @@ class StoreFacts:
     uploaded_bytes: int = 0
     source_bytes: int = 0
     files: int = 0
+    new: int | None = None  # of the files, against the run before; unknown without one on this host
+    changed: int | None = None
+    gone: int | None = None
     warnings: int = 0
     snapshots: int | None = None  # unknown where these credentials may not list
     oldest: float = 0

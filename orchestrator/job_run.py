@@ -4,11 +4,12 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from leitstand.errors import LeitstandError
 from orchestrator.archive import Problem
 from orchestrator.catalog import scan
+from orchestrator.changes import Changed
 from orchestrator.context import Context, keys_of
 from orchestrator.hooks import RunHooks, State
 from orchestrator.lease import leased
@@ -34,6 +35,7 @@ def back_up(context: Context, job_name: str, progress: Progress) -> RunResult:
                 sources = open_sources(job, host)
                 result = run_job(Plan(job_name, job, sources, stores, keys), progress)
                 ending.state = "failed" if result.failed else result.meta.state
+            result = replace(result, changed=_changed(context, job_name, progress))
             result = _with_hook_problems(result, ending.problems)
             _record_success(context, result, stores, time.monotonic() - start)
     for name, store_error in result.failed.items():
@@ -65,6 +67,18 @@ def _hooked(hooks: RunHooks) -> Iterator[_Ending]:
         if ending.state in ("failed", "interrupted"):  # else they become warnings of the run
             for problem in ending.problems:
                 _log.warning("%s: %s", hooks.job, problem)
+
+
+def _changed(context: Context, job_name: str, progress: Progress) -> Changed | None:
+    """What differs from the last run, whose paths are replaced by this one's."""
+    file = context.state / "backup" / f"{job_name}.paths"
+    changed = progress.paths.since(file)
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        progress.paths.save(file)
+    except OSError as error:
+        _log.warning("%s: the next run will not know what changed: %s", job_name, error)
+    return changed
 
 
 def _with_hook_problems(result: RunResult, problems: list[str]) -> RunResult:
@@ -108,6 +122,7 @@ def _record_success(context: Context, result: RunResult, stores: list[Store], se
             uploaded_bytes=store.line.sent,
             source_bytes=result.meta.content_bytes,
             files=result.meta.entries,
+            **(asdict(result.changed) if result.changed else {"new": None, "changed": None, "gone": None}),
             warnings=result.problem_count,
             problem=_problem(result),
             **_counts(store, result),

@@ -43,6 +43,17 @@ _GAUGES: tuple[tuple[str, str, Callable[[Any], float | None]], ...] = (
     ("source_bytes", "Bytes that the last good run read.", _of_success("source_bytes")),
     ("files", "Files and folders in the newest good snapshot.", _of_success("files")),
     ("snapshots", "Complete snapshots in the store, as last seen.", lambda f: f.snapshots),
+    ("files_new", "Of these, so many that the run before did not have.", _of_success("new")),
+    (
+        "files_changed",
+        "Of these, so many with another content than in the run before.",
+        _of_success("changed"),
+    ),
+    (
+        "files_gone",
+        "Files and folders that the run before had and the last one had not.",
+        _of_success("gone"),
+    ),
     ("damaged_snapshots", "Snapshots that are known to be damaged.", lambda f: len(f.damaged)),
     ("oldest_timestamp_seconds", "When the oldest snapshot was made.", lambda f: f.oldest or None),
 )

@@ -16,6 +16,7 @@ from typing import IO, Literal
 
 from leitstand.errors import LeitstandError
 from orchestrator.archive import ArchiveSummary, FileRecord, Kind, Problem, SealedWriter, VolumeSink
+from orchestrator.changes import Changed, Paths
 from orchestrator.commit import Meta, encode_commit, encode_meta
 from orchestrator.config import Job
 from orchestrator.keys import KeyRing
@@ -53,9 +54,11 @@ class Progress:
     archive_bytes: int = 0
     problem_count: int = 0
     problems: list[Problem] = field(default_factory=list)
+    paths: Paths = field(default_factory=Paths)
 
     def record(self, record: FileRecord) -> None:
         """Count one saved path."""
+        self.paths.add(record)
         self.entries += 1
         self.content_bytes += record.size
 
@@ -69,7 +72,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run that made a snapshot in at least one store. ``failed`` has the stores that did not get it."""
+    """A run that made a snapshot in at least one store. ``failed`` has the stores that did not get it.
+
+    ``changed`` is what differs from the last run; None when that is not known.
+    """
 
     name: SnapshotName
     meta: Meta
@@ -77,6 +83,7 @@ class RunResult:
     failed: dict[str, StoreError]
     problems: tuple[Problem, ...]
     problem_count: int
+    changed: Changed | None = None
 
 
 def run_job(plan: Plan, progress: Progress, now: datetime | None = None) -> RunResult:

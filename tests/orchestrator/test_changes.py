@@ -1,0 +1,74 @@
+"""What a run tells of the one before it."""
+
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.archive import FileRecord, Kind, Metadata
+from orchestrator.archive.entry import Method
+from orchestrator.changes import Changed, Paths
+
+Site = Any
+CONTENTS = st.tuples(
+    st.sampled_from(list(Kind)), st.sampled_from([b"a" * 32, b"b" * 32]), st.binary(max_size=2)
+)
+TREES = st.dictionaries(st.binary(min_size=1, max_size=2), CONTENTS, max_size=60)
+
+
+def paths_of(tree: dict[bytes, tuple[Kind, bytes, bytes]]) -> Paths:
+    paths = Paths()
+    for path, (kind, sha256, link) in tree.items():
+        paths.add(FileRecord(Metadata(path=path, kind=kind, link=link), 0, sha256, 0, 0, 0, Method.STORE))
+    return paths
+
+
+def content(entry: tuple[Kind, bytes, bytes]) -> tuple[Kind, bytes]:
+    kind, sha256, link = entry
+    return kind, sha256 if kind is Kind.FILE else link
+
+
+@given(before=TREES, after=TREES)
+@settings(max_examples=150, derandomize=True, deadline=None)
+def test_new_changed_and_gone_are_what_a_comparison_finds(
+    tmp_path_factory: Any, before: dict[bytes, Any], after: dict[bytes, Any]
+) -> None:
+    file = tmp_path_factory.mktemp("changes") / "site.paths"
+    paths_of(before).save(file)
+    both = before.keys() & after.keys()
+    assert paths_of(after).since(file) == Changed(
+        len(after.keys() - before.keys()),
+        sum(content(before[path]) != content(after[path]) for path in both),
+        len(before.keys() - after.keys()),
+    )
+
+
+def test_a_file_that_is_lost_or_spoilt_tells_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "site.paths"
+    paths = paths_of({b"a": (Kind.FILE, b"a" * 32, b"")})
+    assert paths.since(file) is None
+    paths.save(file)
+    whole = file.read_bytes()
+    for spoilt in (b"", b"nonsense", whole[:-1], whole[:100], whole + b"x"):
+        file.write_bytes(spoilt)
+        assert paths.since(file) is None
+    file.write_bytes(whole)
+    assert paths.since(file) == Changed(0, 0, 0)
+
+
+def test_a_run_tells_what_changed_since_the_last_one(site: Site) -> None:
+    first = site.good("run", "site", "--json").json()
+    assert first["changes"] is None
+    metrics = site.folder / "metrics" / "leitstand_backup.prom"
+    assert "files_new{" not in metrics.read_text()
+    (site.www / "fresh").write_text("new")
+    (site.www / "index.html").write_text("changed")
+    (site.www / "start").unlink()
+    (site.www / "start").symlink_to("fresh")
+    (site.www / "empty").unlink()
+    assert "(1 new, 2 changed, 1 gone)" in site.good("run", "site").stdout
+    labels = 'backup="site",host="here",store="disk"'
+    text = metrics.read_text()
+    for name, count in (("new", 1), ("changed", 2), ("gone", 1)):
+        assert f"leitstand_backup_files_{name}{{{labels}}} {count}\n" in text
