@@ -104,7 +104,7 @@ class FilesSource:
 
     def _look(self, folder: _Folder, name: str, inclusion: Inclusion, report: Report) -> Entry | None:
         relative = folder.child(name)
-        if f"{self.root}/{relative}" in self.skip:
+        if self.skip and f"{self.root}/{relative}" in self.skip:
             return None
         try:
             status = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)

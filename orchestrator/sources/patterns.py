@@ -23,19 +23,16 @@ class Exclusion:
 
     def __init__(self, patterns: Iterable[str], root: str) -> None:
         self.root = root
+        self.empty = True
         self.names, self.below, self.absolute = _Group(), _Group(), _Group()
         for pattern in patterns:
             self._add(pattern)
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is no pattern, so that nothing matches."""
-        return all(group.folders is None for group in (self.names, self.below, self.absolute))
 
     def _add(self, pattern: str) -> None:
         body, folders_only = pattern.rstrip("/"), pattern.endswith("/")
         if not body:
             return
+        self.empty = False
         if "/" not in body:
             self.names.add(body, folders_only)
         elif body.startswith("/"):
@@ -45,6 +42,8 @@ class Exclusion:
 
     def excludes(self, relative: str, is_folder: bool) -> bool:
         """Whether this path, relative to the root, is left out."""
+        if self.empty:
+            return False
         name = relative.rpartition("/")[2]
         return (
             self.names.matches(name, is_folder)
