@@ -86,11 +86,44 @@ class Ssh(Model):
     )
 
 
+class ExporterAccess(Model):
+    """How Prometheus asks an exporter whose ``web.yml`` wants TLS or a password.
+
+    The files must be readable by the user that Prometheus runs as.
+    """
+
+    tls: bool = Field(default=False, description="Ask over HTTPS.")
+    ca_file: AbsolutePath | None = Field(
+        default=None, description="Certificates that vouch for its own; default: those the system trusts."
+    )
+    server_name: str | None = Field(
+        default=None, min_length=1, description="Name in its certificate, where that is not the address."
+    )
+    cert_file: AbsolutePath | None = Field(default=None, description="Certificate to show to it.")
+    key_file: AbsolutePath | None = Field(default=None, description="Private key of that certificate.")
+    username: str | None = Field(default=None, min_length=1, description="User name that it knows.")
+    password_file: AbsolutePath | None = Field(
+        default=None, description="File that holds the user's password."
+    )
+
+    @model_validator(mode="after")
+    def what_belongs_together_is_given_together(self) -> Self:
+        for one, other in (("username", "password_file"), ("cert_file", "key_file")):
+            if (getattr(self, one) is None) != (getattr(self, other) is None):
+                raise SettingError(f"{one} and {other} belong together", "give both or neither")
+        if not self.tls and any((self.ca_file, self.server_name, self.cert_file)):
+            raise SettingError("certificates are used with TLS only", "add 'tls: true'")
+        return self
+
+
 class Host(Model):
     """A machine with an exporter on it."""
 
     address: Address = Field(description="IPv4 or IPv6 address or host name, without port.")
     exporter_port: Port = Field(default=EXPORTER_PORT, description="Port on which its exporter listens.")
+    exporter: ExporterAccess = Field(
+        default=ExporterAccess(), description="How its exporter is asked, if that wants TLS or a password."
+    )
     ssh: Ssh | None = Field(default=None, description="Backups read this host over SSH; without it, locally.")
 
 
@@ -246,6 +279,7 @@ __all__ = [
     "EXPORTER_PORT",
     "Address",
     "Alerts",
+    "ExporterAccess",
     "Finding",
     "Fleet",
     "Host",

@@ -6,10 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from leitstand.fleet import Fleet, Host
+from leitstand.fleet import Fleet
 from leitstand.render.blackbox import CANARY_MODULE, PAGE_MODULE, blackbox_files, module_name
 from leitstand.render.durations import format_duration, parse
 from leitstand.render.expected import Expected, expected_files, status_page_url
+from leitstand.render.hosts import JOB, host_files, host_jobs
 from leitstand.render.output import Files, json_text, read_yaml, yaml_text
 from leitstand.render.rules import rule_files
 
@@ -29,7 +30,7 @@ class Addresses:
 def prometheus_files(fleet: Fleet, expected: Expected, addresses: Addresses, share: Path) -> Files:
     """Every file of the folder. ``share`` is the room ``prometheus`` as shipped."""
     return {
-        "targets/hosts.json": json_text([_host_target(name, host) for name, host in fleet.hosts.items()]),
+        **host_files(fleet),
         "targets/services.json": json_text(list(_service_targets(fleet, addresses.blackbox))),
         "targets/canaries.json": json_text(list(_canary_targets(fleet, addresses.blackbox))),
         "targets/status-page.json": json_text(list(_page_targets(fleet, expected, addresses.blackbox))),
@@ -38,11 +39,6 @@ def prometheus_files(fleet: Fleet, expected: Expected, addresses: Addresses, sha
         **expected_files(fleet, expected),
         "prometheus.yml": yaml_text(_configuration(fleet, addresses, share)),
     }
-
-
-def _host_target(name: str, host: Host) -> dict[str, Any]:
-    address = f"[{host.address}]" if ":" in host.address else host.address
-    return {"targets": [f"{address}:{host.exporter_port}"], "labels": {"instance": name}}
 
 
 def _service_targets(fleet: Fleet, prober: str) -> Iterator[dict[str, Any]]:
@@ -79,6 +75,11 @@ def _configuration(fleet: Fleet, addresses: Addresses, share: Path) -> dict[str,
             job["static_configs"] = own[job["job_name"]]
         if job["job_name"] in PROBING_JOBS:
             job |= _pace(fleet.probing.interval, parse(configuration["global"]["scrape_timeout"]))
+    configuration["scrape_configs"] = [
+        made
+        for job in configuration["scrape_configs"]
+        for made in (host_jobs(fleet, job) if job["job_name"] == JOB else [job])
+    ]
     return configuration
 
 

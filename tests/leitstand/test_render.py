@@ -65,7 +65,8 @@ def test_what_is_changed_by_hand_is_set_right_and_what_is_not_ours_stays(render,
     (tmp_path / "out" / "prometheus.yml").write_text("broken")
     done = render("prometheus", "--out", tmp_path / "out")
     assert (
-        done.stdout == f"  changed  {tmp_path}/out/prometheus.yml\n1 of 16 files written; reload: Prometheus\n"
+        done.stdout
+        == f"  changed  {tmp_path}/out/prometheus.yml\n1 of 16 files written; reload: Prometheus\n"
     )
     assert own_rules.read_text() == "groups: []\n"
 

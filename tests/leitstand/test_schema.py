@@ -39,6 +39,7 @@ BEYOND_A_SCHEMA += (
     "vault-tag",
 )
 BEYOND_A_SCHEMA += ("section-twice", "name-in-two", "list-in-one", "huge-number", "typographic-quotes")
+BEYOND_A_SCHEMA += ("exporter-certificates-", "exporter-password-alone")
 
 
 def parsed(source: Path) -> object:
