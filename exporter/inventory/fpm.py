@@ -23,8 +23,11 @@ CONFIGURATIONS = {
     "/usr/local/etc/php-fpm.conf": "/usr/local/sbin/php-fpm",
     "/opt/plesk/php/*/etc/php-fpm.conf": "",
 }
-# Where systemd and OpenRC keep what is to run.
-WANTED = ("/etc/systemd/system/*.wants/*php*fpm*.service", "/etc/runlevels/*/php-fpm*")
+# Mark of the system that runs -> where it keeps what is to run.
+WANTED = {
+    "/run/systemd/system": "/etc/systemd/system/*.wants/*php*fpm*.service",
+    "/run/openrc": "/etc/runlevels/*/php-fpm*",
+}
 MAXIMUM_POOLS = 500
 TABLE_LIMIT = 16 * 1024 * 1024
 SO_ACCEPTCON = "00010000"  # include/uapi/linux/net.h, as net/unix/af_unix.c prints it
@@ -136,7 +139,7 @@ def wanted_branches(tree: Tree) -> set[str]:
 
     Packages bring pools that nobody uses: one without listener is down only where its service is enabled.
     """
-    links = [path for pattern in WANTED for path in tree.glob(pattern)]
+    links = [path for mark, pattern in WANTED.items() if tree.is_folder(mark) for path in tree.glob(pattern)]
     masked = {
         path
         for path in links

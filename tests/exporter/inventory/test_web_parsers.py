@@ -276,19 +276,21 @@ def test_pools_of_one_name_are_one_series(host: Build) -> None:
 
 
 @pytest.mark.parametrize(
-    ("link", "expected"),
+    ("system", "link", "expected"),
     [
-        ("/etc/systemd/system/multi-user.target.wants/php8.2-fpm.service", [0]),
-        ("/etc/systemd/system/multi-user.target.wants/php8.1-fpm.service", []),
-        ("/etc/systemd/system/multi-user.target.wants/php-fpm.service", [0]),
-        ("/etc/runlevels/default/php-fpm82", [0]),
-        ("", []),
+        ("systemd/system", "/etc/systemd/system/multi-user.target.wants/php8.2-fpm.service", [0]),
+        ("systemd/system", "/etc/systemd/system/multi-user.target.wants/php8.1-fpm.service", []),
+        ("systemd/system", "/etc/systemd/system/multi-user.target.wants/php-fpm.service", [0]),
+        ("openrc", "/etc/runlevels/default/php-fpm82", [0]),
+        ("openrc", "/etc/systemd/system/multi-user.target.wants/php8.2-fpm.service", []),
+        ("systemd/system", "/etc/x", []),
     ],
 )
 def test_a_pool_without_listener_is_down_only_where_its_service_is_to_run(
-    host: Build, link: str, expected: list[int]
+    host: Build, system: str, link: str, expected: list[int]
 ) -> None:
-    context = host({"/etc/php/8.2/fpm/php-fpm.conf": "[www]\nlisten = /run/nobody.sock\n", link or "/x": ""})
+    pool = "[www]\nlisten = /run/nobody.sock\n"
+    context = host({"/etc/php/8.2/fpm/php-fpm.conf": pool, link: "", f"/run/{system}/x": ""})
     figures = {family.name: [value for _, value in family.samples] for family in fpm.read(context).families}
     assert figures["leitstand_php_fpm_up"] == expected
     masked = context.roots.root / "etc/systemd/system/php8.2-fpm.service"
