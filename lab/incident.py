@@ -4,6 +4,7 @@ import email
 import email.policy
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from lab.processes import LabError, fetch, wait_until
 from lab.promises import page_shows
@@ -12,26 +13,42 @@ from lab.stack import Stack
 Say = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Turn:
+    """What the web site does, and what the public and the admin must see of it."""
+
+    done: str
+    state: str
+    german: str
+    english: str
+    mail: str
+
+
+DOWN = Turn("the web site is stopped", "down", "Ausgefallen", "Down", "FIRING")
+UP = Turn("the web site is started again", "up", "Verfügbar", "Available", "RESOLVED")
+
+
 def play_incident(stack: Stack, say: Say) -> int:
     """Down, page, mail, up, page, mail; each with its seconds. 0 when all of it was seen."""
     say("waiting for the page to say that the web site is up; then an outage is played, about a minute")
-    page_shows(stack, "website", "up")
-    say("the page says Verfügbar / Available; now the web site is stopped")
-    begin = time.monotonic()
-    stack.servers["site"].stop()
-    page_shows(stack, "website", "down")
-    require_words(stack, "Ausgefallen", "Down")
-    say(f"the page says Ausgefallen / Down after {time.monotonic() - begin:.1f} s")
-    show_mail(stack, say, "FIRING", begin)
-    say("the web site is started again")
-    begin = time.monotonic()
-    stack.servers["site"].start()
-    page_shows(stack, "website", "up")
-    require_words(stack, "Verfügbar", "Available")
-    say(f"the page says Verfügbar / Available after {time.monotonic() - begin:.1f} s")
-    show_mail(stack, say, "RESOLVED", begin)
+    page_shows(stack, "website", UP.state)
+    say(f"the page says {UP.german} / {UP.english}")
+    site = stack.servers["site"]
+    play(stack, say, DOWN, site.stop)
+    play(stack, say, UP, site.start)
     say("all of it was seen: page and mail, down and up again")
     return 0
+
+
+def play(stack: Stack, say: Say, turn: Turn, act: Callable[[], object]) -> None:
+    """Do it, and wait until the page and the mail tell it."""
+    say(turn.done)
+    begin = time.monotonic()
+    act()
+    page_shows(stack, "website", turn.state)
+    require_words(stack, turn.german, turn.english)
+    say(f"the page says {turn.german} / {turn.english} after {time.monotonic() - begin:.1f} s")
+    show_mail(stack, say, turn.mail, begin)
 
 
 def require_words(stack: Stack, german: str, english: str) -> None:
