@@ -85,7 +85,7 @@ def unknown_sections(document: Document) -> list[Problem]:
             (section,),
             "unknown section",
             f"indent it below '{place}:', which is empty"
-            if place in document.data
+            if place and not meant(section, known)
             else did_you_mean(section, known),
         )
         for section, place in _misplaced(document).items()
