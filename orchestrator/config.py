@@ -158,6 +158,10 @@ class MysqlSource(DumpSettings):
         default=None, description="Option file on the host, mode 0600, with user and password."
     )
     users: bool = Field(default=False, description="Save users and grants too (MariaDB).")
+    by_table: bool = Field(
+        default=False,
+        description="A file for each table; all of one transaction. See docs/backups-recipes.md.",
+    )
 
 
 class PostgresqlSource(DumpSettings):

@@ -4,7 +4,7 @@ import fnmatch
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from orchestrator.drills.mariadb import load_mariadb
+from orchestrator.drills.mariadb import load_mariadb, load_mariadb_tables
 from orchestrator.drills.postgresql import load_postgresql
 from orchestrator.drills.sqlite import load_sqlite, load_sqlite_text
 
@@ -15,6 +15,7 @@ _LOADERS: tuple[tuple[str, Loader], ...] = (
     ("sqlite/*.sql", load_sqlite_text),
     ("sqlite/*", load_sqlite),
     ("mysql/*/dump.sql", load_mariadb),
+    ("mysql/*/tables/[0-9][0-9][0-9][0-9][0-9].end.sql", load_mariadb_tables),
     ("postgresql/*/dump.*", load_postgresql),
 )
 

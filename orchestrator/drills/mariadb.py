@@ -1,6 +1,6 @@
 """Load a dump of MariaDB or MySQL into a MariaDB that is made for it and thrown away."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.drills.server import feed, running, server_folder, succeed, unprivileged
@@ -13,8 +13,17 @@ _TABLES = (
 )
 
 
+def load_mariadb_tables(last: Path, folder: Path) -> Mapping[str, int]:
+    """As ``load_mariadb``, of a dump in pieces; the last one stands for all."""
+    return _load(sorted(last.parent.iterdir()), folder)
+
+
 def load_mariadb(dump: Path, folder: Path) -> Mapping[str, int]:
     """The rows of each table once the dump was loaded. Needs Debian's mariadb-server."""
+    return _load([dump], folder)
+
+
+def _load(pieces: Sequence[Path], folder: Path) -> Mapping[str, int]:
     user = unprivileged(_USER)
     with server_folder(folder, "mariadb", _USER) as place:
         data, socket = place / "data", place / "socket"
@@ -26,7 +35,7 @@ def load_mariadb(dump: Path, folder: Path) -> Mapping[str, int]:
         ask = [*client, "--batch", "--skip-column-names", "--raw"]
         with running([*server, f"--secure-file-priv={data}"], [*ask, "--execute=SELECT 1"]):
             succeed([*ask, f"--execute=CREATE DATABASE {_DATABASE}"])
-            feed([*client, _DATABASE], dump)
+            feed([*client, _DATABASE], *pieces)
             return {
                 table: _rows(ask, table) for table in succeed([*ask, f"--execute={_TABLES}"]).splitlines()
             }

@@ -38,13 +38,14 @@ def unprivileged(user: str) -> list[str]:
 def server_folder(folder: Path, name: str, user: str) -> Iterator[Path]:
     """A folder below ``folder`` that belongs to the server's user; gone at the end."""
     place = folder / name
-    place.mkdir(mode=0o700)
     if os.geteuid() == 0:
         folder.chmod(0o711)  # the user must be able to pass through; what was restored beside stays closed
         _require_way(folder, user)
-        entry = pwd.getpwnam(user)
-        os.chown(place, entry.pw_uid, entry.pw_gid)
+    place.mkdir(mode=0o700)
     try:
+        if os.geteuid() == 0:
+            entry = pwd.getpwnam(user)
+            os.chown(place, entry.pw_uid, entry.pw_gid)
         yield place
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -67,14 +68,19 @@ def succeed(argv: Sequence[str], env: Mapping[str, str] | None = None) -> str:
     return done.stdout.decode(errors="replace")
 
 
-def feed(argv: Sequence[str], dump: Path) -> None:
-    """Run a client that reads the dump. Raises DumpError at its first error."""
-    with dump.open("rb") as file, process.open_stream(argv, stdin=file) as stream:
+def feed(argv: Sequence[str], *pieces: Path) -> None:
+    """Run a client that reads the dump, its pieces in this order. Raises DumpError at its first error."""
+    with (
+        process.open_stream(["cat", "--", *map(str, pieces)]) as dump,
+        process.open_stream(argv, stdin=dump.stdout) as stream,
+    ):
         while stream.stdout.read(1 << 16):
             pass
         done = stream.finish(LOAD_SECONDS)
-    if done.status:
-        raise DumpError(f"{_name(argv)}: {_last_words(done.stderr)}")
+        read = dump.finish(LOAD_SECONDS)
+    for words, ended in ((argv, done), (("cat",), read)):
+        if ended.status:
+            raise DumpError(f"{_name(words)}: {_last_words(ended.stderr)}")
 
 
 @contextmanager

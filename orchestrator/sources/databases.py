@@ -21,11 +21,13 @@ from orchestrator.transport import Transport
 
 LIST_SECONDS = 60.0
 SQLITE_SECONDS = 6 * 3600.0
+BY_TABLE = "/tables"  # the folder of a database that is dumped so
 MYSQL_OWN = {"information_schema", "performance_schema", "sys", "mysql"}
 # One consistent view of all tables, nothing held in memory, all that belongs to the database, bytes as hex.
 MYSQL_OPTIONS = (
     *("--single-transaction", "--quick", "--routines", "--events", "--triggers", "--hex-blob"),
     *("--default-character-set=utf8mb4", "--order-by-primary", "--skip-dump-date"),
+    "--no-tablespaces",  # MySQL's client needs the right PROCESS for them, and no InnoDB table needs them
 )
 
 
@@ -81,11 +83,20 @@ class MysqlDumps(DumpSource):
         file = self.settings.defaults_file
         return [f"--defaults-extra-file={file}"] if file else []
 
+    def entries(self, report: Report) -> Iterator[Entry]:
+        """One entry a dump, or a table."""
+        for dump in self.dumps():
+            if self.settings.by_table and dump.path.endswith(BY_TABLE):
+                yield from self._reader.pieces(dump)
+            else:
+                yield self._reader.entry(dump)
+
     def dumps(self) -> Iterator[Dump]:
         for database in self._databases():
             # Without --databases, so that the dump can be loaded under another name: the drill does that.
             argv = ("mysqldump", *self._options, *MYSQL_OPTIONS, "--", database)
-            yield self._dump(f"mysql/{quote(database, safe='')}/dump.sql", argv)
+            name = BY_TABLE if self.settings.by_table else "/dump.sql"
+            yield self._dump(f"mysql/{quote(database, safe='')}{name}", argv)
         if self.settings.users:
             argv = ("mysqldump", *self._options, "--system=users", "--skip-dump-date")
             yield self._dump("mysql/users.sql", argv)

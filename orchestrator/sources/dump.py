@@ -1,16 +1,21 @@
 """A dump: what a program writes to its standard output, proven complete, never on a disk in plain text."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 
 from leitstand.process import Finished, ProcessError
 from orchestrator.archive import Entry, Metadata
 from orchestrator.sources.rows import AnyBytes, Watcher
 from orchestrator.sources.source import SourceError
+from orchestrator.sources.tables import Start, cut
 from orchestrator.transport import Transport
 
+_log = logging.getLogger(__name__)
 BLOCK_BYTES = 1024 * 1024
 END_SECONDS = 60.0  # for a program to end once its output has ended
 
@@ -33,28 +38,51 @@ class DumpReader:
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self.tables: dict[bytes, dict[str, int]] = {}
+        self._start: Start | bytes = b""
 
     def entry(self, dump: Dump) -> Entry:
         """The dump as an entry of unknown size; the program starts when its blocks are asked for."""
-        metadata = Metadata(path=dump.path.encode(), mode=0o600, mtime_ns=time.time_ns())
-        return Entry(metadata, None, lambda: self._blocks(dump))
+        return Entry(_metadata(dump.path), None, lambda: self._blocks(dump))
+
+    def pieces(self, dump: Dump) -> Iterator[Entry]:
+        """The dump as an entry a table, below its path; each must be read to its end before the next one.
+
+        Only the last of them, ``NNNNN.end.sql``, proves all of it, and has the rows of all tables.
+        """
+        stream = cut(self._blocks(dump))
+        self._start = next(stream)
+        for index in count():
+            if not isinstance(self._start, Start):
+                return
+            name = self._start.name.replace("%", "%25").replace("/", "%2F")
+            path = f"{dump.path}/{index:05}.{name}.sql"
+            yield Entry(_metadata(path), None, partial(self._piece, stream, dump, path))
+
+    def _piece(self, stream: Iterator[Start | bytes], dump: Dump, path: str) -> Iterator[bytes]:
+        for self._start in stream:
+            if isinstance(self._start, Start):
+                return
+            yield self._start
+        self.tables[path.encode()] = self.tables.pop(dump.path.encode())
 
     def _blocks(self, dump: Dump) -> Iterator[bytes]:
-        watcher, count = dump.watcher(), 0
+        watcher, size = dump.watcher(), 0
         try:
             stream = self.transport.open_stream(dump.argv, env=dump.env)
             with stream, _TimeLimit(dump.timeout, stream.kill) as limit:
                 while block := stream.stdout.read(BLOCK_BYTES):
                     watcher.feed(block)
-                    count += len(block)
+                    size += len(block)
                     yield block
                 finished = stream.finish(END_SECONDS)
         except ProcessError as error:
             raise SourceError(f"{dump.path}: {error.message}", error.hint) from error
-        self._prove(dump, finished, watcher, count, limit.struck)
+        self._prove(dump, finished, watcher, size, limit.struck)
         self.tables[dump.path.encode()] = watcher.tables
+        for note in watcher.notes():
+            _log.warning("%s: %s", dump.path, note)
 
-    def _prove(self, dump: Dump, finished: Finished, watcher: Watcher, count: int, late: bool) -> None:
+    def _prove(self, dump: Dump, finished: Finished, watcher: Watcher, size: int, late: bool) -> None:
         """Raise SourceError unless the dump is whole: a cut dump looks like a good one until it is needed."""
         program = dump.argv[0]
         if late:
@@ -65,11 +93,15 @@ class DumpReader:
         if not watcher.saw_the_end():
             expected = watcher.trailer.decode()
             raise SourceError(f"{dump.path}: the dump is cut short: '{expected}' is missing at its end")
-        if count < dump.minimum:
+        if size < dump.minimum:
             raise SourceError(
-                f"{dump.path}: {program} wrote {count} bytes, fewer than {dump.minimum}",
+                f"{dump.path}: {program} wrote {size} bytes, fewer than {dump.minimum}",
                 "is it the right database? minimum_size in leitstand.yml sets the floor",
             )
+
+
+def _metadata(path: str) -> Metadata:
+    return Metadata(path=path.encode(), mode=0o600, mtime_ns=time.time_ns())
 
 
 class _TimeLimit:

@@ -2,10 +2,13 @@
 
 import re
 from collections import deque
+from collections.abc import Iterable
 from typing import Protocol
 
 _MYSQL_TABLE = re.compile(rb"^(?:CREATE TABLE|INSERT INTO) `((?:[^`]|``)+)`(?: VALUES)?(.*)", re.DOTALL)
 _MYSQL_TEXT = re.compile(rb"'(?:[^'\\]|\\.)*'", re.DOTALL)
+_LOOSE_ENGINE = re.compile(rb"^\) ENGINE=(?:MyISAM|Aria|MEMORY|CSV|ARCHIVE|MRG_M[yY]ISAM)\b")
+TABLES_NAMED = 10
 _POSTGRESQL_COPY = re.compile(rb"^COPY (\S+|\".*\") \(.*\) FROM stdin;$")
 LAST_LINES = 8  # since 2025 pg_dump writes a \unrestrict line behind its trailer
 
@@ -19,6 +22,9 @@ class Watcher(Protocol):
     def feed(self, block: bytes) -> None: ...
 
     def saw_the_end(self) -> bool: ...
+
+    def notes(self) -> Iterable[str]:
+        """What somebody should know of a whole dump, a line each."""
 
 
 class LineWatcher:
@@ -47,6 +53,10 @@ class LineWatcher:
         """Whether one of the last lines begins with the trailer."""
         return any(line.startswith(self.trailer) for line in (*self._last, b"".join(self._rest)))
 
+    def notes(self) -> Iterable[str]:
+        """Nothing to say."""
+        return ()
+
     def line(self, line: bytes) -> None:
         """One whole line, without its end."""
         raise NotImplementedError
@@ -60,10 +70,20 @@ class MysqlWatcher(LineWatcher):
     def __init__(self) -> None:
         super().__init__()
         self._table = ""
+        self._loose: set[str] = set()
+
+    def notes(self) -> Iterable[str]:
+        """Tables of engines without transactions: others may have written them while they were dumped."""
+        if self._loose:
+            names = ", ".join(sorted(self._loose)[:TABLES_NAMED])
+            more = ", …" if len(self._loose) > TABLES_NAMED else ""
+            yield f"not of the same moment as the rest, as their engine has no transactions: {names}{more}"
 
     def line(self, line: bytes) -> None:
         if line.startswith(b"("):
             self.tables[self._table] = self.tables.get(self._table, 0) + 1
+        elif line.startswith(b") ENGINE=") and _LOOSE_ENGINE.match(line):
+            self._loose.add(self._table)
         elif line.startswith((b"INSERT INTO `", b"CREATE TABLE `")) and (found := _MYSQL_TABLE.match(line)):
             self._table = found[1].replace(b"``", b"`").decode(errors="replace")
             rows = _rows_in(found[2]) if line.startswith(b"INSERT") else 0
@@ -125,3 +145,7 @@ class AnyBytes:
     def saw_the_end(self) -> bool:
         """Only the exit status can tell."""
         return True
+
+    def notes(self) -> Iterable[str]:
+        """Nothing is known."""
+        return ()

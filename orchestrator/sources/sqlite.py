@@ -4,7 +4,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -60,7 +60,8 @@ class SqliteSource:
 
     def _through_memory(self, source: sqlite3.Connection) -> Iterator[bytes]:
         with closing(sqlite3.connect(":memory:")) as copy:
-            self._back_up(source, copy)
+            source.backup(copy, progress=_refuse_to_wait)
+            self._look_over(copy)
             yield copy.serialize()
 
     def _through_scratch(self, source: sqlite3.Connection) -> Iterator[bytes]:
@@ -68,21 +69,46 @@ class SqliteSource:
         with tempfile.TemporaryDirectory(prefix="leitstand-", dir=self.scratch) as folder:
             name = Path(folder) / "copy"
             descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            copy = sqlite3.connect(name)
+            copy, found = sqlite3.connect(name), sqlite3.connect(name)
             copy.execute("PRAGMA journal_mode = OFF")
+            found.execute("PRAGMA schema_version")  # the file is opened only now
             name.unlink()
-        with closing(copy), os.fdopen(descriptor, "rb") as file:
-            self._back_up(source, copy)
+        with os.fdopen(descriptor, "rb") as file, closing(found):
+            with closing(copy):
+                source.backup(copy, progress=_refuse_to_wait)
+            with _without_log(descriptor):
+                self._look_over(found)
             while block := file.read(BLOCK_BYTES):
                 yield block
 
-    def _back_up(self, source: sqlite3.Connection, copy: sqlite3.Connection) -> None:
-        """Copy in one step, so under one read lock; have SQLite look the copy over and count its rows."""
-        source.backup(copy)
+    def _look_over(self, copy: sqlite3.Connection) -> None:
+        """Have SQLite look a copy over and count its rows."""
         answer = copy.execute("PRAGMA quick_check(1)").fetchone()
         if answer != ("ok",):
             raise sqlite3.DatabaseError(f"the database is damaged: {answer[0] if answer else 'no answer'}")
         self.tables[os.fsencode(self.label)] = table_rows(copy)
+
+
+@contextmanager
+def _without_log(descriptor: int) -> Iterator[None]:
+    """While the block runs the database says that it needs no write-ahead log beside it.
+
+    SQLite would make one by the file's name, and that is gone. Source: Database File Format, 1.3.3 File
+    format version numbers.
+    """
+    before = os.pread(descriptor, 2, 18)
+    if before == b"\2\2":
+        os.pwrite(descriptor, b"\1\1", 18)
+    try:
+        yield
+    finally:
+        os.pwrite(descriptor, before, 18)
+
+
+def _refuse_to_wait(status: int, _left: int, _pages: int) -> None:
+    """The library tries for ever; it has waited for the lock by then."""
+    if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        raise sqlite3.OperationalError("database is locked")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -1,5 +1,7 @@
 """Dumps of real servers: consistent, complete, counted; a dump that is not whole fails the run."""
 
+import itertools
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from orchestrator.config import CommandSource, MysqlSource, PostgresqlSource
 from orchestrator.sources import SourceError
 from orchestrator.sources.databases import CommandOutput, DumpSource, MysqlDumps, PostgresqlDumps
 from orchestrator.sources.rows import MysqlWatcher, PostgresqlWatcher
+from orchestrator.sources.tables import Start, cut
 from orchestrator.transport import Local
 
 AWKWARD = ["plain", "two\nlines", "it's (odd), (very)", "back\\slash", "),(", "tab\t", "ü"]
@@ -66,6 +69,64 @@ def test_a_mysql_dump_loads_into_another_database_with_the_same_rows(mariadb: Ma
     assert mariadb.execute("SELECT COUNT(*) FROM scratch.`odd ``name`").strip() == str(len(AWKWARD))
     assert mariadb.execute("SELECT HEX(b) FROM scratch.bin ORDER BY b").split() == ["00FF0A28", "0A"]
     mariadb.execute("DROP DATABASE scratch")
+
+
+def test_the_pieces_of_a_dump_are_the_dump_and_one_loads_alone(mariadb: MariaDB) -> None:
+    chosen = MysqlSource(mysql="website", defaults_file=mariadb.defaults_file)
+    whole = read(MysqlDumps(chosen, Local()))["mysql/website/dump.sql"]
+    source = MysqlDumps(chosen.model_copy(update={"by_table": True}), Local())
+    pieces = read(source)
+    assert list(pieces) == sorted(pieces)
+    assert b"".join(pieces.values()) == whole
+    assert [name.rpartition("/")[2] for name in pieces] == [
+        "00000.head.sql",
+        "00001.table.bin.sql",
+        "00002.table.empty.sql",
+        "00003.table.odd `name.sql",
+        "00004.end.sql",
+    ]
+    folder = b"mysql/website/tables"
+    assert source.tables == {folder + b"/00004.end.sql": {"odd `name": len(AWKWARD), "empty": 0, "bin": 2}}
+    mariadb.execute("CREATE DATABASE scratch")
+    parts = [pieces[os.fsdecode(folder) + name] for name in ("/00000.head.sql", "/00003.table.odd `name.sql")]
+    mariadb.execute(b"".join(parts).decode(), "scratch")
+    assert mariadb.execute("SELECT COUNT(*) FROM scratch.`odd ``name`").strip() == str(len(AWKWARD))
+    mariadb.execute("DROP DATABASE scratch")
+
+
+DUMP = """-- Host: x
+--
+-- Table structure for table `a/b``%`
+--
+CREATE TABLE ...;
+INSERT INTO `a` VALUES ('-- Table structure for table `no`'),
+('much');
+-- Temporary table structure for view `v`
+-- Temporary table structure for view `w`
+-- Table structure for table `b`
+-- Dumping events for database 'x'
+-- Table structure for table `in a routine`
+-- Dump completed
+""".replace("much", "much " * 1000).encode()
+
+
+@settings(derandomize=True, max_examples=60)
+@given(st.lists(st.integers(1, len(DUMP) - 1), max_size=8))
+def test_a_dump_is_cut_at_the_same_places_however_it_comes(ends: list[int]) -> None:
+    places = [0, *sorted(ends), len(DUMP)]
+    items = list(cut(DUMP[start:end] for start, end in itertools.pairwise(places)))
+    names = [item.name for item in items if isinstance(item, Start)]
+    assert names == ["head", "table.a/b`%", "views", "table.b", "end"]
+    assert b"".join(item for item in items if isinstance(item, bytes)) == DUMP
+
+
+def test_tables_without_transactions_are_told(mariadb: MariaDB, caplog: pytest.LogCaptureFixture) -> None:
+    mariadb.execute("CREATE TABLE second.old (id INT) ENGINE=MyISAM; INSERT INTO second.old VALUES (1)")
+    read(MysqlDumps(MysqlSource(mysql="second", defaults_file=mariadb.defaults_file), Local()))
+    mariadb.execute("DROP TABLE second.old")
+    (record,) = caplog.records
+    assert record.message.startswith("mysql/second/dump.sql: not of the same moment")
+    assert record.message.endswith(": old")
 
 
 def test_all_mysql_databases_and_users_are_one_dump_each(mariadb: MariaDB) -> None:

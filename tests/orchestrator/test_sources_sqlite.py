@@ -1,0 +1,108 @@
+"""SQLite databases that are in use: one moment of them, whoever writes meanwhile."""
+
+import os
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from orchestrator.config import SqliteSource as SqliteSettings
+from orchestrator.sources import SourceError
+from orchestrator.sources import sqlite as sources_sqlite
+from orchestrator.sources.sqlite import SqliteSource
+
+ACCOUNTS = 20
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    """Accounts between which money moves: a copy of two moments has another sum."""
+    path = tmp_path / "bank.sqlite"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE account (id INTEGER PRIMARY KEY, amount INTEGER, filler BLOB)")
+        rows = ((100, os.urandom(20_000)) for _ in range(ACCOUNTS))
+        connection.executemany("INSERT INTO account (amount, filler) VALUES (?, ?)", rows)
+    return path
+
+
+@contextmanager
+def moving_money(path: Path) -> Iterator[list[int]]:
+    """A writer of its own, which leaves gaps; the list grows by one with each of its transactions."""
+    done: list[int] = []
+    ended = threading.Event()
+
+    def move() -> None:
+        with closing(sqlite3.connect(path, timeout=60)) as connection:
+            while not ended.wait(0.005):
+                with connection:
+                    for change, which in ((-1, len(done)), (1, 7 * len(done) + 1)):
+                        statement = "UPDATE account SET amount = amount + ? WHERE id = ?"
+                        connection.execute(statement, (change, which % ACCOUNTS + 1))
+                done.append(1)
+
+    thread = threading.Thread(target=move)
+    thread.start()
+    try:
+        yield done
+    finally:
+        ended.set()
+        thread.join()
+
+
+def copy_of(source: SqliteSource) -> bytes:
+    (entry,) = source.entries(lambda problem: None)
+    return b"".join(entry.blocks())
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+@pytest.mark.parametrize("memory_limit", ["100MiB", "1KiB"], ids=["memory", "scratch"])
+def test_a_copy_is_of_one_moment(bank: Path, tmp_path: Path, journal: str, memory_limit: str) -> None:
+    with closing(sqlite3.connect(bank)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {journal}")
+    settings = SqliteSettings.model_validate({"sqlite": str(bank), "memory_limit": memory_limit})
+    with moving_money(bank) as done:
+        for before in range(3):
+            (tmp_path / "copy").write_bytes(copy_of(SqliteSource(settings, tmp_path)))
+            with closing(sqlite3.connect(tmp_path / "copy")) as copy:
+                assert copy.execute("SELECT sum(amount) FROM account").fetchone() == (100 * ACCOUNTS,)
+                assert copy.execute("PRAGMA journal_mode").fetchone() == (journal,)
+            while len(done) <= before:
+                time.sleep(0.001)  # the writer is at work
+
+
+def test_a_copy_in_the_scratch_folder_has_no_name_and_is_ours_alone(bank: Path, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    settings = SqliteSettings.model_validate({"sqlite": str(bank), "memory_limit": "1KiB"})
+    (entry,) = SqliteSource(settings, scratch).entries(lambda problem: None)
+    blocks = iter(entry.blocks())
+    next(blocks)
+    assert list(scratch.iterdir()) == []
+    links = {path: str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
+    copies = [path for path, place in links.items() if place.startswith(str(scratch))]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in copies} == {0o600}
+    assert all(links[path].endswith(" (deleted)") for path in copies)
+    list(blocks)
+
+
+def test_a_database_that_stays_locked_fails_the_source(
+    bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the lock comes between the first look and the copy: the library would wait for ever."""
+    monkeypatch.setattr(sources_sqlite, "BUSY_SECONDS", 0.1)
+    with closing(sqlite3.connect(bank, isolation_level=None)) as writer:
+        look = sources_sqlite._bytes_of
+
+        def look_then_lock(connection: sqlite3.Connection) -> int:
+            size = look(connection)
+            writer.execute("BEGIN EXCLUSIVE")
+            return size
+
+        monkeypatch.setattr(sources_sqlite, "_bytes_of", look_then_lock)
+        with pytest.raises(SourceError, match="database is locked"):
+            copy_of(SqliteSource(SqliteSettings(sqlite=bank), tmp_path))
