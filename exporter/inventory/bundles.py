@@ -5,16 +5,17 @@ from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import VERSION, search
 from exporter.tree import Tree
 
+# The second is Red Hat's.
+SNAPS = ("/snap", "/var/lib/snapd/snap")
+
 
 def read(context: Context) -> Findings:
     """Every snap and every Flatpak application of the whole host."""
     findings = Findings()
-    for name in context.tree.names("/snap"):
-        # "current" is the mounted revision; /snap/bin and the like have none.
-        text = context.tree.text_or_empty(f"/snap/{name}/current/meta/snap.yaml")
-        if text:
-            version = search(rf"""^version:[ \t]*['"]?({VERSION})""", text)
-            add_package(findings, "snap", (name, version), manual=True)
+    # "current" is the mounted revision.
+    for path in [path for place in SNAPS for path in context.tree.glob(f"{place}/*/current/meta/snap.yaml")]:
+        version = search(rf"""^version:[ \t]*['"]?({VERSION})""", context.tree.text_or_empty(path))
+        add_package(findings, "snap", (path.split("/")[-4], version), manual=True)
     for path in context.tree.glob("/var/lib/flatpak/app/*/current/active"):
         pair = (path.split("/")[5], flatpak_version(context.tree, path))
         add_package(findings, "flatpak", pair, manual=True)

@@ -1,6 +1,7 @@
 """TLS certificates on this host: when each expires and for which names it is."""
 
 import datetime
+import posixpath
 import re
 
 from cryptography import x509
@@ -28,13 +29,19 @@ PLACES = (
     "/etc/leitstand/*.crt",
     "/etc/leitstand/*/*.crt",
 )
-# A service's setting -> where it is written.
+# Where a service is set up -> the setting that names its certificate, or a folder of such.
 SETTINGS = {
-    "/etc/postfix/main.cf": r"^\s*smtpd_tls_(?:cert_file|chain_files)\s*=\s*(/[^\s,]+)",
-    "/etc/dovecot/conf.d/10-ssl.conf": r"^\s*ssl_cert\s*=\s*<\s*(/\S+)",
-    "/etc/dovecot/dovecot.conf": r"^\s*ssl_cert\s*=\s*<\s*(/\S+)",
-    "/etc/haproxy/haproxy.cfg": r"\bcrt\s+(/\S+)",
-    "/etc/exim4/exim4.conf.localmacros": r"^\s*MAIN_TLS_CERTIFICATE\s*=\s*(/\S+)",
+    "/etc/postfix/main.cf": r"^[ \t]*smtpd_tls_(?:cert_file|chain_files)\s*=\s*(/[^\s,]+)",
+    "/etc/dovecot/conf.d/10-ssl.conf": r"^[ \t]*ssl_(?:server_)?cert(?:_file)?\s*=\s*<?\s*(/\S+)",
+    "/etc/dovecot/dovecot.conf": r"^[ \t]*ssl_(?:server_)?cert(?:_file)?\s*=\s*<?\s*(/\S+)",
+    "/etc/haproxy/haproxy.cfg": r"\bcrt[ \t]+(/\S+)",
+    "/etc/exim4/exim4.conf.localmacros": r"^[ \t]*MAIN_TLS_CERTIFICATE\s*=\s*(/\S+)",
+    "/etc/postgresql/*/*/postgresql.conf": r"^[ \t]*ssl_cert_file\s*=\s*'?(/[^\s']+)",
+    "/etc/mysql/mariadb.conf.d/*.cnf": r"^[ \t]*ssl[-_]cert\s*=\s*(/\S+)",
+    "/etc/mysql/mysql.conf.d/*.cnf": r"^[ \t]*ssl[-_]cert\s*=\s*(/\S+)",
+    "/etc/redis/redis.conf": r"^[ \t]*tls-cert-file\s+(/\S+)",
+    "/etc/vsftpd.conf": r"^[ \t]*rsa_cert_file=(/\S+)",
+    "/etc/proftpd/tls.conf": r"^[ \t]*TLS(?:RSA|EC)CertificateFile\s+(/\S+)",
 }
 FILE_LIMIT = 1024 * 1024
 MAXIMUM_CERTIFICATES = 1_000
@@ -76,10 +83,14 @@ def read(context: Context) -> Findings:
 
 
 def candidates(tree: Tree) -> list[str]:
-    """Paths in the usual places and in the settings of mail and proxy servers."""
+    """Paths in the usual places and in the settings of mail, proxy, database and file servers."""
     found = [path for place in PLACES for path in tree.glob(place) if tree.is_file(path)]
-    for path, pattern in SETTINGS.items():
-        found += re.findall(pattern, tree.text_or_empty(path), re.MULTILINE)
+    for pattern, setting in SETTINGS.items():
+        for file in tree.glob(pattern):
+            text = re.sub(r"(?m)^[ \t]*#.*", "", tree.text_or_empty(file))
+            for path in re.findall(setting, text, re.MULTILINE):
+                names = tree.names(path)
+                found += [posixpath.join(path, name) for name in names] if names else [path]
     return found
 
 

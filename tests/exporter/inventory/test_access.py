@@ -130,6 +130,40 @@ def test_a_key_file_that_leads_out_of_the_root_is_not_read(host: Build, tmp_path
     assert [kind for kind, _ in users.read(context).items if kind == "ssh_key"] == []
 
 
+def test_certificates_of_other_services_are_found_by_their_settings(host: Build, items: Items) -> None:
+    pem = certificate_of("mail.example").decode()
+    files: dict[str, str | bytes] = {
+        "/etc/haproxy/haproxy.cfg": "bind :443 ssl crt /etc/one.pem crt /etc/haproxy/certs/ alpn h2\n # crt /etc/off.pem\n",
+        "/etc/postgresql/15/main/postgresql.conf": "ssl_cert_file = '/etc/db.pem'\t# comment\n",
+        "/etc/dovecot/conf.d/10-ssl.conf": "#ssl_cert = </etc/off.pem\nssl_cert = </etc/imap.pem\n",
+        **dict.fromkeys(
+            [
+                "/etc/haproxy/certs/a.pem",
+                "/etc/haproxy/certs/b.pem",
+                "/etc/db.pem",
+                "/etc/imap.pem",
+                "/etc/one.pem",
+            ],
+            pem,
+        ),
+        "/etc/off.pem": pem,
+    }
+    found = items(certificates.read(host(files)), "certificate")
+    assert [item["path"] for item in found] == [
+        "/etc/db.pem",
+        "/etc/haproxy/certs/a.pem",
+        "/etc/haproxy/certs/b.pem",
+        "/etc/imap.pem",
+        "/etc/one.pem",
+    ]
+    assert {item["subject"] for item in found} == {"CN=mail.example"}
+
+
+def certificate_of(name: str) -> bytes:
+    make = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", f"/CN={name}"]
+    return subprocess.run([*make, "-keyout", "/dev/null"], check=True, capture_output=True).stdout
+
+
 def test_broken_certificates_are_skipped_and_keys_are_no_certificates(host: Build) -> None:
     broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     context = host(
