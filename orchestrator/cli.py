@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from leitstand.errors import EXIT_FAILED, LeitstandError
 from leitstand.options import json_option
 from orchestrator import show
 from orchestrator.catalog import Listed
@@ -13,7 +14,7 @@ from orchestrator.cli_browse import cat, diff, find, ls
 from orchestrator.cli_care import prune, status
 from orchestrator.cli_doctor import doctor
 from orchestrator.cli_keys import keys
-from orchestrator.cli_options import store_option, with_context
+from orchestrator.cli_options import store_option, warn, with_context
 from orchestrator.cli_proof import catalog, drill, verify
 from orchestrator.cli_restore import restore
 from orchestrator.cli_run import run
@@ -44,12 +45,24 @@ for command in COMMANDS:
 @store_option
 @json_option
 @with_context
-def list_(context: Context, job: str | None, only: str | None, as_json: bool) -> None:
-    """List the complete snapshots of JOB, or of all jobs, as the stores have them."""
-    rows = [_row(listed) for listed in list_snapshots(context, context.job_names(job), only)]
+def list_(context: Context, job: str | None, only: str | None, as_json: bool) -> int:
+    """List the complete snapshots of JOB, or of all jobs, as the stores have them.
+
+    Exit codes: 0 all good, 3 a store could not be listed.
+    """
+    errors: list[LeitstandError] = []
+    found = list_snapshots(context, context.job_names(job), only, errors.append)
+    rows = [_row(listed) for listed in found]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
-        return
+    else:
+        _tell(rows)
+    for line in (line for error in errors for line in error.lines()):
+        warn(line)
+    return EXIT_FAILED if errors else 0
+
+
+def _tell(rows: list[dict[str, Any]]) -> None:
     cells = [
         (row["job"], row["snapshot"], row["store"], row["state"], str(row["entries"]),
          show.size(row["content_bytes"]), show.size(row["stored_bytes"]))

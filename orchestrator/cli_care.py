@@ -70,6 +70,7 @@ def _prune(context: Context, job_name: str, store: Store, dry_run: bool, force: 
     now = datetime.now(UTC)
     steps = plan(store, job_name, job, keys_of(job), now, zone, damaged=known.damaged, released=released)
     if not dry_run:
+        facts.publish()  # with the start that comes after this one
         for step in carry_out(store, steps):
             click.echo(f"{job_name}: {store.name}: {step.action} {step.listed.name.id}", err=True)
         _note(facts, job_name, store.name, steps, force)

@@ -145,6 +145,8 @@ def _tell_problems(result: RunResult) -> None:
 
 def _tell_run(result: RunResult) -> None:
     meta, stores = result.meta, ", ".join(result.stored)
+    if result.failed:
+        stores += f", NOT in {', '.join(result.failed)}"
     stored = show.size(meta.archive_bytes + meta.manifest_bytes)
     since = result.changed
     changes = f" ({since.new} new, {since.changed} changed, {since.gone} gone)" if since else ""

@@ -26,6 +26,7 @@ def back_up(context: Context, job_name: str, progress: Progress) -> RunResult:
     """Run a job and record how it went, for each store. Raises LeitstandError when no snapshot was made."""
     with job_lock(context.state, job_name) as place, _recording_failure(context, job_name):
         start = time.monotonic()
+        context.facts().publish()  # with the start that comes after this one
         job = context.job(job_name)
         context.require_reach(job)
         keys, host = keys_of(job), context.fleet.hosts[job.host]

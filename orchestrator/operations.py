@@ -12,13 +12,24 @@ from orchestrator.snapshot import NoSuchSnapshotError, Snapshot, open_snapshot
 from orchestrator.stores import Store, StoreError
 
 
-def list_snapshots(context: Context, job_names: list[str], only: str | None = None) -> Iterator[Listed]:
-    """Every complete snapshot of these jobs, store by store, oldest first."""
+def list_snapshots(
+    context: Context, job_names: list[str], only: str | None, tell: Callable[[LeitstandError], None]
+) -> Iterator[Listed]:
+    """Every complete snapshot of these jobs, store by store, oldest first.
+
+    ``tell`` is given the error of each store that cannot be listed. Raises UsageError for the only job that
+    does not use the ``only`` store; of several such a job is left out.
+    """
     for job_name in job_names:
         job = context.job(job_name)
-        with context.stores(job, only if only in job.stores else None) as stores:
+        if only is not None and only not in job.stores and len(job_names) > 1:
+            continue
+        with context.stores(job, only) as stores:
             for store in stores:
-                yield from complete(store, job.host, job_name)
+                try:
+                    yield from complete(store, job.host, job_name)
+                except StoreError as error:
+                    tell(error)
 
 
 @contextmanager

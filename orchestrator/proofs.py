@@ -117,6 +117,7 @@ def _noting_failure(
     context: Context, job_name: str, store: str, level: str, snapshot_id: str | None
 ) -> Iterator[None]:
     """A proof of the newest snapshot that ends early has proven nothing: the status says why."""
+    context.facts().publish()  # with the start that comes after this one
     try:
         yield
     except LeitstandError as error:

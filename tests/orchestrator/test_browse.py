@@ -41,6 +41,19 @@ def test_find_says_in_which_snapshots_a_file_is(saved: Site) -> None:
     assert saved.leitstand("find", "site", "no-such-file").status == 1
 
 
+def test_list_shows_what_the_other_stores_have_when_one_is_away(on_swift: Site) -> None:
+    on_swift.good("run", "site")
+    on_swift.document["backups"]["other"] = {**on_swift.job, "stores": ["disk"]}
+    assert [row["job"] for row in on_swift.good("list", "--store", "swift", "--json").json()] == ["site"]
+    assert on_swift.leitstand("list", "other", "--store", "swift").status == 2
+    on_swift.document["stores"]["swift"]["endpoint"] = "http://127.0.0.1:1"
+    ran = on_swift.leitstand("list", "--json")
+    assert (ran.status, [row["store"] for row in ran.json()]) == (3, ["disk"])
+    assert any(line.startswith("swift: ") for line in ran.errors)
+    ran = on_swift.leitstand("run", "site")
+    assert (ran.status, "in disk, NOT in swift" in ran.stdout) == (3, True)
+
+
 def test_find_looks_into_every_snapshot_that_any_store_can_give(on_swift: Site) -> None:
     on_swift.good("run", "site")
     on_swift.job["stores"] = ["disk"]
