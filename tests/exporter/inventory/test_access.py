@@ -133,7 +133,8 @@ def test_a_key_file_that_leads_out_of_the_root_is_not_read(host: Build, tmp_path
 def test_certificates_of_other_services_are_found_by_their_settings(host: Build, items: Items) -> None:
     pem = certificate_of("mail.example").decode()
     files: dict[str, str | bytes] = {
-        "/etc/haproxy/haproxy.cfg": "bind :443 ssl crt /etc/one.pem crt /etc/haproxy/certs/ alpn h2\n # crt /etc/off.pem\n",
+        "/etc/haproxy/haproxy.cfg": "bind :443 ssl crt /etc/one.pem crt /etc/haproxy/certs/ alpn h2\n"
+        " # crt /etc/off.pem\n",
         "/etc/postgresql/15/main/postgresql.conf": "ssl_cert_file = '/etc/db.pem'\t# comment\n",
         "/etc/dovecot/conf.d/10-ssl.conf": "#ssl_cert = </etc/off.pem\nssl_cert = </etc/imap.pem\n",
         **dict.fromkeys(
