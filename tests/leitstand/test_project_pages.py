@@ -18,6 +18,8 @@ def test_every_requirement_says_why_it_is_there_and_no_other_does():
         heading: set(re.findall(r"^\| ([a-z0-9-]+) \|", text, re.MULTILINE)) - {"package"}
         for heading, text in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
     }
+    (debian,) = re.findall(r'^PACKAGES="(.*?)"', (ROOT / "check").read_text(), re.MULTILINE | re.DOTALL)
+    assert told.pop("Debian packages") == set(debian.split())
     extras = {name: packages(found) for name, found in PROJECT["project"]["optional-dependencies"].items()}
     tools = packages([package for group in PROJECT["dependency-groups"].values() for package in group])
     expected = {"Every role": packages(PROJECT["project"]["dependencies"]), "Development and tests": tools}
