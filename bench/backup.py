@@ -26,6 +26,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import backup_lab  # noqa: E402
 import backup_tree  # noqa: E402
 
 PASSWORD = "BENCHBENCHBENCHBENCHBENCHBENCH22"
@@ -265,6 +266,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "leitstand-bench")
     parser.add_argument("--largest", type=int, default=10**10, help="bytes of the largest case of growth")
     options = parser.parse_args()
+    backup_lab.compile_ours()
     if options.what == "growth":
         growth(options.largest)
         return

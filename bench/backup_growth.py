@@ -1,4 +1,4 @@
-"""How run, verify and the restore of one small file grow with the number of files and with bytes.
+"""How a run, a verify, listings and the restore of one small file grow with the number of files and with bytes.
 
 Beside the files that a case is about stands one small file, the last in the order of names: the one restored.
 """
@@ -111,11 +111,20 @@ def made(case: Case, folder: Path) -> Iterator[tuple[Site, Path]]:
 def tasks(site: Site, tree: Path) -> Iterator[tuple[str, Figures, str]]:
     yield "run", measure(site.argv("run", "tree")), ""
     yield "verify", measure(site.argv("verify", "tree")), ""
+    yield "find of one", measure(site.argv("find", "tree", "wanted.txt")), ""
+    yield "ls of all", measure(unread(site.argv("ls", "tree"))), ""
+    snapshot = next(site.folder.glob("disk/*/*/*")).name
+    yield "diff with itself", measure(site.argv("diff", "tree", snapshot, snapshot)), ""
     figures = measure([sys.executable, WORKER, "counted", *restore_arguments(site, tree)])
     yield "restore of one", figures, describe_read(json.loads(figures.output), site)
     wanted = next((site.folder / "restored").rglob("wanted.txt"))
     if wanted.read_bytes() != (tree / "wanted.txt").read_bytes():
         raise SystemExit("what was restored is something else")
+
+
+def unread(argv: list[str]) -> list[str]:
+    """The same program, whose output goes nowhere: kept here it would count as the next one's memory."""
+    return ["sh", "-c", 'exec "$@" > /dev/null', "sh", *argv]
 
 
 def restore_arguments(site: Site, tree: Path) -> list[str]:

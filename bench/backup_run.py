@@ -1,7 +1,7 @@
 """Whole runs of `leitstand backup` beside restic and boto3: real processes, a folder and a real Swift.
 
     python -m bench.backup_run compare [--rounds 3] [--uploads 1]   first full run of the 475 MB tree
-    python -m bench.backup_run growth  [--only SUBSTRING]           run, verify and restore by size
+    python -m bench.backup_run growth  [--only SUBSTRING]           run, verify, listings and restore by size
     python -m bench.backup_run wire                                 bytes sent for one file out of 1 GB
 
 Every program runs alone, in a new order each round, each upload to a Swift of its own that is empty. CPU is
@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import backup, backup_growth, backup_tree
-from bench.backup_lab import Figures, Site, Swift, measure, running_swift
+from bench.backup_lab import Figures, Site, Swift, compile_ours, measure, running_swift
 
 WORKER = str(Path(__file__).with_name("backup_worker.py"))
 OURS_SWIFT, OURS_FOLDER = "leitstand backup run, to Swift", "leitstand backup run, to a folder"
@@ -194,6 +194,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only the contenders or cases with this in their name")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
+    compile_ours()
     if options.what == "growth":
         backup_growth.growth(options.folder, options.only)
         return

@@ -122,12 +122,9 @@ def growth(files: str, size: str, password: str) -> None:
     count, length = int(files), int(size)
 
     def blocks(number: int) -> Iterator[bytes]:
-        left = length
-        while left:
-            yield (
-                block[: min(left, BLOCK)] if left != 2000 else block[BLOCK // 2 - 1000 - number % 99 :][:2000]
-            )
-            left -= min(left, BLOCK)
+        start = BLOCK // 2 - length // 2 - number % 99 if length < BLOCK // 4 else 0
+        for done in range(0, length, BLOCK):
+            yield block[start : start + min(length - done, BLOCK)]
 
     with Path(os.devnull).open("wb") as nowhere:
         manifest = ManifestWriter(
