@@ -67,6 +67,11 @@ def render() -> None:
 @_address("prometheus")
 @_address("alertmanager")
 @_address("blackbox")
+@click.option(
+    "--backups",
+    type=_HostAndPort(),
+    help="Where 'leitstand backup serve' listens, 127.0.0.1:9816 as a rule. Without it nobody asks there.",
+)
 @json_option
 def prometheus(config_path: Path, out: Path, as_json: bool, **addresses: str) -> int:
     """Configuration, rules, targets and blackbox modules: a folder that Prometheus can start with."""

@@ -20,11 +20,12 @@ PROBING_JOBS = ("probe", "canary", "status-page")
 
 @dataclass(frozen=True)
 class Addresses:
-    """``host:port`` of the programs that Prometheus speaks to, and its own."""
+    """``host:port`` of the programs that Prometheus speaks to, and its own. None: not there, so not asked."""
 
     prometheus: str = "127.0.0.1:9090"
     alertmanager: str = "127.0.0.1:9093"
     blackbox: str = "127.0.0.1:9115"
+    backups: str | None = None
 
 
 def prometheus_files(fleet: Fleet, expected: Expected, addresses: Addresses, share: Path) -> Files:
@@ -69,7 +70,9 @@ def _configuration(fleet: Fleet, addresses: Addresses, share: Path) -> dict[str,
     site = fleet.site.name.in_language("en").replace("$", "")
     configuration["global"]["external_labels"] = {"site": site}
     configuration["alerting"]["alertmanagers"][0]["static_configs"] = _static(addresses.alertmanager)
-    own = {job: _static(address) for job, address in vars(addresses).items()}
+    own = {job: _static(address) for job, address in vars(addresses).items() if address}
+    if addresses.backups:
+        configuration["scrape_configs"].append({"job_name": "backups"})
     for job in configuration["scrape_configs"]:
         if job["job_name"] in own:
             job["static_configs"] = own[job["job_name"]]

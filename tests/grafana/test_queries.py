@@ -42,8 +42,11 @@ OF_OTHERS = {
     "expected:backup": "`leitstand render`, for each job with a schedule",
     "expected:status_page": "`leitstand render`, for the status page",
 }
-# What not every machine has: arrays of disks, systemd, certificates in files, node_exporter beside ours.
+# What not every machine has: arrays of disks, systemd, certificates in files, a web configuration,
+# the scheduler of backups, node_exporter beside ours.
 OF_SOME = {
+    "leitstand_exporter_web_config_valid",
+    "leitstand_backup_config_good",
     "leitstand_scrape_collector_success",
     "node_md_disks",
     "node_md_disks_required",
