@@ -1,4 +1,4 @@
-"""How a run, a verify, listings and the restore of one small file grow with the number of files and with bytes.
+"""How a run, a verify, listings and the restore of one small file grow with the number of files and bytes.
 
 Beside the files that a case is about stands one small file, the last in the order of names: the one restored.
 """
