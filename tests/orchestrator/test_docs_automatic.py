@@ -49,7 +49,7 @@ def test_every_option_that_is_named_exists() -> None:
     text = AUTOMATIC.read_text()
     commands = [command for command in backup.commands.values() if isinstance(command, click.Command)]
     known = {name for command in commands for each in command.params for name in each.opts}
-    foreign = {"--name", "--now", "--tag"}  # of systemd and logger
+    foreign = {"--name", "--now", "--tag", "--backups"}  # of systemd, logger and `leitstand render`
     assert set(re.findall(r"--[a-z][a-z-]+", text)) - foreign <= known
 
 
