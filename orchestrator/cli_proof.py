@@ -16,6 +16,7 @@ from orchestrator import show
 from orchestrator.cli_options import snapshot_option, store_option, warn, with_context
 from orchestrator.context import Context, keys_of
 from orchestrator.drill import Drilled
+from orchestrator.facts import read_facts
 from orchestrator.proofs import drill_job, rebuild_catalog, share_in, spot_in, spot_is_due, verify_in
 from orchestrator.restore import Restored
 from orchestrator.share import Shared, parse_share
@@ -116,7 +117,8 @@ def _in_each_store(
 
 def _verify_one(context: Context, job: str, snapshot_id: str | None, store: Store) -> dict[str, Any]:
     live = Verified()
-    with show.progress(f"{job} in {store.name}", lambda: live.archive_bytes, None):
+    newest = context.facts().of(job, store.name).stored_bytes if snapshot_id is None else None
+    with show.progress(f"{job} in {store.name}", lambda: live.archive_bytes, newest or None):
         name = verify_in(context, job, store, snapshot_id, live)
     return {"snapshot": name, **asdict(live)}
 
@@ -180,7 +182,9 @@ def drill(
     saved?), the job's check command is run. All of it is removed at the end. Exit codes: 0 proven, 3 not.
     """
     live = Restored()
-    with show.progress(f"drill of {job}", lambda: live.content_bytes, None):
+    known = read_facts(context.state, context.settings.backups).get(job, {}).values()
+    newest = max((each.source_bytes for each in known), default=0) if snapshot_id is None else 0
+    with show.progress(f"drill of {job}", lambda: live.content_bytes, newest or None):
         name, store, result = drill_job(context, job, snapshot_id, only, scratch, live, warn)
     if as_json:
         click.echo(json.dumps({"job": job, "snapshot": name, "store": store, **asdict(result)}, indent=1))

@@ -77,7 +77,8 @@ def _bar(title: str, total: float | None) -> Iterator[Callable[[float], None]]:
     )
     with bars.Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
         task = drawn.add_task(title, total=total)
-        yield lambda completed: drawn.update(task, completed=completed)
+        # The total is what the last run had: more may come.
+        yield lambda done: drawn.update(task, completed=done, total=total and max(total, done))
 
 
 def _so_far(done: float, total: float | None) -> str:
