@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exporter.collectors.collector import Roots
@@ -79,8 +79,11 @@ def candidate_of_apt(root: Path) -> str:
     return shown.partition("Candidate: ")[2].partition("\n")[0]
 
 
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=60, derandomize=True, deadline=None)
 @given(st.sampled_from(VERSIONS), OFFERS, RECORDS)
+@example(
+    "1.1-1", {(SITES[0], "stable"): "1.0", (SITES[0], "testing"): "2.0-1"}, [("*", "release a=stable", 1001)]
+)
 def test_the_update_is_the_one_that_apt_would_install(
     installed: str, offers: dict[tuple[str, str], str], records: list[tuple[str, str, int]]
 ) -> None:
