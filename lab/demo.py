@@ -44,6 +44,9 @@ def main() -> int:
     except FolderError as error:
         print(f"error: {error}\n  hint: name another --folder", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # as in "./demo | head": nobody reads any more, not even what Python says at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def in_folder(folder: Path, arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
