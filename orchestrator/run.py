@@ -226,7 +226,7 @@ class _Run:
             finished=_iso(datetime.now(UTC)),
             generation=self.plan.keys.current,
             state=state,
-            entries=summary.entries,
+            entries=self.progress.entries,
             content_bytes=summary.content_bytes,
             archive_bytes=summary.archive_bytes,
             manifest_bytes=manifest_bytes,

@@ -61,7 +61,7 @@ class DumpSource:
         except ProcessError as error:
             raise SourceError(f"{self.label}: {error.message}", error.hint) from error
         if finished.status:
-            last = (finished.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            last = (finished.stderr.strip().splitlines() or [f"exit status {finished.status}"])[-1]
             raise SourceError(f"{self.label}: {argv[0]} on {self.transport.name} failed: {last}")
         return finished.stdout.decode().splitlines()
 

@@ -88,7 +88,7 @@ class DumpReader:
         if late:
             raise SourceError(f"{dump.path}: {program} took longer than {dump.timeout:.0f} s and was ended")
         if finished.status:
-            last = (finished.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            last = (finished.stderr.strip().splitlines() or [f"exit status {finished.status}"])[-1]
             raise SourceError(f"{dump.path}: {program} on {self.transport.name} failed: {last}")
         if not watcher.saw_the_end():
             expected = watcher.trailer.decode()

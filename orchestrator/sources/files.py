@@ -169,7 +169,14 @@ class FilesSource:
 
     def _blocks(self, relative: str, status: os.stat_result) -> Callable[[], Iterator[bytes]]:
         place = f"{self.root}/{relative}" if relative else self.root
-        return lambda: read_file(place, status, follow=not relative)
+
+        def blocks() -> Iterator[bytes]:
+            try:
+                yield from read_file(place, status, follow=not relative)
+            except OSError as error:
+                raise OSError(error.errno, _reason(error)) from error
+
+        return blocks
 
 
 def read_file(place: str, expected: os.stat_result, *, follow: bool = False) -> Iterator[bytes]:

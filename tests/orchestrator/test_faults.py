@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 from lab.fault_proxy import Fault, FaultProxy
+from orchestrator.archive import Entry
+from orchestrator.sources import Report
+from orchestrator.sources.files import FilesSource
 
 Site = Any
 Swift = Any
@@ -145,7 +148,7 @@ def test_one_store_that_fails_does_not_cost_the_other_its_snapshot(on_swift: Sit
     on_swift.document["stores"]["swift"].update(endpoint="http://127.0.0.1:1", tries=1)
     ran = on_swift.leitstand("run", "site")
     assert ran.status == 3
-    assert "in disk:" in ran.stdout
+    assert "in disk, NOT in swift:" in ran.stdout
     assert ran.errors == ["swift: http://127.0.0.1:1 cannot be reached"]
     assert len(on_swift.snapshots("disk")) == 1
     metrics = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
@@ -194,6 +197,28 @@ def test_files_that_cannot_be_read_are_a_warning(site: Site) -> None:
     (row,) = site.good("list", "site", "--json").json()
     assert row["state"] == "partial"
     site.good("verify", "site")
+
+
+def test_other_names_of_a_file_that_vanished_are_told_and_do_not_stop_a_restore(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Vanishing(FilesSource):
+        def entries(self, report: Report) -> Iterator[Entry]:
+            for entry in super().entries(report):
+                yield entry
+                if entry.path.endswith(b"/second name"):  # both are known now, and none is read yet
+                    (site.www / "index.html").unlink()
+
+    monkeypatch.setattr("orchestrator.sources.FilesSource", Vanishing)
+    first, second = (f"files{site.www}/{name}" for name in ("index.html", "second name"))
+    ran = site.leitstand("run", "site")
+    assert ran.status == 1
+    assert f"{first}: vanished before it was read" in ran.errors
+    assert f"{second}: another name of {first}, which was not read" in ran.errors
+    ran = site.leitstand("restore", "site", "--target", tmp_path / "out")
+    assert ran.status == 1
+    assert ran.errors == [f"{second}: another name of {first}, which the snapshot does not have"]
+    assert (site.restored(tmp_path / "out") / "secret.php").is_file()
 
 
 def test_files_that_cannot_be_read_fail_a_job_with_that_policy(site: Site) -> None:
