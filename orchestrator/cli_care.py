@@ -15,7 +15,7 @@ from orchestrator.agenda import Task, plans
 from orchestrator.cli_options import store_option, warn, with_context
 from orchestrator.context import Context, keys_of
 from orchestrator.facts import FactsKeeper, StoreFacts, kept_of, read_facts
-from orchestrator.prune import Step, carry_out, plan
+from orchestrator.prune import Step, carry_out, plan, sweep_litter
 from orchestrator.stores import Store
 
 
@@ -48,7 +48,9 @@ def prune(
     rows: list[dict[str, Any]] = []
     failed = False
     for name in context.job_names(job):
-        with context.stores(context.job(name), only if not every else None) as stores:
+        if every and only not in (None, *context.job(name).stores):
+            continue
+        with context.stores(context.job(name), only) as stores:
             for store in stores:
                 try:
                     rows += [_row(name, step) for step in _prune(context, name, store, dry_run, force)]
@@ -73,6 +75,7 @@ def _prune(context: Context, job_name: str, store: Store, dry_run: bool, force: 
         facts.publish()  # with the start that comes after this one
         for step in carry_out(store, steps):
             click.echo(f"{job_name}: {store.name}: {step.action} {step.listed.name.id}", err=True)
+        sweep_litter(store, job_name, job, now)
         _note(facts, job_name, store.name, steps, force)
     held = [step for step in steps if step.action == "hold"]
     for step in held[:1]:

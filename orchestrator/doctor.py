@@ -21,7 +21,7 @@ from orchestrator.archive import Entry, Problem
 from orchestrator.config import Job
 from orchestrator.context import Context, keys_of
 from orchestrator.facts import read_facts
-from orchestrator.layout import job_prefix
+from orchestrator.layout import CANARY, job_prefix
 from orchestrator.show import size
 from orchestrator.sources import Source, open_sources
 from orchestrator.stores import Store, StoreError
@@ -86,7 +86,7 @@ def _keys(job: Job) -> Found:
 
 def _store(context: Context, job_name: str, job: Job, name: str) -> Found:
     """Write an object, read it, list it, remove it; what these credentials may not do is no error."""
-    prefix, data = f"{job_prefix(job.host, job_name)}canary/", secrets.token_bytes(64)
+    prefix, data = f"{job_prefix(job.host, job_name)}{CANARY}/", secrets.token_bytes(64)
     key = f"{prefix}{secrets.token_hex(8)}"
     with context.stores(job, name) as (store,):
         store.prepare()

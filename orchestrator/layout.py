@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 MANIFEST, META, COMMIT = "manifest.zip", "meta.json", "COMMIT"
 MARK = "PRUNE"  # says since when prune wants to delete the snapshot
+LEASE, CANARY = "lease", "canary"  # folders beside the snapshots: of runs under way, of `doctor`
 SINGLE_VOLUME = "vol.zip"
 _ID = re.compile(r"^(\d{8}T\d{6}Z)-[a-z2-7]{8}$")
 _LETTERS = "234567abcdefghijklmnopqrstuvwxyz"  # those of base32, in the order in which they sort

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from orchestrator.layout import job_prefix
+from orchestrator.layout import LEASE, job_prefix
 from orchestrator.lock import JobBusyError
 from orchestrator.stores import ObjectInfo, Store, StoreError
 
@@ -150,7 +150,7 @@ def leased(
     that may not list), or cannot be reached, keeps nobody from running.
     """
     owner, name = Owner.current(place), base64.b32encode(secrets.token_bytes(10)).decode().lower()
-    leases = [_Lease(store, f"{job_prefix(host, job)}lease/", owner, name) for store in stores]
+    leases = [_Lease(store, f"{job_prefix(host, job)}{LEASE}/", owner, name) for store in stores]
     ended = threading.Event()
     beats = threading.Thread(target=_beat, args=(leases, ended, beat_seconds), name="lease", daemon=True)
     try:

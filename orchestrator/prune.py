@@ -16,13 +16,14 @@ from leitstand.errors import LeitstandError
 from orchestrator.catalog import Listed, scan
 from orchestrator.config import Job
 from orchestrator.keys import KeyRing
-from orchestrator.layout import COMMIT, MARK
+from orchestrator.layout import CANARY, COMMIT, LEASE, MARK, job_prefix
 from orchestrator.retention import Candidate, Decision, decide
 from orchestrator.show import size
 from orchestrator.snapshot import read_meta
 from orchestrator.stores import Store
 
 ABANDONED = timedelta(hours=48)
+LITTER = (LEASE, CANARY)
 
 
 @dataclass(frozen=True)
@@ -143,3 +144,11 @@ def _delete(store: Store, listed: Listed) -> None:
     keys = [info.key for info in listed.objects]
     for key in sorted(keys, key=lambda key: (key != first, key == last, key)):
         store.delete(key)
+
+
+def sweep_litter(store: Store, job_name: str, job: Job, now: datetime) -> None:
+    """Remove leases and canaries that nobody took back: their owners died, or may not delete."""
+    for name in LITTER:
+        for info in store.list(f"{job_prefix(job.host, job_name)}{name}/"):
+            if now - info.modified > ABANDONED:
+                store.delete(info.key)

@@ -253,6 +253,28 @@ def test_rests_of_a_dead_run_are_swept_after_two_days(site: Site) -> None:
     assert not [path for path in site.disk.rglob("*") if path.is_file()]
 
 
+def test_old_leases_and_canaries_are_swept(site: Site) -> None:
+    site.good("run", "site")
+    for folder in ("lease", "canary"):
+        (site.disk / "here" / "site" / folder).mkdir()
+        for name, days in (("old", 2.1), ("young", 1.9)):
+            file = site.disk / "here" / "site" / folder / name
+            file.touch()
+            os.utime(file, (time.time() - days * 86400,) * 2)
+    site.good("prune", "site", "--dry-run")
+    assert len(list(site.disk.rglob("old"))) == 2
+    site.good("prune", "site")
+    assert (list(site.disk.rglob("old")), len(list(site.disk.rglob("young")))) == ([], 2)
+
+
+def test_only_the_store_that_is_named_is_pruned(on_swift: Site) -> None:
+    on_swift.document["backups"]["other"] = {**on_swift.job, "stores": ["disk"]}
+    for job in ("site", "other"):
+        on_swift.good("run", job)
+    rows = on_swift.good("prune", "--all", "--store", "swift", "--json").json()
+    assert {(row["job"], row["store"]) for row in rows} == {("site", "swift")}
+
+
 def test_pruning_works_on_swift(on_swift: Site) -> None:
     on_swift.job["keep"] = {"last": 1, "grace": "0s"}
     on_swift.good("run", "site")
