@@ -44,7 +44,7 @@ def main() -> int:
     except FolderError as error:
         print(f"error: {error}\n  hint: name another --folder", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # as in "./demo | head": nobody reads any more, not even what Python says at its end
+    except BrokenPipeError:  # as in "./demo | head": nobody reads any more, nor what Python says at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 

@@ -14,17 +14,19 @@ from leitstand.fleet import Fleet
 from leitstand.options import config_option, json_option
 from leitstand.render.alertmanager import alertmanager_files, needs_url_file, tells_somebody
 from leitstand.render.expected import Expected
+from leitstand.render.grafana import grafana_files
 from leitstand.render.output import Written, write_files
 from leitstand.render.prometheus import Addresses, prometheus_files
 from leitstand.share import share
 
-# Who must be told to read a changed file again. Target files are watched, so nobody needs to be told of them.
+# Who must be told to read a changed file again. Target files and dashboards are watched.
 RELOADS = {
     "prometheus.yml": "Prometheus",
     "rules": "Prometheus",
     "blackbox.yml": "blackbox_exporter",
     "alertmanager.yml": "Alertmanager",
     "templates": "Alertmanager",
+    "provisioning": "Grafana",
 }
 _log = logging.getLogger(__name__)
 
@@ -95,6 +97,22 @@ def alertmanager(config_path: Path, out: Path, as_json: bool) -> int:
     if not tells_somebody(alerts):
         _log.warning("no alert will reach anybody: 'alerts:' has neither 'mail' nor 'webhook_url'")
         return EXIT_WARNINGS
+    return EXIT_OK
+
+
+@render.command(epilog="Example: leitstand render grafana --out /etc/leitstand/grafana")
+@config_option
+@_out_option
+@_address("prometheus")
+@json_option
+def grafana(config_path: Path, out: Path, as_json: bool, prometheus: str) -> int:
+    """Data source and dashboards; with alerts.runbook_url, each firing alert leads to its runbook.
+
+    Grafana is told of them by PROVISIONING_CFG_DIR, which is the folder 'provisioning' below --out, in
+    /etc/default/grafana-server.
+    """
+    fleet = read(load_document(config_path), Fleet)
+    _report(out, write_files(out, grafana_files(fleet, prometheus, out, share("grafana"))), as_json)
     return EXIT_OK
 
 

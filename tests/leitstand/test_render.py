@@ -6,6 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import yaml
+
+from leitstand.share import share
 
 CONFIGURATION = """
 hosts: {web1: {address: 192.0.2.11}}
@@ -77,6 +80,30 @@ def test_alertmanager_gets_a_folder_of_its_own(render, tmp_path):
     assert sorted(stamps(tmp_path / "out")) == ["alertmanager.yml", "templates/leitstand.tmpl"]
 
 
+def test_grafana_gets_its_data_source_its_dashboards_and_a_way_to_the_runbooks(render, tmp_path):
+    runbooks = "https://wiki.example.org/{alert}"
+    (tmp_path / "leitstand.yml").write_text(f"alerts: {{runbook_url: '{runbooks}'}}\n")
+    out = tmp_path / "out"
+    done = render("grafana", "--out", out, "--prometheus", "192.0.2.1:9090")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("4 of 4 files written; reload: Grafana\n")
+    (source,) = yaml.safe_load((out / "provisioning/datasources/leitstand.yml").read_text())["datasources"]
+    (provider,) = yaml.safe_load((out / "provisioning/dashboards/leitstand.yml").read_text())["providers"]
+    assert source["url"] == "http://192.0.2.1:9090"
+    assert provider["options"]["path"] == str(out / "dashboards")
+    overview = (out / "dashboards/Leitstand/fleet-overview.json").read_text()
+    assert overview.count('"url": "https://wiki.example.org/${__value.raw}"') == 1
+    assert "$LEITSTAND" not in "".join(path.read_text() for path in out.rglob("*") if path.is_file())
+
+
+def test_dashboards_are_as_shipped_where_no_runbooks_are_published(render, tmp_path):
+    render("grafana", "--out", tmp_path / "out")
+    shipped = share("grafana") / "dashboards"
+    for path in shipped.rglob("*.json"):
+        rendered = tmp_path / "out" / "dashboards" / path.relative_to(shipped)
+        assert rendered.read_text() == path.read_text()
+
+
 def test_a_fleet_whose_alerts_reach_nobody_is_a_warning(render, tmp_path):
     (tmp_path / "leitstand.yml").write_text("hosts: {}\n")
     done = render("alertmanager", "--out", tmp_path / "out")
@@ -113,7 +140,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(render, tmp_path):
 
 
 def test_help_has_an_example(render):
-    for command in ("prometheus", "alertmanager"):
+    for command in ("prometheus", "alertmanager", "grafana"):
         done = render(command, "--help")
         assert done.returncode == 0
         assert f"Example: leitstand render {command} --out " in done.stdout
