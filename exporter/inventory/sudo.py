@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from exporter.tree import Tree
 
 MAXIMUM_FILES = 500
-MAXIMUM_DEPTH = 20
 _INCLUDE = re.compile(r'^[@#]include(dir)?\s+"?([^"\n]+?)"?\s*$')
 # "#1000" is a user by number, anything else after "#" a comment.
 _OTHER = re.compile(r"\s*(?:#(?!\d)|@|Defaults|(?:Runas|Host|Cmnd|Cmd)_Alias\b)")
@@ -38,26 +37,18 @@ class SudoRules:
 def read_sudo(tree: Tree) -> SudoRules:
     """The rules of this host; none without sudo."""
     try:
-        lines = list(read_lines(tree, "/etc/sudoers"))
-    except FileNotFoundError:
-        return SudoRules(frozenset())
+        return SudoRules(frozenset(parse_subjects(list(read_lines(tree, "/etc/sudoers")))))
     except OSError:
         return SudoRules(frozenset(), readable=False)
-    return SudoRules(frozenset(parse_subjects(lines)))
 
 
 def read_lines(tree: Tree, path: str) -> Iterator[str]:
-    """The lines of a file of rules and of all it includes. Raises OSError for the first one only."""
+    """The lines of a file of rules and of all it includes. Raises OSError for what is not ours to read."""
     pending, left = [path], MAXIMUM_FILES
     while pending and left:
         current = pending.pop(0)
         left -= 1
-        text = (
-            tree.text(current)
-            if current == path and left == MAXIMUM_FILES - 1
-            else tree.text_or_empty(current)
-        )
-        for line in text.replace("\\\n", " ").splitlines():
+        for line in tree.text_if_there(current).replace("\\\n", " ").splitlines():
             found = _INCLUDE.match(line)
             if found:
                 pending += included(tree, posixpath.join(posixpath.dirname(current), found[2]), found[1])
@@ -66,9 +57,13 @@ def read_lines(tree: Tree, path: str) -> Iterator[str]:
 
 
 def included(tree: Tree, path: str, is_folder: str | None) -> list[str]:
-    """The files that a directive includes; sudo ignores such names in a folder."""
+    """The files that a directive includes; sudo ignores some names in a folder."""
+    if not is_folder:
+        return [path]
+    if tree.is_folder(path) and tree.stat(f"{path}/.") is None:
+        raise PermissionError(f"{path}: not ours to list")
     names = [name for name in tree.names(path) if "." not in name and not name.endswith("~")]
-    return [f"{path}/{name}" for name in names] if is_folder else [path]
+    return [f"{path}/{name}" for name in names]
 
 
 def parse_subjects(lines: list[str]) -> set[str]:

@@ -11,7 +11,7 @@ from exporter.inventory import (
     users,
 )
 from exporter.inventory.source import Context, Findings, Item
-from exporter.inventory.sudo import SudoRules, parse_subjects
+from exporter.inventory.sudo import parse_subjects
 
 Items = Callable[[Findings, str], list[Item]]
 Build = Callable[[dict[str, str | bytes]], Context]
@@ -78,8 +78,11 @@ def test_whoever_a_rule_means_may_use_sudo(host: Build, items: Items, rule: str,
     assert {item["name"] for item in found if item["sudo"]} == expected
 
 
-def test_rules_that_are_not_ours_to_read_leave_it_open() -> None:
-    assert SudoRules(frozenset(), readable=False).allow("anna", 1000, []) is None
+def test_rules_that_cannot_be_read_leave_it_open(host: Build, items: Items) -> None:
+    rules = "anna ALL=ALL\n@include /etc/more.d\n"  # a folder, which is as unreadable as it is to root
+    context = host({"/etc/passwd": PASSWD, "/etc/sudoers": rules, "/etc/more.d/one": ""})
+    found = {item["name"]: item["sudo"] for item in items(users.read(context), "user")}
+    assert found == {"root": True, "anna": None, "bert": None, "carl": None}
 
 
 def test_keys_are_looked_for_where_sshd_does(host: Build, items: Items) -> None:
