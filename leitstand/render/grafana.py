@@ -15,7 +15,7 @@ ALERT_COLUMN = "Alert"
 
 
 def grafana_files(fleet: Fleet, prometheus: str, out: Path, share: Path) -> Files:
-    """``provisioning/`` and ``dashboards/``; ``out`` is where they will stand, ``share`` the room as shipped."""
+    """``provisioning/`` and ``dashboards/``, to stand in ``out``; ``share`` is the room as shipped."""
     sources = read_yaml(share / "provisioning" / "datasources" / "leitstand.yml")
     sources["datasources"][0]["url"] = f"http://{prometheus}"
     providers = read_yaml(share / "provisioning" / "dashboards" / "leitstand.yml")
