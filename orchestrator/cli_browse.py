@@ -143,11 +143,19 @@ def _facts(record: FileRecord) -> dict[str, Any]:
         "mode": f"{stat.S_IMODE(metadata.mode):04o}",
         "user": metadata.user or metadata.uid,
         "group": metadata.group or metadata.gid,
-        "mtime": datetime.fromtimestamp(metadata.mtime_ns / 1e9, UTC).isoformat(),
+        "mtime": _iso(metadata.mtime_ns / 1e9),
         "sha256": record.sha256.hex() if metadata.kind is Kind.FILE else None,
         "link": os.fsdecode(metadata.link) or None,
         "problem": record.problem or None,
     }
+
+
+def _iso(seconds: float) -> str | None:
+    """None for a time beyond the calendar, which a file may have all the same."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _line(record: FileRecord) -> str:

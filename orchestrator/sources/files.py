@@ -22,6 +22,7 @@ from orchestrator.sources.patterns import Exclusion, Inclusion
 from orchestrator.sources.source import Report, SourceError
 
 BLOCK_BYTES = 1 << 20
+_LONGEST_PATH = 4096  # bytes with the one that ends it; linux/limits.h
 _CACHE_TAG = "CACHEDIR.TAG"
 _CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"  # https://bford.info/cachedir/
 _KINDS = {
@@ -186,7 +187,7 @@ def read_file(place: str, expected: os.stat_result, *, follow: bool = False) -> 
     file was written meanwhile.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
-    descriptor = os.open(place, flags)
+    descriptor = _open(place, flags)
     try:
         before = os.fstat(descriptor)
         if (before.st_dev, before.st_ino) != (expected.st_dev, expected.st_ino):
@@ -198,6 +199,24 @@ def read_file(place: str, expected: os.stat_result, *, follow: bool = False) -> 
         after = os.fstat(descriptor)
         if left or (after.st_mtime_ns, after.st_size) != (expected.st_mtime_ns, expected.st_size):
             raise EntryChanged
+    finally:
+        os.close(descriptor)
+
+
+def _open(place: str, flags: int) -> int:
+    """Open a path that may be longer than the kernel takes at once (PATH_MAX)."""
+    if len(os.fsencode(place)) < _LONGEST_PATH:
+        return os.open(place, flags)
+    folder, _, name = place.rpartition("/")
+    descriptor = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    for part in filter(None, folder.split("/")):
+        try:
+            inner = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        descriptor = inner
+    try:
+        return os.open(name, flags, dir_fd=descriptor)
     finally:
         os.close(descriptor)
 

@@ -72,6 +72,23 @@ def test_a_file_that_vanished_is_an_error_of_that_file(tmp_path: Path) -> None:
         content(entry)
 
 
+def test_a_file_is_read_however_deep_it_lies(tmp_path: Path) -> None:
+    """Deeper than a path may be long: 4096 bytes."""
+    folder = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=folder)
+        inner = os.open("d" * 250, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    file = os.open("deep", os.O_CREAT | os.O_WRONLY, dir_fd=folder)
+    os.write(file, b"content")
+    os.close(file)
+    os.close(folder)
+    *_, (name, found) = entries(tmp_path).items()
+    assert len(name) > 5000
+    assert content(found) == b"content"
+
+
 def test_a_file_replaced_by_a_link_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text")
     entry = entries(tmp_path)["file"]
