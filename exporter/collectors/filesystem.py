@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -64,10 +65,17 @@ class FileSystems:
     def _mounts(self) -> list[Mount]:
         """The mounts that are wanted; the last where several stand on one point, as it hides the others."""
         wanted: dict[tuple[str, str, str], Mount] = {}
-        for mount in read_mounts(self._files):
+        for mount in map(self._as_the_host_sees_it, read_mounts(self._files)):
             if self._kinds.takes(mount.kind) and self._points.takes(mount.point):
                 wanted[mount.device, mount.kind, mount.point] = mount
         return list(wanted.values())
+
+    def _as_the_host_sees_it(self, mount: Mount) -> Mount:
+        """A container that may not read the host's list of mounts finds them below the root in its own."""
+        root = str(self._root)
+        if root == "/" or not f"{mount.point}/".startswith(f"{root}/"):
+            return mount
+        return replace(mount, point=mount.point.removeprefix(root) or "/")
 
     def _ask(self, mounts: Sequence[Mount]) -> dict[str, Outcome[Space]]:
         local = {mount.point: self._question(mount) for mount in mounts if _is_local(mount)}

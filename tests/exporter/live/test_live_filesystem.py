@@ -152,6 +152,22 @@ def test_the_mount_on_top_hides_the_one_below(host, options, figures):
     assert found["node_filesystem_readonly"] == {("/dev/sda1", "ext4", "/srv"): 0}
 
 
+def test_a_container_that_sees_its_own_mounts_alone_tells_the_hosts_of_them(host, options, figures):
+    root = host.roots.root
+    (root / "srv").mkdir()
+    mounted(host, ("/dev/sda1", "ext4", str(root)), ("/dev/sdb1", "ext4", f"{root}/srv"))
+    found = figures(FileSystems(host.roots, options))
+    assert list(found["node_filesystem_size_bytes"]) == [
+        ("/dev/sda1", "ext4", "/"),
+        ("/dev/sdb1", "ext4", "/srv"),
+    ]
+    assert set(found["node_filesystem_device_error"].values()) == {0}
+    mounted(host, ("/dev/sda1", "ext4", f"{root}-2"))
+    assert list(figures(FileSystems(host.roots, options))["node_filesystem_readonly"]) == [
+        ("/dev/sda1", "ext4", f"{root}-2")
+    ]
+
+
 def test_without_rights_on_the_first_process_the_own_mounts_are_shown(host, options, figures):
     mounted(host, ("/dev/sda1", "ext4", "/srv"))
     (host.folder / "proc/1").rename(host.folder / "proc/self")
