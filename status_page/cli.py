@@ -11,6 +11,7 @@ from leitstand.config import load_document, read
 from leitstand.errors import EXIT_OK, EXIT_WARNINGS, UsageError
 from leitstand.fleet import Fleet
 from leitstand.options import config_option
+from leitstand.watch import Watched
 from status_page.app import build_application
 from status_page.collector import Collector
 from status_page.config import StatusPage, StatusPageSettings, split_listen
@@ -34,10 +35,16 @@ def collect(config_path: Path, once: bool) -> int:
     """Ask Prometheus every interval and write the ready-made pages, until SIGTERM.
 
     Runs beside `serve`, on the same state folder. When Prometheus is away it goes on: the pages then say how
-    old their data is.
+    old their data is. A changed leitstand.yml is used from the next round on; one with errors is told once
+    and not used.
     """
-    plan, _ = _settings(config_path)
-    collector = Collector(plan, Prometheus(plan.prometheus))
+    watched = Watched(config_path, lambda path: _settings(path)[0])
+    plan = watched.value
+    collector = Collector(
+        plan,
+        Prometheus(plan.prometheus),
+        newer_plan=lambda: watched.value if watched.refresh() else None,
+    )
     if once:
         collector.round()
         click.echo(f"{_counted(plan)} written to {plan.folder}")

@@ -36,6 +36,7 @@ class Collector:
     plan: Plan
     prometheus: Prometheus
     clock: Callable[[], float] = time.time
+    newer_plan: Callable[[], Plan | None] = lambda: None  # asked before each round
     memory: Memory = field(default_factory=Memory)
     problems: dict[str, str] = field(default_factory=dict)
     dropped: int = 0
@@ -52,6 +53,8 @@ class Collector:
 
     def round(self) -> PublicSnapshot:
         """One round. Never raises for what a later round may find mended."""
+        if plan := self.newer_plan():
+            self._follow(plan)
         self._guarded("history", self._open_history)
         measurement: Measurement | None = None
 
@@ -68,6 +71,13 @@ class Collector:
         self._guarded("pages", lambda: ready.publish(self.plan.folder, bundle(told)))
         self._guarded("metrics", lambda: write_metrics(self.plan.metrics, told, self.problems, self.dropped))
         return told
+
+    def _follow(self, plan: Plan) -> None:
+        if plan.prometheus != self.plan.prometheus:
+            self.prometheus = Prometheus(plan.prometheus)
+        if plan.folder != self.plan.folder:
+            self._history = None
+        self.plan = plan
 
     def _guarded(self, part: str, work: Callable[[], None]) -> None:
         """Run one part; log when it begins to fail and when it is well again, not every round."""

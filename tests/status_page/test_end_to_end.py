@@ -205,6 +205,29 @@ def test_collect_ends_on_sigterm(config, command):
     assert collector.process.wait(10) == 0
 
 
+def test_a_maintenance_is_shown_once_it_is_written_and_a_broken_file_changes_nothing(
+    config, command, tmp_path, wait
+):
+    path = config(prometheus="http://127.0.0.1:9", interval="1s")
+    before = path.read_text()
+    command("collect", "--config", str(path))
+    status = tmp_path / "state/status-page/current/fresh/api/v1/status.json"
+    wait(status.exists, 20)
+    work = {"services": ["mail"], "start": "2020-01-01T00:00:00Z", "end": "2120-01-01T00:00:00Z", "text": "x"}
+    path.write_text(yaml.safe_dump({**yaml.safe_load(before), "maintenance": {"disks": work}}))
+
+    def shown():
+        return {entry["id"]: entry["state"] for entry in json.loads(status.read_text())["services"]}
+
+    wait(lambda: shown() == {"website": "unknown", "mail": "maintenance"}, 20, "the maintenance")
+    path.write_text("maintenance: [")
+    written = status.resolve()
+    wait(lambda: status.resolve() != written, 20, "another round")
+    assert shown()["mail"] == "maintenance"
+    path.write_text(before)
+    wait(lambda: shown()["mail"] == "unknown", 20, "the end of the maintenance")
+
+
 @pytest.mark.parametrize("arguments", [[], ["collect"], ["serve"]])
 def test_help_shows_an_example(arguments):
     done = run(*arguments, "--help")

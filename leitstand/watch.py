@@ -1,0 +1,50 @@
+"""The configuration as it is now: read again when one of its files changes."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from leitstand.errors import LeitstandError
+
+_log = logging.getLogger(__name__)
+State = tuple[tuple[str, int, int, int], ...]  # per file: name, modification time in ns, size, inode
+Loaded = TypeVar("Loaded")
+
+
+class Watched(Generic[Loaded]):
+    """``value`` is made of the last configuration that was good; ``good`` tells whether that is the newest.
+
+    ``load`` makes it of the path and raises LeitstandError, at the start to the caller; later an error is
+    told once, and the value before stays in use.
+    """
+
+    def __init__(self, path: Path, load: Callable[[Path], Loaded]) -> None:
+        self.path, self.good = path, True
+        self._load, self._state = load, self._look(path)
+        self.value = load(path)
+
+    def refresh(self) -> bool:
+        """Read the files again if they changed. Whether there is another configuration now."""
+        state = self._look(self.path)
+        if state == self._state:
+            return False
+        self._state = state
+        try:
+            self.value = self._load(self.path)
+        except LeitstandError as error:
+            self.good = False
+            _log.error("%s changed and is not used: %s", self.path, "; ".join(error.lines()))
+            return False
+        self.good = True
+        _log.info("%s changed and was read again", self.path)
+        return True
+
+    @staticmethod
+    def _look(path: Path) -> State:
+        try:
+            files = sorted(path.iterdir()) if path.is_dir() else [path]
+            found = [(file.name, file.stat()) for file in files if not file.name.startswith(".")]
+        except OSError:
+            return ()  # being replaced at this moment, or gone: then loading says so
+        return tuple((name, status.st_mtime_ns, status.st_size, status.st_ino) for name, status in found)
