@@ -136,8 +136,8 @@ class _Walk:
             path = source.path(_relative(complaint.path))
             if not self._is_a_folder_that_changed(path, complaint):
                 report(Problem(path, complaint.reason))
-        if len(finished.stderr) >= STDERR_KEPT // 2:
-            report(Problem(source.path(""), "tar complained of more files than are listed here"))
+        if len(finished.stderr.encode()) >= STDERR_KEPT:
+            report(Problem(source.path(""), "tar complained of more files than are listed"))
 
     def _is_a_folder_that_changed(self, path: bytes, complaint: Complaint) -> bool:
         """Names come and go in a folder while it is read; what became of each file is told of the file."""

@@ -110,7 +110,7 @@ INSERT INTO `a` VALUES ('-- Table structure for table `no`'),
 """.replace("much", "much " * 1000).encode()
 
 
-@settings(derandomize=True, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=60)
 @given(st.lists(st.integers(1, len(DUMP) - 1), max_size=8))
 def test_a_dump_is_cut_at_the_same_places_however_it_comes(ends: list[int]) -> None:
     places = [0, *sorted(ends), len(DUMP)]

@@ -98,7 +98,12 @@ def named_badly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@settings(derandomize=True, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    derandomize=True,
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(exclude=PATTERNS, include=PATTERNS)
 def test_tar_leaves_out_what_we_would_and_loses_no_content(
     named_badly: Path, exclude: list[str], include: list[str]
@@ -171,6 +176,18 @@ def test_a_file_that_may_not_be_read_is_reported_and_the_rest_is_kept(tree: Path
     assert {problem.path for problem in problems} == {os.fsencode(f"files{path}") for path in secret}
     assert {problem.what for problem in problems} == {"cannot be read: Permission denied"}
     assert remote[os.fsencode(f"files{tree}/cache/junk")][1] == b"left out"
+
+
+def test_complaints_too_many_to_be_kept_are_told_to_be_more(tree: Path) -> None:
+    for folder in (tree, *list(tree.parents)[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    for number in range(1200):
+        (tree / f"unreadable, with a name that is somewhat longer {number}").touch(mode=0)
+    _, problems = read(RemoteFilesSource(FilesSource(files=tree), Nobody()))
+    assert len(problems) > 500
+    assert problems[-1] == Problem(
+        os.fsencode(f"files{tree}"), "tar complained of more files than are listed"
+    )
 
 
 def test_a_missing_folder_fails_with_tar_s_words(host: Ssh, tmp_path: Path) -> None:
