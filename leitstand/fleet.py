@@ -144,7 +144,7 @@ class Service(Model):
 
 
 class Maintenance(Model):
-    """A planned piece of work: shown to the public, and no alert during it."""
+    """A planned piece of work: shown to the public; the alerts of its services are quiet during it."""
 
     services: list[Name] = Field(
         min_length=1, description="What is concerned; names from the section services."
@@ -240,7 +240,7 @@ class Fleet(Model):
     hosts: dict[Name, Host] = Field(default={}, description="Machines, each with an exporter on it.")
     services: dict[Name, Service] = Field(default={}, description="What the public uses; probed and shown.")
     maintenance: dict[Name, Maintenance] = Field(
-        default={}, description="Planned work: shown, and no alert during it."
+        default={}, description="Planned work: shown, and its services' alerts are quiet during it."
     )
     alerts: Alerts = Field(default=Alerts(), description="Who is told when something is wrong.")
     probing: Probing = Field(default=Probing(), description="How services are probed.")
