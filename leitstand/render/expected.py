@@ -39,7 +39,8 @@ class Expected(Model):
 
 
 def expected_files(fleet: Fleet, expected: Expected) -> Files:
-    """``rules/expected.rules.yml``: one series of value 1 for each host, scheduled backup and status page."""
+    """``rules/expected.rules.yml``: a series for each host, scheduled backup and status page, and during each
+    maintenance one for each of its services."""
     rules = [_rule("host", {"job": "host", "instance": name}) for name in fleet.hosts]
     rules += [
         _rule("backup", {"backup": name, "host": job.host, "store": store})
@@ -48,12 +49,26 @@ def expected_files(fleet: Fleet, expected: Expected) -> Files:
         for store in job.stores
     ]
     rules += [_rule("status_page", {})] if expected.status_page else []
-    group = {"name": "expected", "interval": "1m", "rules": rules}
-    return {"rules/expected.rules.yml": yaml_text({"groups": [group]})}
+    groups = [
+        {"name": "expected", "interval": "1m", "rules": rules},
+        {"name": "maintenance", "rules": list(_maintenance(fleet))},
+    ]
+    return {"rules/expected.rules.yml": yaml_text({"groups": groups})}
 
 
 def _rule(what: str, labels: dict[str, str]) -> dict[str, Any]:
     return {"record": f"expected:{what}", "expr": "vector(1)", "labels": labels}
+
+
+def _maintenance(fleet: Fleet) -> Iterator[dict[str, Any]]:
+    for name, work in fleet.maintenance.items():
+        begin, end = work.start.timestamp(), work.end.timestamp()
+        for service in work.services:
+            yield {
+                "record": "service:maintenance",
+                "expr": f"vector(time()) >= {begin:.0f} < {end:.0f}",
+                "labels": {"service": service, "maintenance": name},
+            }
 
 
 def status_page_url(fleet: Fleet, expected: Expected) -> str | None:

@@ -83,6 +83,14 @@ def render(folder, ports):
         "services": {
             "website": {"name": "Website", "url": f"http://127.0.0.1:{ports['exporter']}/-/healthy"}
         },
+        "maintenance": {
+            "long": {
+                "services": ["website"],
+                "start": "2020-01-01T00:00:00Z",
+                "end": "2100-01-01T00:00:00Z",
+                "text": "Work",
+            }
+        },
         "backups": {"website": JOB},
         "stores": {"swift": {"type": "folder", "path": "/a"}, "disk": {"type": "folder", "path": "/b"}},
         "status_page": {"listen": f"127.0.0.1:{ports['exporter']}"},

@@ -40,6 +40,7 @@ OF_OTHERS = {
     "alertmanager_notifications_failed_total": "Alertmanager, which is not part of this small fleet",
     "expected:host": "`leitstand render`, for each host",
     "expected:backup": "`leitstand render`, for each job with a schedule",
+    "service:maintenance": "`leitstand render`, while work on a service is announced",
     "expected:status_page": "`leitstand render`, for the status page",
 }
 # What not every machine has: arrays of disks, systemd, certificates in files, a web configuration,

@@ -150,7 +150,7 @@ status_page: {workers: 4}
 """,
     )
     write_files(tmp_path, prometheus_files(fleet, expected, Addresses(), room))
-    (group,) = content(tmp_path / "rules" / "expected.rules.yml")["groups"]
+    group, _ = content(tmp_path / "rules" / "expected.rules.yml")["groups"]
     assert [(rule["record"], rule["labels"]) for rule in group["rules"]] == [
         ("expected:host", {"job": "host", "instance": "web1"}),
         ("expected:host", {"job": "host", "instance": "web2"}),
@@ -158,6 +158,33 @@ status_page: {workers: 4}
         ("expected:backup", {"backup": "www", "host": "web1", "store": "disk"}),
         ("expected:status_page", {}),
     ]
+
+
+MAINTENANCE = """
+services: {website: {name: Website, url: "https://www.example.org/"}}
+maintenance:
+  disks: {services: [website], start: "1970-01-01T00:10:00Z", end: "1970-01-01T01:20:00+01:00", text: Disks}
+"""
+DOWN_BUT_ANNOUNCED = """
+rule_files: [rules/expected.rules.yml, rules/services.rules.yml]
+evaluation_interval: 15s
+tests:
+  - interval: 15s
+    input_series: [{series: 'service:verdict{service="website"}', values: "0x120"}]
+    promql_expr_test:
+      - {expr: 'count(ALERTS{alertname="ServiceDown"})', eval_time: 9m45s, exp_samples: [{value: 1}]}
+      # The rules of both files are evaluated in turn, and an alert outlives its end by two minutes.
+      - {expr: 'count(ALERTS{alertname="ServiceDown"})', eval_time: 12m30s, exp_samples: []}
+      - {expr: 'count(ALERTS{alertname="ServiceDown"})', eval_time: 19m45s, exp_samples: []}
+      - {expr: 'count(ALERTS{alertname="ServiceDown"})', eval_time: 20m15s, exp_samples: [{value: 1}]}
+"""
+
+
+def test_an_outage_during_announced_work_is_no_alert(fleet_from, room, run, tmp_path):
+    write_files(tmp_path, prometheus_files(fleet_from(MAINTENANCE), Expected(), Addresses(), room))
+    (tmp_path / "test.yml").write_text(DOWN_BUT_ANNOUNCED)
+    done = run("promtool", "test", "rules", tmp_path / "test.yml")
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(
