@@ -11,7 +11,11 @@ MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2026, 1, 1, 0, 0, 2), time
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)
-@given(st.lists(MOMENTS, min_size=2, max_size=10, unique_by=lambda moment: moment.timestamp() // 0.001))
+@given(
+    st.lists(
+        MOMENTS, min_size=2, max_size=10, unique_by=lambda moment: (moment.second, moment.microsecond // 1000)
+    )
+)
 def test_names_sort_by_time_also_within_a_second(moments: list[datetime]) -> None:
     names = [new_snapshot("web1", "site", moment) for moment in sorted(moments)]
     assert sorted(names) == names
