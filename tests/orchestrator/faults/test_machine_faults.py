@@ -1,6 +1,7 @@
 """Not the store but the machine: full disks, hosts and databases gone, wrong clocks, two runs at once."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -180,3 +181,8 @@ def test_a_wrong_clock_is_named_when_swift_refuses_it(
     clear_line(ran, "swift", "RequestTimeTooSkewed")
     assert "this machine's clock is wrong" in ran.stderr
     assert small.snapshots("swift") == before
+    told = apart(small, "doctor", "site", within=shifted("-5m"))
+    assert told.status == 1, told.stdout
+    assert re.search(
+        r"warning site: store swift: its clock is \+(29\d|30\d) s from this machine's", told.stdout
+    )
