@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from fleet_inventory.database import Database, HostState, Row, open_database
+from fleet_inventory.database import Database, Row, open_database
 from fleet_inventory.difference import Change, difference
+from fleet_inventory.lines import age, change_line, day, found, minute, shown
 from fleet_inventory.pull import Access, Pulled, pull
 from fleet_inventory.query import parse_query
 from leitstand.config import load_document, read
@@ -163,7 +164,7 @@ def search_command(database_path: Path, as_json: bool, words: tuple[str, ...]) -
         click.echo(json.dumps([row_object(row) for row in rows], indent=2, ensure_ascii=False))
     else:
         for row in rows:
-            click.echo(f"{row.host}\t{describe(row)}\tsince {day(row.first_seen)}{age(states.get(row.host))}")
+            click.echo(f"{row.host}\t{found(row)}\tsince {day(row.first_seen)}{age(states.get(row.host))}")
     return EXIT_OK if rows else EXIT_WARNINGS
 
 
@@ -230,7 +231,7 @@ def show_command(database_path: Path, as_json: bool, host: str | None, kind: str
         click.echo(json.dumps([row_object(row) for row in rows], indent=2, ensure_ascii=False))
     else:
         for row in rows:
-            click.echo(f"{row.item.kind}\t{describe(row)}\tsince {day(row.first_seen)}")
+            click.echo(f"{row.item.kind}\t{shown(row)}\tsince {day(row.first_seen)}")
     return EXIT_OK
 
 
@@ -280,56 +281,6 @@ def end_of_day(text: str) -> float:
     except ValueError as error:
         raise UsageError(f"not a day: {text!r}", "write it as 2026-11-21") from error
     return (start + datetime.timedelta(days=1)).timestamp()
-
-
-def day(moment: float) -> str:
-    """A day, UTC."""
-    return datetime.datetime.fromtimestamp(moment, datetime.UTC).strftime("%Y-%m-%d")
-
-
-def minute(moment: float) -> str:
-    """A minute, UTC."""
-    return datetime.datetime.fromtimestamp(moment, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def describe(row: Row) -> str:
-    """An item in a line: name, version, and what tells it apart."""
-    fields = json.loads(row.item.fields)
-    parts = [row.item.name or row.item.kind, row.item.version, row.item.manager or row.item.kind]
-    parts += [
-        str(fields[name]) for name in ("arch", "path") if fields.get(name) and fields[name] != row.item.name
-    ]
-    return "\t".join(filter(None, parts))
-
-
-def age(state: HostState | None) -> str:
-    """A warning for a host that could not be asked lately."""
-    if state is None or not state.error:
-        return ""
-    return f"\tas of {minute(state.checked) if state.checked else 'never'}: {state.error}"
-
-
-def change_line(change: Change) -> str:
-    """``+ kind name version``, ``- …`` or ``~ kind name old → new``."""
-    item = change.item
-    head = f"{item.kind}\t{item.name}"
-    if change.before is None:
-        return f"+ {head}\t{item.version}".rstrip()
-    if change.after is None:
-        return f"- {head}\t{item.version}".rstrip()
-    if change.before.version != change.after.version:
-        return f"~ {head}\t{change.before.version} → {change.after.version}"
-    return f"~ {head}\t{', '.join(changed_fields(change.before.fields, change.after.fields))}"
-
-
-def changed_fields(before: str, after: str) -> list[str]:
-    """``field: old → new`` of each field that differs."""
-    old, new = json.loads(before), json.loads(after)
-    return [
-        f"{name}: {old.get(name)} → {new.get(name)}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    ]
 
 
 def row_object(row: Row) -> dict[str, Any]:

@@ -1,0 +1,69 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.inventory.kinds import KINDS
+from fleet_inventory.database import Row
+from fleet_inventory.document import item_of, printable
+from fleet_inventory.lines import DETAILS, found, shown
+
+
+def row(kind: str, **fields: Any) -> Row:
+    return Row("web1", item_of(kind, printable(fields)), 0.0, None)
+
+
+def test_the_fields_of_a_line_are_those_that_the_exporter_sends() -> None:
+    for kind, names in DETAILS.items():
+        assert set(names) <= set(KINDS[kind].fields), kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "line"),
+    [
+        (
+            "package",
+            {"name": "openssl", "version": "3.0.22-1", "manager": "dpkg", "arch": "amd64", "path": ""},
+            "openssl|3.0.22-1|dpkg|amd64",
+        ),
+        (
+            "certificate",
+            {"path": "/a.pem", "fingerprint": "ab12", "not_after": 1795504377, "names": ["a", "b"]},
+            "/a.pem|not_after=2026-11-24|names=a,b",
+        ),
+        (
+            "user",
+            {"name": "anna", "uid": 1000, "shell": "/bin/sh", "sudo": None},
+            "anna|uid=1000|shell=/bin/sh|sudo=unknown",
+        ),
+        (
+            "update",
+            {"name": "a", "version": "1", "candidate": "2", "security": True, "held": False},
+            "a|1|candidate=2|security=true|held=false",
+        ),
+        ("certificate", {"path": "/a.pem", "not_after": 2**60}, f"/a.pem|not_after={2**60}"),
+        ("virtual_host", {"name": "", "server": "nginx", "root": "/srv/a"}, "-|server=nginx|root=/srv/a"),
+        ("of_tomorrow", {"name": "a", "version": "1", "colour": "red"}, "a|1|colour=red"),
+    ],
+)
+def test_a_line_says_what_is_worth_knowing_of_a_thing(kind: str, fields: dict[str, Any], line: str) -> None:
+    assert shown(row(kind, **fields)) == line.replace("|", "\t")
+
+
+def test_a_result_of_a_search_says_of_what_kind_it_is() -> None:
+    application = row("web_application", name="WordPress", version="6.8", path="/srv/blog", php=["8.2"])
+    assert found(application) == "WordPress\t6.8\tweb_application\tpath=/srv/blog\tphp=8.2"
+
+
+VALUES = st.none() | st.booleans() | st.integers(0, 2**40) | st.text() | st.lists(st.text(), max_size=3)
+
+
+@settings(max_examples=150, derandomize=True)
+@given(st.sampled_from([*KINDS, "x"]), st.data())
+def test_anything_from_an_exporter_is_one_line(kind: str, data: st.DataObject) -> None:
+    names = [*KINDS[kind].fields] if kind in KINDS else ["name", "x"]
+    fields = data.draw(st.fixed_dictionaries({}, optional=dict.fromkeys(names, VALUES)))
+    for line in (shown(row(kind, **fields)), found(row(kind, **fields))):
+        assert line.replace("\t", "").isprintable(), json.dumps(fields)
