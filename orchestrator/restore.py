@@ -8,8 +8,6 @@ restore into the same target goes on where it stopped.
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -140,8 +138,10 @@ class Restoring:
         if not self.selection.all:
             self._find_wanted_by_links()
         for row in self.snapshot.manifest.rows(self._wanted):
-            with _naming(row.record.path):
+            try:
                 self._row(row)
+            except (OSError, ValueError, OverflowError) as error:
+                raise _named(error, row.record.path) from error
 
     def finish_folders(self) -> None:
         """Metadata of the folders, the innermost first: what is done in one changes its times."""
@@ -226,15 +226,11 @@ class Restoring:
         self.result.content_bytes += record.size
 
 
-@contextmanager
-def _naming(path: bytes) -> Iterator[None]:
-    """Name the path in what stops the restore. Numbers and names that no system takes are refused."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from error
-    except (ValueError, OverflowError) as error:
-        raise ArchiveError(f"refused: {printable(path)}: {error}") from error
+def _named(error: Exception, path: bytes) -> Exception:
+    """What stops the restore, with the path. Numbers and names that no system takes are refused."""
+    if isinstance(error, OSError):
+        return OSError(error.errno, error.strerror, path)
+    return ArchiveError(f"refused: {printable(path)}: {error}")
 
 
 def _move_up(staging: Path, target: Path) -> None:

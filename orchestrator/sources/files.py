@@ -96,7 +96,10 @@ class FilesSource:
                 entry = self._look(folder, name, inclusion, report)
                 if entry is None:
                     continue
-                yield from inclusion.let_through(folder.child(name), entry)
+                if inclusion.all:
+                    yield entry
+                else:
+                    yield from inclusion.let_through(folder.child(name), entry)
                 if entry.metadata.kind is Kind.DIRECTORY:
                     self._enter(stack, name, entry.metadata, device, report)
         finally:
