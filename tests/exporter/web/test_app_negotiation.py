@@ -52,7 +52,7 @@ def test_the_form_a_client_gets(accept: str, offer: object) -> None:
     assert choose_metrics(accept) is offer
 
 
-@settings(derandomize=True, max_examples=300)
+@settings(derandomize=True, max_examples=300, deadline=None)
 @given(
     st.text(st.sampled_from('text/plain*,;q=0.91 version"openmetrics-appl'), max_size=80)
     | st.text(max_size=40)
@@ -65,7 +65,7 @@ def test_any_header_gets_one_of_the_forms(header: str) -> None:
 WEIGHT = st.integers(0, 1000).map(lambda value: value / 1000)
 
 
-@settings(derandomize=True, max_examples=200)
+@settings(derandomize=True, max_examples=200, deadline=None)
 @given(WEIGHT, WEIGHT, st.permutations([0, 1]))
 def test_the_greater_weight_wins_wherever_it_stands(
     text: float, openmetrics: float, order: list[int]
@@ -97,7 +97,7 @@ def test_who_gets_gzip(header: str, wanted: bool) -> None:
     assert wants_gzip(header) is wanted
 
 
-@settings(derandomize=True, max_examples=50)
+@settings(derandomize=True, max_examples=50, deadline=None)
 @given(st.binary(max_size=2000))
 def test_gzip_is_gzip_and_always_the_same(body: bytes) -> None:
     assert standard_gzip.decompress(gzip(body)) == body

@@ -23,7 +23,7 @@ def parsed(data: bytes) -> Request | int | None:
         return error.response.status
 
 
-@settings(derandomize=True, max_examples=300)
+@settings(derandomize=True, max_examples=300, deadline=None)
 @given(st.binary(max_size=3000))
 @example(b"\r\n" * 1500)
 @example(b"GET / HTTP/1.1\r\nHost: \xff\r\n\r\n")
@@ -33,7 +33,7 @@ def test_any_bytes_are_a_request_or_refused_or_not_whole(data: bytes) -> None:
     assert result is None or isinstance(result, Request) or result in (400, 413, 431, 505)
 
 
-@settings(derandomize=True, max_examples=200)
+@settings(derandomize=True, max_examples=200, deadline=None)
 @given(st.data())
 def test_a_changed_byte_in_a_request_never_escapes_the_parser(data: st.DataObject) -> None:
     good = bytearray(b"GET /metrics?a=b HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
@@ -42,7 +42,7 @@ def test_a_changed_byte_in_a_request_never_escapes_the_parser(data: st.DataObjec
     assert result is None or isinstance(result, Request) or result in (400, 413, 505)
 
 
-@settings(derandomize=True, max_examples=200)
+@settings(derandomize=True, max_examples=200, deadline=None)
 @given(TOKEN, PATH, st.dictionaries(TOKEN.map(str.lower), VALUE, max_size=6), st.sampled_from(["\r\n", "\n"]))
 def test_a_well_formed_request_is_read_as_it_was_written(
     method: str, path: str, headers: dict[str, str], line_break: str
@@ -55,7 +55,7 @@ def test_a_well_formed_request_is_read_as_it_was_written(
     assert result.headers == headers
 
 
-@settings(derandomize=True, max_examples=100)
+@settings(derandomize=True, max_examples=100, deadline=None)
 @given(st.integers(0, 3 * MAXIMUM))
 def test_a_head_never_grows_beyond_the_limit(length: int) -> None:
     data = b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * length
@@ -101,7 +101,7 @@ def test_when_the_connection_is_kept(head: str, keeps: bool) -> None:
     assert parse_head(head.encode()).keeps_alive is keeps
 
 
-@settings(derandomize=True, max_examples=50)
+@settings(derandomize=True, max_examples=50, deadline=None)
 @given(st.sampled_from([200, 304, 401, 404, 503]), st.binary(max_size=100), st.booleans(), st.booleans())
 def test_an_answer_has_one_head_and_its_body(
     status: int, body: bytes, head_only: bool, keep_alive: bool
