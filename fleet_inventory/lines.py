@@ -89,23 +89,22 @@ def age(state: HostState | None) -> str:
 
 
 def change_line(change: Change) -> str:
-    """``+ kind name version``, ``- …`` or ``~ kind name old → new``."""
-    item = change.item
-    head = f"{item.kind}\t{item.name}"
-    if change.before is None:
-        return f"+ {head}\t{item.version}".rstrip()
-    if change.after is None:
-        return f"- {head}\t{item.version}".rstrip()
-    if change.before.version != change.after.version:
-        return f"~ {head}\t{change.before.version} → {change.after.version}"
-    return f"~ {head}\t{', '.join(changed_fields(change.before.fields, change.after.fields))}"
+    """``+ kind name version …``, ``- …``, or ``~ kind name old → new``."""
+    item, before, after = change.item, change.before, change.after
+    if before and after:
+        if before.version != after.version and item.kind != "certificate":
+            return f"~ {item.kind}\t{item.name}\t{before.version} → {after.version}"
+        return f"~ {item.kind}\t{item.name}\t{', '.join(changed_fields(before, after))}"
+    more = details(item) if item.kind != "package" else []
+    return "\t".join(filter(None, [f"{'+' if after else '-'} {item.kind}", *head(item), *more]))
 
 
-def changed_fields(before: str, after: str) -> list[str]:
-    """``field: old → new`` of each field that differs."""
-    old, new = json.loads(before), json.loads(after)
+def changed_fields(before: Item, after: Item) -> list[str]:
+    """``field: old → new`` of each field that differs: of those worth a place in a line, or else of all."""
+    old, new = json.loads(before.fields), json.loads(after.fields)
+    changed = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    worthy = [name for name in changed if name in DETAILS.get(after.kind, ())]
     return [
-        f"{name}: {old.get(name)} → {new.get(name)}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
+        f"{name}: {in_words(name, old.get(name))} → {in_words(name, new.get(name))}"
+        for name in worthy or changed
     ]

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from exporter.inventory.kinds import KINDS
 from fleet_inventory.database import Row
+from fleet_inventory.difference import Change
 from fleet_inventory.document import item_of, printable
-from fleet_inventory.lines import DETAILS, found, shown
+from fleet_inventory.lines import DETAILS, change_line, found, shown
 
 
 def row(kind: str, **fields: Any) -> Row:
@@ -55,6 +56,18 @@ def test_a_line_says_what_is_worth_knowing_of_a_thing(kind: str, fields: dict[st
 def test_a_result_of_a_search_says_of_what_kind_it_is() -> None:
     application = row("web_application", name="WordPress", version="6.8", path="/srv/blog", php=["8.2"])
     assert found(application) == "WordPress\t6.8\tweb_application\tpath=/srv/blog\tphp=8.2"
+
+
+def test_changes_are_told_by_what_matters_of_them() -> None:
+    old = row("certificate", path="/a.pem", fingerprint="a", not_before=0, not_after=86_400).item
+    new = row("certificate", path="/a.pem", fingerprint="b", not_before=1, not_after=172_800).item
+    assert change_line(Change(old, new)) == "~ certificate\t/a.pem\tnot_after: 1970-01-02 → 1970-01-03"
+    anna = row("user", name="anna", uid=1000, sudo=False).item
+    root = row("user", name="anna", uid=1000, sudo=True).item
+    assert change_line(Change(anna, root)) == "~ user\tanna\tsudo: false → true"
+    assert change_line(Change(None, root)) == "+ user\tanna\tuid=1000\tsudo=true"
+    moved = [row("package", name="a", version="1", installed=day).item for day in (0, 86_400)]
+    assert change_line(Change(*moved)) == "~ package\ta\tinstalled: 1970-01-01 → 1970-01-02"
 
 
 VALUES = st.none() | st.booleans() | st.integers(0, 2**40) | st.text() | st.lists(st.text(), max_size=3)
