@@ -97,6 +97,11 @@ class Conversation:
             _Phase.LINGER: self._linger,
         }
 
+    @property
+    def parked(self) -> bool:
+        """Whether its request waits for a password to be checked, and no thread has it."""
+        return self._phase is _Phase.PARKED
+
     def advance(self) -> int:
         """Go on as far as possible without waiting.
 
@@ -113,7 +118,7 @@ class Conversation:
             return WRITE if self._phase is _Phase.WRITE else READ
         except OSError:
             return ENDED
-        return PARKED if self._phase is _Phase.PARKED else ENDED
+        return PARKED if self.parked else ENDED
 
     def say(self, response: Response) -> None:
         """Make ``response`` the answer to the request that is being worked on; ``advance`` sends it."""

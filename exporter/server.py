@@ -109,7 +109,7 @@ class Server:
                 return
             self._closed = True
             for conversation in self._open.values():
-                if not conversation.busy:
+                if conversation.parked or not conversation.busy:
                     conversation.sock.close()
             self._open.clear()
         for sock in self._listeners.values():

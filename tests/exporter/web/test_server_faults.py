@@ -306,21 +306,36 @@ def test_200_wrong_guesses_starve_no_scrape(
     serve: Callable[..., Any], guesses: Callable[[Any, str], None], eventually: Callable[..., Any]
 ) -> None:
     slow = bcrypt.hashpw(b"correct horse", bcrypt.gensalt(10)).decode()
-    running = serve(config=f"basic_auth_users: {{prometheus: {slow}, second: {slow}}}\n")
+    config = f"basic_auth_users: {{prometheus: {slow}, second: {slow}}}\n"
+    running = serve(config=config, limits=Limits(shutdown_seconds=0))
 
     def entrance(user: str) -> str:
         return f"Authorization: Basic {base64.b64encode(f'{user}:correct horse'.encode()).decode()}\r\n"
 
     scrape(running, entrance("prometheus"))
     guesses(running, "127.0.0.2")
-    # Known since before: not delayed at all. A first one, from elsewhere: behind one guess, not behind 200, which
-    # take more than ten seconds.
+    # Known since before: not delayed at all. A first one, from elsewhere: behind one guess, not behind 200.
+    # All of those take more than ten seconds.
     for _ in range(5):
         scrape(running, entrance("prometheus"), 5)
     scrape(running, entrance("second"), 5)
     refused = running.server.status().refused
     assert refused["password_checks"] > 0
     assert refused["password"] < 100
+
+
+def test_a_stop_leaves_no_connection_of_those_whose_passwords_wait(
+    serve: Callable[..., Any], guesses: Callable[[Any, str], None], eventually: Callable[..., Any]
+) -> None:
+    slow = bcrypt.hashpw(b"correct horse", bcrypt.gensalt(10)).decode()
+    limits = Limits(shutdown_seconds=0, farewell_seconds=0)
+    running = serve(config=f"basic_auth_users: {{prometheus: {slow}}}\n", limits=limits)
+    guesses(running, "127.0.0.2")
+    eventually(lambda: running.server.status().refused["password_checks"] > 0)
+    waiting = [client.sock for client in running.server._open.values() if client.parked]
+    running.end()
+    assert waiting
+    assert {sock.fileno() for sock in waiting} == {-1}
 
 
 @pytest.mark.parametrize("password", [b"\x00", b"a\x00b", b"\xff\xfe", b"x" * 10_000, b":", b""])
