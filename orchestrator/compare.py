@@ -3,11 +3,15 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import zip_longest
 
 from orchestrator.archive import FileRecord
 from orchestrator.manifest import Row
 
 _DIGEST_BYTES = 12
+
+# What is compared of a path: its content, and all else.
+Facts = tuple[object, object]
 
 
 @dataclass(frozen=True)
@@ -19,32 +23,46 @@ class Change:
 
 
 def compare(before: Iterable[Row], after: Iterable[Row]) -> Iterator[Change]:
-    """Every change, in the order of the newer manifest; what is gone comes last.
+    """Every change: of what both have, in the order in which it was met in both, then what is new, then gone.
 
-    Of the older manifest two short digests a path are held, so that a million files fit into memory.
+    Both are read side by side. Their paths come in the same order but for what changed, so that few have to
+    wait for their counterpart, however many there are; of those two short digests are held.
     """
-    known = {row.record.path: (_content(row.record), _metadata(row.record)) for row in before}
-    for row in after:
-        record = row.record
-        old = known.pop(record.path, None)
-        if old is None:
-            yield Change("+", record.path)
-        elif old[0] != _content(record):
-            yield Change("M", record.path)
-        elif old[1] != _metadata(record):
-            yield Change("m", record.path)
-    for path in known:
-        yield Change("-", path)
+    old_ones: dict[bytes, Facts] = {}
+    new_ones: dict[bytes, Facts] = {}
+    for old, new in zip_longest(before, after):
+        if old is not None and new is not None and old.record.path == new.record.path:
+            yield from _changes(new.record.path, _facts(old.record), _facts(new.record))
+            continue
+        if old is not None:
+            yield from _meet(old.record, old_ones, new_ones)
+        if new is not None:
+            yield from _meet(new.record, new_ones, old_ones)
+    yield from (Change("+", path) for path in new_ones)
+    yield from (Change("-", path) for path in old_ones)
 
 
-def _content(record: FileRecord) -> bytes:
-    return _digest(record.metadata.kind, record.sha256, record.size, record.metadata.link)
+def _meet(record: FileRecord, own: dict[bytes, Facts], others: dict[bytes, Facts]) -> Iterator[Change]:
+    content, rest = _facts(record)
+    facts, met = (_digest(content), _digest(rest)), others.pop(record.path, None)
+    if met is None:
+        own[record.path] = facts
+    else:
+        yield from _changes(record.path, met, facts)
 
 
-def _metadata(record: FileRecord) -> bytes:
+def _changes(path: bytes, old: Facts, new: Facts) -> Iterator[Change]:
+    if old[0] != new[0]:
+        yield Change("M", path)
+    elif old[1] != new[1]:
+        yield Change("m", path)
+
+
+def _facts(record: FileRecord) -> Facts:
     each = record.metadata
-    return _digest(each.mode, each.uid, each.gid, each.user, each.group, each.mtime_ns, each.xattrs)
+    content = each.kind, record.sha256, record.size, each.link
+    return content, (each.mode, each.uid, each.gid, each.user, each.group, each.mtime_ns, each.xattrs)
 
 
-def _digest(*values: object) -> bytes:
+def _digest(values: object) -> bytes:
     return blake2b(repr(values).encode(), digest_size=_DIGEST_BYTES).digest()
