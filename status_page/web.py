@@ -50,7 +50,6 @@ NOT_ALLOWED: Headers = [
     ("Content-Length", "0"),
 ]
 _AGO = re.compile('"?\ue000(\\w+)\ue001"?')
-_LOOK_AGAIN_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +70,14 @@ class CurrentRelease:
     def __init__(self, folder: Path, fallback: Release) -> None:
         self._folder = folder
         self._release, self._target = fallback, ""
-        self._next_look = 0.0
         self._lock = threading.Lock()
 
     def __call__(self) -> Release:
-        """The newest release; the link is looked at a few times a second at most."""
-        if time.monotonic() >= self._next_look and self._lock.acquire(blocking=False):
+        """The newest release. The link is looked at on each request: all workers tell the same."""
+        if self._lock.acquire(blocking=False):
             try:
                 self._look()
             finally:
-                self._next_look = time.monotonic() + _LOOK_AGAIN_SECONDS
                 self._lock.release()
         return self._release
 

@@ -194,7 +194,7 @@ def test_one_of_two_stores_failing_keeps_the_other(behind: Behind, fault: Fault,
     assert ran.status == 3, "a store has no snapshot of this run"
     assert len(ran.errors) == 1
     assert ran.errors[0].startswith("swift: ")
-    assert "in disk:" in ran.stdout
+    assert "in disk, NOT in swift:" in ran.stdout
     assert behind.new() == []
     assert len(behind.site.snapshots("disk")) == 1
     behind.site.good("restore", "site", "--store", "disk", "--target", tmp_path / "out")
