@@ -10,11 +10,12 @@ from pathlib import Path
 
 from lab.processes import DIE_WITH_PARENT, LabError, Server, fetch, free_port, wait_until
 from lab.sample_site import WELCOME, make_site
+from leitstand.render.durations import scale
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 SWIFT_PYTHON = REPOSITORY / ".venv-swift" / "bin" / "python"
-SPEED = 5  # intervals, windows and waiting times of the rules are this much shorter than in production
+SPEED = 5.0  # intervals, windows and waiting times are this much shorter than in production
 PORTS = ("swift", "site", "exporter", "prometheus", "alertmanager", "blackbox", "mail", "page", "grafana")
 
 CONFIGURATION = """\
@@ -70,7 +71,7 @@ backups:
 status_page:
   prometheus: "http://127.0.0.1:{prometheus}"
   listen: "127.0.0.1:{page}"
-  interval: 3s
+  interval: {interval}
   fresh_for: 30s
   unknown_after: 40s
 
@@ -93,6 +94,7 @@ class Stack:
 
     folder: Path
     say: Callable[[str], None] = lambda _: None
+    speed: float = SPEED
     servers: dict[str, Server] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
 
@@ -123,7 +125,8 @@ class Stack:
         while len(set(self.ports.values())) < len(PORTS):
             self.ports = {name: free_port() for name in PORTS}
         make_site(self.folder / "site")
-        self.config.write_text(CONFIGURATION.format(folder=self.folder, welcome=WELCOME, **self.ports))
+        facts = {"folder": self.folder, "welcome": WELCOME, "interval": scale("15s", 1 / self.speed)}
+        self.config.write_text(CONFIGURATION.format(**facts, **self.ports))
 
     def start_site(self) -> None:
         """The sample web site and the mail server's stand-in."""
@@ -193,7 +196,7 @@ class Stack:
             self.add(name, argv, port=port, ready_path="/-/healthy")
 
     def render(self) -> None:
-        """Prometheus' and Alertmanager's folders from leitstand.yml, then faster by SPEED."""
+        """Prometheus' and Alertmanager's folders from leitstand.yml, then faster by ``speed``."""
         from lab.shorten import shorten_folder
 
         folder = self.folder
@@ -202,7 +205,7 @@ class Stack:
         self.leitstand("render", "prometheus", "--out", str(folder / "prometheus"), *addresses, check=True)
         self.leitstand("render", "alertmanager", "--out", str(folder / "alertmanager"), check=True)
         for name in ("prometheus", "alertmanager"):
-            shorten_folder(folder / name, SPEED)
+            shorten_folder(folder / name, self.speed)
 
     def add(
         self, name: str, argv: list[str], port: int | None = None, ready_path: str | None = "/"

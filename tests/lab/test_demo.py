@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -18,21 +19,40 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """``./demo`` started, its output in a file beside its folder."""
-    with (tmp_path / "output").open("w") as output:
+ENDS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def a_demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """``./demo`` started, its output in a file beside its state."""
+    folder.mkdir()
+    with (folder / "output").open("w") as output:
         process = subprocess.Popen(
-            [str(REPOSITORY / "demo"), "--folder", str(tmp_path / "state")],
+            [str(REPOSITORY / "demo"), "--folder", str(folder / "state")],
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
-        yield process
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+@pytest.fixture(scope="module")
+def demos(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[signal.Signals, tuple[subprocess.Popen[str], Path]]]:
+    """One demo for each way to end it, all started at the same time."""
+    folder = tmp_path_factory.mktemp("demos")
+    with ExitStack() as started:
+        yield {
+            number: (started.enter_context(a_demo(folder / number.name)), folder / number.name / "output")
+            for number in ENDS
+        }
 
 
 def test_demo_says_how_it_is_used() -> None:
@@ -105,11 +125,11 @@ def test_without_a_terminal_the_state_is_told_when_it_changes(capsys: pytest.Cap
     assert told == ["all run", "site down", "all run"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ENDS)
 def test_a_demo_that_ends_leaves_no_process_behind(
-    demo: subprocess.Popen[str], tmp_path: Path, number: signal.Signals
+    demos: dict[signal.Signals, tuple[subprocess.Popen[str], Path]], number: signal.Signals
 ) -> None:
-    output = tmp_path / "output"
+    demo, output = demos[number]
     wait_until(
         lambda: "status page  " in output.read_text() or demo.poll() is not None, "the demo's table", 180
     )

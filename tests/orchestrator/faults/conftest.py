@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from lab.fault_proxy import Fault, FaultProxy
+from orchestrator.stores.retry import Retry
 
 Ran = Any
 Site = Any
@@ -99,7 +100,13 @@ class Behind:
 
 
 @pytest.fixture
-def behind(small: Site, swift: Swift, tree: TreeOf) -> Iterator[Behind]:
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries follow each other at once; how long they wait is test_retry.py's concern."""
+    monkeypatch.setattr(Retry, "_pause", lambda *_: 0.01)
+
+
+@pytest.fixture
+def behind(small: Site, swift: Swift, tree: TreeOf, short_pauses: None) -> Iterator[Behind]:
     """One good snapshot is there before anything goes wrong."""
     host, port = swift.endpoint.removeprefix("http://").split(":")
     with FaultProxy(host, int(port)) as proxy:
