@@ -14,8 +14,8 @@ from orchestrator.commit import Meta, committed_manifest, decode_meta
 from orchestrator.keys import KeyRing
 from orchestrator.layout import COMMIT, MANIFEST, META, SnapshotName
 from orchestrator.manifest import ManifestReader
+from orchestrator.pages import Buffer
 from orchestrator.stores import ObjectMissingError, Store
-from orchestrator.stores.store import Buffer
 
 ReadVolume = Callable[[int, int, int], bytes]  # index from 1, start, length
 CHUNK_BYTES = 8 << 20

@@ -18,7 +18,7 @@ from typing import Self
 from orchestrator.archive import ArchiveError, Kind, Metadata
 from orchestrator.archive.names import printable
 from orchestrator.owners import Owners
-from orchestrator.stores.store import Buffer
+from orchestrator.pages import Buffer
 
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK

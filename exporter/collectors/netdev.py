@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from exporter.collectors.collector import Roots
 from exporter.collectors.options import Options, selection
-from exporter.inventory.netlink import dump_addresses, parse_addresses
+from exporter.netlink import dump_addresses, parse_addresses
 from leitstand.exposition import Family, Sample
 
 # The columns in the kernel's order, as node_exporter names them.

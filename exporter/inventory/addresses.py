@@ -6,8 +6,8 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from exporter.inventory.netlink import Address, dump_addresses, parse_addresses
 from exporter.inventory.source import Context, Findings
+from exporter.netlink import Address, dump_addresses, parse_addresses
 from exporter.tree import Tree
 from leitstand.exposition import Family
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter import netlink
 from exporter.inventory import (
     addresses,
     libraries,
     listeners,
-    netlink,
     reboot,
     systemd,
 )
