@@ -143,7 +143,7 @@ class Collector:
             self._past_days = [current - timedelta(days=back) for back in range(count, 0, -1)]
         for day in {current, *self._past_days[-1:]}:
             rows = self._day_rows(day, now, step)
-            self._history.keep_days(rows)
+            self._history.keep_days(rows, current.isoformat())
             if day == current and not rows:
                 # A new site: nobody should wait a minute for the first bar.
                 self._next_days = now

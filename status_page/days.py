@@ -79,12 +79,15 @@ def merged(spans: Iterable[Span], within: Span) -> list[Span]:
 def day_row(day: date, elapsed: float, measured: Totals, maintenance: float = 0, unseen: float = 0) -> DayRow:
     """One day's row; ``elapsed`` seconds of it are over, in the first ``unseen`` there was no service yet.
 
-    What was measured is never more than what is over: counting samples can be off by one.
+    What was measured is never more than what is over: counting samples can be off by one, and each sample
+    counts for too long where probing has become slower since. All states give up the same share then.
     """
     over = max(0, int(elapsed - maintenance))
-    known = min(over, round(measured.up + measured.partial + measured.down))
-    down = min(round(measured.down), known)
-    partial = min(round(measured.partial), known - down)
+    counted = measured.up + measured.partial + measured.down
+    share = min(1.0, over / counted) if counted else 1.0
+    known = min(over, round(counted))
+    down = min(round(measured.down * share), known)
+    partial = min(round(measured.partial * share), known - down)
     unknown = max(0, over - int(unseen) - known)
     return DayRow(day.isoformat(), known - down - partial, partial, down, int(elapsed) - over, unknown)
 

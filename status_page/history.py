@@ -24,11 +24,13 @@ CREATE TABLE IF NOT EXISTS day (service TEXT, date TEXT, up INTEGER, partial INT
     maintenance INTEGER, unknown INTEGER, PRIMARY KEY (service, date)) STRICT;
 """
 # Samples leave Prometheus after its retention: a row computed from fewer of them never replaces a fuller one.
+# Work that was announced leaves leitstand.yml when it is done: on a day that is over it stays announced.
 _UPSERT_DAY = """
 INSERT INTO day VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (service, date) DO UPDATE SET up = excluded.up, partial = excluded.partial, down = excluded.down,
     maintenance = excluded.maintenance, unknown = excluded.unknown
 WHERE excluded.up + excluded.partial + excluded.down >= day.up + day.partial + day.down
+    AND (excluded.maintenance >= day.maintenance OR excluded.date >= ?)
 """
 
 
@@ -92,10 +94,13 @@ class History:
             )
             connection.execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?)", (at, snapshot))
 
-    def keep_days(self, rows: Mapping[str, DayRow]) -> None:
-        """Keep one row by service, unless a fuller one of that day is there. Idempotent."""
+    def keep_days(self, rows: Mapping[str, DayRow], today: str) -> None:
+        """Keep one row by service, unless one is there that knows more. Idempotent.
+
+        More measured, on any day; more maintenance, on a day before ``today``.
+        """
         values = [
-            (name, row.date, row.up, row.partial, row.down, row.maintenance, row.unknown)
+            (name, row.date, row.up, row.partial, row.down, row.maintenance, row.unknown, today)
             for name, row in rows.items()
         ]
         with self._transaction() as connection:

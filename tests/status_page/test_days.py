@@ -76,6 +76,12 @@ def test_a_row_never_holds_more_seconds_than_are_over(up, partial, down, elapsed
     assert sum(values) <= elapsed + 1
 
 
+def test_an_outage_of_last_week_does_not_grow_when_services_are_probed_less_often():
+    # The samples of that day were 15 s apart and are counted as if they had been 30 s apart.
+    row = day_row(date(2026, 7, 1), 86_400, Totals(up=2 * 82_000, partial=2 * 800, down=2 * 3_600))
+    assert (row.up, row.partial, row.down, row.unknown) == (82_000, 800, 3_600, 0)
+
+
 def test_the_time_before_a_service_existed_is_not_unknown():
     row = day_row(date(2026, 7, 1), 86_400, Totals(up=3_600), unseen=80_000)
     assert (row.up, row.unknown) == (3_600, 2_800)

@@ -7,6 +7,8 @@ from status_page.history import History, HistoryError, outages
 from status_page.snapshot import DayRow, Outage
 from status_page.states import Observation
 
+TODAY = "2026-11-21"
+
 
 @pytest.fixture
 def history(tmp_path):
@@ -16,15 +18,29 @@ def history(tmp_path):
 def test_a_day_is_computed_again_without_harm_and_never_replaced_by_a_poorer_one(history):
     full = DayRow("2026-11-20", up=80_000, down=60, unknown=6_340)
     for _ in range(3):
-        history.keep_days({"mail": full})
-    history.keep_days({"mail": DayRow("2026-11-20", up=10, unknown=86_390)})
+        history.keep_days({"mail": full}, TODAY)
+    history.keep_days({"mail": DayRow("2026-11-20", up=10, unknown=86_390)}, TODAY)
     assert history.days("2026-11-01") == {"mail": {"2026-11-20": full}}
 
 
 def test_a_gap_heals_when_prometheus_has_more(history):
-    history.keep_days({"mail": DayRow("2026-11-20", up=10, unknown=86_390)})
-    history.keep_days({"mail": DayRow("2026-11-20", up=86_000, unknown=400)})
+    history.keep_days({"mail": DayRow("2026-11-20", up=10, unknown=86_390)}, TODAY)
+    history.keep_days({"mail": DayRow("2026-11-20", up=86_000, unknown=400)}, TODAY)
     assert history.days("2026-11-20")["mail"]["2026-11-20"].up == 86_000
+
+
+def test_a_maintenance_that_is_over_and_removed_does_not_become_an_outage(history):
+    worked_on = DayRow("2026-11-20", up=79_200, maintenance=7_200)
+    history.keep_days({"mail": worked_on}, TODAY)
+    history.keep_days({"mail": DayRow("2026-11-20", up=79_200, down=7_200)}, TODAY)
+    assert history.days("2026-11-20") == {"mail": {"2026-11-20": worked_on}}
+
+
+def test_work_that_ends_early_counts_today_only_as_long_as_it_is_announced(history):
+    history.keep_days({"mail": DayRow(TODAY, up=3_600, maintenance=7_200)}, TODAY)
+    shorter = DayRow(TODAY, up=7_200, maintenance=3_600)
+    history.keep_days({"mail": shorter}, TODAY)
+    assert history.days(TODAY) == {"mail": {TODAY: shorter}}
 
 
 def test_only_the_newest_snapshot_is_kept(history, tmp_path):
