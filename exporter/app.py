@@ -234,6 +234,13 @@ def server_families(status: ServerStatus) -> list[Family]:
     return [connections, refused, *_rules_families(status.rules)]
 
 
+def server_names() -> frozenset[str]:
+    """The names of all figures of the server."""
+    return frozenset(
+        family.name for family in server_families(ServerStatus(0, {}, RulesState(valid=True, loaded=0)))
+    )
+
+
 def _rules_families(state: RulesState | None) -> list[Family]:
     if state is None:
         return []

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from exporter.app import App
+from exporter.app import App, server_names
 from exporter.collectors import COLLECTORS
 from exporter.conversation import Limits
 from exporter.flags import (
@@ -52,7 +52,12 @@ def exporter(**given: Any) -> None:
     inventory = InventoryService(
         roots, given["interval"], sources_of(given), watch=watched_of(given), state=given["state"]
     )
-    scraper = Scraper(collectors, lambda: inventory.snapshot().metrics, node_metrics=given["node_metrics"])
+    scraper = Scraper(
+        collectors,
+        lambda: inventory.snapshot().metrics,
+        reserved=server_names(),
+        node_metrics=given["node_metrics"],
+    )
     app = App(scraper, inventory, telemetry_path_of(given))
     limits = Limits(requests=given["max_requests"])
     server = Server(addresses_of(given), app, given["web_config"], limits)

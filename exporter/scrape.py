@@ -1,10 +1,12 @@
 """Run the live collectors for one scrape, each on its own account, and write the page."""
 
 import logging
+import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from exporter.collectors.collector import Collector, NoData
 from exporter.guard import Guard, Outcome, Stuck
@@ -12,6 +14,8 @@ from leitstand.exposition import Family, Renderer
 
 DEFAULT_DEADLINE = 9.5  # seconds; Prometheus gives up after 10 unless it is told otherwise
 _LOG = logging.getLogger(__name__)
+_NAME = re.compile(rb"^# TYPE (\S+) ", re.MULTILINE)
+_BEFORE_FAMILY = re.compile(r"^(?=# HELP )", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,9 @@ class _Flight:
 class Scraper:
     """Renders what the collectors say, with a verdict on each of them.
 
-    ``inventory`` gives bytes that are ready for the page; it must not block. ``node_metrics`` false leaves
-    out every name that starts with ``node_``, for hosts on which node_exporter serves them.
+    ``inventory`` gives bytes that are ready for the page; it must not block. ``reserved`` are names that
+    others add to the page. ``node_metrics`` false leaves out every name that starts with ``node_``, for hosts
+    on which node_exporter serves them.
     """
 
     def __init__(
@@ -42,13 +47,17 @@ class Scraper:
         collectors: Mapping[str, Collector],
         inventory: Callable[[], bytes] = bytes,
         *,
+        reserved: Collection[str] = (),
         node_metrics: bool = True,
         patience: float = 0.5,
     ) -> None:
         self._collectors = dict(collectors)
         self._inventory = inventory
         self._hidden = () if node_metrics else ("node_",)
-        self._prefix = "node" if node_metrics else "leitstand"
+        prefix = "node" if node_metrics else "leitstand"
+        self._duration = f"{prefix}_scrape_collector_duration_seconds"
+        self._success = f"{prefix}_scrape_collector_success"
+        self._reserved = frozenset((*reserved, self._duration, self._success))
         self._guard: Guard[Ready] = Guard("collector", patience, maximum_stuck=len(self._collectors) + 1)
         self._renderer = Renderer()
         self._tasks = {name: self._task(collector) for name, collector in self._collectors.items()}
@@ -90,10 +99,12 @@ class Scraper:
             return self._late(wanted)
         try:
             outcomes = self._guard.run(self._wanted(wanted), max(0.0, end - time.monotonic()))
-            texts, successes = self._texts(outcomes)
+            inventory = self._inventory()
+            texts, successes = self._texts(outcomes, self._reserved | _names_in(inventory))
         finally:
             self._turn.release()
-        return self._page([*texts, self._self_report(outcomes, successes)], wanted)
+        texts.append(self._self_report(outcomes, successes))
+        return _page(texts, inventory if wanted is None else b"")
 
     def _wanted(self, wanted: frozenset[str] | None) -> dict[str, Callable[[], Ready]]:
         return {name: task for name, task in self._tasks.items() if wanted is None or name in wanted}
@@ -102,11 +113,8 @@ class Scraper:
         """What can be said when another scrape took all the time: that no collector gave anything."""
         late: Outcome[Ready] = Outcome(None, Stuck("another scrape took all the time"), 0.0)
         outcomes = dict.fromkeys(self._wanted(wanted), late)
-        return self._page([self._self_report(outcomes, dict.fromkeys(outcomes, False))], wanted)
-
-    def _page(self, texts: list[str], wanted: frozenset[str] | None) -> bytes:
-        page = "".join(texts).encode("utf-8", "replace")
-        return page + self._inventory() if wanted is None else page
+        report = self._self_report(outcomes, dict.fromkeys(outcomes, False))
+        return _page([report], self._inventory() if wanted is None else b"")
 
     def _task(self, collector: Collector) -> Callable[[], Ready]:
         def collect() -> Ready:
@@ -123,19 +131,25 @@ class Scraper:
 
         return collect
 
-    def _texts(self, outcomes: Mapping[str, Outcome[Ready]]) -> tuple[list[str], dict[str, bool]]:
-        """The texts that may stand on one page, and for each collector whether it succeeded."""
-        seen: set[str] = set()
+    def _texts(
+        self, outcomes: Mapping[str, Outcome[Ready]], taken: frozenset[str]
+    ) -> tuple[list[str], dict[str, bool]]:
+        """The texts that may stand on one page, and for each collector whether it succeeded.
+
+        ``taken`` are the names that stand on it already.
+        """
+        seen = set(taken)
         texts, successes = [], {}
         for name, outcome in outcomes.items():
             problem = "" if outcome.error is None else f"{type(outcome.error).__name__}: {outcome.error}"
-            if outcome.value is not None:
-                # One name twice, and Prometheus refuses the whole page: the later collector loses its part.
-                if twice := seen & outcome.value.names:
+            if (ready := outcome.value) is not None:
+                text = ready.text
+                # One name twice, and the whole page is invalid: the later one of them is left out.
+                if twice := seen & ready.names:
                     problem = f"metric {min(twice)} is served by another collector already"
-                else:
-                    seen |= outcome.value.names
-                    texts.append(outcome.value.text)
+                    text = _without(text, twice)
+                seen |= ready.names
+                texts.append(text)
             successes[name] = not problem
             self._tell(name, problem)
         return texts, successes
@@ -151,17 +165,34 @@ class Scraper:
 
     def _self_report(self, outcomes: Mapping[str, Outcome[Ready]], successes: Mapping[str, bool]) -> str:
         duration = Family(
-            f"{self._prefix}_scrape_collector_duration_seconds",
+            self._duration,
             "gauge",
             "Time the collector took in this scrape.",
             ("collector",),
             [((name,), round(outcome.seconds, 6)) for name, outcome in outcomes.items()],
         )
         success = Family(
-            f"{self._prefix}_scrape_collector_success",
+            self._success,
             "gauge",
             "Whether the collector worked; 1 also where the host has nothing for it.",
             ("collector",),
             [((name,), int(good)) for name, good in successes.items()],
         )
         return self._renderer.render((duration, success))
+
+
+def _page(texts: Iterable[str], inventory: bytes) -> bytes:
+    return "".join(texts).encode("utf-8", "replace") + inventory
+
+
+@lru_cache(maxsize=2)
+def _names_in(page: bytes) -> frozenset[str]:
+    """The families of a page in the text format."""
+    return frozenset([name.decode() for name in _NAME.findall(page)])
+
+
+def _without(text: str, names: Collection[str]) -> str:
+    """The text without the families of these names."""
+    return "".join(
+        [family for family in _BEFORE_FAMILY.split(text) if family and family.split(" ", 3)[2] not in names]
+    )

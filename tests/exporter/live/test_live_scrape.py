@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from exporter.app import server_names
 from exporter.collectors.collector import NoData, gauge
 from exporter.scrape import Scraper
 from leitstand.exposition import Family
@@ -84,6 +85,21 @@ def test_a_metric_that_two_collectors_give_stands_on_the_page_once(page_of):
     assert text.count("# TYPE node_load1 ") == 1
     assert page_of(text)["node_load1", ()] == 0.5
     assert verdicts(page_of(text)) == {"load": 1, "textfile": 0}
+
+
+def test_a_textfile_that_names_a_metric_of_ours_costs_that_metric_and_no_other(page_of):
+    taken = ("node_load1", "leitstand_packages", "leitstand_exporter_connections")
+    own = "node_scrape_collector_success"
+    files = Giving(*(gauge(name, "Other.", 9) for name in (*taken, own)), gauge("backup_age", "Age.", 3))
+    inventory = (
+        b"# HELP leitstand_packages Packages.\n# TYPE leitstand_packages gauge\nleitstand_packages 7\n"
+    )
+    scraper = Scraper({"load": Giving(LOAD), "textfile": files}, lambda: inventory, reserved=server_names())
+    text = scraper.render().decode()
+    page = page_of(text)
+    assert (page["node_load1", ()], page["leitstand_packages", ()], page["backup_age", ()]) == (0.5, 7, 3)
+    assert [text.count(f"# HELP {name} ") for name in (*taken, own)] == [1, 1, 0, 1]
+    assert verdicts(page) == {"load": 1, "textfile": 0}
 
 
 def test_a_collector_that_hangs_costs_its_deadline_once_and_nothing_later(page_of):
