@@ -5,7 +5,7 @@ DIFFERENCES = (
     "RAID, no battery). There it is 0, so that nobody can alert on it; here 0 is a failure.",
     "A collector that raises or hangs costs only itself. It has until the scrape's deadline "
     "(`X-Prometheus-Scrape-Timeout-Seconds` less half a second, 9.5 s without it); later scrapes "
-    "go on without it until it returns. A mount that hangs counts as "
+    "go on without it until it returns. A mount that hangs, and each of the same server, counts as "
     "`node_filesystem_device_error` 1 after `--collector.filesystem.mount-timeout` (2 s).",
     "Defaults are those of newer releases than Debian's 1.5.0: `zram` devices are left out of "
     "diskstats, and of the mount points `/mnt`, `/media` and `/run` are shown.",
@@ -19,8 +19,8 @@ DIFFERENCES = (
     "The systemd collector asks over the system bus (`/run/dbus/system_bus_socket`), which "
     "answers every user the system knows; the private socket, which answers root alone, is not used. "
     "Types of services are asked for every ten minutes.",
-    "textfile: a link that leads out of its folder is not followed, and a metric that a collector "
-    "serves already is refused there (there the whole page fails).",
+    "textfile: a link that leads out of its folder is not followed. A metric that is on the page already is "
+    "left out, and the collector's success is 0 (there the whole page fails).",
     "`node_network_receive_drop_total` and its like come from `/proc/net/dev`, whose columns "
     "node_exporter computes from netlink: the same sums.",
     "`node_network_address_info` is served with `--collector.netdev.address-info`, as there; "

@@ -1,8 +1,8 @@
-"""Space and inodes of each mounted file system. A mount that hangs costs one thread and only itself."""
+"""Space and inodes of each mounted file system. A server that hangs costs one thread and its own mounts."""
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,15 +10,16 @@ from pathlib import Path
 from exporter.collectors.collector import Roots
 from exporter.collectors.mounts import Mount, read_mounts
 from exporter.collectors.options import Options, seconds, selection
-from exporter.guard import Guard, Outcome
+from exporter.guard import Guard, Stuck
 from leitstand.exposition import Family, Sample
 
 _LOG = logging.getLogger(__name__)
 _LABELS = ("device", "fstype", "mountpoint")
 _PATIENCE = 0.2  # seconds; a healthy mount answers in microseconds
-_MOST_STUCK = 4  # threads lost to dead servers, whatever number of mounts they have
+_MOST_STUCK = 8  # threads lost to dead servers, and as many to dead disks
 
 Space = os.statvfs_result
+Answers = dict[str, Space | Exception]  # of each mount point
 # Metric, explanation, and the value from statvfs(3).
 _FIGURES: tuple[tuple[str, str, Callable[[Space], int]], ...] = (
     ("size_bytes", "Size of the file system.", lambda space: space.f_frsize * space.f_blocks),
@@ -39,17 +40,17 @@ class FileSystems:
         self._timeout = seconds(options, "filesystem_mount_timeout")
         # Two guards: dead servers that use up all threads of theirs must not take the local disks along.
         self._local: Guard[Space] = Guard("mount", _PATIENCE, _MOST_STUCK)
-        self._remote: Guard[Space] = Guard("remote-mount", _PATIENCE, _MOST_STUCK)
+        self._remote: Guard[None] = Guard("remote-mount", _PATIENCE, _MOST_STUCK)
         self._told: dict[str, str] = {}
 
     def collect(self) -> Iterable[Family]:
         mounts = self._mounts()
-        outcomes = self._ask(mounts)
-        self._tell(outcomes)
+        answers = self._ask(mounts)
+        self._tell(answers)
         good = [
             ((mount.device, mount.kind, mount.point), space)
             for mount in mounts
-            if (space := outcomes[mount.point].value) is not None
+            if not isinstance(space := answers[mount.point], Exception)
         ]
         for name, explanation, figure in _FIGURES:
             samples: list[Sample] = [(labels, figure(space)) for labels, space in good]
@@ -57,7 +58,7 @@ class FileSystems:
         yield _claims(
             mounts, "readonly", "Whether nothing can be written to it.", lambda mount: mount.is_read_only
         )
-        is_broken = {point: outcome.value is None for point, outcome in outcomes.items()}
+        is_broken = {point: isinstance(answer, Exception) for point, answer in answers.items()}
         explanation = "Whether the file system did not say how full it is."
         yield _claims(mounts, "device_error", explanation, lambda mount: is_broken[mount.point])
         yield _information(mounts)
@@ -77,15 +78,40 @@ class FileSystems:
             return mount
         return replace(mount, point=mount.point.removeprefix(root) or "/")
 
-    def _ask(self, mounts: Sequence[Mount]) -> dict[str, Outcome[Space]]:
+    def _ask(self, mounts: Sequence[Mount]) -> Answers:
         local = {mount.point: self._question(mount) for mount in mounts if _is_local(mount)}
-        remote = {mount.point: self._question(mount) for mount in mounts if not _is_local(mount)}
-        outcomes = self._local.run(local, self._timeout)
-        return {**outcomes, **self._remote.run(remote, self._timeout)} if remote else outcomes
+        answers: Answers = {
+            point: outcome.value or outcome.error or Stuck()
+            for point, outcome in self._local.run(local, self._timeout).items()
+        }
+        return {**answers, **self._ask_servers([mount for mount in mounts if not _is_local(mount)])}
 
-    def _tell(self, outcomes: Mapping[str, Outcome[Space]]) -> None:
+    def _ask_servers(self, mounts: Sequence[Mount]) -> Answers:
+        """One task for each server: with it all its mounts hang, and one thread is enough to notice."""
+        if not mounts:
+            return {}
+        by_server: dict[str, list[Mount]] = {}
+        for mount in mounts:
+            by_server.setdefault(_server(mount), []).append(mount)
+        answers: Answers = {}
+        tasks = {server: partial(self._ask_each, theirs, answers) for server, theirs in by_server.items()}
+        outcomes = self._remote.run(tasks, self._timeout)
+        for server, theirs in by_server.items():
+            for mount in theirs:
+                answers.setdefault(mount.point, outcomes[server].error or Stuck())
+        # A thread that comes back later still writes into the one it was given.
+        return dict(answers)
+
+    def _ask_each(self, mounts: Sequence[Mount], answers: Answers) -> None:
+        for mount in mounts:
+            try:
+                answers[mount.point] = self._question(mount)()
+            except OSError as error:
+                answers[mount.point] = error
+
+    def _tell(self, answers: Answers) -> None:
         """Why a file system has no figures, once: the page says only that."""
-        problems = {point: str(outcome.error) for point, outcome in outcomes.items() if outcome.error}
+        problems = {point: str(answer) for point, answer in answers.items() if isinstance(answer, Exception)}
         for point, problem in problems.items():
             if point not in self._told:
                 _LOG.warning("file system %s does not say how full it is: %s", point, problem)
@@ -97,6 +123,14 @@ class FileSystems:
 
 def _is_local(mount: Mount) -> bool:
     return mount.device.startswith("/dev/") or mount.kind in ("tmpfs", "ramfs", "zfs", "btrfs")
+
+
+def _server(mount: Mount) -> str:
+    """Who stands behind a mount: the host in ``host:/path`` or ``//host/share``, else one for itself."""
+    if mount.device.startswith("//"):
+        return mount.device[2:].partition("/")[0]
+    host, separator, _ = mount.device.partition(":/")
+    return host if separator and not host.startswith("/") else mount.point
 
 
 def _below(root: Path, point: str) -> str:
