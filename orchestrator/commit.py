@@ -71,16 +71,6 @@ def encode_commit(snapshot: str, *, manifest_sha256: bytes, meta: bytes, key: by
     return _json({**signed, "hmac_sha256": hmac.digest(key, _json(signed), "sha256").hex()})
 
 
-def verify_commit(commit: bytes, snapshot: str, *, manifest_sha256: bytes, meta: bytes, key: bytes) -> None:
-    """Raises ArchiveError unless COMMIT is of this snapshot, manifest and meta.json and was made with
-    ``key``.
-    """
-    if not hmac.compare_digest(committed_manifest(commit, snapshot, meta=meta, key=key), manifest_sha256):
-        raise ArchiveError(
-            "manifest.zip is not the one that COMMIT vouches for: damaged, or of another snapshot"
-        )
-
-
 def committed_manifest(commit: bytes, snapshot: str, *, meta: bytes, key: bytes) -> bytes:
     """The manifest's SHA-256 that COMMIT vouches for, with it and meta.json proven. Raises ArchiveError."""
     content = _parsed(commit, _COMMIT_FORMAT, COMMIT_VERSION, "COMMIT")

@@ -136,8 +136,8 @@ class _Run:
             manifest.close(volumes)
             file.flush()
             with _view(file) as view:
-                self._publish(view, summary, uploads)
-        return self._result(summary, uploads)
+                meta = self._publish(view, summary, uploads)
+        return self._result(meta)
 
     def _archive(self, uploads: Uploads, manifest: ManifestWriter) -> ArchiveSummary:
         """Write every source's entries into the archive, its volumes to the stores."""
@@ -188,33 +188,34 @@ class _Run:
                 "nothing was kept; exclude these files, or set policy: warn",
             )
 
-    def _publish(self, manifest: memoryview, summary: ArchiveSummary, uploads: Uploads) -> None:
+    def _publish(self, manifest: memoryview, summary: ArchiveSummary, uploads: Uploads) -> Meta:
         """Manifest, meta.json, and, once every object is seen in its store, COMMIT."""
         digest = hashlib.sha256(manifest)
         self._put(MANIFEST, manifest, digest.hexdigest())
-        self.meta = self._meta(summary, uploads, len(manifest))
-        meta = encode_meta(self.meta)
-        self._put(META, meta, hashlib.sha256(meta).hexdigest())
+        meta = self._meta(summary, uploads, len(manifest))
+        encoded = encode_meta(meta)
+        self._put(META, encoded, hashlib.sha256(encoded).hexdigest())
         for lane in self.lanes:
-            _check_presence(lane, self.name, self.meta)
+            _check_presence(lane, self.name, meta)
         raise_if_none_is_left(self.lanes)
-        key = self.plan.keys.commit_key(self.meta.generation)
-        commit = encode_commit(self.name.id, manifest_sha256=digest.digest(), meta=meta, key=key)
+        key = self.plan.keys.commit_key(meta.generation)
+        commit = encode_commit(self.name.id, manifest_sha256=digest.digest(), meta=encoded, key=key)
         self._put(COMMIT, commit, hashlib.sha256(commit).hexdigest())
+        return meta
 
     def _put(self, name: str, data: bytes | memoryview, sha256: str) -> None:
         for lane in self.lanes:
             lane.put(self.name.key(name), data, sha256)
         raise_if_none_is_left(self.lanes)
 
-    def _result(self, summary: ArchiveSummary, uploads: Uploads) -> RunResult:
+    def _result(self, meta: Meta) -> RunResult:
         failed = {lane.store.name: lane.error for lane in self.lanes if lane.error is not None}
         for lane in self.lanes:
             if lane.error is not None:
                 lane.clean_up()
         stored = tuple(lane.store.name for lane in self.lanes if lane.error is None)
         problems = tuple(self.progress.problems)
-        return RunResult(self.name, self.meta, stored, failed, problems, self.progress.problem_count)
+        return RunResult(self.name, meta, stored, failed, problems, self.progress.problem_count)
 
     def _meta(self, summary: ArchiveSummary, uploads: Uploads, manifest_bytes: int) -> Meta:
         state: Literal["complete", "partial"] = "partial" if self.progress.problem_count else "complete"

@@ -198,5 +198,7 @@ def options(task: Task, job: Job) -> tuple[str, ...]:
     """What a task's command line needs beside the job's name."""
     if task.action != "verify":
         return ()
-    share = ("--share", job.verify.share) if job.verify.share is not None else ()
-    return (*share, *(("--weekly-spot", str(job.verify.spot)) if job.verify.spot is not None else ()))
+    share, spot = job.verify.share, job.verify.spot
+    words = [] if share is None else ["--share", share]
+    words += [] if spot is None else ["--weekly-spot", str(spot)]
+    return tuple(words)

@@ -64,9 +64,9 @@ def verify_share(
     ]
     result.all_volumes += len(volumes)
     due = [each for each in volumes if slot(each[0], parts) in slots]
-    for key, volume in (
-        due or sorted(volumes, key=lambda each: (slot(each[0], parts) - max(slots)) % parts)[:1]
-    ):
+    if volumes and not due:
+        due = [min(volumes, key=lambda each: (slot(each[0], parts) - max(slots)) % parts)]
+    for key, volume in due:
         result.volumes += 1
         _verify_volume(store, key, volume, result)
     return result

@@ -18,7 +18,7 @@ from pathlib import Path
 from orchestrator.archive import Entry, EntryChanged, Kind, Metadata, Problem
 from orchestrator.config import FilesSource as FilesSettings
 from orchestrator.config import source_label
-from orchestrator.sources.patterns import Exclusion, Inclusion
+from orchestrator.sources.patterns import Inclusion, Patterns
 from orchestrator.sources.source import Report, SourceError
 
 BLOCK_BYTES = 1 << 20
@@ -62,7 +62,7 @@ class FilesSource:
     def __post_init__(self) -> None:
         self.label = source_label(self.settings)
         self.root = str(self.settings.files).rstrip("/")
-        self.exclusion = Exclusion(self.settings.exclude, self.root)
+        self.exclusion = Patterns(self.settings.exclude, self.root)
 
     def entries(self, report: Report) -> Iterator[Entry]:
         """The root, then everything below it in the order of names."""
@@ -113,7 +113,7 @@ class FilesSource:
         try:
             status = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
             is_folder = stat.S_ISDIR(status.st_mode)
-            if self.exclusion.excludes(relative, is_folder):
+            if self.exclusion.match(relative, is_folder):
                 return None
             if not is_folder and not inclusion.means(relative, is_folder):
                 return None

@@ -18,8 +18,8 @@ from functools import lru_cache
 from orchestrator.archive import Entry, Kind
 
 
-class Exclusion:
-    """The patterns of one source, whose folder is ``root`` (absolute, no slash at its end)."""
+class Patterns:
+    """Patterns held against paths below ``root`` (absolute, no slash at its end)."""
 
     def __init__(self, patterns: Iterable[str], root: str) -> None:
         self.root = root
@@ -40,8 +40,8 @@ class Exclusion:
         else:
             self.below.add(body if body.startswith("*") else f"/{body}", folders_only)
 
-    def excludes(self, relative: str, is_folder: bool) -> bool:
-        """Whether this path, relative to the root, is left out."""
+    def match(self, relative: str, is_folder: bool) -> bool:
+        """Whether one of them matches this path, relative to the root."""
         if self.empty:
             return False
         name = relative.rpartition("/")[2]
@@ -56,7 +56,7 @@ class Inclusion:
     """What of a walk is meant; it names each folder right before all that is in it. No pattern means all."""
 
     def __init__(self, patterns: Iterable[str], root: str) -> None:
-        self._patterns = Exclusion(patterns, root)
+        self._patterns = Patterns(patterns, root)
         self.all = self._patterns.empty
         self._inside = ""  # the folder that is meant with all that is in it
         self._waiting: list[tuple[str, Entry]] = []  # folders that lead to where we are
@@ -65,7 +65,7 @@ class Inclusion:
         """Whether this path is meant, for itself or with the folder it is in."""
         if self.all or not relative or (self._inside and relative.startswith(self._inside)):
             return True
-        meant = self._patterns.excludes(relative, is_folder)
+        meant = self._patterns.match(relative, is_folder)
         if meant and is_folder:
             self._inside = f"{relative}/"
         return meant
@@ -95,7 +95,7 @@ class Selection:
     def __init__(self, patterns: Iterable[str]) -> None:
         patterns = tuple(patterns)
         self.all = not patterns
-        self.exclusion = Exclusion(patterns, "")
+        self._patterns = Patterns(patterns, "")
         self._literals = re.compile(b"|".join(map(_literal, patterns)))
         # Many files stand in one folder: whether it is meant is asked once.
         self._holds = lru_cache(maxsize=1024)(self._holds_folder)
@@ -110,11 +110,11 @@ class Selection:
 
     def _matches(self, text: str) -> bool:
         folder, slash, _ = text.rpartition("/")
-        return self.exclusion.excludes(text, False) or (bool(slash) and self._holds(folder))
+        return self._patterns.match(text, False) or (bool(slash) and self._holds(folder))
 
     def _holds_folder(self, folder: str) -> bool:
         ends = (index for index, letter in enumerate(folder + "/") if letter == "/")
-        return any(self.exclusion.excludes(folder[:end], True) for end in ends)
+        return any(self._patterns.match(folder[:end], True) for end in ends)
 
 
 def _literal(pattern: str) -> bytes:

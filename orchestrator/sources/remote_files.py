@@ -16,7 +16,7 @@ from orchestrator.archive import Entry, Kind, Metadata, Problem
 from orchestrator.archive.names import refuse_hostile
 from orchestrator.config import FilesSource as FilesSettings
 from orchestrator.config import source_label
-from orchestrator.sources.patterns import Exclusion, Inclusion
+from orchestrator.sources.patterns import Inclusion, Patterns
 from orchestrator.sources.source import Report, SourceError
 from orchestrator.sources.tar_complaints import Complaint, complaints, last_words
 from orchestrator.sources.tar_patterns import tar_cannot, tar_excludes
@@ -58,7 +58,7 @@ class RemoteFilesSource:
     def __post_init__(self) -> None:
         self.label = source_label(self.settings)
         self.root = str(self.settings.files).rstrip("/")
-        self.exclusion = Exclusion(self.settings.exclude, self.root)
+        self.exclusion = Patterns(self.settings.exclude, self.root)
 
     def entries(self, report: Report) -> Iterator[Entry]:
         """The root, then what is below it as tar finds it."""
@@ -191,7 +191,7 @@ class _Walk:
         if self._skipping and relative.startswith(self._skipping):
             return True
         is_folder = kind is Kind.DIRECTORY
-        left_out = self.source.exclusion.excludes(relative, is_folder)
+        left_out = self.source.exclusion.match(relative, is_folder)
         if left_out and is_folder:
             self._skipping = f"{relative}/"
         return left_out or not (is_folder or self._inclusion.means(relative, is_folder))
