@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from lab.sshd import Sshd
 from leitstand.cli import run as run_leitstand
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -214,6 +215,10 @@ class Site:
         rows = self.good("list", "site", "--store", store, "--json").json()
         return [row["snapshot"] for row in rows]
 
+    def objects(self, snapshot: str) -> dict[str, Path]:
+        """The files of one snapshot in the folder store, by name."""
+        return {path.name: path for path in self.disk.rglob("*") if path.parent.name == snapshot}
+
     def wait_for_next_second(self) -> None:
         """So that the next run is the newer one: times of Swift and names of snapshots have whole seconds."""
         now = int(time.time())
@@ -232,6 +237,13 @@ class Site:
                 yield process
             finally:
                 process.kill()
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """A host that has nothing but the real sshd."""
+    with Sshd(tmp_path_factory.mktemp("sshd")) as sshd:
+        yield sshd
 
 
 def fill_tree(www: Path) -> None:

@@ -1,7 +1,6 @@
 """A key that reads its jobs' data and nothing else, tried on the real sshd."""
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,6 @@ from leitstand.fleet import Host
 from orchestrator.authorize import authorize
 from orchestrator.config import Job
 from orchestrator.sources import open_sources, open_transport
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    with Sshd(tmp_path_factory.mktemp("sshd")) as sshd:
-        yield sshd
 
 
 @pytest.fixture

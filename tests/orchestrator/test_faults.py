@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from lab.fault_proxy import Fault, FaultProxy
+from lab.processes import wait_until
 from orchestrator.archive import Entry
 from orchestrator.sources import Report
 from orchestrator.sources.files import FilesSource
@@ -19,11 +19,6 @@ from orchestrator.sources.files import FilesSource
 Site = Any
 Swift = Any
 TreeOf = Callable[[Path], dict[bytes, tuple[Any, ...]]]
-
-
-def objects(site: Site, snapshot: str) -> dict[str, Path]:
-    """The files of one snapshot in the folder store, by name."""
-    return {path.name: path for path in site.disk.rglob("*") if path.parent.name == snapshot}
 
 
 def flip(path: Path, position: int) -> None:
@@ -40,7 +35,7 @@ def snapshot(site: Site) -> str:
 
 
 def test_one_flipped_byte_is_found_and_the_file_named(site: Site, snapshot: str) -> None:
-    volume = objects(site, snapshot)["vol.zip.002"]
+    volume = site.objects(snapshot)["vol.zip.002"]
     flip(volume, 60_000)
     ran = site.leitstand("verify", "site")
     assert ran.status == 3
@@ -51,7 +46,7 @@ def test_one_flipped_byte_is_found_and_the_file_named(site: Site, snapshot: str)
 
 
 def test_a_damaged_file_is_not_restored_and_the_others_are(site: Site, snapshot: str, tmp_path: Path) -> None:
-    flip(objects(site, snapshot)["vol.zip.002"], 60_000)
+    flip(site.objects(snapshot)["vol.zip.002"], 60_000)
     ran = site.leitstand("restore", "site", "*/photo.jpg", "--target", tmp_path / "out")
     assert ran.status == 3
     assert "photo.jpg" in ran.errors[0]
@@ -73,7 +68,7 @@ def _lengthen(path: Path) -> None:
 def test_what_is_missing_cut_or_longer_is_found(
     site: Site, snapshot: str, name: str, harm: Callable[[Path], None]
 ) -> None:
-    harm(objects(site, snapshot)[name])
+    harm(site.objects(snapshot)[name])
     ran = site.leitstand("verify", "site")
     assert ran.status == 3
     assert name in ran.stderr
@@ -83,7 +78,7 @@ def test_what_is_missing_cut_or_longer_is_found(
 def test_an_object_of_another_snapshot_is_found(site: Site, snapshot: str, name: str) -> None:
     site.good("run", "site")
     other = next(each for each in site.snapshots() if each != snapshot)
-    shutil.copy(objects(site, other)[name], objects(site, snapshot)[name])
+    shutil.copy(site.objects(other)[name], site.objects(snapshot)[name])
     ran = site.leitstand("verify", "site", "--snapshot", snapshot)
     assert ran.status == 3
     assert ran.errors
@@ -91,7 +86,7 @@ def test_an_object_of_another_snapshot_is_found(site: Site, snapshot: str, name:
 
 
 def test_a_snapshot_moved_under_another_name_is_found(site: Site, snapshot: str) -> None:
-    folder = objects(site, snapshot)["COMMIT"].parent
+    folder = site.objects(snapshot)["COMMIT"].parent
     moved = f"20300101T000000Z-{'a' * 8}"
     folder.rename(folder.with_name(moved))
     ran = site.leitstand("verify", "site")
@@ -294,7 +289,7 @@ def test_a_killed_run_leaves_nothing_that_is_listed(on_swift: Site, tree: TreeOf
     gate = {"command": ["cat", str(on_swift.folder / "gate")], "name": "waits"}
     on_swift.job["sources"].append(gate)
     with on_swift.start("run", "site") as run:
-        _wait_for(lambda: list(on_swift.disk.rglob("vol.zip.002")))
+        wait_until(lambda: list(on_swift.disk.rglob("vol.zip.002")), "the second volume")
         run.kill()
         run.wait()
     with suppress(OSError):  # the run may have been killed before it started the program
@@ -317,7 +312,7 @@ def test_a_killed_restore_goes_on_where_it_stopped(site: Site, tree: TreeOf, tmp
     site.good("run", "site")
     target = tmp_path / "out"
     with site.start("restore", "site", "--target", target) as restore:
-        _wait_for(lambda: len(list(target.rglob("file-*"))) > 20)
+        wait_until(lambda: len(list(target.rglob("file-*"))) > 20, "twenty files", pause=0.01)
         restore.kill()
         restore.wait()
     assert not list(target.glob("files")), "nothing has its final name before all of it is there"
@@ -326,10 +321,3 @@ def test_a_killed_restore_goes_on_where_it_stopped(site: Site, tree: TreeOf, tmp
     after = {path.name: path.stat().st_ino for path in target.rglob("file-*")}
     assert tree(site.restored(target)) == tree(site.www)
     assert before.items() <= after.items(), "what was there was not fetched again"
-
-
-def _wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -20,12 +20,6 @@ from orchestrator.sources.files import FilesSource as LocalFiles
 from orchestrator.sources.remote_files import RemoteFilesSource
 from orchestrator.sources.source import Source
 from orchestrator.transport import Local, Ssh
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    with Sshd(tmp_path_factory.mktemp("sshd")) as sshd:
-        yield sshd
 
 
 @pytest.fixture

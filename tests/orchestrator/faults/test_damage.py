@@ -22,7 +22,6 @@ from orchestrator.verify import verify_snapshot
 
 Site = Any
 Swift = Any
-OBJECTS = ("vol.zip", "manifest.zip", "meta.json", "COMMIT")
 
 
 class Altered:
@@ -107,10 +106,6 @@ def tiny_snapshot(site: Site) -> tuple[SnapshotName, KeyRing, Altered]:
         return place, keys_of(context.job("site")), Altered(store, place.key(""))
 
 
-def objects(site: Site, snapshot: str) -> dict[str, Path]:
-    return {path.name: path for path in site.disk.rglob("*") if path.parent.name == snapshot}
-
-
 def verdict(site: Site, snapshot: str) -> str:
     """What verify prints about a snapshot that is not good."""
     ran = site.leitstand("verify", "site", "--snapshot", snapshot)
@@ -143,9 +138,9 @@ def test_an_object_that_is_not_the_one_that_was_stored(
     small: Site, two: tuple[str, str], name: str, harm: str, tmp_path: Path
 ) -> None:
     older, newer = two
-    path = objects(small, newer)[name]
+    path = small.objects(newer)[name]
     good = path.read_bytes()
-    other = objects(small, older)[name].read_bytes()
+    other = small.objects(older)[name].read_bytes()
     path.unlink()
     if harm != "missing":
         path.write_bytes({"truncated": good[: len(good) // 2], "longer": good + b"x"}.get(harm, other))
@@ -155,13 +150,13 @@ def test_an_object_that_is_not_the_one_that_was_stored(
 
 
 def test_an_extra_volume_is_found(small: Site, two: tuple[str, str]) -> None:
-    first = objects(small, two[1])["vol.zip.001"]
+    first = small.objects(two[1])["vol.zip.001"]
     shutil.copy(first, first.with_name("vol.zip.999"))
     assert "vol.zip.999: does not belong to this snapshot" in verdict(small, two[1])
 
 
 def test_two_volumes_that_changed_places_are_found(small: Site, two: tuple[str, str], tmp_path: Path) -> None:
-    first, second = (objects(small, two[1])[f"vol.zip.00{number}"] for number in (1, 2))
+    first, second = (small.objects(two[1])[f"vol.zip.00{number}"] for number in (1, 2))
     kept = first.read_bytes()
     first.write_bytes(second.read_bytes())
     second.write_bytes(kept)
@@ -174,14 +169,14 @@ def test_two_volumes_that_changed_places_are_found(small: Site, two: tuple[str, 
 def test_the_commit_of_another_snapshot_vouches_for_nothing(
     small: Site, two: tuple[str, str], tmp_path: Path
 ) -> None:
-    shutil.copy(objects(small, two[0])["COMMIT"], objects(small, two[1])["COMMIT"])
+    shutil.copy(small.objects(two[0])["COMMIT"], small.objects(two[1])["COMMIT"])
     assert "COMMIT" in verdict(small, two[1])
     assert_not_restored(small, two[1], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_snapshot_without_commit_does_not_exist(small: Site, two: tuple[str, str], tmp_path: Path) -> None:
-    objects(small, two[1])["COMMIT"].unlink()
+    small.objects(two[1])["COMMIT"].unlink()
     assert small.snapshots() == [two[0]]
     ran = small.leitstand("restore", "site", "--snapshot", two[1], "--target", tmp_path / "out")
     assert ran.status == 3
@@ -193,7 +188,7 @@ def test_an_old_manifest_in_a_new_snapshot_is_found(
     small: Site, two: tuple[str, str], names: tuple[str, ...], tmp_path: Path
 ) -> None:
     for name in names:
-        shutil.copy(objects(small, two[0])[name], objects(small, two[1])[name])
+        shutil.copy(small.objects(two[0])[name], small.objects(two[1])[name])
     said = verdict(small, two[1])
     assert "manifest.zip" in said or "COMMIT" in said
     assert_not_restored(small, two[1], tmp_path / "out")
@@ -201,7 +196,7 @@ def test_an_old_manifest_in_a_new_snapshot_is_found(
 
 def test_a_whole_old_snapshot_under_a_new_name_is_found(small: Site, two: tuple[str, str]) -> None:
     """Somebody who may write to the store wants an old state to be taken for the newest."""
-    folder = objects(small, two[0])["COMMIT"].parent
+    folder = small.objects(two[0])["COMMIT"].parent
     shutil.copytree(folder, folder.with_name("20301231T000000Z-aaaaaaaa"))
     assert "COMMIT" in verdict(small, "20301231T000000Z-aaaaaaaa")
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from lab.databases import MariaDB
+from lab.processes import wait_until
 from lab.sshd import Sshd
 
 Site = Any
@@ -20,13 +21,6 @@ Swift = Any
 ClearLine = Callable[..., str]
 Apart = Callable[..., Any]
 TreeOf = Callable[[Path], dict[bytes, tuple[Any, ...]]]
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def stored(site: Site, name: str = "*") -> list[Path]:
@@ -94,7 +88,7 @@ def test_an_ssh_host_gone_in_the_middle(small: Site, remote: Sshd, source: str, 
         endless = "head -c 20000000 /dev/urandom; exec sleep 600"
         small.job["sources"] = [{"command": ["sh", "-c", endless], "name": "stream"}]
     with small.start("run", "site") as run:
-        wait_for(lambda: stored(small, "vol.zip.*"))
+        wait_until(lambda: stored(small, "vol.zip.*"), "the first volume", pause=0.01)
         assert remote.server.process is not None
         for session in sessions_of(remote.server.process.pid):
             os.kill(session, signal.SIGKILL)
@@ -120,7 +114,7 @@ def test_a_database_gone_in_the_middle(small: Site, tmp_path: Path) -> None:
         )
         small.job["sources"] = [{"mysql": "website", "defaults_file": str(server.defaults_file)}]
         with small.start("run", "site") as run:
-            wait_for(lambda: stored(small, "vol.zip.*"))
+            wait_until(lambda: stored(small, "vol.zip.*"), "the first volume", pause=0.01)
             server.server.kill()
             _, errors = run.communicate(timeout=60)
         assert run.returncode == 3, errors
@@ -134,8 +128,8 @@ def test_two_runs_at_once_are_one_run_and_one_clear_line(small: Site, clear_line
     os.mkfifo(small.folder / "gate")
     small.job["sources"].append({"command": ["cat", str(small.folder / "gate")], "name": "waits"})
     with small.start("run", "site") as first:
-        wait_for(lambda: list((small.folder / "state" / "locks").glob("*")))
-        wait_for(lambda: "process" in (small.folder / "state" / "locks" / "site.lock").read_text())
+        lock = small.folder / "state" / "locks" / "site.lock"
+        wait_until(lambda: lock.exists() and "process" in lock.read_text(), "the lock of the first run")
         clear_line(small.leitstand("run", "site"), "another run is under way", f"process {first.pid}")
         with (small.folder / "gate").open("w") as gate:
             gate.write("go on")
@@ -165,7 +159,9 @@ def test_a_wrong_clock_costs_no_snapshot(small: Site, apart: Apart, tree: TreeOf
     for snapshot in small.snapshots():
         small.good("verify", "site", "--snapshot", snapshot)
     apart(small, "prune", "site", within=shifted(shift))
-    wait_for(lambda: small.leitstand("prune", "site").status == 0 and len(small.snapshots()) == 1)
+    wait_until(
+        lambda: small.leitstand("prune", "site").status == 0 and len(small.snapshots()) == 1, "the grace time"
+    )
     small.good("restore", "site", "--target", small.folder / "out")
     assert tree(small.restored(small.folder / "out")) == tree(small.www), "the newest is the last one made"
 
