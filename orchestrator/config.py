@@ -1,86 +1,39 @@
 """The sections ``stores`` and ``backups`` of leitstand.yml. pydantic alone: checking needs nothing else."""
 
-import re
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from leitstand.fleet import Finding, Fleet, unknown
 from leitstand.models import AbsolutePath, Duration, Model, Name
+from orchestrator.fields import (
+    KIBIBYTE,
+    MEBIBYTE,
+    WHEN,
+    Argv,
+    Bucket,
+    DatabaseName,
+    Endpoint,
+    Prefix,
+    Size,
+    SourcePath,
+    Speed,
+    When,
+)
+from orchestrator.conflicts import overlapping_sources, repeated_accounts
 from orchestrator.schedule import Schedule, parse_schedule
 
-KIBIBYTE, MEBIBYTE = 1024, 1024**2
-_SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|kB|MB|GB)?$")
-_UNITS = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "kB": 10**3, "MB": 10**6, "GB": 10**9}
-_BUCKET = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
-
-
-def parse_size(value: Any) -> int:
-    """``64MiB``, ``1GB`` or a number of bytes, in bytes. Raises ValueError for anything else."""
-    found = _SIZE.match(str(value).strip())
-    if not found or isinstance(value, bool):
-        raise ValueError("a size is written as 512KiB, 64MiB or 1GiB")
-    return int(float(found[1]) * _UNITS[found[2] or ""])
-
-
-def _is_endpoint(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("an endpoint starts with http:// or https:// and names a host")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("an endpoint is a URL without user name, password or query")
-    return value.rstrip("/")
-
-
-def _is_bucket(value: str) -> str:
-    if not _BUCKET.match(value):
-        raise ValueError("a bucket is 3 to 63 small letters, digits, '.' or '-'")
-    return value
-
-
-def _is_prefix(value: str) -> str:
-    parts = value.split("/") if value else []
-    if any(
-        not part or part.strip(".") == "" or not part.isprintable() or not part.isascii() for part in parts
-    ):
-        raise ValueError(
-            "a prefix is like 'backups' or 'team/backups': printable ASCII, no '..', no slash at its ends"
-        )
-    return value
-
-
-def _is_a_tidy_path(path: Path) -> Path:
-    if ".." in path.parts or "\0" in str(path):
-        raise ValueError("a path must not hold '..'")
-    return path
-
-
-def _is_schedule(value: str) -> str:
-    parse_schedule(value)
-    return value
-
-
-Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=str)]
-SourcePath = Annotated[AbsolutePath, AfterValidator(_is_a_tidy_path)]
 ALL_DATABASES = "*"
-DatabaseName = Annotated[str, Field(pattern=r"^(\*|[A-Za-z0-9_$][A-Za-z0-9_$-]{0,62})$")]
-
-
-Speed = Annotated[
-    int, BeforeValidator(parse_size, json_schema_input_type=str), Field(ge=KIBIBYTE, description="A second.")
-]
-Argv = Annotated[list[str], Field(min_length=1)]
 
 
 class FolderStore(Model):
     """A folder on this host; a mounted disk or share."""
 
-    type: Literal["folder"]
-    path: AbsolutePath
+    type: Literal["folder"] = Field(description="What kind of store this is.")
+    path: AbsolutePath = Field(description="The folder; it must be there, and is never made.")
     upload_limit: Speed | None = Field(
         default=None, description="Bytes a second that this host may write: 20MB."
     )
@@ -89,16 +42,22 @@ class FolderStore(Model):
 class S3Store(Model):
     """A bucket of OpenStack Swift's S3 API, or of any other S3."""
 
-    type: Literal["s3"]
-    endpoint: Annotated[str, AfterValidator(_is_endpoint)]
-    bucket: Annotated[str, AfterValidator(_is_bucket)]
-    region: str = Field(default="us-east-1", pattern=r"^[a-z0-9-]+$")
-    prefix: Annotated[str, AfterValidator(_is_prefix)] = ""
+    type: Literal["s3"] = Field(description="What kind of store this is.")
+    endpoint: Endpoint = Field(description="URL of the server, without the bucket.")
+    bucket: Bucket = Field(description="Name of the bucket; made by the first run if it is not there.")
+    region: str = Field(
+        default="us-east-1", pattern=r"^[a-z0-9-]+$", description="Region that the server wants to be named."
+    )
+    prefix: Prefix = Field(
+        default="", description="Folder in the bucket that everything stands below, such as team/backups."
+    )
     credentials_file: AbsolutePath = Field(description="ini file, mode 0600, with access_key and secret_key.")
     ca_file: AbsolutePath | None = Field(
         default=None, description="PEM file of the authority that signed the endpoint."
     )
-    timeout: Duration = Field(default="60s", validate_default=True)
+    timeout: Duration = Field(
+        default="60s", validate_default=True, description="How long the server may say nothing."
+    )
     tries: int = Field(default=6, ge=1, le=20, description="How often a call is tried before the run fails.")
     upload_limit: Speed | None = Field(
         default=None, description="Bytes a second that this host may send: 20MB."
@@ -123,7 +82,7 @@ def _store_tag(value: Any) -> str | None:
 class FilesSource(Model):
     """A folder with all that is in it, or one file."""
 
-    files: SourcePath
+    files: SourcePath = Field(description="The folder, or the one file.")
     include: list[str] = Field(
         default=[], description="Patterns of what is saved, nothing else; see docs/backups.md."
     )
@@ -135,9 +94,11 @@ class FilesSource(Model):
 class SqliteSource(Model):
     """An SQLite database, copied consistently while it is in use."""
 
-    sqlite: SourcePath
+    sqlite: SourcePath = Field(description="The database's file.")
     memory_limit: Size = Field(
-        default=16 * MEBIBYTE, description="A larger copy goes to an unlinked file in the scratch folder."
+        default="16MiB",
+        validate_default=True,
+        description="A larger copy goes to an unlinked file in the scratch folder.",
     )
 
 
@@ -153,7 +114,7 @@ class DumpSettings(Model):
 class MysqlSource(DumpSettings):
     """A database of MariaDB or MySQL, or all of them (``"*"``)."""
 
-    mysql: DatabaseName
+    mysql: DatabaseName = Field(description="Name of the database, or '*' for all.")
     defaults_file: AbsolutePath | None = Field(
         default=None, description="Option file on the host, mode 0600, with user and password."
     )
@@ -167,24 +128,26 @@ class MysqlSource(DumpSettings):
 class PostgresqlSource(DumpSettings):
     """A database of PostgreSQL, or all of them (``"*"``)."""
 
-    postgresql: DatabaseName
-    format: Literal["plain", "custom"] = "plain"
+    postgresql: DatabaseName = Field(description="Name of the database, or '*' for all.")
+    format: Literal["plain", "custom"] = Field(default="plain", description="As of pg_dump --format.")
     globals: bool = Field(default=False, description="Save roles and grants too.")
     service: Name | None = Field(default=None, description="An entry of the service file.")
-    service_file: AbsolutePath | None = None
+    service_file: AbsolutePath | None = Field(
+        default=None, description="That file; default: the one that libpq takes."
+    )
     password_file: AbsolutePath | None = Field(
         default=None, description="pgpass file on the host, mode 0600."
     )
     host: str | None = Field(default=None, description="Host name, or the folder of the server's socket.")
-    port: int | None = Field(default=None, ge=1, le=65535)
-    user: str | None = None
+    port: int | None = Field(default=None, ge=1, le=65535, description="Port of the server.")
+    user: str | None = Field(default=None, description="Whom to log in as.")
 
 
 class CommandSource(DumpSettings):
     """What a program writes to its standard output."""
 
-    command: list[str] = Field(min_length=1)
-    name: Name
+    command: list[str] = Field(min_length=1, description="The program and its arguments, word by word.")
+    name: Name = Field(description="What its folder in the archive is called.")
     file_name: Name | None = Field(
         default=None, description="Name of the file in the archive; default 'output'."
     )
@@ -218,15 +181,17 @@ Source = Annotated[
 class Keep(Model):
     """How many snapshots stay: the newest of so many hours, days, …; nothing given keeps everything."""
 
-    last: int = Field(default=0, ge=0)
-    hourly: int = Field(default=0, ge=0)
-    daily: int = Field(default=0, ge=0)
-    weekly: int = Field(default=0, ge=0)
-    monthly: int = Field(default=0, ge=0)
-    yearly: int = Field(default=0, ge=0)
+    last: int = Field(default=0, ge=0, description="So many of the newest snapshots, whatever their age.")
+    hourly: int = Field(default=0, ge=0, description="The newest of each of so many hours that have one.")
+    daily: int = Field(default=0, ge=0, description="The newest of each of so many days that have one.")
+    weekly: int = Field(default=0, ge=0, description="The newest of each of so many weeks that have one.")
+    monthly: int = Field(default=0, ge=0, description="The newest of each of so many months that have one.")
+    yearly: int = Field(default=0, ge=0, description="The newest of each of so many years that have one.")
     within: Duration | None = Field(default=None, description="Everything younger than this stays.")
     min: int = Field(default=1, ge=1, description="So many always stay, whatever the other rules say.")
-    grace: Duration = Field(default="7d", validate_default=True)
+    grace: Duration = Field(
+        default="7d", validate_default=True, description="So long it stays marked before it is deleted."
+    )
 
     @property
     def keeps_everything(self) -> bool:
@@ -251,7 +216,7 @@ class Hooks(Model):
 class Drill(Model):
     """How a job's newest snapshot is restored for a test, and what proves it good."""
 
-    schedule: Annotated[str, AfterValidator(_is_schedule)] | None = None
+    schedule: When | None = Field(default=None, description=WHEN)
     scratch: AbsolutePath | None = Field(
         default=None, description="Folder with room for the whole job; default: the job's scratch."
     )
@@ -269,7 +234,7 @@ class Drill(Model):
 class Verification(Model):
     """When snapshots are read back, and how much of them each time."""
 
-    schedule: Annotated[str, AfterValidator(_is_schedule)] | None = None
+    schedule: When | None = Field(default=None, description=WHEN)
     share: str | None = Field(
         default="1/30",
         pattern=r"^1/[1-9][0-9]{0,3}$",
@@ -286,39 +251,44 @@ class Verification(Model):
 class Pruning(Model):
     """When what ``keep`` does not keep is deleted."""
 
-    schedule: Annotated[str, AfterValidator(_is_schedule)] | None = None
+    schedule: When | None = Field(default=None, description=WHEN)
 
 
 class Job(Model):
     """What is backed up together: sources of one host, sealed in one archive, sent to one or more stores."""
 
-    host: Name
-    sources: list[Source] = Field(min_length=1)
-    stores: list[Name] = Field(min_length=1)
-    schedule: Annotated[str, AfterValidator(_is_schedule)] | None = None
+    host: Name = Field(description="Whose data it is; a name from the section hosts.")
+    sources: list[Source] = Field(min_length=1, description="What is saved.")
+    stores: list[Name] = Field(min_length=1, description="Where to; names from the section stores.")
+    schedule: When | None = Field(default=None, description=WHEN)
     jitter: Duration = Field(
         default="5m",
         validate_default=True,
         ge=timedelta(0),
         description="'serve' and timers start up to so much later; 0s: on time.",
     )
-    hooks: Hooks = Hooks()
-    keep: Keep = Keep()
-    verify: Verification = Verification()
-    drill: Drill = Drill()
-    prune: Pruning = Pruning()
+    hooks: Hooks = Field(default=Hooks(), description="Programs around a run.")
+    keep: Keep = Field(default=Keep(), description="Which snapshots stay; without it, all.")
+    verify: Verification = Field(default=Verification(), description="When snapshots are read back.")
+    drill: Drill = Field(default=Drill(), description="When a restore is tried.")
+    prune: Pruning = Field(default=Pruning(), description="When what need not stay is deleted.")
     keys_file: AbsolutePath | None = Field(
         default=None, description="Made by 'leitstand backup keys generate'."
     )
     keys_command: list[str] | None = Field(
         default=None, min_length=1, description="A program that prints the keys file."
     )
-    volume_size: Size = 64 * MEBIBYTE
+    volume_size: Size = Field(
+        default="64MiB", validate_default=True, description="Size of an object in the store, 64KiB to 4GiB."
+    )
     uploads: int = Field(default=1, ge=1, le=8, description="Volumes sent at a time; each waits in scratch.")
     policy: Literal["warn", "fail"] = Field(
         default="warn", description="What a file that cannot be read means for the run."
     )
-    scratch: AbsolutePath = Path("/var/tmp")  # noqa: S108 - only unlinked files of mode 0600 stand there
+    scratch: AbsolutePath = Field(
+        default=Path("/var/tmp"),  # noqa: S108 - only unlinked files of mode 0600 stand there
+        description="Folder with room for three volumes, encrypted, and for SQLite databases, which are not.",
+    )
 
     @model_validator(mode="after")
     def names_its_keys_once(self) -> Self:
@@ -341,7 +311,10 @@ class Job(Model):
 class BackupSettings(Model):
     """The sections that the orchestrator owns."""
 
-    stores: dict[Name, Store] = Field(default={})
+    stores: dict[Name, Store] = Field(
+        default={},
+        description="Where snapshots are kept: folders, and buckets of OpenStack Swift or another S3.",
+    )
     backups: dict[Name, Job] = Field(default={})
 
     def cross_check(self, fleet: Fleet) -> Iterator[Finding]:
@@ -356,25 +329,8 @@ class BackupSettings(Model):
                     yield unknown((*path, "stores", index), "store", store, known)
                 elif store in job.stores[:index]:
                     yield (*path, "stores", index), f"store '{store}' is named twice", "name each store once"
-            yield from _overlapping_sources(path, job)
-
-
-def _overlapping_sources(path: tuple[str | int, ...], job: Job) -> Iterator[Finding]:
-    seen: list[str] = []
-    for index, source in enumerate(job.sources):
-        label = source_label(source)
-        for earlier in seen:
-            if _holds(earlier, label) or _holds(label, earlier):
-                yield (
-                    (*path, "sources", index),
-                    f"holds the same files as '{earlier}'",
-                    "name each place once",
-                )
-        seen.append(label)
-
-
-def _holds(outer: str, inner: str) -> bool:
-    return PurePosixPath(inner).is_relative_to(PurePosixPath(outer))
+            yield from overlapping_sources(path, [source_label(source) for source in job.sources])
+            yield from repeated_accounts(path, job.sources)
 
 
 def source_label(source: FilesSource | SqliteSource | MysqlSource | PostgresqlSource | CommandSource) -> str:

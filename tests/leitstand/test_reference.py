@@ -56,6 +56,14 @@ def test_every_key_is_in_the_reference():
         assert re.search(rf"^## {section}(: NAME)?$", page, re.MULTILINE)
 
 
+def test_every_key_has_a_meaning_and_a_section_is_not_told_as_one_of_its_kinds():
+    page = (ROOT / "docs/reference/configuration.md").read_text()
+    keys = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", page, re.MULTILINE)
+    assert len(keys) > 100
+    assert [key for key, meaning in keys if not meaning.strip()] == []
+    assert "## stores: NAME\n\nWhere snapshots are kept" in page
+
+
 @pytest.mark.parametrize(("page", "example"), examples())
 def test_an_example_in_the_docs_passes_the_check(tmp_path, page, example):
     file = tmp_path / "leitstand.yml"
