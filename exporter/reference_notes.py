@@ -14,8 +14,9 @@ DIFFERENCES = (
     "`node_md_raid_disks`, `node_edac_channel_*`, `node_pressure_irq_stalled_seconds_total`, two fields of "
     "netstat, `node_systemd_virtualization_info`. Not from them: "
     "the label `rotational` of `node_disk_info`, `adminstate` of `node_network_info`, `cntlid` of "
-    "`node_nvme_info`, `node_nvme_namespace_*`, `node_cpu_online` (x86 has no such figure), and the label "
-    "`device_error` of filesystem (here the log tells why a file system does not answer).",
+    "`node_nvme_info`, `node_nvme_namespace_*`, `node_hwmon_freq_freq_mhz`, `node_cpu_online` (x86 has no "
+    "such figure), and the label `device_error` of filesystem (here the log tells why a file system does not "
+    "answer).",
     "The systemd collector asks over the system bus (`/run/dbus/system_bus_socket`), which "
     "answers every user the system knows; the private socket, which answers root alone, is not used. "
     "Types of services are asked for every ten minutes.",
@@ -74,6 +75,7 @@ NOT_SERVED: dict[str, tuple[bool, str]] = {
 # The same of collectors that came with later releases.
 NOT_SERVED_LATER: dict[str, tuple[bool, str]] = {
     "bcachefs": (True, _RARE),
+    "cpu_vulnerabilities": (False, _ELSEWHERE),
     "dmmultipath": (True, _RARE),
     "nvmesubsystem": (False, _RARE),
     "pcidevice": (False, "a dozen series for each device, nearly all of them constant"),

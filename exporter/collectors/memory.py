@@ -1,5 +1,6 @@
 """Memory: /proc/meminfo, /proc/vmstat and /proc/pressure."""
 
+import errno
 import re
 from collections.abc import Iterable
 
@@ -111,6 +112,8 @@ _PRESSURE = (
     ("irq", {b"full": ("irq_stalled", "Time in which interrupts held up all tasks.")}),
 )
 _MICROSECONDS = 1_000_000
+# irq is there since Linux 6.1 only; before 5.6 a kernel started without psi=1 has files that refuse.
+_NO_PRESSURE = (errno.ENOENT, errno.ENOTDIR, errno.EOPNOTSUPP)
 
 
 class Pressure:
@@ -124,8 +127,10 @@ class Pressure:
         for file, metrics in _PRESSURE:
             try:
                 totals = parse_pressure(self._files.attribute(f"pressure/{file}"))
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # irq is there since Linux 6.1 only
+            except OSError as error:
+                if error.errno not in _NO_PRESSURE:
+                    raise
+                continue
             for word, (name, explanation) in metrics.items():
                 if word in totals:
                     value = totals[word] / _MICROSECONDS

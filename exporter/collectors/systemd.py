@@ -12,6 +12,7 @@ from exporter.collectors.options import Options, pattern
 from leitstand.exposition import Family, Kind
 
 _SOCKET = "run/dbus/system_bus_socket"
+_BOOTED = "run/systemd/system"  # sd_booted(3)
 _SERVICE, _OBJECT, _PREFIX = (
     "org.freedesktop.systemd1",
     "/org/freedesktop/systemd1",
@@ -44,7 +45,7 @@ class SystemdUnits:
     """node_systemd_*."""
 
     def __init__(self, roots: Roots, options: Options) -> None:
-        self._place = str(roots.root / _SOCKET)
+        self._place, self._host = str(roots.root / _SOCKET), roots.root_files
         self._include = pattern(options, "systemd_unit_include")
         self._exclude = pattern(options, "systemd_unit_exclude")
         self._with_restarts = options.systemd_enable_restarts_metrics
@@ -87,6 +88,8 @@ class SystemdUnits:
             ]
         )
         if isinstance(answers[0], BusError):
+            if not self._host.exists(_BOOTED):
+                raise NoData("a system bus without systemd")
             raise answers[0]
         units = parse_units(answers[0])
         wanted = [unit for unit in units if unit.loaded == "loaded" and self._wants(unit.name)]

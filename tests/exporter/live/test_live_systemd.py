@@ -263,6 +263,16 @@ def test_a_host_without_a_bus_has_nothing_and_no_failure(host, place):
         SystemdUnits(host.roots, Options()).collect()
 
 
+def test_a_bus_without_systemd_has_nothing_and_no_failure(host, place, bus):
+    """Alpine, and whatever else another program starts: the bus runs, and nobody answers for systemd."""
+    place.symlink_to(bus)
+    with pytest.raises(NoData):
+        SystemdUnits(host.roots, Options()).collect()
+    (host.folder / "root/run/systemd/system").mkdir(parents=True)
+    with pytest.raises(BusError, match="ServiceUnknown"):
+        SystemdUnits(host.roots, Options()).collect()
+
+
 def test_a_bus_that_says_nothing_is_a_failure_after_its_time(place, manager):
     manager.mute = True
     with pytest.raises(OSError, match="timed out"):
