@@ -2,21 +2,22 @@
 
 import datetime
 import json
-import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from fleet_inventory.access import open_access
 from fleet_inventory.database import Database, Row, open_database
 from fleet_inventory.difference import Change, difference
+from fleet_inventory.document import KINDS
 from fleet_inventory.lines import age, change_line, day, found, minute, shown
-from fleet_inventory.pull import Access, Pulled, pull
+from fleet_inventory.pull import Pulled, Target, pull
 from fleet_inventory.query import parse_query
 from leitstand.config import load_document, read
 from leitstand.errors import EXIT_FAILED, EXIT_OK, EXIT_WARNINGS, UsageError
-from leitstand.fleet import Fleet
+from leitstand.fleet import ExporterAccess, Fleet
 from leitstand.options import config_option, json_option
 
 DEFAULT_DATABASE = Path("/var/lib/leitstand/inventory.sqlite")
@@ -56,31 +57,35 @@ def inventory() -> None:
 @config_option
 @database_option
 @json_option
-@click.option("--tls/--no-tls", default=False, help="Ask over HTTPS.")
-@click.option("--ca-file", type=click.Path(path_type=Path), help="Certificates to trust; implies --tls.")
-@click.option("--user", default="", help="Name for basic authentication.")
+@click.option("--tls/--no-tls", default=None, help="Ask all over HTTPS, or none.")
+@click.option(
+    "--ca-file", type=click.Path(path_type=Path), help="Certificates to trust, for all; implies --tls."
+)
+@click.option("--user", help="Name for basic authentication, for all.")
 @click.option("--password-file", type=click.Path(path_type=Path), help="File that holds its password.")
 @click.argument("names", nargs=-1, metavar="[HOST]...")
 def pull_command(
     config_path: Path,
     database_path: Path,
     as_json: bool,
-    tls: bool,
+    tls: bool | None,
     ca_file: Path | None,
-    user: str,
+    user: str | None,
     password_file: Path | None,
     names: tuple[str, ...],
 ) -> int:
     """Ask every host's exporter for its inventory and keep what changed.
 
+    How each is asked stands under its 'exporter:' in leitstand.yml; an option says it for all instead.
+
     A host with a new name in leitstand.yml is known by its machine id and keeps its history. Exit code 1 if
     some hosts could not be asked, 3 if none could.
     """
     fleet = read(load_document(config_path), Fleet)
-    hosts = targets(fleet, names)
-    access = Access(tls_context(tls, ca_file), user, password(password_file))
+    options = {"ca_file": ca_file, "username": user, "password_file": password_file}
+    hosts = targets(fleet, names, options | {"tls": True if ca_file else tls})
     with open_database(database_path, create=True) as database:
-        pulled = pull(database, hosts, access, database.states().keys() - fleet.hosts.keys())
+        pulled = pull(database, hosts, database.states().keys() - fleet.hosts.keys())
         for host in database.states().keys() - fleet.hosts.keys():
             database.note(host, 0.0, "no longer in leitstand.yml")
     if as_json:
@@ -94,8 +99,11 @@ def pull_command(
     return EXIT_FAILED if failed == len(pulled) else EXIT_WARNINGS
 
 
-def targets(fleet: Fleet, names: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """Host -> address and port. Raises UsageError for a name that is not in leitstand.yml."""
+def targets(fleet: Fleet, names: Iterable[str], options: Mapping[str, object]) -> dict[str, Target]:
+    """Host -> where and how it is asked; ``options`` that are not None are for all.
+
+    Raises UsageError for a name that is not in leitstand.yml and for files that cannot be used.
+    """
     wanted = list(names) or sorted(fleet.hosts)
     for name in wanted:
         if name not in fleet.hosts:
@@ -104,25 +112,13 @@ def targets(fleet: Fleet, names: Iterable[str]) -> dict[str, tuple[str, int]]:
             )
     if not wanted:
         raise UsageError("leitstand.yml names no hosts", "add them under hosts:")
-    return {name: (str(fleet.hosts[name].address), fleet.hosts[name].exporter_port) for name in wanted}
-
-
-def tls_context(tls: bool, ca_file: Path | None) -> ssl.SSLContext | None:
-    """How to trust the exporters; None without TLS."""
-    if not tls and not ca_file:
-        return None
-    try:
-        return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-    except OSError as error:
-        raise UsageError(f"{ca_file}: {error}", "name a file of PEM certificates") from error
-
-
-def password(path: Path | None) -> str:
-    """The content of a password file, without the newline at its end."""
-    try:
-        return path.read_text().rstrip("\n") if path else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {error}", "name a file that holds the password") from error
+    given = {name: value for name, value in options.items() if value is not None}
+    open_access(ExporterAccess().model_copy(update=given))  # a wrong option is no matter of each host
+    return {
+        name: Target(host.address, host.exporter_port, host.exporter.model_copy(update=given))
+        for name in wanted
+        for host in [fleet.hosts[name]]
+    }
 
 
 def told(result: Pulled) -> str:
@@ -141,7 +137,8 @@ def told(result: Pulled) -> str:
   leitstand inventory search 'openssl < 3.0.20'
   leitstand inventory search 'php < 8.2'
   leitstand inventory search 'lib*ssl*'
-  leitstand inventory search php_extension:redis
+  leitstand inventory search 'php_extension:redis < 6'
+  leitstand inventory search listening_socket:3306
   leitstand inventory search --json 'WordPress < 6.8'
 """,
 )
@@ -152,8 +149,9 @@ def search_command(database_path: Path, as_json: bool, words: tuple[str, ...]) -
     """Find which hosts have something: 'NAME', 'NAME < VERSION', 'KIND:NAME'.
 
     Versions compare in the order of the system that installed them. NAME may hold * and ?. Without KIND the
-    software is searched: packages, web applications, databases, PHP, container images. Exit code 1 if nothing
-    is found.
+    software is searched: packages, web applications, databases, PHP, container images. Of a thing that is
+    named by several words, as listening_socket by protocol, address and port, each will do. Exit code 1 if
+    nothing is found.
     """
     query = parse_query(" ".join(words))
     with open_database(database_path) as database:
@@ -268,10 +266,10 @@ def must_be_known(database: Database, host: str) -> None:
 
 
 def must_be_a_kind(database: Database, kind: str) -> None:
-    """Raises UsageError for a kind of which nothing was ever seen; empty stands for any."""
-    kinds = database.kinds() if kind else []
-    if kind and kinds and kind not in kinds:
-        raise UsageError(f"nothing of kind {kind!r} is known", f"there are: {', '.join(kinds)}")
+    """Raises UsageError for a kind that does not exist and was never seen; empty stands for any."""
+    kinds = sorted({*KINDS, *database.kinds()})
+    if kind and kind not in kinds:
+        raise UsageError(f"there is no kind {kind!r}", f"there are: {', '.join(kinds)}")
 
 
 def end_of_day(text: str) -> float:

@@ -88,6 +88,8 @@ class Database:
         """Take over a document: close what is gone, add what is new; how many rows changed."""
         new = {(item.kind, item.fields): item for item in document.items}
         with self._connection:
+            # Two pulls at once must not both add what neither has seen of the other.
+            self._connection.execute("BEGIN IMMEDIATE")
             known = {
                 (kind, fields): number
                 for number, kind, fields in self._connection.execute(
@@ -129,14 +131,17 @@ class Database:
         )
 
     def current(self, kinds: Sequence[str], pattern: str = "*") -> list[Row]:
-        """What is on all hosts now, of these kinds, with a name like the pattern (shell style, lower case).
+        """What is on all hosts now, of these kinds, with a name or words in it like the pattern.
 
-        PHP is always among it: it goes by other names than its row.
+        The pattern is the shell's, in lower case. More may be among it, and PHP always is: it goes by other
+        names than its row.
         """
         marks = ", ".join("?" * len(kinds))
+        # A package has one word, and there are more of them than of everything else.
+        words = "kind != 'package' AND ' ' || lower(name) || ' ' GLOB '* ' || ? || ' *'"
         return self._rows(
-            f"last_seen IS NULL AND kind IN ({marks}) AND (lower(name) GLOB ? OR kind = 'php')",
-            (*kinds, pattern),
+            f"last_seen IS NULL AND kind IN ({marks}) AND (lower(name) GLOB ? OR {words} OR kind = 'php')",
+            (*kinds, pattern, pattern),
         )
 
     def kinds(self) -> list[str]:

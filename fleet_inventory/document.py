@@ -8,6 +8,13 @@ from leitstand.errors import LeitstandError
 
 SCHEMA_VERSION = 1
 MAXIMUM_ITEMS = 500_000
+# What an exporter of this release tells of; another may know more.
+KINDS = (
+    *("address", "certificate", "container", "container_image", "database", "default_route", "dns_server"),
+    *("failed_unit", "host", "listening_socket", "package", "php", "php_extension", "php_pool"),
+    *("php_setting", "reboot_reason", "ssh_key", "stale_library", "timer", "update", "user"),
+    *("virtual_host", "web_application"),
+)
 # Kind -> the fields that say which one it is. Everything else about it may change.
 NAMES: dict[str, tuple[str, ...]] = {
     "host": ("hostname",),
@@ -89,9 +96,14 @@ def printable(value: Any) -> Any:
     return value
 
 
+def words_of(kind: str, fields: dict[str, Any]) -> list[str]:
+    """The values that make the name of an item. Raises AttributeError for another shape."""
+    return [str(fields.get(part, "")) for part in NAMES.get(kind, ("name",))]
+
+
 def item_of(kind: str, fields: dict[str, Any]) -> Item:
     """One item of a document. Raises AttributeError, TypeError, ValueError for another shape."""
-    name = " ".join(str(fields.get(part, "")) for part in NAMES.get(kind, ("name",))).strip()
+    name = " ".join(words_of(kind, fields)).strip()
     version = str(fields.get(VERSIONS.get(kind, "version"), "") or "")
     manager = str(fields.get("manager", ""))
     apart = [str(fields[part]) for part in APART if fields.get(part) and part not in NAMES.get(kind, ())]

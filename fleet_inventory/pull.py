@@ -1,6 +1,5 @@
 """Fetch the inventories of all hosts, several at a time, and only what has changed."""
 
-import base64
 import http.client
 import json
 import ssl
@@ -10,14 +9,17 @@ from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from fleet_inventory.access import Access, AccessError, open_access
 from fleet_inventory.database import Database, HostState
 from fleet_inventory.document import DocumentError, InventoryDocument, Item, parse, printable
 from leitstand.errors import LeitstandError
+from leitstand.fleet import ExporterAccess
 
 TIMEOUT_SECONDS = 15.0
 ANSWER_SECONDS = 60.0  # a body that trickles in must not hold the others up for ever
 AT_ONCE = 8
 MAXIMUM_BYTES = 64 * 1024 * 1024
+IN_FILE = "name under the host's exporter: in leitstand.yml"
 
 
 class PullError(LeitstandError):
@@ -25,25 +27,12 @@ class PullError(LeitstandError):
 
 
 @dataclass(frozen=True)
-class Access:
-    """How to speak to the exporters: TLS if there is a context, basic authentication if there is a user."""
+class Target:
+    """Where an exporter listens, and how it is asked."""
 
-    tls: ssl.SSLContext | None = None
-    user: str = ""
-    password: str = ""
-
-    def __repr__(self) -> str:
-        return f"Access(tls={self.tls is not None}, user={self.user!r})"
-
-    def headers(self, etag: str) -> dict[str, str]:
-        """Headers of a request; ``etag`` as the host gave it."""
-        headers = {"Accept-Encoding": "gzip", "Accept": "application/json"}
-        if etag:
-            headers["If-None-Match"] = etag
-        if self.user:
-            pair = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
-            headers["Authorization"] = f"Basic {pair}"
-        return headers
+    address: str
+    port: int
+    settings: ExporterAccess
 
 
 @dataclass(frozen=True)
@@ -73,11 +62,7 @@ class Pulled:
 
 def fetch(address: str, port: int, access: Access, etag: str) -> tuple[str, bytes | None]:
     """(ETag, document) of an exporter; no document when it is still ``etag``. Raises PullError."""
-    connection: http.client.HTTPConnection
-    if access.tls:
-        connection = http.client.HTTPSConnection(address, port, timeout=TIMEOUT_SECONDS, context=access.tls)
-    else:
-        connection = http.client.HTTPConnection(address, port, timeout=TIMEOUT_SECONDS)
+    connection = access.connection(address, port, TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/inventory", headers=access.headers(etag))
         response = connection.getresponse()
@@ -88,7 +73,7 @@ def fetch(address: str, port: int, access: Access, etag: str) -> tuple[str, byte
         body = body_of(response, time.monotonic() + ANSWER_SECONDS)
         return response.getheader("ETag", ""), unpacked(body, response.getheader("Content-Encoding", ""))
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise failure(error) from error
+        raise failure(error, access) from error
     finally:
         connection.close()
 
@@ -96,30 +81,43 @@ def fetch(address: str, port: int, access: Access, etag: str) -> tuple[str, byte
 def refusal(response: http.client.HTTPResponse) -> PullError:
     """What an answer without a document means."""
     unauthorised = response.status == http.HTTPStatus.UNAUTHORIZED
-    hint = "give --user and --password-file" if unauthorised else ""
+    hint = f"{IN_FILE} username and password_file, or give --user and --password-file" if unauthorised else ""
     return PullError(f"answered {response.status} {response.reason}".rstrip(), hint)
 
 
-def failure(error: Exception) -> PullError:
+def failure(error: Exception, access: Access) -> PullError:
     """What went wrong on the way, in words."""
     match error:
         case ssl.SSLCertVerificationError():
             return PullError(
                 f"its certificate is not trusted: {error.verify_message}",
-                "--ca-file names the certificates to trust",
+                f"{IN_FILE} ca_file, the certificates to trust, and server_name, or give --ca-file",
             )
+        case (
+            ssl.SSLEOFError() | http.client.RemoteDisconnected() | ConnectionResetError() | BrokenPipeError()
+        ):
+            return hung_up(access)
+        case ssl.SSLError() if "CERTIFICATE_REQUIRED" in str(error.reason):
+            return PullError("wants a certificate of ours", f"{IN_FILE} cert_file and key_file")
         case ssl.SSLError():
             return PullError(f"no TLS with it: {error.reason or error}", "does the exporter there serve TLS?")
         case TimeoutError():
             return PullError(f"no answer within {TIMEOUT_SECONDS:.0f} s")
-        case http.client.RemoteDisconnected() | ConnectionResetError():
-            return PullError("closed the connection without an answer", "does it want TLS? then give --tls")
         case http.client.IncompleteRead():
             return PullError("the answer breaks off")
         case http.client.BadStatusLine():
             return PullError("does not answer in HTTP", "does a leitstand exporter listen there?")
     reason = error.strerror if isinstance(error, OSError) else None
     return PullError(reason or str(error) or type(error).__name__)
+
+
+def hung_up(access: Access) -> PullError:
+    """What an exporter may want that closes the connection; its alert about a certificate may get lost."""
+    if access.tls:
+        wanted = f"does it want a certificate of ours? {IN_FILE} cert_file and key_file"
+    else:
+        wanted = f"does it want TLS? {IN_FILE} tls: true, or give --tls"
+    return PullError("closed the connection without an answer", wanted)
 
 
 def body_of(response: http.client.HTTPResponse, deadline: float) -> bytes:
@@ -154,26 +152,38 @@ def unpacked(body: bytes, encoding: str) -> bytes:
     return body
 
 
-def ask(host: str, target: tuple[str, int], access: Access, state: HostState) -> Answer:
+def opened(settings: ExporterAccess) -> Access | AccessError:
+    """What is needed to ask, or why it cannot be had: that is the matter of the hosts concerned alone."""
+    try:
+        return open_access(settings)
+    except AccessError as error:
+        return error
+
+
+def ask(host: str, target: Target, access: Access | AccessError, state: HostState) -> Answer:
     """One host's answer, errors included."""
     try:
-        etag, body = fetch(*target, access, state.etag if state.pulled else "")
+        if isinstance(access, AccessError):
+            raise access
+        etag, body = fetch(target.address, target.port, access, state.etag if state.pulled else "")
         return Answer(host, etag, parse(body) if body is not None else None)
-    except (PullError, DocumentError) as error:
+    except (AccessError, PullError, DocumentError) as error:
         return Answer(host, error=printable(error.message), hint=error.hint)
 
 
-def pull(
-    database: Database, hosts: Mapping[str, tuple[str, int]], access: Access, gone: Collection[str] = ()
-) -> list[Pulled]:
-    """Ask every host (name -> address, port) and take over what is new, in the order of the hosts.
+def pull(database: Database, hosts: Mapping[str, Target], gone: Collection[str] = ()) -> list[Pulled]:
+    """Ask every host and take over what is new, in the order of the hosts.
 
     ``gone`` are names that the fleet no longer has: a new host may be one of them under another name.
     """
     states = database.states()
+    ways = {settings: opened(settings) for settings in {target.settings for target in hosts.values()}}
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = pool.map(
-            lambda host: ask(host, hosts[host], access, states.get(host, HostState(host))), hosts
+            lambda host: ask(
+                host, hosts[host], ways[hosts[host].settings], states.get(host, HostState(host))
+            ),
+            hosts,
         )
         return [take(database, answer, time.time(), gone) for answer in answers]
 

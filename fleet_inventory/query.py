@@ -1,13 +1,14 @@
 """What the user asks for: ``openssl < 3.0.20``, ``php_extension:redis``, ``lib*ssl* = 3.0.19``."""
 
 import fnmatch
+import json
 import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fleet_inventory.document import Item
+from fleet_inventory.document import NAMES, Item, words_of
 from leitstand.errors import UsageError
 from leitstand.versions import key_of
 
@@ -51,8 +52,11 @@ class Query:
 
 
 def names_of(item: Item) -> tuple[str, ...]:
-    """What an item may be called. PHP itself is "php", whatever its SAPI."""
-    return ("php", f"php {item.name}") if item.kind == "php" else (item.name,)
+    """What an item may be called: its whole name or a word of it. PHP itself is "php", whatever its SAPI."""
+    if item.kind == "php":
+        return ("php", f"php {item.name}")
+    words = words_of(item.kind, json.loads(item.fields)) if len(NAMES.get(item.kind, ())) > 1 else []
+    return (item.name, *words)
 
 
 def parse_query(text: str) -> Query:

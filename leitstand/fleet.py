@@ -87,9 +87,9 @@ class Ssh(Model):
 
 
 class ExporterAccess(Model):
-    """How Prometheus asks an exporter whose ``web.yml`` wants TLS or a password.
+    """How Prometheus and the fleet's inventory ask an exporter whose ``web.yml`` wants TLS or a password.
 
-    The files must be readable by the user that Prometheus runs as.
+    The files must be readable by the users that both run as.
     """
 
     tls: bool = Field(default=False, description="Ask over HTTPS.")

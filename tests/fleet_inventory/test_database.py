@@ -1,0 +1,80 @@
+"""The fleet's database through what may happen to it: damage, a pull that is killed, two pulls at once."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from fleet_inventory.cli import inventory
+from fleet_inventory.database import Database, DatabaseError, open_database
+from fleet_inventory.document import InventoryDocument, parse
+from leitstand.errors import LeitstandError
+
+
+def complaint(path: Path, command: str, *words: str) -> LeitstandError:
+    arguments = [command, "--database", str(path), *words]
+    error = CliRunner().invoke(inventory, arguments, standalone_mode=False).exception
+    assert isinstance(error, LeitstandError)
+    return error
+
+
+def document_of(*names: str) -> InventoryDocument:
+    items = {"package": [{"manager": "dpkg", "name": name, "version": "1"} for name in names]}
+    raw = {"schema_version": 1, "sha256": "", "incomplete": [], "items": items}
+    return parse(json.dumps(raw).encode())
+
+
+def test_a_damaged_or_foreign_database_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "inventory.sqlite"
+    path.write_bytes(b"no database at all" * 100)
+    for words in (["show"], ["search", "a"]):
+        assert isinstance(complaint(path, *words), DatabaseError)
+    path.unlink()
+    with open_database(path, create=True) as store:
+        store._connection.execute("PRAGMA user_version = 9")
+    assert "another release" in complaint(path, "show").message
+
+
+def test_a_pull_killed_midway_leaves_the_last_whole_state(tmp_path: Path) -> None:
+    path = tmp_path / "inventory.sqlite"
+    script = (
+        "import sys, os, json, pathlib\n"
+        "from fleet_inventory.database import open_database\n"
+        "from fleet_inventory.document import parse\n"
+        "def document(*names):\n"
+        "    items = {'package': [{'manager': 'dpkg', 'name': n, 'version': '1'} for n in names]}\n"
+        "    raw = {'schema_version': 1, 'sha256': '', 'incomplete': [], 'items': items}\n"
+        "    return parse(json.dumps(raw).encode())\n"
+        "with open_database(pathlib.Path(sys.argv[1]), create=True) as store:\n"
+        "    store.take('web1', 'a', document('a', 'b'), 1.0)\n"
+        "    store._connection.set_trace_callback(\n"
+        "        lambda text: os.kill(os.getpid(), 9) if text.startswith('INSERT OR REPLACE') else None)\n"
+        "    store.take('web1', 'b', document('c'), 2.0)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", script, str(path)], check=False, env=environment)
+    assert done.returncode == -9
+    with open_database(path) as store:
+        assert [row.item.name for row in store.at("web1")] == ["a", "b"]
+        assert store.states()["web1"].etag == "a"
+
+
+def test_what_two_pulls_take_over_at_once_is_there_once(tmp_path: Path) -> None:
+    path = tmp_path / "inventory.sqlite"
+    with open_database(path, create=True) as store, closing(sqlite3.connect(path)) as other:
+        store.take("web1", "", document_of("a"), 1.0)
+        # The other pull has written "b" and lets us in only now that we want to write, too.
+        other.execute(
+            "INSERT INTO item SELECT host, kind, 'b', version, manager, 'b', ?, 2.0, NULL FROM item",
+            [document_of("b").items[0].fields],
+        )
+        late = sqlite3.connect(path, timeout=0)
+        late.set_trace_callback(lambda text: other.commit() if text.startswith("BEGIN") else None)
+        with closing(late):
+            assert Database(late).take("web1", "", document_of("a", "b"), 3.0) == 0
+        assert [row.item.name for row in store.at("web1")] == ["a", "b"]
