@@ -22,6 +22,7 @@ def test_every_requirement_says_why_it_is_there_and_no_other_does():
     assert told.pop("Debian packages") == set(debian.split())
     extras = {name: packages(found) for name, found in PROJECT["project"]["optional-dependencies"].items()}
     tools = packages([package for group in PROJECT["dependency-groups"].values() for package in group])
+    tools |= extras.pop("dev")
     expected = {"Every role": packages(PROJECT["project"]["dependencies"]), "Development and tests": tools}
     assert told == {**expected, **extras}
 
