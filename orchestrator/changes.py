@@ -57,6 +57,11 @@ class Paths:
             changed += sum(now[path] != old[path] for path in now.keys() & old.keys())
         return Changed(new, changed, gone)
 
+    @property
+    def repeated(self) -> bool:
+        """Whether a path was noted twice."""
+        return any(len(_table(part)) * 2 * _HALF != len(part) for part in self._parts)
+
     def save(self, file: Path) -> None:
         """Keep the paths for the next run. Raises OSError."""
         lengths = [len(part).to_bytes(_LENGTH) for part in self._parts]

@@ -57,10 +57,11 @@ def verify(
     """Read a snapshot of JOB back from each store and prove every byte of it.
 
     Every volume's SHA-256, the archive's MAC, every file's SHA-256. With --share 1/30, run daily, every
-    volume of every snapshot is read within 30 days. With --spot 100, files that are at the source as they
-    were are read from both and compared, and the numbers of paths; a host that is read over SSH sends all of
-    its files for that, as for a run. Exit codes: 0 all good, 3 something is not. Only proofs of the newest
-    snapshot, or of a share, count for 'status' and alerts.
+    volume and manifest of every snapshot is read within 30 days, and each time all of them must be there.
+    With --spot 100, files that are at the source as they were are read from both and compared, and the
+    numbers of paths; a host that is read over SSH sends all of its files for that, as for a run. Exit codes:
+    0 all good, 3 something is not. Only proofs of the newest snapshot, or of a share, count for 'status' and
+    alerts.
     """
     if share is not None and spot is not None:
         raise UsageError("--share and --spot are two proofs", "one after the other")
@@ -163,7 +164,8 @@ def _what_was_read(check: dict[str, Any], verdict: str) -> str:
     read = f"{show.size(check['archive_bytes'])} read back"
     if "snapshot" in check:
         return f"{check['snapshot']} in {store}: {verdict}: {check['files']} entries, {read}"
-    return f"share in {store}: {verdict}: {check['volumes']} of {check['all_volumes']} volumes, {read}"
+    objects = f"{check['volumes']} of {check['all_volumes']} volumes and manifests"
+    return f"share in {store}: {verdict}: {objects}, {read}"
 
 
 @click.command(epilog="Example: leitstand backup drill website")

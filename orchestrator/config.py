@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from leitstand.fleet import Finding, Fleet, unknown
 from leitstand.models import AbsolutePath, Duration, Model, Name
+from orchestrator.conflicts import overlapping_sources, repeated_accounts
 from orchestrator.fields import (
     KIBIBYTE,
     MEBIBYTE,
@@ -23,7 +24,6 @@ from orchestrator.fields import (
     Speed,
     When,
 )
-from orchestrator.conflicts import overlapping_sources, repeated_accounts
 from orchestrator.schedule import Schedule, parse_schedule
 
 ALL_DATABASES = "*"

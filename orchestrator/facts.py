@@ -70,6 +70,16 @@ class StoreFacts:
 Facts = dict[str, dict[str, StoreFacts]]  # job -> store -> facts
 
 
+def in_a_line(error: Exception) -> str:
+    """What the status says of an error that ended a run or a proof."""
+    if isinstance(error, LeitstandError):
+        return error.message
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}"
+    return f"internal error: {type(error).__name__}"
+
+
 def _with(key: str, what: str) -> Callable[[Mapping[str, str]], dict[str, str]]:
     more = {key: what} if what else {}
     return lambda each: {**{name: text for name, text in each.items() if name != key}, **more}

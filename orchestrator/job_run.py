@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 
-from leitstand.errors import LeitstandError
 from orchestrator.archive import Problem
 from orchestrator.catalog import scan
 from orchestrator.changes import Changed
 from orchestrator.context import Context, keys_of
+from orchestrator.facts import in_a_line
 from orchestrator.hooks import RunHooks, State
 from orchestrator.lease import leased
 from orchestrator.lock import JobBusyError, job_lock
@@ -95,8 +95,8 @@ def _recording_failure(context: Context, job_name: str) -> Iterator[None]:
         yield
     except JobBusyError:
         raise
-    except (LeitstandError, KeyboardInterrupt) as error:
-        told = error.message if isinstance(error, LeitstandError) else "the last run was broken off"
+    except (Exception, KeyboardInterrupt) as error:
+        told = "the last run was broken off" if isinstance(error, KeyboardInterrupt) else in_a_line(error)
         for name in context.job(job_name).stores:
             _record_failure(context, job_name, name, told)
         raise

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 
-from leitstand.errors import LeitstandError, UsageError
+from leitstand.errors import UsageError
 from orchestrator.catalog import complete, find, newest
 from orchestrator.config import FilesSource as FilesSettings
 from orchestrator.context import Context, keys_of
 from orchestrator.drill import Drilled, drill
-from orchestrator.facts import kept_of
+from orchestrator.facts import in_a_line, kept_of
 from orchestrator.keys import KeyRing
 from orchestrator.layout import COMMIT, parse_key
 from orchestrator.operations import readable_snapshot
@@ -120,9 +120,9 @@ def _noting_failure(
     context.facts().publish()  # with the start that comes after this one
     try:
         yield
-    except LeitstandError as error:
+    except Exception as error:
         if snapshot_id is None:
-            context.facts().not_verified(job_name, store, level, error.message)
+            context.facts().not_verified(job_name, store, level, in_a_line(error))
         raise
 
 

@@ -172,6 +172,7 @@ class _Run:
                     (writer.add_stream if streamed else writer.add)(entry)
             summary = writer.close()
             self._hold_policy()
+            self._refuse_repeated()
             volumes.close()
         return summary
 
@@ -186,6 +187,14 @@ class _Run:
                 f"{self.plan.job_name}: {os.fsdecode(first.path)}: {first.what}"
                 f" ({self.progress.problem_count} such files; the job's policy is 'fail')",
                 "nothing was kept; exclude these files, or set policy: warn",
+            )
+
+    def _refuse_repeated(self) -> None:
+        """A restore refuses a path that is there twice: such a snapshot would be good for nothing."""
+        if self.progress.paths.repeated:
+            raise RunFailedError(
+                f"{self.plan.job_name}: a path came twice, so nothing was kept: it could not be restored",
+                "do two sources give the same file? If not, run it again",
             )
 
     def _publish(self, manifest: memoryview, summary: ArchiveSummary, uploads: Uploads) -> Meta:

@@ -1,23 +1,23 @@
-"""Verify a rotating share of all volumes, so that every stored byte is read again within so many days.
+"""Verify a rotating share of all volumes and manifests: every stored byte is read again within so many days.
 
-No state decides what is read: each volume has its day, by a hash of its key. Days without a verification are
+No state decides what is read: each of them has its day, by a hash of its key. Days without a verification are
 made up for, as the date of the last one tells how many shares are due.
 """
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
 from orchestrator.archive import ArchiveError
-from orchestrator.catalog import scan
+from orchestrator.catalog import Listed, scan
+from orchestrator.commit import Meta
 from orchestrator.config import Job
 from orchestrator.keys import KeyRing
-from orchestrator.layout import COMMIT, SnapshotName
-from orchestrator.manifest import VolumeInfo
+from orchestrator.layout import COMMIT, MANIFEST, SnapshotName
 from orchestrator.snapshot import CHUNK_BYTES, read_meta
-from orchestrator.stores import ObjectMissingError, Store
+from orchestrator.stores import ObjectInfo, ObjectMissingError, Store
 from orchestrator.verify import Finding, Verified
 
 _SHARE = re.compile(r"^1/([1-9][0-9]{0,3})$")
@@ -25,7 +25,7 @@ _SHARE = re.compile(r"^1/([1-9][0-9]{0,3})$")
 
 @dataclass
 class Shared(Verified):
-    """What a share read: of ``all_volumes`` so many ``volumes``, and what it found."""
+    """What a share read: of ``all_volumes`` so many ``volumes``, manifests among them, and what it found."""
 
     volumes: int = 0
     all_volumes: int = 0
@@ -46,54 +46,84 @@ def due_slots(parts: int, today: date, last: date | None) -> frozenset[int]:
 
 
 def slot(key: str, parts: int) -> int:
-    """The slot of a volume: the same on every machine."""
+    """The slot of an object: the same on every machine."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) % parts
 
 
 def verify_share(
     store: Store, job_name: str, job: Job, keys: KeyRing, parts: int, slots: frozenset[int], result: Shared
 ) -> Shared:
-    """Prove COMMIT and meta.json of every snapshot, and the SHA-256 of the volumes whose turn it is.
+    """Prove COMMIT and meta.json of every snapshot, that all of it is there, and what has its turn: SHA-256.
 
-    Where it is no volume's turn the one that has it next is read, so that each share proves something.
+    Where it is no object's turn the one that has it next is read, so that each share proves something.
     """
-    volumes = [
-        each
-        for name, of_snapshot in _snapshots(store, job_name, job, keys, result)
-        for each in zip(name.volume_keys(len(of_snapshot)), of_snapshot, strict=True)
-    ]
-    result.all_volumes += len(volumes)
-    due = [each for each in volumes if slot(each[0], parts) in slots]
-    if volumes and not due:
-        due = [min(volumes, key=lambda each: (slot(each[0], parts) - max(slots)) % parts)]
-    for key, volume in due:
+    objects = list(_objects(store, job_name, job, keys, result))
+    result.all_volumes += len(objects)
+    due = [each for each in objects if slot(each.key, parts) in slots]
+    if objects and not due:
+        due = [min(objects, key=lambda each: (slot(each.key, parts) - max(slots)) % parts)]
+    for each in due:
         result.volumes += 1
-        _verify_volume(store, key, volume, result)
+        _verify_object(store, each, result)
     return result
 
 
-def _snapshots(
-    store: Store, job_name: str, job: Job, keys: KeyRing, result: Shared
-) -> Iterator[tuple[SnapshotName, tuple[VolumeInfo, ...]]]:
+@dataclass(frozen=True)
+class _Object:
+    """A volume or a manifest as COMMIT vouches for it. ``md5`` (hex) is empty where that is not known."""
+
+    key: str
+    size: int
+    sha256: bytes
+    md5: str = ""
+
+    def difference(self, info: ObjectInfo | None) -> str:
+        """In what the store's word of the object is another one; nothing if it is not."""
+        if info is None:
+            return "is missing"
+        if info.size != self.size:
+            return f"has {info.size} bytes instead of {self.size}"
+        return "is damaged: its MD5 is another one" if self.md5 and info.md5 not in ("", self.md5) else ""
+
+
+def _objects(store: Store, job_name: str, job: Job, keys: KeyRing, result: Shared) -> Iterator[_Object]:
+    """Manifests and volumes of all snapshots, but those that are seen to be missing or others."""
     for listed in scan(store, job.host, job_name):
         if listed.committed is not None:
             try:
-                meta, _ = read_meta(store, listed.name, keys)
+                meta, manifest_sha256 = read_meta(store, listed.name, keys)
             except ArchiveError as error:  # one bad snapshot keeps no other from being read
                 result.findings.append(Finding(listed.name.key(COMMIT), error.message))
                 continue
-            yield listed.name, meta.volumes
+            own = _objects_of(listed.name, meta, manifest_sha256)
+            yield from _present(store, own, listed, result)
 
 
-def _verify_volume(store: Store, key: str, volume: VolumeInfo, result: Shared) -> None:
+def _objects_of(name: SnapshotName, meta: Meta, manifest_sha256: bytes) -> Iterator[_Object]:
+    yield _Object(name.key(MANIFEST), meta.manifest_bytes, manifest_sha256)
+    for key, volume in zip(name.volume_keys(len(meta.volumes)), meta.volumes, strict=True):
+        yield _Object(key, volume.size, volume.sha256, volume.md5.hex())
+
+
+def _present(store: Store, own: Iterable[_Object], listed: Listed, result: Shared) -> Iterator[_Object]:
+    seen = {info.key: info for info in listed.objects}
+    for each in own:
+        # Listings may lag behind: what one does not show as it should be is asked for.
+        if each.difference(seen.get(each.key)) and (what := each.difference(store.stat(each.key))):
+            result.findings.append(Finding(each.key, what))
+        else:
+            yield each
+
+
+def _verify_object(store: Store, each: _Object, result: Shared) -> None:
     digest = hashlib.sha256()
     try:
-        for start in range(0, volume.size, CHUNK_BYTES):
-            data = store.get(key, start, min(CHUNK_BYTES, volume.size - start))
+        for start in range(0, each.size, CHUNK_BYTES):
+            data = store.get(each.key, start, min(CHUNK_BYTES, each.size - start))
             digest.update(data)
             result.archive_bytes += len(data)
     except ObjectMissingError:
-        result.findings.append(Finding(key, "is missing"))
+        result.findings.append(Finding(each.key, "is missing"))
         return
-    if digest.digest() != volume.sha256:
-        result.findings.append(Finding(key, "is damaged: its SHA-256 is another one"))
+    if digest.digest() != each.sha256:
+        result.findings.append(Finding(each.key, "is damaged: its SHA-256 is another one"))

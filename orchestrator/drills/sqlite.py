@@ -1,7 +1,7 @@
 """Load a restored SQLite database: SQLite's own full check, then the rows of each table."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -28,13 +28,28 @@ def load_sqlite_text(dump: Path, folder: Path) -> Mapping[str, int]:
     scratch = folder / "sqlite-scratch"
     scratch.unlink(missing_ok=True)
     try:
-        with closing(sqlite3.connect(scratch)) as database:
-            database.executescript(dump.read_text(encoding="utf-8"))
+        with closing(sqlite3.connect(scratch, isolation_level=None)) as database:
+            # Another host wrote this SQL and we may be root: it gets no other file (ATTACH, VACUUM INTO).
+            database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+            for statement in _statements(dump):
+                database.execute(statement)
             return _checked(database)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise DumpError(str(error)) from error
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def _statements(dump: Path) -> Iterator[str]:
+    """The statements of SQL as ``.dump`` writes it, one at a time: a dump may be larger than memory."""
+    lines: list[str] = []
+    with dump.open(encoding="utf-8", newline="") as file:
+        for line in file:
+            lines.append(line)
+            if line.rstrip().endswith(";") and sqlite3.complete_statement(text := "".join(lines)):
+                yield text
+                lines.clear()
+    yield "".join(lines)
 
 
 def _checked(database: sqlite3.Connection) -> Mapping[str, int]:

@@ -153,7 +153,8 @@ class FilesSource:
         """The names in a folder, sorted; of a cache only the tag that says so."""
         if self.settings.exclude_caches and _is_cache(descriptor):
             return [_CACHE_TAG]
-        return sorted(os.listdir(descriptor))
+        # Some file systems give a name twice when it is renamed meanwhile.
+        return sorted(set(os.listdir(descriptor)))
 
     def _path(self, relative: str) -> bytes:
         return os.fsencode(f"{self.label}/{relative}" if relative else self.label)

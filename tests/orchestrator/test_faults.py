@@ -321,3 +321,28 @@ def test_a_killed_restore_goes_on_where_it_stopped(site: Site, tree: TreeOf, tmp
     after = {path.name: path.stat().st_ino for path in target.rglob("file-*")}
     assert tree(site.restored(target)) == tree(site.www)
     assert before.items() <= after.items(), "what was there was not fetched again"
+
+
+def test_a_path_that_comes_twice_leaves_no_snapshot_that_could_not_be_restored(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Repeating(FilesSource):
+        def entries(self, report: Report) -> Iterator[Entry]:
+            for entry in super().entries(report):
+                yield entry
+                if entry.path.endswith(b"/empty"):
+                    yield entry
+
+    monkeypatch.setattr("orchestrator.sources.FilesSource", Repeating)
+    ran = site.leitstand("run", "site")
+    assert (ran.status, "a path came twice" in ran.errors[0]) == (3, True)
+    assert list(site.disk.iterdir()) == []
+
+
+def test_the_accounts_of_a_server_are_saved_once(site: Site) -> None:
+    site.job["sources"] += [{"mysql": name, "users": True} for name in ("shop", "forum")]
+    ran = site.leitstand("run", "site")
+    assert ran.status == 2
+    assert "sources[3].users: 'users' is set at two sources" in ran.stderr
+    site.job["sources"][3] = {"postgresql": "forum", "globals": True}
+    assert "two sources" not in site.leitstand("status").stderr

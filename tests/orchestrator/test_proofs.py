@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.databases import MariaDB, PostgreSQL
+from leitstand.errors import LeitstandError
 from orchestrator.drills import loader_for
 from orchestrator.drills.postgresql import roles_in
 from orchestrator.share import due_slots, parse_share, slot
@@ -63,6 +64,47 @@ def test_shares_together_read_every_volume_and_find_the_damaged_one(site: Site) 
     assert ran.status == 3
     assert "vol.zip.002: is damaged" in ran.stderr
     assert site.leitstand("verify", "site", "--share", "30").status == 2
+
+
+@pytest.mark.parametrize("name", ["manifest.zip", "vol.zip.002"])
+def test_every_share_sees_what_is_missing_or_cut(site: Site, name: str) -> None:
+    site.good("run", "site")
+    (path,) = site.disk.rglob(name)
+    path.write_bytes(path.read_bytes()[:-1])
+    ran = site.leitstand("verify", "site", "--share", "1/9999", "--json")
+    (found,) = [finding for check in ran.json() for finding in check["findings"]]
+    assert (ran.status, found["where"].rpartition("/")[2]) == (3, name)
+    assert "bytes instead of" in found["what"]
+    path.unlink()
+    ran = site.leitstand("verify", "site", "--share", "1/9999")
+    assert f"{name}: is missing" in ran.stderr
+    assert f"{name}: is missing" in site.leitstand("status").stdout
+
+
+def test_shares_together_read_the_manifests_too(site: Site) -> None:
+    site.good("run", "site")
+    (manifest,) = site.disk.rglob("manifest.zip")
+    data = bytearray(manifest.read_bytes())
+    data[100] ^= 1
+    manifest.write_bytes(data)
+    ran = site.leitstand("verify", "site", "--share", "1/1")
+    assert (ran.status, "manifest.zip: is damaged" in ran.stderr) == (3, True)
+
+
+@pytest.mark.parametrize("evil", ["ATTACH '{}' AS other;\nCREATE TABLE other.t (x);", "VACUUM INTO '{}';"])
+def test_sql_of_another_host_reaches_no_file_but_its_own(tmp_path: Path, evil: str) -> None:
+    dump, outside = tmp_path / "guestbook.sqlite.sql", tmp_path / "outside"
+    good = (
+        "BEGIN TRANSACTION;\nCREATE TABLE entry (name TEXT);\nINSERT INTO entry VALUES('a;\nb');\nCOMMIT;\n"
+    )
+    load = loader_for("sqlite/srv/guestbook.sqlite.sql")
+    assert load is not None
+    dump.write_text(good)
+    assert load(dump, tmp_path) == {"entry": 1}
+    dump.write_text(f"{good}{evil.format(outside)}\n")
+    with pytest.raises(LeitstandError, match="attached"):
+        load(dump, tmp_path)
+    assert not outside.exists()
 
 
 def test_a_drill_proves_the_newest_snapshot_and_leaves_nothing_behind(on_swift: Site) -> None:

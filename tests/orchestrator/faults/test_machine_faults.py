@@ -47,6 +47,8 @@ def test_a_full_scratch_folder_at_the_manifest(
         (small.www / f"{number}").write_bytes(os.urandom(8))
     clear_line(small.leitstand("run", "site"), "No space left on device")
     assert stored(small) == []
+    (row,) = small.leitstand("status", "--json").json()
+    assert row["problem"] == "No space left on device"
     small.job["scratch"] = str(small.folder / "scratch")
     small.good("run", "site")
 
