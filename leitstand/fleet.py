@@ -166,7 +166,10 @@ class Mail(Model):
     to: list[MailAddress] = Field(min_length=1, description="Who gets them.")
     sender: MailAddress = Field(description="Whom they come from.")
     smarthost: MailServer = Field(default="localhost:25", description="Mail server and port that takes them.")
-    require_tls: bool = Field(default=True, description="Refuse to send unencrypted.")
+    require_tls: bool | None = Field(
+        default=None,
+        description="Refuse to send unencrypted; default: yes, but to a server on this machine no.",
+    )
     username: str | None = Field(default=None, min_length=1, description="Login at the mail server.")
     password_file: AbsolutePath | None = Field(
         default=None, description="File that holds the login's password."
@@ -177,6 +180,13 @@ class Mail(Model):
         if (self.username is None) != (self.password_file is None):
             raise SettingError("username and password_file belong together", "give both or neither")
         return self
+
+    @property
+    def needs_tls(self) -> bool:
+        """Whether nothing may be sent unencrypted. A local server rarely has a certificate for this name."""
+        if self.require_tls is not None:
+            return self.require_tls
+        return self.smarthost.rpartition(":")[0].strip("[]") not in ("localhost", "127.0.0.1", "::1")
 
 
 class Alerts(Model):

@@ -61,7 +61,7 @@ def _mail(mail: Mail) -> dict[str, Any]:
         "to": ", ".join(mail.to),
         "from": mail.sender,
         "smarthost": mail.smarthost,
-        "require_tls": mail.require_tls,
+        "require_tls": mail.needs_tls,
         "send_resolved": True,
         "headers": {"Subject": '{{ template "leitstand.subject" . }}'},
         "text": '{{ template "leitstand.text" . }}',

@@ -1,9 +1,7 @@
 """Who is told of what, asked from Alertmanager itself."""
 
 import json
-import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ import pytest
 import yaml
 from aiosmtpd.controller import Controller
 
+from lab.processes import free_port, wait_until
 from leitstand.fleet import Fleet
 from leitstand.render.alertmanager import alertmanager_files
 from leitstand.render.output import write_files
@@ -76,6 +75,23 @@ def test_secrets_are_named_by_file_and_not_read(fleet_from, room, run, tmp_path)
     assert watchdog["webhook_configs"] == [{"url_file": str(secret), "send_resolved": False}]
 
 
+@pytest.mark.parametrize(
+    ("settings", "required"),
+    [
+        ("", False),
+        (", smarthost: '[::1]:25'", False),
+        (", smarthost: 'localhost:25', require_tls: true", True),
+        (", smarthost: 'mail.example.org:587'", True),
+        (", smarthost: 'mail.example.org:587', require_tls: false", False),
+    ],
+)
+def test_tls_is_asked_of_every_mail_server_but_that_of_this_machine(settings, required, fleet_from, room):
+    fleet = fleet_from(f"alerts: {{mail: {{to: [a@example.org], sender: l@example.org{settings}}}}}")
+    files = alertmanager_files(fleet, room / "alertmanager")
+    team, *_ = yaml.safe_load(files["alertmanager.yml"])["receivers"]
+    assert team["email_configs"][0]["require_tls"] is required
+
+
 @pytest.fixture
 def mailing(fleet_from, room, tmp_path):
     """A running Alertmanager with our routes and no waiting times: its URL, and what arrives."""
@@ -85,7 +101,7 @@ def mailing(fleet_from, room, tmp_path):
     try:
         fleet = fleet_from(
             "alerts: {mail: {to: [admin@example.org], sender: leitstand@example.org,"
-            f" smarthost: '127.0.0.1:{controller.port}', require_tls: false}}}}"
+            f" smarthost: '127.0.0.1:{controller.port}'}}}}"
         )
         write_files(tmp_path / "out", alertmanager_files(fleet, room / "alertmanager"))
         with alertmanager(faster(tmp_path / "out" / "alertmanager.yml"), tmp_path) as url:
@@ -100,13 +116,13 @@ def test_a_mail_says_what_since_when_and_what_to_do_and_a_host_that_is_down_expl
     down = alert("HostDown", "Host web1 does not answer", instance="web1", severity="critical")
     other = alert("ServiceDown", "Service website is down", service="website", severity="critical")
     post(url, [down])
-    wait_for(lambda: HOST_DOWN in sink.subjects())
+    wait_until(lambda: HOST_DOWN in sink.subjects(), HOST_DOWN, 20)
     post(url, [disk, other])
-    wait_for(lambda: SERVICE_DOWN in sink.subjects())
+    wait_until(lambda: SERVICE_DOWN in sink.subjects(), SERVICE_DOWN, 20)
     # The disk of a host that is down is no news until the host is back.
     assert sink.subjects() == {HOST_DOWN, SERVICE_DOWN}
     post(url, [down | {"endsAt": now()}])
-    wait_for(lambda: sink.subjects() >= {HOST_IS_BACK, DISK_FULL})
+    wait_until(lambda: sink.subjects() >= {HOST_IS_BACK, DISK_FULL}, "the mails of the second turn", 20)
     firing, resolved = sink.mail(HOST_DOWN), sink.mail(HOST_IS_BACK)
     text = plain_text(firing)
     assert text.splitlines()[0] == "FIRING"
@@ -119,10 +135,10 @@ def test_a_mail_says_what_since_when_and_what_to_do_and_a_host_that_is_down_expl
 def test_many_hosts_that_are_down_are_told_as_many_and_not_one_by_one(mailing):
     url, sink = mailing
     post(url, [alert("HostManyDown", "Many hosts do not answer", severity="critical")])
-    wait_for(lambda: MANY_DOWN in sink.subjects())
+    wait_until(lambda: MANY_DOWN in sink.subjects(), MANY_DOWN, 20)
     down = alert("HostDown", "Host web1 does not answer", instance="web1", severity="critical")
     post(url, [down, alert("BackupFailed", "A backup failed", severity="warning")])
-    wait_for(lambda: BACKUP_FAILED in sink.subjects())
+    wait_until(lambda: BACKUP_FAILED in sink.subjects(), BACKUP_FAILED, 20)
     assert sink.subjects() == {MANY_DOWN, BACKUP_FAILED}
 
 
@@ -160,7 +176,7 @@ def alertmanager(configuration, folder) -> Iterator[str]:
     argv += [f"--web.listen-address={address}", "--cluster.listen-address="]
     with (folder / "log").open("wb") as log, subprocess.Popen(argv, stderr=log, stdout=log) as process:
         try:
-            wait_for(lambda: answers(f"http://{address}/-/ready"))
+            wait_until(lambda: answers(f"http://{address}/-/ready"), "Alertmanager", 20)
             yield f"http://{address}"
         finally:
             process.terminate()
@@ -191,16 +207,3 @@ def answers(url):
             return answer.status == 200
     except OSError:
         return False
-
-
-def wait_for(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
