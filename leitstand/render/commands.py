@@ -74,12 +74,18 @@ def render() -> None:
     type=_HostAndPort(),
     help="Where 'leitstand backup serve' listens, 127.0.0.1:9816 as a rule. Without it nobody asks there.",
 )
+@click.option(
+    "--inventory",
+    is_flag=True,
+    help="Ask the hosts for one series per item of their inventory, too: for up to about 50 hosts.",
+)
 @json_option
-def prometheus(config_path: Path, out: Path, as_json: bool, **addresses: str) -> int:
+def prometheus(config_path: Path, out: Path, inventory: bool, as_json: bool, **addresses: str) -> int:
     """Configuration, rules, targets and blackbox modules: a folder that Prometheus can start with."""
     document = load_document(config_path)
     fleet, expected = read(document, Fleet), read(document, Expected)
-    files = prometheus_files(fleet, expected, Addresses(**addresses), share("prometheus"))
+    made_of = (fleet, expected, Addresses(**addresses), share("prometheus"))
+    files = prometheus_files(*made_of, inventory=inventory)
     _report(out, write_files(out, files), as_json)
     return EXIT_OK
 

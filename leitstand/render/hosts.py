@@ -11,6 +11,16 @@ from leitstand.fleet import ExporterAccess, Fleet, Host
 from leitstand.render.output import Files, json_text
 
 JOB = "host"
+# Thousands of series on each host: asked rarely, but within the 5 minutes that Prometheus looks back. The
+# value of a label has up to 1,024 characters of up to four bytes.
+_INVENTORY = {
+    "job_name": "inventory",
+    "metrics_path": "/metrics/inventory",
+    "scrape_interval": "2m",
+    "scrape_timeout": "30s",
+    "sample_limit": 20_000,
+    "label_value_length_limit": 4096,
+}
 _PLAIN = ExporterAccess()
 
 
@@ -24,17 +34,23 @@ def host_files(fleet: Fleet) -> Files:
 
 def host_jobs(fleet: Fleet, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """``job``, which is the plain one as shipped, and a copy of it for each other way."""
+    name = job["job_name"]
     for number, (access, _) in enumerate(_by_access(fleet)):
         if access == _PLAIN:
             yield dict(job)
             continue
         yield {
             **job,
-            "job_name": f"{JOB}-{number}",
+            "job_name": f"{name}-{number}",
             "file_sd_configs": [{"files": [f"targets/{_file(number)}"]}],
-            "relabel_configs": [{"target_label": "job", "replacement": JOB}],
+            "relabel_configs": [{"target_label": "job", "replacement": name}],
             **_asked(access),
         }
+
+
+def inventory_jobs(fleet: Fleet, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The jobs that ask the hosts of ``job`` for their inventory as series, under ``job="inventory"``."""
+    return host_jobs(fleet, {**job, **_INVENTORY})
 
 
 def _by_access(fleet: Fleet) -> list[tuple[ExporterAccess, dict[str, Host]]]:

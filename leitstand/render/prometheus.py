@@ -10,7 +10,7 @@ from leitstand.fleet import Fleet
 from leitstand.render.blackbox import CANARY_MODULE, PAGE_MODULE, blackbox_files, module_name
 from leitstand.render.durations import format_duration, parse
 from leitstand.render.expected import Expected, expected_files, status_page_url
-from leitstand.render.hosts import JOB, host_files, host_jobs
+from leitstand.render.hosts import JOB, host_files, host_jobs, inventory_jobs
 from leitstand.render.output import Files, json_text, read_yaml, yaml_text
 from leitstand.render.rules import rule_files
 
@@ -28,8 +28,13 @@ class Addresses:
     backups: str | None = None
 
 
-def prometheus_files(fleet: Fleet, expected: Expected, addresses: Addresses, share: Path) -> Files:
-    """Every file of the folder. ``share`` is the room ``prometheus`` as shipped."""
+def prometheus_files(
+    fleet: Fleet, expected: Expected, addresses: Addresses, share: Path, *, inventory: bool = False
+) -> Files:
+    """Every file of the folder. ``share`` is the room ``prometheus`` as shipped.
+
+    With ``inventory`` the hosts are asked for one series per item of their inventory, too.
+    """
     return {
         **host_files(fleet),
         "targets/services.json": json_text(list(_service_targets(fleet, addresses.blackbox))),
@@ -38,7 +43,7 @@ def prometheus_files(fleet: Fleet, expected: Expected, addresses: Addresses, sha
         **blackbox_files(fleet, share),
         **rule_files(fleet, share),
         **expected_files(fleet, expected),
-        "prometheus.yml": yaml_text(_configuration(fleet, addresses, share)),
+        "prometheus.yml": yaml_text(_configuration(fleet, addresses, share, inventory)),
     }
 
 
@@ -64,7 +69,7 @@ def _probe(url: str, prober: str, module: str, labels: dict[str, str]) -> dict[s
     }
 
 
-def _configuration(fleet: Fleet, addresses: Addresses, share: Path) -> dict[str, Any]:
+def _configuration(fleet: Fleet, addresses: Addresses, share: Path, inventory: bool) -> dict[str, Any]:
     configuration: dict[str, Any] = read_yaml(share / "prometheus.yml")
     # Prometheus 3 reads $NAME in an external label as a variable of its environment.
     site = fleet.site.name.in_language("en").replace("$", "")
@@ -79,11 +84,18 @@ def _configuration(fleet: Fleet, addresses: Addresses, share: Path) -> dict[str,
         if job["job_name"] in PROBING_JOBS:
             job |= _pace(fleet.probing.interval, parse(configuration["global"]["scrape_timeout"]))
     configuration["scrape_configs"] = [
-        made
-        for job in configuration["scrape_configs"]
-        for made in (host_jobs(fleet, job) if job["job_name"] == JOB else [job])
+        made for job in configuration["scrape_configs"] for made in _jobs(fleet, job, inventory)
     ]
     return configuration
+
+
+def _jobs(fleet: Fleet, job: dict[str, Any], inventory: bool) -> Iterator[dict[str, Any]]:
+    if job["job_name"] != JOB:
+        yield job
+        return
+    yield from host_jobs(fleet, job)
+    if inventory:
+        yield from inventory_jobs(fleet, job)
 
 
 def _static(address: str) -> list[dict[str, list[str]]]:

@@ -102,6 +102,27 @@ def test_the_scheduler_of_backups_is_asked_if_it_is_named(fleet, room, tmp_path)
     assert job["static_configs"] == [{"targets": ["127.0.0.1:9816"]}]
 
 
+def test_the_inventory_is_a_job_of_its_own_with_limits_if_it_is_wanted(fleet_from, room, run, tmp_path):
+    fleet = fleet_from("""
+hosts:
+  web1: {address: 192.0.2.11}
+  web2: {address: 192.0.2.12, exporter: {tls: true, username: anna, password_file: /etc/hostname}}
+""")
+    write_files(tmp_path, prometheus_files(fleet, Expected(), Addresses(), room, inventory=True))
+    done = run("promtool", "check", "config", tmp_path / "prometheus.yml")
+    assert done.returncode == 0, done.stdout
+    jobs = {job["job_name"]: job for job in content(tmp_path / "prometheus.yml")["scrape_configs"]}
+    for host, inventory in (("host", "inventory"), ("host-1", "inventory-1")):
+        assert jobs[inventory]["metrics_path"] == "/metrics/inventory"
+        assert jobs[inventory]["scrape_interval"] == "2m"
+        assert {"sample_limit", "label_limit", "label_value_length_limit", "body_size_limit"} <= jobs[
+            inventory
+        ].keys()
+        for same in ("file_sd_configs", "scheme", "basic_auth"):
+            assert jobs[inventory].get(same) == jobs[host].get(same)
+    assert jobs["inventory-1"]["relabel_configs"] == [{"target_label": "job", "replacement": "inventory"}]
+
+
 def test_every_scrape_of_others_has_limits(rendered):
     jobs = {job["job_name"]: job for job in content(rendered / "prometheus.yml")["scrape_configs"]}
     for name in ("host", "probe", "canary"):
