@@ -6,7 +6,7 @@ reading helps nobody but an attacker (line folding, blanks before the colon, two
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
@@ -30,7 +30,7 @@ class Request:
     method: str
     path: str
     query: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)  # a password may be among them
     client: str = ""
     version: tuple[int, int] = (1, 1)
 

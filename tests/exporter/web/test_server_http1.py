@@ -55,6 +55,13 @@ def test_a_well_formed_request_is_read_as_it_was_written(
     assert result.headers == headers
 
 
+def test_a_request_that_is_shown_shows_no_password() -> None:
+    result = parsed(b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Basic dXNlcjpzZWNyZXQ=\r\n\r\n")
+    assert isinstance(result, Request)
+    assert result.headers["authorization"] == "Basic dXNlcjpzZWNyZXQ="
+    assert "dXNlcjpzZWNyZXQ=" not in repr(result)
+
+
 @settings(derandomize=True, max_examples=100, deadline=None)
 @given(st.integers(0, 3 * MAXIMUM))
 def test_a_head_never_grows_beyond_the_limit(length: int) -> None:
