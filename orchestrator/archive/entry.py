@@ -125,12 +125,9 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSummary:
-    """A finished archive: entries in the inner ZIP, bytes of their content, of the inner ZIP and of the
-    whole."""
+    """A finished archive: bytes of the content, and of the whole."""
 
-    entries: int
     content_bytes: int
-    inner_bytes: int
     archive_bytes: int
 
 

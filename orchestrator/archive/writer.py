@@ -99,8 +99,7 @@ class SealedWriter:
         self._zip.close()
         self._open = False
         self._work.stop()
-        inner = self._inner
-        return ArchiveSummary(inner.entries, inner.content_bytes, inner.position, self._archive_bytes)
+        return ArchiveSummary(self._inner.content_bytes, self._archive_bytes)
 
     def abort(self) -> None:
         """Stop the workers and write nothing more. After ``close`` this does nothing."""
