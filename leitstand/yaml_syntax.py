@@ -71,8 +71,6 @@ _MEANINGS = (
         "lines that belong together begin at the same column; a quoted text ends with its quote",
     ),
 )
-
-
 _UNFINISHED_MERGE = ("a merge that is not finished", "keep one of the two versions")
 # It comes along when lines are copied from a web page or a mail.
 NO_BREAK_SPACE = ("a no-break space, which only looks like a space", "write an ordinary space")
@@ -101,9 +99,7 @@ def _seen_in_line(file: Path, text: str, mark: yaml.Mark) -> Problem | None:
     for number in (mark.line, mark.line - 1):
         line = _line(text, number)
         if re.match(r"(<{7}|={7}|>{7})( |$)", line):
-            return Problem(
-                file, number + 1, "", "a merge that is not finished", "keep one of the two versions"
-            )
+            return Problem(file, number + 1, "", *_UNFINISHED_MERGE)
         if "\u00a0" in line:
             return Problem(file, number + 1, "", *NO_BREAK_SPACE)
     line = _line(text, mark.line)
