@@ -1,7 +1,6 @@
 """The rendered modules in a real blackbox_exporter, asking a real web server."""
 
 import re
-import socket
 import subprocess
 import threading
 import time
@@ -11,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from lab.processes import free_port
 from leitstand.re2 import why_not_re2
 from leitstand.render.expected import Expected
 from leitstand.render.output import write_files
@@ -160,9 +160,3 @@ def fetch(url: str, seconds: float = 10) -> str:
         except OSError:
             assert time.monotonic() < deadline, "the prober did not start"
             time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
