@@ -2,7 +2,8 @@
 
 Everything is made in a staging folder inside the target, each file under its name only after its SHA-256 was
 proven. At the end the staging folder's content moves up: what stands in the target is whole. An interrupted
-restore into the same target goes on where it stopped.
+restore into the same target goes on where it stopped. What is damaged stops no other file: all that can be
+proven is in the staging folder then, and another store may complete it.
 """
 
 import errno
@@ -18,10 +19,14 @@ from orchestrator.manifest import Row
 from orchestrator.owners import Owners
 from orchestrator.snapshot import Snapshot
 from orchestrator.sources.patterns import Selection
+from orchestrator.stores import ObjectMissingError
 from orchestrator.tree import Tree
 
 _STAGING = ".leitstand-restoring-"
+_MOVING_UP = ".leitstand-restored-"  # the staging folder's name once all in it is whole
+_LOST_AND_FOUND = "lost+found"  # of a file system of its own
 OUTSIDE_NAMED = 1000  # of the links that lead out of the target
+DAMAGED_NAMED = 10
 
 
 class RestoreError(LeitstandError):
@@ -72,7 +77,7 @@ def restore(
     try:
         with Tree(staging, owners) as tree:
             Restoring(snapshot, selection, tree, result, refuse_outside).run()
-        _move_up(staging, target)
+        _move_up(staging, target, snapshot.name.id)
     except OSError as error:
         raise _stopped(target, staging, error) from error
     if owners.lost_xattrs:
@@ -85,6 +90,7 @@ def prepare_target(target: Path, snapshot_id: str) -> Path:
     staging = check_target(target, snapshot_id)
     try:
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _take_back(target, staging, snapshot_id)
         staging.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise UsageError(
@@ -106,11 +112,23 @@ def check_target(target: Path, snapshot_id: str) -> Path:
 def strangers(target: Path, snapshot_id: str) -> list[str]:
     """The names in a target that this restore did not begin. Raises UsageError."""
     try:
-        found = list(target.iterdir()) if target.exists() else []
+        found = [path.name for path in target.iterdir()] if target.exists() else []
     except OSError as error:
         raise UsageError(f"{target}: {error.strerror}", "name an empty or new folder") from error
-    own = ("lost+found", f"{_STAGING}{snapshot_id}")
-    return sorted(path.name for path in found if path.name not in own)
+    if f"{_MOVING_UP}{snapshot_id}" in found:
+        return []
+    return sorted(set(found) - {_LOST_AND_FOUND, f"{_STAGING}{snapshot_id}"})
+
+
+def _take_back(target: Path, staging: Path, snapshot_id: str) -> None:
+    """What an earlier restore had moved up when it was ended goes back into its staging folder."""
+    moving_up = target / f"{_MOVING_UP}{snapshot_id}"
+    if not moving_up.exists():
+        return
+    for path in target.iterdir():
+        if path.name not in (_LOST_AND_FOUND, moving_up.name, staging.name):
+            path.rename(moving_up / path.name)
+    moving_up.rename(staging)
 
 
 @dataclass
@@ -127,11 +145,8 @@ class Restoring:
     folders: list[Metadata] = field(default_factory=list)
     # What was not made: no other name may be made for what stands in its place.
     left_out: set[bytes] = field(default_factory=set)
-
-    def run(self) -> None:
-        """Everything, in two steps."""
-        self.write()
-        self.finish_folders()
+    # Files that this store cannot give: path -> why.
+    damaged: dict[bytes, str] = field(default_factory=dict)
 
     def write(self) -> None:
         """All contents; folders have neither owners nor times yet."""
@@ -147,6 +162,16 @@ class Restoring:
         """Metadata of the folders, the innermost first: what is done in one changes its times."""
         for metadata in reversed(self.folders):
             self.tree.finish_folder(metadata)
+
+    def require_all(self, hint: str) -> None:
+        """Raises RestoreError if there was anything damaged."""
+        if self.damaged:
+            named = "; ".join(
+                f"{printable(path)}: {why}" for path, why in [*self.damaged.items()][:DAMAGED_NAMED]
+            )
+            count = len(self.damaged)
+            more = f"{count} files are damaged, among them " if count > DAMAGED_NAMED else ""
+            raise RestoreError(f"{more}{named}", hint)
 
     def _find_wanted_by_links(self) -> None:
         for row in self.snapshot.manifest.hardlinks():
@@ -192,6 +217,9 @@ class Restoring:
 
     def _other_name(self, metadata: Metadata) -> None:
         first = os.fsdecode(metadata.link)
+        if metadata.link in self.damaged:
+            self.damaged[metadata.path] = f"another name of {printable(metadata.link)}"
+            return
         if metadata.link in self.left_out:
             self._leave_out(metadata, f"another name of {first}, which was not restored")
             return
@@ -221,8 +249,13 @@ class Restoring:
         if self.tree.has_file(metadata, record.size, record.sha256):
             self.result.skipped += 1
             return
-        with self.tree.new_file(metadata) as file:
-            self.snapshot.copy(record, row.layer, file.write)
+        archive = self.snapshot.layer(row.layer)
+        try:
+            with self.tree.new_file(metadata) as file:
+                archive.copy(record, file.write)
+        except (ArchiveError, ObjectMissingError) as error:
+            self.damaged[metadata.path] = error.message.removeprefix(f"{printable(record.path)}: ")
+            return
         self.result.content_bytes += record.size
 
 
@@ -233,10 +266,11 @@ def _named(error: Exception, path: bytes) -> Exception:
     return ArchiveError(f"refused: {printable(path)}: {error}")
 
 
-def _move_up(staging: Path, target: Path) -> None:
-    for path in sorted(staging.iterdir()):
+def _move_up(staging: Path, target: Path, snapshot_id: str) -> None:
+    moving_up = staging.rename(target / f"{_MOVING_UP}{snapshot_id}")
+    for path in sorted(moving_up.iterdir()):
         path.rename(target / path.name)
-    staging.rmdir()
+    moving_up.rmdir()
 
 
 def _stopped(target: Path, staging: Path, error: OSError) -> RestoreError:

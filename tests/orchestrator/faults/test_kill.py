@@ -21,10 +21,9 @@ TreeOf = Callable[[Path], dict[bytes, tuple[Any, ...]]]
 # Has all modules loaded and forks for each command: a killed process each time, without a second of start.
 NURSERY = """
 import json, os, sys
-import boto3, botocore.session
 import orchestrator.cli, orchestrator.archive, orchestrator.drill, orchestrator.stores.s3
 from leitstand.cli import run
-boto3.session.Session().client("s3", region_name="x", aws_access_key_id="x", aws_secret_access_key="x")
+orchestrator.stores.s3._session().client("s3", region_name="x", aws_access_key_id="x", aws_secret_access_key="x")
 while line := sys.stdin.readline():
     pid = os.fork()
     if not pid:
@@ -121,11 +120,33 @@ def test_a_restore_killed_at_thirty_moments_goes_on(nursery: Nursery, tree: Tree
         if status == 0:
             assert tree(site.restored(target)) == tree(site.www)
             shutil.rmtree(target)
-    if not site.restored(target).exists():
+    if not site.restored(target).exists() or list(target.rglob("*leitstand*")):
         site.good("restore", "site", "--target", target)
     assert tree(site.restored(target)) == tree(site.www)
     assert nursery.killed >= 10
     assert not list(target.rglob("*leitstand*")), "no rest of the killed ones"
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_a_restore_ended_while_it_gives_folders_their_names_goes_on(
+    site: Site, tree: TreeOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int
+) -> None:
+    site.good("run", "site")
+    target, ends = tmp_path / "out", iter([None] * (moved + 1))
+
+    def rename(path: Path, to: Path) -> Path:
+        if path.parent.parent == target and next(ends, "ended") == "ended":
+            raise KeyboardInterrupt
+        os.rename(path, to)
+        return to
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        patch.setattr(Path, "rmdir", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert site.leitstand("restore", "site", "--target", target).status == 130
+    site.good("restore", "site", "--target", target)
+    assert tree(site.restored(target)) == tree(site.www)
+    assert sorted(path.name for path in target.iterdir()) == ["files", "sqlite"]
 
 
 def test_a_prune_killed_at_twenty_moments(nursery: Nursery, tree: TreeOf, tmp_path: Path) -> None:
