@@ -23,7 +23,8 @@ NURSERY = """
 import json, os, sys
 import orchestrator.cli, orchestrator.archive, orchestrator.drill, orchestrator.stores.s3
 from leitstand.cli import run
-orchestrator.stores.s3._session().client("s3", region_name="x", aws_access_key_id="x", aws_secret_access_key="x")
+session = orchestrator.stores.s3._session()
+session.client("s3", region_name="x", aws_access_key_id="x", aws_secret_access_key="x")
 while line := sys.stdin.readline():
     pid = os.fork()
     if not pid:
@@ -132,17 +133,19 @@ def test_a_restore_ended_while_it_gives_folders_their_names_goes_on(
     site: Site, tree: TreeOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int
 ) -> None:
     site.good("run", "site")
-    target, ends = tmp_path / "out", iter([None] * (moved + 1))
+    target, moves, really = tmp_path / "out", iter(range(moved)), Path.rename
 
     def rename(path: Path, to: Path) -> Path:
-        if path.parent.parent == target and next(ends, "ended") == "ended":
+        if path.parent.parent == target and next(moves, None) is None:
             raise KeyboardInterrupt
-        os.rename(path, to)
-        return to
+        return really(path, to)
+
+    def end(_: Path) -> None:
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", rename)
-        patch.setattr(Path, "rmdir", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Path, "rmdir", end)
         assert site.leitstand("restore", "site", "--target", target).status == 130
     site.good("restore", "site", "--target", target)
     assert tree(site.restored(target)) == tree(site.www)
