@@ -70,7 +70,22 @@ def split_url(value: str) -> SplitResult:
         raise SettingError("a URL begins with http:// or https:// and names a host", hint)
     if parts.username is not None or parts.password is not None:
         raise SettingError("a URL must not hold a user name or password")
+    if not (parts.hostname or "").isascii():
+        # blackbox_exporter looks up the letters as they stand, and such a service would be down for ever.
+        raise SettingError(
+            "a host's name in a URL must be of ASCII letters", _ascii_hint(parts.hostname or "")
+        )
     return parts
+
+
+def _ascii_hint(host: str) -> str:
+    try:
+        name = host.encode("idna").decode()
+    except UnicodeError:
+        name = ""
+    # Python follows the rules of 2003: with these letters that is another name, perhaps somebody else's.
+    changed = set(host) & set("ß\u03c2\u200c\u200d")
+    return f"write {name}" if name and not changed else "write it in the form that has xn-- in it"
 
 
 def _is_url(value: str) -> str:
