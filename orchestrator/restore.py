@@ -76,7 +76,12 @@ def restore(
     staging = prepare_target(target, snapshot.name.id)
     try:
         with Tree(staging, owners) as tree:
-            Restoring(snapshot, selection, tree, result, refuse_outside).run()
+            restoring = Restoring(snapshot, selection, tree, result, refuse_outside)
+            restoring.write()
+            restoring.finish_folders()
+        restoring.require_all(
+            f"all others are whole, in {staging}; the same command with --store goes on there"
+        )
         _move_up(staging, target, snapshot.name.id)
     except OSError as error:
         raise _stopped(target, staging, error) from error
@@ -166,12 +171,9 @@ class Restoring:
     def require_all(self, hint: str) -> None:
         """Raises RestoreError if there was anything damaged."""
         if self.damaged:
-            named = "; ".join(
-                f"{printable(path)}: {why}" for path, why in [*self.damaged.items()][:DAMAGED_NAMED]
-            )
-            count = len(self.damaged)
-            more = f"{count} files are damaged, among them " if count > DAMAGED_NAMED else ""
-            raise RestoreError(f"{more}{named}", hint)
+            each = [f"{printable(path)}: {why}" for path, why in self.damaged.items()]
+            more = f"{len(each)} files are damaged, among them " if len(each) > DAMAGED_NAMED else ""
+            raise RestoreError(more + "; ".join(each[:DAMAGED_NAMED]), hint)
 
     def _find_wanted_by_links(self) -> None:
         for row in self.snapshot.manifest.hardlinks():

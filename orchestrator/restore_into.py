@@ -83,9 +83,11 @@ def _restore_into(restoring: Restoring, target: Path, delete_extra: bool) -> Non
     found = extra_in(restoring.snapshot, target) if delete_extra else []
     _remove(target, [extra for extra in found if extra.in_the_way], result)
     restoring.write()
-    # Not before: a restore that stops takes nothing away that it does not replace.
-    _remove(target, [extra for extra in found if not extra.in_the_way], result)
+    # Not before: a restore that stops, or is not whole, takes nothing away that it does not replace.
+    if not restoring.damaged:
+        _remove(target, [extra for extra in found if not extra.in_the_way], result)
     restoring.finish_folders()
+    restoring.require_all("all others are whole; the same command with --store may bring these")
 
 
 def _remove(target: Path, extras: list[Extra], result: Restored) -> None:

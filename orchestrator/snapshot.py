@@ -58,7 +58,13 @@ class ReadAhead:
         self._ahead = min(self._ahead * 2, CHUNK_BYTES) if follows else FIRST_READ_AHEAD
         wanted = min(max(length, self._ahead), self.size - offset)
         kept = self._data[offset - self._start :] if self._start <= offset < end else b""
-        more = self.read_range(offset + len(kept), max(0, wanted - len(kept)))
+        try:
+            more = self.read_range(offset + len(kept), max(0, wanted - len(kept)))
+        except (ArchiveError, ObjectMissingError):
+            if wanted == length:
+                raise
+            # What is damaged may lie behind what was asked for.
+            kept, more = b"", self.read_range(offset, length)
         self._start, self._data = offset, kept + more
 
 
@@ -69,7 +75,10 @@ def open_archive(
     volumes = name.volume_keys(len(meta.volumes))
 
     def from_store(index: int, start: int, length: int) -> bytes:
-        return store.get(volumes[index - 1], start, length)
+        data = store.get(volumes[index - 1], start, length)
+        if len(data) < length:  # else the bytes of the next volume would be taken for these
+            raise ArchiveError(f"{store.name}: {volumes[index - 1]} is too short")
+        return data
 
     read_range = joined(read_volume or from_store, [volume.size for volume in meta.volumes])
     password = keys.archive_password(name.id, meta.generation)

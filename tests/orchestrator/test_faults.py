@@ -55,6 +55,35 @@ def test_a_damaged_file_is_not_restored_and_the_others_are(site: Site, snapshot:
     site.good("restore", "site", "index.html", "--target", tmp_path / "other")
 
 
+@pytest.mark.parametrize("harm", ["damaged", "missing"])
+def test_a_whole_restore_brings_all_that_is_good_and_another_store_the_rest(
+    site: Site, tree: TreeOf, tmp_path: Path, harm: str
+) -> None:
+    (tmp_path / "second").mkdir()
+    site.document["stores"]["second"] = {"type": "folder", "path": str(tmp_path / "second")}
+    site.job["stores"] = ["disk", "second"]
+    (site.www / "photo again").hardlink_to(site.www / "uploads" / "photo.jpg")
+    site.good("run", "site")
+    (snapshot,) = site.snapshots()
+    volume = site.objects(snapshot)["vol.zip.002"]
+    flip(volume, 60_000) if harm == "damaged" else volume.unlink()
+    target = tmp_path / "out"
+    ran = site.leitstand("restore", "site", "--target", target)
+    assert (ran.status, len(ran.errors)) == (3, 1)
+    assert "uploads/photo.jpg: " in ran.errors[0]
+    (staging,) = target.iterdir()
+    restored = tree(site.restored(staging))
+    assert {b"uploads/photo.jpg", b"photo again"}.isdisjoint(restored)
+    everything = tree(site.www)
+    lost = everything.keys() - restored.keys()
+    assert len(lost) < 5
+    assert all(restored[path] == everything[path] for path in restored.keys() - {b"."}), (
+        "the rest is as it was"
+    )
+    site.good("restore", "site", "--target", target, "--store", "second")
+    assert tree(site.restored(target)) == everything
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
