@@ -14,7 +14,7 @@ from orchestrator.cli_browse import cat, diff, find, ls
 from orchestrator.cli_care import prune, status
 from orchestrator.cli_doctor import doctor
 from orchestrator.cli_keys import keys
-from orchestrator.cli_options import store_option, warn, with_context
+from orchestrator.cli_options import store_option, warn_of, with_context
 from orchestrator.cli_proof import catalog, drill, verify
 from orchestrator.cli_restore import restore
 from orchestrator.cli_run import run
@@ -57,8 +57,8 @@ def list_(context: Context, job: str | None, only: str | None, as_json: bool) ->
         click.echo(json.dumps(rows, indent=1))
     else:
         _tell(rows)
-    for line in (line for error in errors for line in error.lines()):
-        warn(line)
+    for error in errors:
+        warn_of(error)
     return EXIT_FAILED if errors else 0
 
 

@@ -12,7 +12,7 @@ from leitstand.errors import EXIT_FAILED, EXIT_WARNINGS, LeitstandError, UsageEr
 from leitstand.options import json_option
 from orchestrator import show
 from orchestrator.agenda import Task, plans
-from orchestrator.cli_options import store_option, warn, with_context
+from orchestrator.cli_options import store_option, warn, warn_of, with_context
 from orchestrator.context import Context, keys_of
 from orchestrator.facts import FactsKeeper, StoreFacts, kept_of, read_facts
 from orchestrator.prune import Step, carry_out, plan, sweep_litter
@@ -56,8 +56,7 @@ def prune(
                     rows += [_row(name, step) for step in _prune(context, name, store, dry_run, force)]
                 except LeitstandError as error:
                     failed = True
-                    for line in error.lines():
-                        warn(line)
+                    warn_of(error)
     _tell_prune(rows, as_json, dry_run)
     if failed:
         return EXIT_FAILED

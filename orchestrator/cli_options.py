@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from leitstand.errors import LeitstandError
 from leitstand.options import config_option
 from orchestrator.context import Context
+from orchestrator.show import visible
 from orchestrator.signals import breaking_off
 from orchestrator.slots import Limits
 
@@ -20,18 +22,6 @@ snapshot_option = click.option(
 _COUNT = click.IntRange(min=1)
 
 
-def with_context(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the configuration as its first argument."""
-
-    @config_option
-    @functools.wraps(command)
-    def call(config_path: Path, **arguments: Any) -> Any:
-        with breaking_off():
-            return command(Context.load(config_path), **arguments)
-
-    return call
-
-
 def with_path(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the configuration as its first argument, and where it stands as ``config_path``."""
 
@@ -40,6 +30,17 @@ def with_path(command: Callable[..., Any]) -> Callable[..., Any]:
     def call(config_path: Path, **arguments: Any) -> Any:
         with breaking_off():
             return command(Context.load(config_path), config_path=config_path, **arguments)
+
+    return call
+
+
+def with_context(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the configuration as its first argument."""
+
+    @with_path
+    @functools.wraps(command)
+    def call(context: Context, *, config_path: Path, **arguments: Any) -> Any:
+        return command(context, **arguments)
 
     return call
 
@@ -61,4 +62,10 @@ def limits_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def warn(text: str) -> None:
     """One line on standard error."""
-    click.echo("".join(letter if letter.isprintable() else "\ufffd" for letter in text), err=True)
+    click.echo(visible(text), err=True)
+
+
+def warn_of(error: LeitstandError) -> None:
+    """An error that does not end the command, with its hint."""
+    for line in error.lines():
+        warn(line)

@@ -13,7 +13,7 @@ import click
 from leitstand.errors import EXIT_FAILED, LeitstandError, UsageError
 from leitstand.options import json_option
 from orchestrator import show
-from orchestrator.cli_options import snapshot_option, store_option, warn, with_context
+from orchestrator.cli_options import snapshot_option, store_option, warn, warn_of, with_context
 from orchestrator.context import Context, keys_of
 from orchestrator.drill import Drilled
 from orchestrator.facts import read_facts
@@ -76,8 +76,7 @@ def verify(
         checks, errors = checks + more, errors + failed
     _tell_checks(checks, as_json)
     for earlier in errors[:-1]:
-        for line in earlier.lines():
-            warn(line)
+        warn_of(earlier)
     if errors:
         raise errors[-1]
     return EXIT_FAILED if any(check["findings"] for check in checks) else 0
@@ -226,8 +225,7 @@ def rebuild(context: Context, job: str | None, as_json: bool) -> int:
                     found = rebuild_catalog(context, name, store, keys_of(context.job(name)))
                 except LeitstandError as error:
                     failed = True
-                    for line in error.lines():
-                        warn(line)
+                    warn_of(error)
                     continue
                 rows.append({"job": name, "store": store.name, "snapshots": found})
                 if not as_json:

@@ -14,7 +14,7 @@ from leitstand.options import json_option
 from orchestrator import show
 from orchestrator.batch import run_all
 from orchestrator.children import Children, Ended
-from orchestrator.cli_options import limits_options, warn, with_path
+from orchestrator.cli_options import limits_options, warn, warn_of, with_path
 from orchestrator.context import Context
 from orchestrator.facts import read_facts
 from orchestrator.job_run import back_up
@@ -139,8 +139,7 @@ def _tell_problems(result: RunResult) -> None:
     if result.problem_count > PROBLEMS_SHOWN:
         warn(f"… and {result.problem_count - PROBLEMS_SHOWN} more; the snapshot's manifest names them all")
     for error in result.failed.values():
-        for line in error.lines():
-            warn(line)
+        warn_of(error)
 
 
 def _tell_run(result: RunResult) -> None:
