@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from exporter.collectors.collector import NoData, Roots, gauge
-from exporter.collectors.files import Files
+from exporter.collectors.files import Files, Folder
 from leitstand.exposition import Family
 
 _DMI = (
@@ -48,8 +48,6 @@ class Firmware:
 _CONTROLLER = re.compile(r"mc(\d+)")
 _ROW = re.compile(r"csrow(\d+)")
 _CHANNEL = re.compile(r"ch(\d+)_ce_count")
-
-
 Pair = tuple[Family, Family]  # correctable, uncorrectable
 
 
@@ -84,10 +82,14 @@ class MemoryErrors:
                 row.add(int(folder.attribute(f"{letter}e_count")), *labels)
             for name in folder.names():
                 if match := _CHANNEL.fullmatch(name):
-                    module = _module(folder.text(f"ch{match[1]}_dimm_label"))
-                    for letter, channel in zip("cu", channels, strict=True):
-                        if (value := folder.number(f"ch{match[1]}_{letter}e_count")) is not None:
-                            channel.add(value, *labels, match[1], module)
+                    _count_channel(folder, match[1], labels, channels)
+
+
+def _count_channel(folder: Folder, number: str, labels: tuple[str, str], channels: Pair) -> None:
+    module = _module(folder.text(f"ch{number}_dimm_label"))
+    for letter, channel in zip("cu", channels, strict=True):
+        if (value := folder.number(f"ch{number}_{letter}e_count")) is not None:
+            channel.add(value, *labels, number, module)
 
 
 def _module(label: str) -> str:

@@ -228,9 +228,13 @@ class ThermalZones:
                 if (match := _ZONE.fullmatch(name)) and (value := folder.number("temp")) is not None:
                     zones.add(value / _MILLI, kind, match[1])
                 if match := _COOLER.fullmatch(name):
-                    for file, family in (("cur_state", current), ("max_state", most)):
-                        if (state := folder.number(file)) is not None:
-                            family.add(state, match[1], kind)
+                    _add_number(current, folder.number("cur_state"), match[1], kind)
+                    _add_number(most, folder.number("max_state"), match[1], kind)
         if not zones.samples and not current.samples:
             raise NoData("no thermal zone")
         return zones, current, most
+
+
+def _add_number(family: Family, number: float | None, *labels: str) -> None:
+    if number is not None:
+        family.add(number, *labels)
