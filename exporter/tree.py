@@ -25,11 +25,13 @@ class Tree:
     """Files below ``root``. A path, absolute or relative, is meant from the root.
 
     ``cut`` counts the folders that were not listed because they have more than 100,000 entries.
+    ``closed`` are those that are not ours to list.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.cut = 0
+        self.closed: set[str] = set()
         self._is_host = str(root) == "/"
 
     def real(self, path: str) -> str:
@@ -101,6 +103,9 @@ class Tree:
         try:
             with os.scandir(self.real(folder)) as entries:
                 names = [entry.name for entry in itertools.islice(entries, MAXIMUM_ENTRIES + 1)]
+        except PermissionError:
+            self.closed.add(folder)
+            return []
         except OSError:
             return []
         if len(names) > MAXIMUM_ENTRIES:

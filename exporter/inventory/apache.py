@@ -6,13 +6,15 @@ Conditions (IfModule, IfDefine …) count as true, as a reader cannot know them.
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exporter.inventory.text import search
 from exporter.inventory.virtual_host import VirtualHost, backend
 from exporter.tree import Tree
 
 CONFIGURATIONS = ("/etc/apache2/apache2.conf", "/etc/httpd/conf/httpd.conf", "/etc/apache2/httpd.conf")
+# What these name may be relative to the server's root, unless it is on a token or set in the environment.
+RELATIVE = ("documentroot", "sslcertificatefile")
 MAXIMUM_FILES = 5_000
 MAXIMUM_DEPTH = 32
 _ARGUMENT = re.compile(r""""((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s"']\S*)""")
@@ -71,6 +73,9 @@ class Loader:
             return
         if line.name == "serverroot" and arguments:
             self._server_root = arguments[0]
+        if line.name in RELATIVE and arguments and not arguments[0].startswith(("pkcs11:", "$")):
+            path = posixpath.join(self._server_root, arguments[0])
+            line = replace(line, arguments=(path, *arguments[1:]))
         if line.name == "define" and len(arguments) == 2 and len(self._variables) < 1000:
             self._variables[arguments[0]] = arguments[1][:1024]
         yield line

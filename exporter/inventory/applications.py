@@ -92,8 +92,11 @@ MARKS = (
 )
 
 
-def identify(tree: Tree, folder: str) -> Iterator[tuple[str, str, str]]:
-    """(name, version, its file) of the applications in a folder; a version that cannot be read is empty."""
+def identify(tree: Tree, folder: str, unread: set[str]) -> Iterator[tuple[str, str, str]]:
+    """(name, version, its file) of the applications in a folder; a version that cannot be read is empty.
+
+    Files that could tell of one, and are too large or not ours to read, are added to ``unread``.
+    """
     known: set[str] = set()
     for mark in MARKS:
         path = f"{folder}/{mark.file}"
@@ -103,7 +106,7 @@ def identify(tree: Tree, folder: str) -> Iterator[tuple[str, str, str]]:
             or (mark.also and not tree.is_file(f"{folder}/{mark.also}"))
         ):
             continue
-        text = tree.text_or_empty(path, LIMIT)
+        text = read(tree, path, unread)
         if mark.where and not search(mark.where, text):
             continue
         version = parse_version(text, mark.patterns)
@@ -111,6 +114,15 @@ def identify(tree: Tree, folder: str) -> Iterator[tuple[str, str, str]]:
         if version or mark.also:
             known.add(mark.name)
             yield mark.name, version, path
+
+
+def read(tree: Tree, path: str, unread: set[str]) -> str:
+    """The content of a file; empty, and added to ``unread``, if it cannot be had."""
+    try:
+        return tree.text(path, LIMIT)
+    except OSError:
+        unread.add(path)
+        return ""
 
 
 def parse_version(text: str, patterns: tuple[str, ...]) -> str:

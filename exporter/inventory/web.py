@@ -140,10 +140,11 @@ def add_applications(
     """Add every application once."""
     candidates = folders(tree, hosts)
     findings.skip(len(candidates[MAXIMUM_FOLDERS:]))
+    unread = tree.closed.intersection(path for host in hosts for path in served(host))
     serving_hosts = HostsByFolder(tree, hosts)
     seen: dict[str, list[str]] = {}
     for folder in candidates[:MAXIMUM_FOLDERS]:
-        for name, version, file in identify(tree, folder):
+        for name, version, file in identify(tree, folder, unread):
             real = tree.resolve(folder)
             known = seen.setdefault(tree.resolve(file), [])
             serving = serving_hosts.of(real)
@@ -158,6 +159,7 @@ def add_applications(
                 php=sorted({branch for host in serving for branch in php_of(tree, host, branches)}),
                 hosts=sorted({host.names[0] for host in serving if host.names}),
             )
+    findings.skip(len(unread))
 
 
 def is_another(folder: str, known: list[str], *, is_served: bool) -> bool:

@@ -1,3 +1,7 @@
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +16,7 @@ Build = Callable[[dict[str, str | bytes]], Context]
 
 def known(tree: Tree, folder: str) -> list[tuple[str, str]]:
     """(name, version) of the applications in a folder."""
-    return [(name, version) for name, version, _ in applications.identify(tree, folder)]
+    return [(name, version) for name, version, _ in applications.identify(tree, folder, set())]
 
 
 def rows(found: list[Item]) -> list[tuple[object, ...]]:
@@ -177,9 +181,43 @@ def test_a_file_of_the_same_name_is_no_application(host: Build) -> None:
     assert known(context.tree, "/x") == []
 
 
-def test_a_huge_version_file_gives_no_version_rather_than_memory(host: Build) -> None:
+def test_a_huge_version_file_is_counted_rather_than_read(host: Build) -> None:
     context = host({"/x/wp-includes/version.php": b"$wp_version = '1';" + b" " * (applications.LIMIT + 1)})
-    assert known(context.tree, "/x") == []
+    unread: set[str] = set()
+    assert list(applications.identify(context.tree, "/x", unread)) == []
+    assert unread == {"/x/wp-includes/version.php"}
+
+
+LOOK = """
+import json, pathlib, sys, time
+from exporter.collectors.collector import Roots
+from exporter.inventory import web
+from exporter.inventory.source import Context
+from exporter.tree import Tree
+roots = Roots(*map(pathlib.Path, sys.argv[1:]))
+findings = web.read(Context(roots, Tree(roots.root), time.time()))
+print(json.dumps([[kind for kind, _ in findings.items], findings.skipped]))
+"""
+
+
+def test_what_is_served_from_a_place_that_is_not_ours_to_read_is_counted(host: Build) -> None:
+    roots = host(
+        {
+            "/etc/nginx/nginx.conf": "http { server { root /srv/a; } server { root /srv/b/; } }",
+            "/srv/a/index.php": "",
+            "/srv/b/wp-includes/version.php": "$wp_version = '6.0';",
+            "/home/anna/www/index.php": "",
+        }
+    ).roots
+    for name in ("srv/a", "srv/b/wp-includes/version.php", "home/anna"):
+        (roots.root / name).chmod(0)
+    as_nobody_special = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    places = [str(roots.proc), str(roots.sys), str(roots.root)]
+    command = [*(as_nobody_special if os.geteuid() == 0 else []), sys.executable, "-c", LOOK, *places]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    for name in ("srv/a", "home/anna"):
+        (roots.root / name).chmod(0o755)
+    assert json.loads(done.stdout) == [["virtual_host", "virtual_host"], 2]
 
 
 def test_a_hostile_version_is_cut_to_what_a_version_can_be(host: Build) -> None:

@@ -166,6 +166,14 @@ def test_apaches_virtual_hosts_are_read_with_variables_and_conditions(host: Buil
     assert (second.backends, second.php) == (["/run/php/php8.3-fpm.sock"], "")
 
 
+def test_apaches_paths_may_be_relative_to_its_root(host: Build) -> None:
+    text = "ServerRoot /srv/httpd\n<VirtualHost *>\nDocumentRoot sites/a\nSSLCertificateFile tls/a.pem\n"
+    text += "</VirtualHost>\n<VirtualHost *>\nDocumentRoot ${SITES}/b\nSSLCertificateFile pkcs11:id=1\n"
+    first, second = apache.apache_hosts(host({"/etc/apache2/apache2.conf": text}).tree)[0]
+    assert (first.root, first.certificates) == ("/srv/httpd/sites/a", ["/srv/httpd/tls/a.pem"])
+    assert (second.root, second.certificates) == ("${SITES}/b", [])
+
+
 def test_php_fpm_set_for_the_whole_server_serves_every_host_unless_php_is_a_module(host: Build) -> None:
     fpm = '<FilesMatch "php">\nSetHandler "proxy:unix:/run/php/php8.2-fpm.sock|fcgi://localhost"\n</FilesMatch>\n'
     text = f"{fpm}Alias /wiki /srv/wiki/\n<VirtualHost *>\nDocumentRoot /srv/a\n</VirtualHost>\n"
