@@ -83,7 +83,8 @@ class Tree:
     def make_folder(self, path: bytes) -> None:
         """A folder only we may enter; its own metadata come when it is full."""
         parent, name = self._parent(path)
-        _make_folder(parent, name)
+        if not _make_folder(parent, name) and not self.exact:
+            _open_up(parent, name)
 
     def make_link(self, metadata: Metadata) -> None:
         """A symbolic link, leading where it led; it is never followed here."""
@@ -254,11 +255,23 @@ def _folds_case(folder: int) -> bool:
     return True
 
 
-def _make_folder(parent: int, name: bytes) -> None:
+def _make_folder(parent: int, name: bytes) -> bool:
+    """Make a folder; False if something is there already."""
     if name in (b"", b".", b".."):
         raise ValueError(f"not a part of a path: {name!r}")
     with suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=parent)
+        return True
+    return False
+
+
+def _open_up(parent: int, name: bytes) -> None:
+    """Let us write into a folder that an earlier restore had given its own mode."""
+    descriptor = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{descriptor}", 0o700)  # noqa: PTH101 - a descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _node_type(metadata: Metadata) -> int:
