@@ -80,13 +80,14 @@ def split_head(buffer: bytes, maximum: int) -> tuple[bytes, bytes] | None:
 
     Raises BadRequestError (431) when the head is longer than ``maximum`` bytes.
     """
+    size = len(buffer)
     # RFC 9112 2.2: a server should pass over an empty line before the request.
     buffer = buffer.lstrip(b"\r\n")
     if buffer[:1] and not b"!" <= buffer[:1] <= b"~":
         # Not text at all (a TLS hello, a scanner): its head would never be complete.
         raise BadRequestError(HTTPStatus.BAD_REQUEST, "malformed request line")
     found = _END_OF_HEAD.search(buffer)
-    if found is None and len(buffer) <= maximum:
+    if found is None and size <= maximum:
         return None
     if found is None or found.start() > maximum:
         raise BadRequestError(

@@ -10,15 +10,17 @@ from dataclasses import dataclass, field
 
 from leitstand.exposition import Kind
 
-_NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
-_LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*[ \t]*=[ \t]*"(?:[^"\\\n]|\\["\\n])*"'
+# No quantifier here gives back what it took: else one long bad line would hold the exporter for hours, and
+# "load15" would be 5 of "load1".
+_NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*+"
+_LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*+[ \t]*+=[ \t]*+"(?:[^"\\\n]|\\["\\n])*+"'
 _SAMPLE = re.compile(
-    rf"({_NAME})[ \t]*(?:\{{[ \t]*((?:{_LABEL}[ \t]*(?:,[ \t]*|(?=\}})))*)\}})?[ \t]*([^\s{{}}]+)[ \t]*",
+    rf"({_NAME})[ \t]*+(?:\{{[ \t]*+((?:{_LABEL}[ \t]*+(?:,[ \t]*+|(?=\}})))*+)\}}[ \t]*+)?+([^\s{{}}]++)",
     re.ASCII,
 )
 # What Go's ParseFloat takes of decimal numbers; it refuses a sign before NaN, and what is out of range.
 _NUMBER = re.compile(
-    r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?P<infinity>[iI]nf(?:inity)?))|nan|NaN", re.ASCII
+    r"[+-]?(?:(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?|(?P<infinity>[iI]nf(?:inity)?))|nan|NaN", re.ASCII
 )
 _META = re.compile(rf"#[ \t]*(HELP|TYPE)[ \t]+({_NAME})(?:[ \t]+(.*))?", re.ASCII)
 _SINGLE_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*("(?:[^"\\\n]|\\["\\n])*")', re.ASCII)
@@ -34,6 +36,7 @@ _PARTS: dict[Kind, tuple[str, ...]] = {
     "histogram": ("_bucket", "_sum", "_count"),
     "summary": ("_sum", "_count"),
 }
+_BLANK = " \t\r"
 _DOCUMENTATION_ESCAPES = re.compile(r"\\(\\|n)")
 
 
@@ -59,7 +62,10 @@ def parse_textfile(content: bytes) -> list[Block]:
     except UnicodeDecodeError as error:
         raise BadTextfile(f"not UTF-8 at byte {error.start}") from error
     reader = _Reader()
-    for number, line in enumerate(text.split("\n"), start=1):
+    *lines, rest = text.split("\n")
+    if rest.strip(_BLANK):
+        raise BadTextfile(f"line {len(lines) + 1}: has no end; the file may be cut short")
+    for number, line in enumerate(lines, start=1):
         try:
             reader.take(line)
         except BadTextfile as error:
@@ -76,7 +82,7 @@ class _Reader:
 
     def take(self, line: str) -> None:
         """One line without its newline."""
-        stripped = line.strip(" \t\r")
+        stripped = line.strip(_BLANK)
         if not stripped:
             return
         if stripped.startswith("#"):

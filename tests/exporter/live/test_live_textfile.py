@@ -53,7 +53,10 @@ def test_a_good_file_is_served_with_the_time_it_was_written(folder, page_of):
         "a 1\n# TYPE a gauge\n",
         b"a\xff 1\n",
         b"\x00\x01\x02",
-        "a",
+        "a\n",
+        "load15\n",
+        "a 1700",  # cut short: who wrote it would have ended the line
+        "a 1\n# HELP b",
     ],
 )
 def test_a_bad_file_is_refused_whole_and_told_and_does_not_look_fresh(folder, page_of, content):
@@ -69,6 +72,14 @@ def test_a_bad_file_is_refused_whole_and_told_and_does_not_look_fresh(folder, pa
     assert [labels for name, labels in found if name == "node_textfile_mtime_seconds"] == [
         (("file", f"{folder}/good.prom"),)
     ]
+
+
+@pytest.mark.parametrize("end", ["{", "{x", '{b="', " 1x", ' {b="c"', " 1 {"])
+@pytest.mark.parametrize("long", ["a", "a ", "a 1", 'a{b="c",', 'a{b="\\\\'])
+def test_a_line_of_a_megabyte_is_refused_in_no_time(long, end):
+    """What takes the square of its length would hold the whole exporter for hours."""
+    with pytest.raises(BadTextfile, match="line 1: not a"):
+        parse_textfile((long + long[-1] * 1_000_000 + end + "\n").encode())
 
 
 def test_the_log_names_file_and_line_once(folder, caplog):

@@ -72,6 +72,7 @@ def test_http_1_0_ends_the_connection_unless_asked_otherwise(serve: Callable[...
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 100_000, 413),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 200_000 + b"\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 200_000, 431),
+        (b"\r\n" * 100_000, 431),
         (b"\r\nGET / HTTP/1.0\n\n", 200),
         (b"GET http://elsewhere.example/x HTTP/1.1\r\nHost: a\r\n\r\n", 200),
     ],
