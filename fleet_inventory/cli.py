@@ -233,7 +233,7 @@ def show_command(database_path: Path, as_json: bool, host: str | None, kind: str
     return EXIT_OK
 
 
-@inventory.command("forget")
+@inventory.command("forget", epilog="Example: leitstand inventory forget web1")
 @database_option
 @click.argument("host")
 def forget_command(database_path: Path, host: str) -> int:

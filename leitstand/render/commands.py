@@ -53,7 +53,7 @@ _out_option = click.option(
 )
 
 
-@click.group()
+@click.group(epilog="Example: leitstand render prometheus --out /etc/leitstand/prometheus")
 def render() -> None:
     """Write what other programs read, made from leitstand.yml.
 

@@ -43,11 +43,11 @@ def test_every_command_is_in_the_reference(command):
     assert f"## leitstand {command}\n" in (ROOT / "docs/reference/commands.md").read_text()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_an_example(command):
+def test_every_command_has_an_example():
     page = (ROOT / "docs/reference/commands.md").read_text()
-    sections = re.findall(rf"^## leitstand {command}\b[^#]*", page, re.MULTILINE)
-    assert any("Example" in section for section in sections)
+    commands = dict(re.findall(r"^## (leitstand.*)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    assert len(commands) > 30
+    assert [name for name, text in commands.items() if "Example" not in text] == []
 
 
 def test_every_key_is_in_the_reference():
