@@ -4,13 +4,13 @@ import os
 import sqlite3
 import stat
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from lab.processes import wait_until
 from orchestrator.config import SqliteSource as SqliteSettings
 from orchestrator.sources import SourceError
 from orchestrator.sources import sqlite as sources_sqlite
@@ -71,8 +71,7 @@ def test_a_copy_is_of_one_moment(bank: Path, tmp_path: Path, journal: str, memor
             with closing(sqlite3.connect(tmp_path / "copy")) as copy:
                 assert copy.execute("SELECT sum(amount) FROM account").fetchone() == (100 * ACCOUNTS,)
                 assert copy.execute("PRAGMA journal_mode").fetchone() == (journal,)
-            while len(done) <= before:
-                time.sleep(0.001)  # the writer is at work
+            wait_until(lambda before=before: len(done) > before, "the writer", pause=0.001)
 
 
 def test_a_copy_in_the_scratch_folder_has_no_name_and_is_ours_alone(bank: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@ import hashlib
 import json
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from exporter.inventory.runner import Outcome
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.watch import MAXIMUM_WATCHED
 from exporter.inventory.worker import load
+from lab.processes import wait_until
 from leitstand.errors import LeitstandError
 
 Build = Callable[[dict[str, str | bytes]], Context]
@@ -259,10 +259,7 @@ def test_a_snapshot_is_there_at_once_and_the_service_ends(real_host: Context) ->
     service = InventoryService(real_host.roots, sources=["host"])
     assert service.snapshot().document == b""
     service.start()
-    deadline = time.monotonic() + 20
-    while not service.snapshot().complete and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert service.snapshot().complete
+    wait_until(lambda: service.snapshot().complete, "the first inventory")
     service.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "inventory"]
 

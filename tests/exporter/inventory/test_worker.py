@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,15 +12,9 @@ from exporter.inventory.order import Order
 from exporter.inventory.runner import parse_answer
 from exporter.inventory.source import Context
 from exporter.inventory.worker import look
+from lab.processes import wait_until
 
 Build = Callable[[dict[str, str | bytes]], Context]
-
-
-def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)
 
 
 def test_what_the_worker_did_not_answer_has_failed_with_its_last_words() -> None:
@@ -101,12 +94,14 @@ def test_the_worker_ends_soon_after_an_exporter_that_was_killed(real_host: Conte
     assert exporter.stdout
     worker = Path(f"/proc/{int(exporter.stdout.readline())}")
     children = worker / f"task/{worker.name}/children"
-    until(lambda: children.read_text().split())
+    wait_until(lambda: children.read_text().split(), "a child of the worker")
     (child,) = children.read_text().split()
     exporter.kill()
     exporter.communicate()
     for path in (worker, Path(f"/proc/{child}")):
-        until(lambda path=path: not path.exists() or " Z " in (path / "stat").read_text())
+        wait_until(
+            lambda path=path: not path.exists() or " Z " in (path / "stat").read_text(), "the child to end"
+        )
 
 
 REFUSING = """

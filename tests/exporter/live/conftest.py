@@ -2,7 +2,6 @@
 
 import http.client
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.collectors.collector import Collector, Roots
+from lab.processes import free_port
 
 Labels = tuple[tuple[str, str], ...]
 Page = dict[tuple[str, Labels], float]
@@ -94,12 +94,6 @@ class Running:
             connection.close()
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 @contextmanager
 def running(argv: list[str], port: int, environment: dict[str, str] | None = None) -> Iterator[Running]:
     process = subprocess.Popen(
@@ -150,16 +144,3 @@ def ours() -> Callable[..., "contextmanager[Running]"]:
 def theirs() -> Callable[..., "contextmanager[Running]"]:
     """Starts Debian's node_exporter."""
     return start_theirs
-
-
-@pytest.fixture(scope="session")
-def eventually() -> Callable[[Callable[[], bool]], None]:
-    """Waits until a condition holds."""
-
-    def wait(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 30
-        while not condition():
-            assert time.monotonic() < deadline, "it never came to be"
-            time.sleep(0.05)
-
-    return wait

@@ -13,6 +13,7 @@ import pytest
 from exporter.collectors import COLLECTORS
 from exporter.collectors.options import Options, flag
 from exporter.flags import all_options
+from lab.processes import wait_until
 
 COMMAND = [sys.executable, "-m", "leitstand", "exporter"]
 
@@ -163,7 +164,7 @@ def test_the_help_explains_each_option_and_shows_an_example():
     assert all(flag(entry.name) in finished.stdout for entry in fields(Options))
 
 
-def test_sources_of_the_inventory_and_watched_packages_are_chosen_by_name(ours, page_of, eventually):
+def test_sources_of_the_inventory_and_watched_packages_are_chosen_by_name(ours, page_of):
     options = (
         "--collector.disable-defaults",
         "--inventory.disable-defaults",
@@ -175,7 +176,7 @@ def test_sources_of_the_inventory_and_watched_packages_are_chosen_by_name(ours, 
         "--inventory.watch=base-*",
     )
     with ours(*options) as running:
-        eventually(lambda: "leitstand_inventory_info" in running.get())
+        wait_until(lambda: "leitstand_inventory_info" in running.get(), "the first inventory")
         page = page_of(running.get())
     sources = [labels for name, labels in page if name == "leitstand_inventory_source_success"]
     assert sources == [(("source", "dpkg"),)]

@@ -2,16 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable
 
 from exporter.guard import Guard, Stuck
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.005)
+from lab.processes import wait_until
 
 
 def threads_of(name: str) -> int:
@@ -70,7 +63,7 @@ def test_a_task_that_comes_back_is_run_again():
     guard.run({"hangs": done.wait}, 0.05)
     assert guard.stuck == {"hangs"}
     done.set()
-    wait_until(lambda: not guard.stuck)
+    wait_until(lambda: not guard.stuck, "the thread to be free", pause=0.005)
     assert guard.run({"hangs": done.wait}, 5)["hangs"].value is True
 
 

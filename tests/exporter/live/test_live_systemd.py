@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from exporter.collectors.collector import NoData
 from exporter.collectors.dbus import BusError, Call, Connection, property_of, read_string, read_variant
 from exporter.collectors.options import Options
 from exporter.collectors.systemd import SystemdUnits
+from lab.processes import wait_until
 
 BUS = "org.freedesktop.DBus"
 CONFIGURATION = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -35,10 +35,7 @@ def bus(tmp_path):
     process = subprocess.Popen(
         ["dbus-daemon", f"--config-file={tmp_path}/bus.conf", "--nofork"], stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 10
-    while not path.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(path.exists, "the bus", pause=0.01)
     yield str(path)
     process.terminate()
     process.wait(10)
