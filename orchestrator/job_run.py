@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 
 from orchestrator.archive import Problem
@@ -14,6 +14,7 @@ from orchestrator.facts import in_a_line
 from orchestrator.hooks import RunHooks, State
 from orchestrator.lease import leased
 from orchestrator.lock import JobBusyError, job_lock
+from orchestrator.prune import sweep_rests
 from orchestrator.run import Plan, Progress, RunResult, run_job
 from orchestrator.signals import undisturbed
 from orchestrator.sources import open_sources, open_transport
@@ -29,9 +30,12 @@ def back_up(context: Context, job_name: str, progress: Progress) -> RunResult:
         context.facts().publish()  # with the start that comes after this one
         job = context.job(job_name)
         context.require_reach(job)
-        keys, host = keys_of(job), context.fleet.hosts[job.host]
+        host = context.fleet.hosts[job.host]
         hooks = RunHooks(job_name, job.host, job.hooks, open_transport(job.host, host))
-        with context.stores(job) as stores, leased(stores, job.host, job_name, place=place):
+        with ExitStack() as opened:
+            with _hooked_if_it_fails(hooks):
+                keys, stores = keys_of(job), opened.enter_context(context.stores(job))
+                opened.enter_context(leased(stores, job.host, job_name, place=place))
             with _hooked(hooks) as ending:
                 sources = open_sources(job, host)
                 result = run_job(Plan(job_name, job, sources, stores, keys), progress)
@@ -63,11 +67,27 @@ def _hooked(hooks: RunHooks) -> Iterator[_Ending]:
         ending.state = "interrupted"
         raise
     finally:
-        with undisturbed():
-            ending.problems = hooks.end(ending.state)
-        if ending.state in ("failed", "interrupted"):  # else they become warnings of the run
-            for problem in ending.problems:
-                _log.warning("%s: %s", hooks.job, problem)
+        _end(hooks, ending)
+
+
+@contextmanager
+def _hooked_if_it_fails(hooks: RunHooks) -> Iterator[None]:
+    """Hooks after the block if it fails, but not when the run gives way to another one, which has its own."""
+    try:
+        yield
+    except JobBusyError:
+        raise
+    except Exception:
+        _end(hooks, _Ending())
+        raise
+
+
+def _end(hooks: RunHooks, ending: _Ending) -> None:
+    with undisturbed():
+        ending.problems = hooks.end(ending.state)
+    if ending.state in ("failed", "interrupted"):  # else they become warnings of the run
+        for problem in ending.problems:
+            _log.warning("%s: %s", hooks.job, problem)
 
 
 def _changed(context: Context, job_name: str, progress: Progress) -> Changed | None:
@@ -132,11 +152,16 @@ def _record_success(context: Context, result: RunResult, stores: list[Store], se
 
 
 def _counts(store: Store, result: RunResult) -> dict[str, float]:
-    """How many snapshots there are and since when; nothing where these credentials may not list."""
+    """How many snapshots there are and since when; nothing where these credentials may not list.
+
+    What runs that died left there is swept on this occasion.
+    """
     try:
-        names = [each for each in scan(store, result.name.host, result.name.job) if each.committed]
+        listed = scan(store, result.name.host, result.name.job)
     except StoreError:
         return {}
+    names = [each for each in listed if each.committed]
+    sweep_rests(store, listed)
     return {"snapshots": len(names), "oldest": names[0].name.began.timestamp()} if names else {}
 
 

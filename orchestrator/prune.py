@@ -7,7 +7,8 @@ died.
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+import logging
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -20,8 +21,9 @@ from orchestrator.layout import CANARY, COMMIT, LEASE, MARK, job_prefix
 from orchestrator.retention import Candidate, Decision, decide
 from orchestrator.show import size
 from orchestrator.snapshot import read_meta
-from orchestrator.stores import Store
+from orchestrator.stores import Store, StoreError
 
+_log = logging.getLogger(__name__)
 ABANDONED = timedelta(hours=48)
 LITTER = (LEASE, CANARY)
 
@@ -101,10 +103,25 @@ def _step(listed: Listed, decision: Decision, job: Job, now: datetime) -> Step:
 
 
 def _sweep_step(listed: Listed, now: datetime) -> Step:
-    newest = max(info.modified for info in listed.objects)
+    newest = _newest_object(listed)
     if now - newest < ABANDONED:
         return Step(listed, "wait", "no COMMIT: a run that is under way, or died")
     return Step(listed, "sweep", f"no COMMIT, nothing new since {newest:%Y-%m-%d %H:%M} UTC")
+
+
+def _newest_object(listed: Listed) -> datetime:
+    return max(info.modified for info in listed.objects)
+
+
+def sweep_rests(store: Store, listed: Sequence[Listed]) -> None:
+    """Remove what runs that died left in a store, by its own times; quietly where that may not be done."""
+    now = max((_newest_object(each) for each in listed), default=None)
+    for each in listed:
+        if now is not None and each.committed is None and now - _newest_object(each) >= ABANDONED:
+            try:
+                _delete(store, each)
+            except StoreError as error:
+                _log.debug("%s: the rest of %s stays: %s", store.name, each.name.id, error)
 
 
 def _marked(listed: Listed) -> datetime | None:

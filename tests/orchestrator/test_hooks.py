@@ -67,6 +67,18 @@ def test_a_failed_run_is_told_to_its_hooks(hooked: Site) -> None:
     assert calls(hooked)[1:] == ["failure failed site here", "after failed site here"]
 
 
+@pytest.mark.parametrize("gone", ["keys", "credentials"])
+def test_a_run_that_fails_before_it_begins_is_told_to_its_hooks(hooked: Site, gone: str) -> None:
+    if gone == "keys":
+        (hooked.folder / "keys").unlink()
+    else:
+        swift = {"type": "s3", "endpoint": "http://127.0.0.1:1", "bucket": "backups"}
+        hooked.document["stores"]["swift"] = {**swift, "credentials_file": str(hooked.folder / "none")}
+        hooked.job["stores"] = ["swift"]
+    assert hooked.leitstand("run", "site").status in (2, 3)
+    assert calls(hooked) == ["failure failed site here", "after failed site here"]
+
+
 def test_a_store_without_a_snapshot_is_a_failure_to_the_hooks(hooked: Site) -> None:
     hooked.document["stores"]["gone"] = {"type": "folder", "path": str(hooked.folder / "not mounted")}
     hooked.job["stores"] = ["disk", "gone"]

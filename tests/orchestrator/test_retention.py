@@ -253,6 +253,19 @@ def test_rests_of_a_dead_run_are_swept_after_two_days(site: Site) -> None:
     assert not [path for path in site.disk.rglob("*") if path.is_file()]
 
 
+def test_a_run_sweeps_what_dead_ones_left_two_days_ago(site: Site) -> None:
+    for _ in range(3):
+        site.good("run", "site")
+    old, young, whole = site.snapshots()
+    for name, days in ((old, 2.1), (young, 1.9)):
+        site.objects(name)["COMMIT"].unlink()
+        age(site, name, days)
+    age(site, whole, 30)
+    site.good("run", "site")
+    assert (site.objects(old), len(site.objects(young)) > 2) == ({}, True)
+    assert site.snapshots()[0] == whole, "no age makes a whole one a rest"
+
+
 def test_old_leases_and_canaries_are_swept(site: Site) -> None:
     site.good("run", "site")
     for folder in ("lease", "canary"):
