@@ -197,10 +197,14 @@ class Alerts(Model):
         default=None, description="URL that gets each alert as a POST request."
     )
     webhook_url_file: AbsolutePath | None = Field(
-        default=None, description="The same, for a URL that is a secret: the file that holds it."
+        default=None,
+        description="The same, for a URL that is a secret: the file that holds it. Needs Alertmanager 0.26; "
+        "Debian 12 has 0.25.",
     )
     watchdog_url_file: AbsolutePath | None = Field(
-        default=None, description="File with the URL of an outside dead man's switch that must hear from us."
+        default=None,
+        description="File with the URL of an outside dead man's switch that must hear from us. Needs "
+        "Alertmanager 0.26; Debian 12 has 0.25.",
     )
     watchdog_url: ProbeUrl | None = Field(default=None, description="The same, for a URL that is no secret.")
     runbook_url: ProbeUrl | None = Field(
