@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LOCK = "demo.lock"
-MARK = "leitstand.yml"
 
 
 class FolderError(Exception):
@@ -37,8 +36,8 @@ def own_folder(folder: Path) -> Iterator[Path]:
 
 
 def is_demo(folder: Path) -> bool:
-    """Whether a demo began here."""
-    return (folder / MARK).exists() or (folder / LOCK).exists()
+    """Whether a demo began here. A leitstand.yml does not say so: it may be somebody's own, beside its keys."""
+    return (folder / LOCK).exists()
 
 
 def empty(folder: Path) -> None:

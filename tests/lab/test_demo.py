@@ -61,14 +61,15 @@ def test_demo_says_how_it_is_used() -> None:
     assert "--incident" in ran.stdout
 
 
-def test_demo_refuses_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
-    (tmp_path / "precious").write_text("data")
+@pytest.mark.parametrize("name", ["precious", "leitstand.yml"])
+def test_demo_refuses_a_folder_that_is_not_its_own(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("data")
     ran = subprocess.run(
         [str(REPOSITORY / "demo"), "--folder", str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert ran.returncode == 2
     assert "hint:" in ran.stderr
-    assert (tmp_path / "precious").read_text() == "data"
+    assert (tmp_path / name).read_text() == "data"
 
 
 def test_a_folder_is_meant_from_where_the_demo_was_called(tmp_path: Path) -> None:
