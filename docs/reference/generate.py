@@ -88,6 +88,7 @@ def groups(schema: dict[str, Any], shape: dict[str, Any], told: set[str], headin
 
 
 def table(group: dict[str, Any]) -> str:
+    """A row for each key of a group."""
     lines = ["| key | value | default | meaning |", "|---|---|---|---|"]
     for key, content in group["properties"].items():
         default = "**needed**" if key in group.get("required", ()) else written(content.get("default"))
@@ -97,6 +98,7 @@ def table(group: dict[str, Any]) -> str:
 
 
 def written(default: Any) -> str:
+    """A default as it would stand in the file; nothing for what is empty."""
     return (
         "" if default in (None, [], "") else f"`{json.dumps(default, ensure_ascii=False)}`".replace('"', "")
     )
@@ -120,6 +122,7 @@ def kind(content: dict[str, Any]) -> str:
 
 
 def special(content: dict[str, Any]) -> str:
+    """The word for a text of a certain form; empty for any text."""
     if content.get("format") == "path":
         return "absolute path"
     pattern = str(content.get("pattern", ""))
@@ -128,6 +131,7 @@ def special(content: dict[str, Any]) -> str:
 
 
 def limits(content: dict[str, Any]) -> str:
+    """The smallest and the largest number, to stand behind the word for it."""
     lowest, highest = content.get("minimum"), content.get("maximum")
     if lowest is None and highest is None:
         return ""
@@ -135,6 +139,7 @@ def limits(content: dict[str, Any]) -> str:
 
 
 def references(content: Any) -> Iterator[str]:
+    """Every ``$ref`` in a part of the schema, in order."""
     if isinstance(content, dict):
         if isinstance(content.get("$ref"), str):
             yield content["$ref"]
@@ -156,6 +161,7 @@ def commands_page() -> str:
 
 
 def helps(command: click.Command, name: str, parent: click.Context | None) -> Iterator[tuple[str, str]]:
+    """(path, help) of a command, then of those below it."""
     settings: dict[str, Any] = {"terminal_width": WIDTH, "max_content_width": WIDTH}
     settings.update(command.context_settings)
     context = click.Context(command, info_name=name, parent=parent, **settings)
@@ -168,6 +174,7 @@ def helps(command: click.Command, name: str, parent: click.Context | None) -> It
 
 
 def subcommand(group: click.Group, context: click.Context, name: str) -> click.Command | None:
+    """A command of a group; None if its packages are not installed."""
     try:
         return group.get_command(context, name)
     except LeitstandError as error:

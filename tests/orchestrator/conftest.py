@@ -220,7 +220,7 @@ class Site:
         return {path.name: path for path in self.disk.rglob("*") if path.parent.name == snapshot}
 
     def wait_for_next_second(self) -> None:
-        """So that the next run is the newer one: times of Swift and names of snapshots have whole seconds."""
+        """So that the next run is the newer one in every store: times of Swift have whole seconds."""
         now = int(time.time())
         while int(time.time()) <= now + 1:  # Swift rounds up
             time.sleep(0.02)
