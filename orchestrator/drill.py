@@ -16,7 +16,7 @@ from pathlib import Path
 
 from leitstand import process
 from leitstand.errors import LeitstandError
-from orchestrator.archive import FileRecord, Kind
+from orchestrator.archive import FileRecord, Kind, Metadata
 from orchestrator.config import Drill
 from orchestrator.drills import loader_for
 from orchestrator.manifest import Row
@@ -58,11 +58,11 @@ def drill(snapshot: Snapshot, settings: Drill, scratch: Path, live: Restored) ->
     result = Drilled()
     with tempfile.TemporaryDirectory(prefix="leitstand-drill-", dir=_existing(scratch)) as folder:
         target = Path(folder) / "restored"
-        start = time.monotonic()
-        restore(snapshot, target, Selection([]), Owners(may_give=os.geteuid() == 0), live)
+        start, owners = time.monotonic(), Owners(may_give=os.geteuid() == 0)
+        restore(snapshot, target, Selection([]), owners, live)
         result.restore_seconds = round(time.monotonic() - start, 3)
         for row in snapshot.manifest.rows():
-            _compare(target, row.record, result)
+            _compare(target, row.record, owners, result)
             _load(target, row, Path(folder), result)
         if settings.check is not None:
             _check(settings, target, result)
@@ -77,18 +77,18 @@ def _existing(scratch: Path) -> Path:
     return scratch
 
 
-def _compare(target: Path, record: FileRecord, result: Drilled) -> None:
+def _compare(target: Path, record: FileRecord, owners: Owners, result: Drilled) -> None:
     """Hold one path on the disk against its record."""
     path = target / os.fsdecode(record.path)
     expected = _FORMATS.get(record.metadata.kind)
     if expected is None or len(os.fsencode(path)) > _LONGEST_PATH:
         return  # only root restores devices; and what lies too deep can only be reached step by step
     result.entries += 1
-    for problem in _differences(path, record):
+    for problem in _differences(path, record, owners):
         result.findings.append(Finding(os.fsdecode(record.path), problem))
 
 
-def _differences(path: Path, record: FileRecord) -> Iterator[str]:
+def _differences(path: Path, record: FileRecord, owners: Owners) -> Iterator[str]:
     metadata = record.metadata
     try:
         status = path.lstat()
@@ -97,14 +97,25 @@ def _differences(path: Path, record: FileRecord) -> Iterator[str]:
         return
     if not _FORMATS[metadata.kind](status.st_mode):
         yield f"is no {metadata.kind} after the restore"
-    elif metadata.kind is Kind.SYMLINK:
+        return
+    if metadata.kind is Kind.SYMLINK:
         if os.fsencode(path.readlink()) != metadata.link:
             yield "leads elsewhere after the restore"
-    elif metadata.kind is Kind.FILE:
-        if status.st_size != record.size or _sha256(path) != record.sha256:
-            yield "has another content on the disk"
-        if status.st_mtime_ns != metadata.mtime_ns:
-            yield "has another time on the disk"
+    elif metadata.kind is not Kind.HARDLINK:  # which has what its first name has
+        yield from _differing_facts(status, metadata, owners)
+    if metadata.kind is Kind.FILE and (status.st_size != record.size or _sha256(path) != record.sha256):
+        yield "has another content on the disk"
+
+
+def _differing_facts(status: os.stat_result, metadata: Metadata, owners: Owners) -> Iterator[str]:
+    if status.st_mtime_ns != metadata.mtime_ns:
+        yield "has another time on the disk"
+    mode, expected = stat.S_IMODE(status.st_mode), owners.mode(metadata)
+    if mode != expected:
+        yield f"has mode {mode:04o} on the disk instead of {expected:04o}"
+    owner = owners.user(metadata), owners.group(metadata)
+    if owners.may_give and (status.st_uid, status.st_gid) != owner:
+        yield "has another owner on the disk"
 
 
 def _sha256(path: Path) -> bytes:

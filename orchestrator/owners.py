@@ -22,17 +22,18 @@ class Owners:
     _users: dict[tuple[str, int], int] = field(default_factory=dict)
     _groups: dict[tuple[str, int], int] = field(default_factory=dict)
 
-    def give(self, target: int | str | bytes, metadata: Metadata, dir_fd: int | None = None) -> bool:
+    def give(self, target: int | str | bytes, metadata: Metadata, dir_fd: int | None = None) -> None:
         """Set user and group of an open file (a descriptor or its path), or of a link in an open folder.
 
-        False if that is not for us to do.
+        Nothing is done if that is not for us to do.
         """
-        if not self.may_give:
-            return False
-        os.chown(
-            target, self.user(metadata), self.group(metadata), dir_fd=dir_fd, follow_symlinks=dir_fd is None
-        )
-        return True
+        if self.may_give:
+            user, group = self.user(metadata), self.group(metadata)
+            os.chown(target, user, group, dir_fd=dir_fd, follow_symlinks=dir_fd is None)
+
+    def mode(self, metadata: Metadata) -> int:
+        """The rights: set-user-id bits of another owner's file must not become ours."""
+        return metadata.mode & (0o7777 if self.may_give else 0o1777)
 
     def user(self, metadata: Metadata) -> int:
         """The number of the user here."""

@@ -155,9 +155,8 @@ class Tree:
             os.close(descriptor)
 
     def _set_metadata(self, target: int | str, metadata: Metadata) -> None:
-        owned = self.owners.give(target, metadata)
-        # Set-user-id bits of another owner's file must not become ours.
-        os.chmod(target, metadata.mode & (0o7777 if owned else 0o1777))  # noqa: PTH101 - a descriptor, mostly
+        self.owners.give(target, metadata)
+        os.chmod(target, self.owners.mode(metadata))  # noqa: PTH101 - a descriptor, mostly
         if self.exact:
             _drop_xattrs(target, metadata)
         self._set_xattrs(target, metadata)

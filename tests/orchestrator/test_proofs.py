@@ -18,6 +18,7 @@ from lab.databases import MariaDB, PostgreSQL
 from leitstand.errors import LeitstandError
 from orchestrator.drills import loader_for
 from orchestrator.drills.postgresql import roles_in
+from orchestrator.restore import restore
 from orchestrator.share import due_slots, parse_share, slot
 
 Site = Any
@@ -134,6 +135,28 @@ def test_a_failing_check_fails_the_drill(site: Site) -> None:
     metrics = (site.folder / "metrics" / "leitstand_backup.prom").read_text()
     assert 'level="drill"' not in metrics
     assert "the shop is empty" in site.leitstand("status").stdout
+
+
+def test_a_drill_holds_times_rights_and_owners_against_the_manifest(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def and_spoil(snapshot: Any, target: Path, *more: Any) -> None:
+        restore(snapshot, target, *more)
+        www = site.restored(target)
+        (www / "secret.php").chmod(0o644)
+        os.utime(www / "uploads", (0, 0))
+        if not os.geteuid():
+            os.chown(www / "empty", 1234, 0)
+
+    monkeypatch.setattr("orchestrator.drill.restore", and_spoil)
+    site.good("run", "site")
+    ran = site.leitstand("drill", "site")
+    found = {line.rpartition("/")[2] for line in ran.errors}
+    spoils = {
+        "secret.php: has mode 0644 on the disk instead of 0640",
+        "uploads: has another time on the disk",
+    }
+    assert found == spoils | (set() if os.geteuid() else {"empty: has another owner on the disk"})
 
 
 def test_a_drill_without_room_is_one_clear_line(site: Site) -> None:
