@@ -36,7 +36,7 @@ def own_folder(folder: Path) -> Iterator[Path]:
 
 
 def is_demo(folder: Path) -> bool:
-    """Whether a demo began here. A leitstand.yml does not say so: it may be somebody's own, beside its keys."""
+    """Whether a demo began here. A leitstand.yml alone is somebody's own, perhaps with keys beside it."""
     return (folder / LOCK).exists()
 
 
