@@ -135,7 +135,24 @@ def _parse_moment(value: Any) -> datetime:
     return moment
 
 
+_LISTEN = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^\[\]:\s]+):(\d{1,5})$")
+
+
+def split_listen(value: str) -> tuple[str, int]:
+    """``127.0.0.1:8080`` or ``[::1]:8080`` as address and port; ValueError for anything else."""
+    match = _LISTEN.match(value)
+    if not match or int(match[2]) > 65535:
+        raise ValueError("an address to listen on is written as 127.0.0.1:8080 or [::1]:8080")
+    return match[1].strip("[]"), int(match[2])
+
+
+def _is_listen(value: str) -> str:
+    split_listen(value)
+    return value
+
+
 Address = Annotated[str, AfterValidator(is_address)]
+Listen = Annotated[str, AfterValidator(_is_listen)]
 TimeZone = Annotated[str, AfterValidator(_is_time_zone)]
 ProbeUrl = Annotated[
     str, AfterValidator(_is_url), Field(json_schema_extra={"pattern": "^[hH][tT][tT][pP][sS]?://"})

@@ -9,12 +9,13 @@ import click
 
 from leitstand.config import load_document, read
 from leitstand.errors import EXIT_OK, EXIT_WARNINGS, UsageError
+from leitstand.fields import split_listen
 from leitstand.fleet import Fleet
 from leitstand.options import config_option
 from leitstand.watch import Watched
 from status_page.app import build_application
 from status_page.collector import Collector
-from status_page.config import StatusPage, StatusPageSettings, split_listen
+from status_page.config import StatusPage, StatusPageSettings
 from status_page.plan import Plan, make_plan
 from status_page.prometheus import Prometheus
 from status_page.server import serve as serve_application

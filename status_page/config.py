@@ -1,33 +1,15 @@
 """The section ``status_page`` of leitstand.yml."""
 
-import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
+from leitstand.fields import Listen
 from leitstand.fleet import Finding, Fleet, ProbeUrl
 from leitstand.models import AbsolutePath, Duration, Model
-
-_LISTEN = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^\[\]:\s]+):(\d{1,5})$")
-
-
-def split_listen(value: str) -> tuple[str, int]:
-    """``127.0.0.1:8080`` or ``[::1]:8080`` as address and port; ValueError for anything else."""
-    match = _LISTEN.match(value)
-    if not match or int(match[2]) > 65535:
-        raise ValueError("an address to listen on is written as 127.0.0.1:8080 or [::1]:8080")
-    return match[1].strip("[]"), int(match[2])
-
-
-def _is_listen(value: str) -> str:
-    split_listen(value)
-    return value
-
-
-Listen = Annotated[str, AfterValidator(_is_listen)]
 
 
 class StatusPage(Model):

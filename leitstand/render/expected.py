@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from leitstand.fields import Listen
 from leitstand.fleet import Finding, Fleet
 from leitstand.models import Model, Name
 from leitstand.render.output import Files, yaml_text
@@ -24,7 +25,7 @@ class _Job(_Part):
 
 
 class _Page(_Part):
-    listen: str = "127.0.0.1:8080"
+    listen: Listen = "127.0.0.1:8080"
 
 
 class Expected(Model):

@@ -120,6 +120,13 @@ def test_a_broken_configuration_writes_nothing(render, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_an_address_of_the_status_page_that_is_none_is_one_clear_line(render, tmp_path):
+    (tmp_path / "leitstand.yml").write_text("status_page: {listen: ':x'}\n")
+    done = render("prometheus", "--out", tmp_path / "out")
+    told = "status_page.listen: an address to listen on is written as 127.0.0.1:8080 or [::1]:8080"
+    assert (done.returncode, done.stderr) == (2, f"{tmp_path}/leitstand.yml:1: {told}\n")
+
+
 @pytest.mark.parametrize(
     "address", ["9115", "http://127.0.0.1:9115", "127.0.0.1:", "127.0.0.1:99999", ":9115"]
 )

@@ -5,8 +5,9 @@ import yaml
 from pydantic import ValidationError
 
 from leitstand.config import check, load_document
+from leitstand.fields import split_listen
 from leitstand.fleet import Fleet
-from status_page.config import StatusPage, fresh_seconds, split_listen, state_folder, unknown_seconds
+from status_page.config import StatusPage, fresh_seconds, state_folder, unknown_seconds
 
 
 def problems(folder, **content):
