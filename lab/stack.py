@@ -7,9 +7,11 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from lab.processes import DIE_WITH_PARENT, LabError, Server, fetch, free_port, wait_until
 from lab.sample_site import WELCOME, make_site
+from lab.shorten import shorten_folder
 from leitstand.render.durations import scale
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -197,8 +199,6 @@ class Stack:
 
     def render(self) -> None:
         """Prometheus' and Alertmanager's folders from leitstand.yml, then faster by ``speed``."""
-        from lab.shorten import shorten_folder
-
         folder = self.folder
         programs = ("prometheus", "alertmanager", "blackbox")
         addresses = [part for name in programs for part in (f"--{name}", self.at(name))]
@@ -237,8 +237,6 @@ class Stack:
 
     def query(self, expression: str) -> list[dict[str, object]]:
         """The samples of an instant query to Prometheus; empty also when it does not answer."""
-        from urllib.parse import quote
-
         status, body = fetch(self.url("prometheus", f"/api/v1/query?query={quote(expression)}"))
         answer = json.loads(body) if status == 200 else {}
         samples: list[dict[str, object]] = answer.get("data", {}).get("result", [])
