@@ -31,6 +31,16 @@ MYSQL_OPTIONS = (
 )
 
 
+def _either(program: str, other: str) -> tuple[str, ...]:
+    """The words that call ``program``, or ``other`` on a host that has that one only."""
+    choice = f'command -v {program} >/dev/null || exec {other} "$@"; exec {program} "$@"'
+    return ("sh", "-c", choice, program)
+
+
+# MariaDB 11 has its programs under names of its own; MySQL, and MariaDB before, under these.
+MYSQLDUMP, MYSQL = _either("mysqldump", "mariadb-dump"), _either("mysql", "mariadb")
+
+
 class DumpSource:
     """What the three kinds share: a list of dumps, read one after the other."""
 
@@ -54,15 +64,15 @@ class DumpSource:
     def close(self) -> None:
         """Each program ended with its last block."""
 
-    def ask(self, argv: list[str], env: Mapping[str, str] | None = None) -> list[str]:
-        """The lines that a short program prints. Raises SourceError when it fails."""
+    def ask(self, argv: list[str], env: Mapping[str, str] | None = None, program: str = "") -> list[str]:
+        """The lines that a short program, called ``program``, prints. Raises SourceError when it fails."""
         try:
             finished = self.transport.run(argv, timeout=LIST_SECONDS, env=env)
         except ProcessError as error:
             raise SourceError(f"{self.label}: {error.message}", error.hint) from error
         if finished.status:
             last = (finished.stderr.strip().splitlines() or [f"exit status {finished.status}"])[-1]
-            raise SourceError(f"{self.label}: {argv[0]} on {self.transport.name} failed: {last}")
+            raise SourceError(f"{self.label}: {program or argv[0]} on {self.transport.name} failed: {last}")
         return finished.stdout.decode().splitlines()
 
 
@@ -94,22 +104,22 @@ class MysqlDumps(DumpSource):
     def dumps(self) -> Iterator[Dump]:
         for database in self._databases():
             # Without --databases, so that the dump can be loaded under another name: the drill does that.
-            argv = ("mysqldump", *self._options, *MYSQL_OPTIONS, "--", database)
+            argv = (*MYSQLDUMP, *self._options, *MYSQL_OPTIONS, "--", database)
             name = BY_TABLE if self.settings.by_table else "/dump.sql"
             yield self._dump(f"mysql/{quote(database, safe='')}{name}", argv)
         if self.settings.users:
-            argv = ("mysqldump", *self._options, "--system=users", "--skip-dump-date")
+            argv = (*MYSQLDUMP, *self._options, "--system=users", "--skip-dump-date")
             yield self._dump("mysql/users.sql", argv)
 
     def _dump(self, path: str, argv: tuple[str, ...]) -> Dump:
         seconds = self.settings.timeout.total_seconds()
-        return Dump(path, argv, seconds, self.settings.minimum_size, MysqlWatcher)
+        return Dump(path, argv, seconds, self.settings.minimum_size, MysqlWatcher, program="mysqldump")
 
     def _databases(self) -> list[str]:
         if self.settings.mysql != ALL_DATABASES:
             return [self.settings.mysql]
         query = ["--batch", "--skip-column-names", "--execute=SHOW DATABASES"]
-        return sorted(set(self.ask(["mysql", *self._options, *query])) - MYSQL_OWN)
+        return sorted(set(self.ask([*MYSQL, *self._options, *query], program="mysql")) - MYSQL_OWN)
 
 
 @dataclass

@@ -22,7 +22,10 @@ END_SECONDS = 60.0  # for a program to end once its output has ended
 
 @dataclass(frozen=True)
 class Dump:
-    """One program and the path in the archive for what it writes; ``minimum`` bytes at least must come."""
+    """One program and the path in the archive for what it writes; ``minimum`` bytes at least must come.
+
+    ``program`` is what messages call it: by default the first word.
+    """
 
     path: str
     argv: tuple[str, ...]
@@ -30,6 +33,7 @@ class Dump:
     minimum: int = 1
     watcher: Callable[[], Watcher] = AnyBytes
     env: Mapping[str, str] = field(default_factory=dict)
+    program: str = ""
 
 
 class DumpReader:
@@ -84,7 +88,7 @@ class DumpReader:
 
     def _prove(self, dump: Dump, finished: Finished, watcher: Watcher, size: int, late: bool) -> None:
         """Raise SourceError unless the dump is whole: a cut dump looks like a good one until it is needed."""
-        program = dump.argv[0]
+        program = dump.program or dump.argv[0]
         if late:
             raise SourceError(f"{dump.path}: {program} took longer than {dump.timeout:.0f} s and was ended")
         if finished.status:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +70,19 @@ def test_a_mysql_dump_loads_into_another_database_with_the_same_rows(mariadb: Ma
     assert mariadb.execute("SELECT COUNT(*) FROM scratch.`odd ``name`").strip() == str(len(AWKWARD))
     assert mariadb.execute("SELECT HEX(b) FROM scratch.bin ORDER BY b").split() == ["00FF0A28", "0A"]
     mariadb.execute("DROP DATABASE scratch")
+
+
+def test_a_host_whose_programs_have_mariadbs_names_only_is_dumped_as_well(
+    mariadb: MariaDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("sh", "mariadb", "mariadb-dump"):
+        (tmp_path / name).symlink_to(Path(shutil.which(name) or name).resolve())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    source = MysqlDumps(MysqlSource(mysql="*", defaults_file=mariadb.defaults_file), Local())
+    assert "mysql/website/dump.sql" in read(source)
+    (tmp_path / "mariadb-dump").unlink()
+    with pytest.raises(SourceError, match=r"mysqldump on this host failed: .*not found"):
+        read(MysqlDumps(MysqlSource(mysql="website"), Local()))
 
 
 def test_the_pieces_of_a_dump_are_the_dump_and_one_loads_alone(mariadb: MariaDB) -> None:
