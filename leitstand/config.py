@@ -7,9 +7,10 @@ import copy
 import importlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar, get_args, get_origin
+from functools import cache
+from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core.core_schema import ErrorType
 
 from leitstand.document import ConfigError, Document, KeyPath, Problem, load_document
@@ -110,10 +111,43 @@ def cross_problems(document: Document, owner: type[BaseModel]) -> list[Problem]:
     fleet, settings = _understood(document, Fleet), _understood(document, owner)
     findings: list[Finding] = []
     if fleet is not None and settings is not None:
-        with suppress(KeyError):  # an entry that is known by its name only
-            for finding in settings.cross_check(fleet):  # type: ignore[attr-defined]
-                findings.append(finding)  # so what came before a KeyError is kept
+        for each in (settings, *_with_what_is_good_of_faulty_entries(document, settings)):
+            with suppress(KeyError, AttributeError):  # an entry, or a setting, that is known by its name only
+                for finding in each.cross_check(fleet):  # type: ignore[attr-defined]
+                    findings.append(finding)  # so what came before the error is kept
     return [document.problem(path, what, hint) for path, what, hint in findings]
+
+
+def _with_what_is_good_of_faulty_entries(document: Document, settings: Settings) -> Iterator[Settings]:
+    """The settings once more for each entry of a section that was left out: with that alone in its section.
+
+    A backup that names no keys may name an unknown host as well.
+    """
+    for section, info in type(settings).model_fields.items():
+        written, good = document.data.get(section), getattr(settings, section)
+        model = get_args(info.annotation)[1] if get_origin(info.annotation) is dict else None
+        if not isinstance(written, dict) or not (isinstance(model, type) and issubclass(model, BaseModel)):
+            continue
+        for name in written.keys() - set(good):
+            entry = _good_part(model, written[name])
+            yield settings.model_copy(update={section: _Known({name: entry}, None)})
+
+
+def _good_part(model: type[BaseModel], data: Any) -> BaseModel:
+    """What can be understood of ``data``; settings that are missing or faulty are no attributes of it."""
+    good: dict[str, Any] = {}
+    for name in model.model_fields.keys() & (data if isinstance(data, dict) else {}):
+        with suppress(ValidationError):
+            good[name] = _of_one_setting(model, name).validate_python(data[name])
+    return model.model_construct(**good)
+
+
+@cache
+def _of_one_setting(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
+    kind: Any = model.model_fields[name].annotation
+    for constraint in model.model_fields[name].metadata:
+        kind = Annotated[kind, constraint]
+    return TypeAdapter(kind)
 
 
 def _known_sections() -> list[str]:
