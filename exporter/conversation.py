@@ -18,7 +18,7 @@ from exporter.http1 import BadRequestError, Request, Response, parse_head, split
 from exporter.rules import Rules
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
-ENDED, PARKED = 0, -1
+ENDED, PARKED, AGAIN = 0, -1, -2
 
 _TLS_HANDSHAKE = b"\x16"  # RFC 8446 5.1: the content type of a record that holds a ClientHello
 _HTTP_STARTS = (b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO")
@@ -103,13 +103,17 @@ class Conversation:
         return self._phase is _Phase.PARKED
 
     def advance(self) -> int:
-        """Go on as far as possible without waiting.
+        """Go on as far as possible without waiting, to the end of one answer at most.
 
-        Returns what to wait for, READ or WRITE, or PARKED (the answer comes from elsewhere), or ENDED.
+        Returns what to wait for, READ or WRITE, or PARKED (the answer comes from elsewhere), or ENDED, or
+        AGAIN (nothing to wait for, but now it is the others' turn).
         """
         try:
             while (step := self._steps.get(self._phase)) is not None:
+                before = self.served
                 self._phase = step()
+                if self.served > before and self._phase is _Phase.HEAD:
+                    return AGAIN if self._has_more else READ
         except ssl.SSLWantWriteError:
             return WRITE
         except ssl.SSLWantReadError:
@@ -119,6 +123,11 @@ class Conversation:
         except OSError:
             return ENDED
         return PARKED if self.parked else ENDED
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether bytes of the next request are here already, where nobody waits for them."""
+        return bool(self._buffer) or (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0)
 
     def say(self, response: Response) -> None:
         """Make ``response`` the answer to the request that is being worked on; ``advance`` sends it."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 
-from exporter.conversation import ENDED, PARKED, READ, Conversation, Limits
+from exporter.conversation import AGAIN, ENDED, PARKED, READ, Conversation, Limits
 from exporter.http1 import METHODS, Handler, Request, Response, problem
 from exporter.listening import listen_on, written_address
 from exporter.passwords import Attempt, Passwords, Verdict
@@ -116,7 +116,8 @@ class Server:
             sock.close()
         self._epoll.close()
         self._passwords.close()
-        self._workers.shutdown(wait=False, cancel_futures=True)
+        # What waits for a worker is not cancelled: a worker hangs up on it.
+        self._workers.shutdown(wait=False)
 
     def _turn(self, seconds: float = _TURN_SECONDS) -> None:
         for descriptor, _ in self._epoll.poll(seconds):
@@ -198,11 +199,12 @@ class Server:
     def _advance(self, conversation: Conversation) -> None:
         descriptor = conversation.sock.fileno()
         try:
-            wanted = conversation.advance()
+            wanted = ENDED if self._closed else conversation.advance()
         except Exception:  # noqa: BLE001 - one client's connection must not end the server
             _log.exception("a connection from %s ended by an internal error", conversation.client)
             wanted = ENDED
-        if wanted == PARKED:
+        # Parked before this look at _closed: one that is parked later than the close is hung up on here.
+        if wanted == PARKED and not self._closed:
             self._check_password(conversation)
         else:
             self._hand_back(descriptor, conversation, wanted)
@@ -212,6 +214,10 @@ class Server:
             if wanted == ENDED or self._closed:
                 self._open.pop(descriptor, None)
                 conversation.sock.close()
+                return
+            if wanted == AGAIN:
+                # Behind all who wait: else clients that never stop asking, one for each worker, had them all.
+                self._workers.submit(self._advance, conversation)
                 return
             if conversation.deadline < time.monotonic():
                 # Who sends a byte now and then may never be met idle by _sweep.

@@ -43,6 +43,16 @@ def test_requests_sent_at_once_are_answered_in_order(serve: Callable[..., Any]) 
     )
 
 
+@pytest.mark.parametrize("with_tls", [False, True], ids=["plain", "tls"])
+def test_many_requests_sent_at_once_are_all_answered(
+    serve: Callable[..., Any], tls_config: str, with_tls: bool
+) -> None:
+    running = serve(lambda _: Response(200, b"x"), config=tls_config if with_tls else None)
+    sent = b"GET / HTTP/1.1\r\nHost: a\r\nX: %s\r\n\r\n" % (b"y" * 300)
+    answer = running.raw(sent * 200 + b"GET / HTTP/1.0\r\n\r\n")
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == 201
+
+
 def test_http_1_0_ends_the_connection_unless_asked_otherwise(serve: Callable[..., Any]) -> None:
     running = serve()
     with running.connect() as sock:
