@@ -10,6 +10,8 @@ _MYSQL_TEXT = re.compile(rb"'(?:[^'\\]|\\.)*'", re.DOTALL)
 _LOOSE_ENGINE = re.compile(rb"^\) ENGINE=(?:MyISAM|Aria|MEMORY|CSV|ARCHIVE|MRG_M[yY]ISAM)\b")
 TABLES_NAMED = 10
 _POSTGRESQL_COPY = re.compile(rb"^COPY (\S+|\".*\") \(.*\) FROM stdin;$")
+# Of a line no more is kept. mysqldump puts several rows into one of 16 MiB at most: a longer one is one row.
+LONGEST_LINE, _MOST_OF_ROWS = 17 << 20, 16 << 20
 LAST_LINES = 8  # since 2025 pg_dump writes a \unrestrict line behind its trailer
 
 
@@ -35,19 +37,21 @@ class LineWatcher:
     def __init__(self) -> None:
         self.tables: dict[str, int] = {}
         self._rest: list[bytes] = []
+        self._rest_bytes = 0
         self._last: deque[bytes] = deque(maxlen=LAST_LINES)
 
     def feed(self, block: bytes) -> None:
         """Any piece of the dump, in order."""
         head, newline, tail = block.partition(b"\n")
-        self._rest.append(head)
+        self._rest.append(head[: LONGEST_LINE - self._rest_bytes])
+        self._rest_bytes += len(self._rest[-1])
         if not newline:
             return
         *lines, rest = [b"".join(self._rest), *tail.split(b"\n")]
         for line in lines:
             self.line(line)
         self._last.extend(line for line in lines[-2 * LAST_LINES :] if line)
-        self._rest = [rest]
+        self._rest, self._rest_bytes = [rest], len(rest)
 
     def saw_the_end(self) -> bool:
         """Whether one of the last lines begins with the trailer."""
@@ -93,6 +97,8 @@ class MysqlWatcher(LineWatcher):
 def _rows_in(values: bytes) -> int:
     if not values.strip():
         return 0
+    if len(values) > _MOST_OF_ROWS:
+        return 1
     return _MYSQL_TEXT.sub(b"", values).count(b"),(") + 1
 
 

@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import subprocess
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -248,3 +249,27 @@ def test_a_dump_that_is_cut_short_has_no_end(postgresql: PostgreSQL, keep: float
     watcher = PostgresqlWatcher()
     watcher.feed(dump[: int(len(dump) * keep)])
     assert not watcher.saw_the_end()
+
+
+@pytest.mark.parametrize(
+    ("watcher", "head", "tail"),
+    [
+        (MysqlWatcher(), b"CREATE TABLE `t` (\nINSERT INTO `t` VALUES (1,'", b"');\n"),
+        (PostgresqlWatcher(), b"COPY public.t (a) FROM stdin;\n", b"\n\\.\n"),
+    ],
+    ids=["mysql", "postgresql"],
+)
+def test_a_row_larger_than_memory_is_one_row(
+    watcher: MysqlWatcher | PostgresqlWatcher, head: bytes, tail: bytes
+) -> None:
+    block = b"),(" * (1 << 20)
+    watcher.feed(head)
+    tracemalloc.start()
+    for _ in range(40):
+        watcher.feed(block)
+    watcher.feed(tail + watcher.trailer)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert list(watcher.tables.values()) == [1]
+    assert watcher.saw_the_end()
+    assert peak < 60_000_000
