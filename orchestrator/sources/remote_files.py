@@ -4,6 +4,7 @@ Format: POSIX pax (IEEE Std 1003.1, pax interchange format) as GNU tar writes it
 """
 
 import os
+import select
 import stat
 import tarfile
 from collections.abc import Generator, Iterator, Mapping
@@ -24,6 +25,7 @@ from orchestrator.transport import Transport
 
 BLOCK_BYTES = 1 << 20
 END_SECONDS = 60.0
+SILENT_SECONDS = 3600.0  # a host that sends nothing for so long, a file system of its own gone, say, hangs
 _XATTR = "SCHILY.xattr."
 _NO_FOLDER = "Cannot open: Not a directory"
 _KINDS = {
@@ -101,6 +103,24 @@ def _tar() -> tuple[str, ...]:
     return ("tar", *form, "--xattrs", "--xattrs-include=*")
 
 
+@dataclass(frozen=True)
+class _Sent:
+    """What tar sends, as `tarfile` reads it. Raises SourceError when nothing comes for too long."""
+
+    descriptor: int
+    source: RemoteFilesSource
+
+    def read(self, size: int) -> bytes:
+        waiting = select.poll()
+        waiting.register(self.descriptor, select.POLLIN)
+        if not waiting.poll(SILENT_SECONDS * 1000):
+            raise SourceError(
+                f"{self.source.label}: {self.source.transport.name} sent nothing for {SILENT_SECONDS:.0f} s",
+                "does a file system hang there?",
+            )
+        return os.read(self.descriptor, size)
+
+
 class _Walk:
     """One reading of a source."""
 
@@ -115,8 +135,9 @@ class _Walk:
         source = self.source
         try:
             with source.transport.open_stream(argv, env=source.env) as stream:
-                yield from self._members(stream.stdout)
-                while stream.stdout.read(BLOCK_BYTES):
+                sent = _Sent(stream.stdout.fileno(), source)
+                yield from self._members(sent)
+                while sent.read(BLOCK_BYTES):
                     pass  # tar pads its last record; an unread rest would end it by SIGPIPE
                 return stream.finish(END_SECONDS)
         except ProcessError as error:

@@ -211,6 +211,18 @@ def test_a_host_that_goes_away_in_the_middle_fails_the_source(tmp_path: Path, tr
                 pass
 
 
+def test_a_host_that_falls_silent_is_not_waited_for_without_end(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = tmp_path / "tar"
+    silent.write_text("#!/bin/sh\nprintf start\nexec sleep 600\n")
+    silent.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("orchestrator.sources.remote_files.SILENT_SECONDS", 0.2)
+    with pytest.raises(SourceError, match="this host sent nothing for"):
+        read(RemoteFilesSource(FilesSource(files=tree), Local()))
+
+
 def test_a_remote_sqlite_database_comes_as_sql_that_loads(host: Ssh, tmp_path: Path) -> None:
     path = tmp_path / "it's a book.sqlite"
     with sqlite3.connect(path) as connection:
