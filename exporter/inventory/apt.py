@@ -107,7 +107,7 @@ def parse_release(text: str) -> Archive:
     """The header of a Release file. Debian and its derivatives name security archives ``…-security``."""
     head = text.partition("\nSHA256:")[0].partition("\nMD5Sum:")[0]
     names = ("Suite", "Codename", "Version", "Origin", "Label")
-    fields = {name.lower(): search(rf"^{name}: *(.*\S)", head) for name in names}
+    fields = {name.lower(): search(rf"^{name}:(.*)", head).strip() for name in names}
     security = search(r"(?i)^(?:Suite|Codename|Label): *\S*-(security)\s*$", head)
     held_back = search(r"(?i)^NotAutomatic: *(yes)", head)
     backports = search(r"(?i)^ButAutomaticUpgrades: *(yes)", head)

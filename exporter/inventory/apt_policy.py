@@ -88,7 +88,7 @@ def read_pins(tree: Tree) -> list[Pin]:
 
 def parse_default_release(text: str) -> str:
     """APT::Default-Release of an apt.conf(5), in either notation."""
-    return search(r'^(?!\s*(?://|#)).*\bDefault-Release\s+"([^"\n]+)"', text)
+    return search(r'^(?![ \t]*(?://|#)).*\bDefault-Release\s+"([^"\n]+)"', text)
 
 
 def matches(expression: str, value: str) -> bool:

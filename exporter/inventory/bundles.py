@@ -26,7 +26,7 @@ def flatpak_version(tree: Tree, path: str) -> str:
     """The newest release that the application's AppStream data names, or the first digits of its commit."""
     for pattern in ("files/share/metainfo/*.xml", "files/share/appdata/*.xml"):
         for file in tree.glob(f"{path}/{pattern}"):
-            found = search(rf"""<release\s[^>]*\bversion=["']({VERSION})["']""", tree.text_or_empty(file))
+            found = search(rf"""<release\s[^<>]*\bversion=["']({VERSION})["']""", tree.text_or_empty(file))
             if found:
                 return found
     return tree.resolve(path).rpartition("/")[2][:12] if tree.is_folder(path) else ""

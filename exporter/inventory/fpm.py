@@ -32,6 +32,7 @@ MAXIMUM_POOLS = 500
 TABLE_LIMIT = 16 * 1024 * 1024
 SO_ACCEPTCON = "00010000"  # include/uapi/linux/net.h, as net/unix/af_unix.c prints it
 TIME_LIMIT = 1.0
+MAXIMUM_FIGURE = 2**64
 # Key of the status page -> metric; https://www.php.net/manual/en/fpm.status.php
 FIGURES: dict[str, tuple[str, Kind, str]] = {
     "accepted conn": (
@@ -230,5 +231,10 @@ def parse_status(text: str) -> dict[str, float]:
     raw: Any = load_json(text)
     if not isinstance(raw, dict):
         raise ValueError("not an object")
-    numbers = {key: value for key, value in raw.items() if type(value) in (int, float)}
+    # What no float holds would stop the whole page, and whoever listens there may say anything.
+    numbers = {
+        key: value
+        for key, value in raw.items()
+        if type(value) in (int, float) and abs(value) < MAXIMUM_FIGURE
+    }
     return {key: numbers[key] for key in FIGURES if key in numbers}

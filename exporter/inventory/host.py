@@ -86,7 +86,7 @@ def names_of(hostname: str, hosts: str, resolver: str) -> tuple[str, list[str]]:
     names = list(dict.fromkeys([name for line in ours for name in line if not name.startswith("localhost")]))
     full = next((name for name in [hostname, *names] if "." in name), "")
     if not full:
-        found = re.search(r"^\s*(?:domain|search)\s+(\S+)", resolver, re.MULTILINE)
+        found = re.search(r"^[ \t]*(?:domain|search)[ \t]+(\S+)", resolver, re.MULTILINE)
         full = f"{hostname}.{found[1].strip('.')}" if found and found[1].strip(".") else ""
     return full, sorted(set(names) - {hostname, full})
 

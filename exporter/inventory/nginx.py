@@ -21,7 +21,7 @@ MAXIMUM_FILES = 5_000
 MAXIMUM_DEPTH = 32
 _TOKEN = re.compile(
     r"""\s+|\#[^\n]*|"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<mark>[{};])"""
-    r"""|(?P<bare>(?:\\.|\$\{[^}\n]*\}|[^\s{};\\])+|\\)""",
+    r"""|(?P<bare>(?:\\.|\$\{\w{1,64}\}|[^\s{};\\])+|\\)""",
     re.DOTALL,
 )
 # nginx takes the backslash away before these only.

@@ -14,6 +14,7 @@ from exporter.inventory.kinds import KINDS
 from exporter.inventory.source import Findings, Item, Value
 from exporter.inventory.watch import watched
 from leitstand.exposition import Family, escape_label
+from leitstand.text import visible
 
 MAXIMUM_ITEMS = 50_000
 MAXIMUM_TEXT = 1024
@@ -44,11 +45,7 @@ class Part:
 
 def clean(text: str) -> str:
     """Text that any reader can take: valid UTF-8, no control characters, at most 1,024 characters."""
-    if not text.isprintable():
-        text = "".join(
-            [character if character.isprintable() else "�" for character in text[: 2 * MAXIMUM_TEXT]]
-        )
-    return text[:MAXIMUM_TEXT]
+    return visible(text[:MAXIMUM_TEXT])
 
 
 def clean_value(value: Value) -> Value:

@@ -1,5 +1,6 @@
 """Start the worker and read its answer."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -43,7 +44,12 @@ class WorkerProcess:
 
 def parse_answer(answer: bytes, complaint: str, sources: Sequence[str]) -> list[Outcome]:
     """One outcome per source asked for; what the worker did not answer has failed with its last words."""
-    outcomes = {outcome.source: outcome for outcome in map(parse_line, answer.splitlines())}
+    outcomes = {}
+    for line in answer.splitlines():
+        # The last line of a worker that was killed may be half of one.
+        with contextlib.suppress(ValueError):
+            outcome = parse_line(line)
+            outcomes[outcome.source] = outcome
     last_words = (complaint.strip().splitlines() or ["the worker ended early"])[-1]
     return [outcomes.get(name) or Outcome(name, 0.0, error=last_words) for name in sources]
 

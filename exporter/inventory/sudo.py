@@ -71,7 +71,7 @@ def parse_subjects(lines: list[str]) -> set[str]:
     aliases: dict[str, list[str]] = {}
     found: list[str] = []
     for line in lines:
-        words = re.sub(r"\s*,\s*", ",", line.strip()).split(None, 1)
+        words = ",".join(part.strip() for part in line.split(",")).split(None, 1)
         if len(words) < 2 or "=" not in words[1] or _OTHER.match(line):
             continue
         if words[0] == "User_Alias":

@@ -10,7 +10,9 @@ import pytest
 
 from exporter.collectors.collector import NoData
 from exporter.inventory import SOURCES
+from exporter.inventory.order import Order
 from exporter.inventory.part import render_part, to_wire
+from exporter.inventory.runner import WorkerProcess
 from exporter.inventory.source import Context
 from exporter.inventory.worker import load
 
@@ -94,6 +96,26 @@ def test_spoilt_files_are_skipped_or_a_clear_failure(
             line.isprintable() for line in content.series.split("\n")
         ), kind
         assert all(line.startswith("leitstand_") for line in content.series.splitlines())
+
+
+def test_beginnings_without_end_cost_no_source_its_time(host: Build) -> None:
+    context = host(
+        {
+            **SOUND,
+            "/etc/nginx/nginx.conf": "http { server { ssl_certificate /home/a/it.pem; include more; } }",
+            "/etc/nginx/more": "${" * 200_000,
+            "/home/a/it.pem": "-----BEGIN CERTIFICATE-----\n" * 37_000,
+            "/etc/resolv.conf": "\n" * 400_000,
+            "/etc/apt/apt.conf": "\n" * 400_000,
+            "/var/lib/apt/lists/x_dists_y_InRelease": "Suite:" + " " * 400_000,
+            "/etc/sudoers": f"a{' ' * 400_000}b\n",
+        }
+    )
+    (context.roots.proc / "sys/kernel").mkdir(parents=True)
+    (context.roots.proc / "sys/kernel/hostname").write_text("a\n")
+    order = Order(["web", "certificates", "host", "apt", "users"], context.roots, ())
+    outcomes = WorkerProcess().run(order)
+    assert {outcome.source: outcome.error for outcome in outcomes} == dict.fromkeys(order.sources, "")
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -318,6 +318,11 @@ def test_only_listening_sockets_of_the_kernels_table_count() -> None:
     assert parse_listening(table) == {"/run/php/a b.sock"}
 
 
+def test_figures_of_a_status_page_that_no_metric_can_hold_are_left_out() -> None:
+    text = '{"listen queue": 1, "idle processes": %s, "active processes": NaN, "slow requests": -1e999}'
+    assert parse_status(text % ("9" * 400)) == {"listen queue": 1}
+
+
 @settings(max_examples=100, derandomize=True)
 @given(st.text(max_size=60))
 def test_a_status_page_of_another_kind_is_refused(text: str) -> None:

@@ -1,5 +1,6 @@
 """The process apart that runs the sources: what goes wrong in one of them costs that one alone."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,8 +10,9 @@ import pytest
 
 from exporter import tree as tree_module
 from exporter.inventory.order import Order
+from exporter.inventory.part import render_part, to_wire
 from exporter.inventory.runner import parse_answer
-from exporter.inventory.source import Context
+from exporter.inventory.source import Context, Findings
 from exporter.inventory.worker import look
 from lab.processes import wait_until
 
@@ -23,6 +25,14 @@ def test_what_the_worker_did_not_answer_has_failed_with_its_last_words() -> None
         ("host", "MemoryError: no more"),
         ("dpkg", "MemoryError: no more"),
     ]
+
+
+def test_half_a_line_of_a_worker_that_was_killed_costs_the_others_nothing() -> None:
+    part = to_wire(render_part(Findings([("dns_server", {"address": "192.0.2.1"})]), ()))
+    line = json.dumps({"source": "addresses", "duration": 1, "part": part.decode()}).encode()
+    whole, half = parse_answer(line + b"\n" + line[:-9], "", ["addresses", "dpkg"])
+    assert whole.part is not None and whole.part.kinds["dns_server"].count == 1
+    assert (half.part, half.error) == (None, "the worker ended early")
 
 
 HOSTILE = """
