@@ -89,8 +89,9 @@ def _ascii_hint(host: str) -> str:
 
 
 def _is_url(value: str) -> str:
-    split_url(value)
-    return value
+    scheme = split_url(value).scheme
+    # Phones write "Https://", which blackbox_exporter takes for the name of a host.
+    return scheme + value[len(scheme) :]
 
 
 def _is_regular_expression(value: str) -> str:

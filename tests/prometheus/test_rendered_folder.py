@@ -75,6 +75,12 @@ def test_a_module_holds_what_its_service_calls_a_good_answer(rendered):
     assert "fail_if_not_ssl" not in wiki
 
 
+def test_a_url_that_begins_with_a_capital_is_asked_for_as_one(fleet_from, room, tmp_path):
+    fleet = fleet_from('services: {website: {name: Website, url: "Https://WWW.example.org/A"}}')
+    write_files(tmp_path, prometheus_files(fleet, Expected(), Addresses(), room))
+    assert [target["targets"] for target in targets(tmp_path, "services")] == [["https://WWW.example.org/A"]]
+
+
 def test_addresses_are_set_everywhere_they_stand(fleet, room, tmp_path):
     addresses = Addresses(prometheus="127.0.0.1:1", alertmanager="127.0.0.1:2", blackbox="127.0.0.1:3")
     write_files(tmp_path, prometheus_files(fleet, Expected(), addresses, room))
