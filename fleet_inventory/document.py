@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from leitstand.errors import LeitstandError
+from leitstand.text import visible
 
 SCHEMA_VERSION = 1
 MAXIMUM_ITEMS = 500_000
@@ -85,10 +86,10 @@ def parse(data: bytes) -> InventoryDocument:
 
 
 def printable(value: Any) -> Any:
-    """``value`` as it may go to a terminal and a database: what is none to print in any text is replaced."""
+    """``value`` with every text in it as it may go to a terminal and a database."""
     match value:
         case str():
-            return value if value.isprintable() else "".join(c if c.isprintable() else "�" for c in value)
+            return visible(value)
         case list():
             return [printable(entry) for entry in value]
         case dict():

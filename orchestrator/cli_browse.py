@@ -12,6 +12,7 @@ import click
 
 from leitstand.errors import EXIT_WARNINGS, LeitstandError
 from leitstand.options import json_option
+from leitstand.text import visible
 from orchestrator import show
 from orchestrator.archive import FileRecord, Kind
 from orchestrator.cli_options import snapshot_option, store_option, warn, with_context
@@ -127,7 +128,7 @@ def _change(change: Change, as_json: bool) -> str:
     path = os.fsdecode(change.path)
     if as_json:
         return json.dumps({"change": change.kind, "path": path})
-    return f"{change.kind}  {show.visible(path)}"
+    return f"{change.kind}  {visible(path)}"
 
 
 def _selected(snapshot: Snapshot, patterns: tuple[str, ...]) -> Iterator[FileRecord]:
@@ -166,5 +167,5 @@ def _line(record: FileRecord) -> str:
     owner = f"{metadata.user or metadata.uid}:{metadata.group or metadata.gid}"
     when = show.moment(metadata.mtime_ns / 1e9)
     arrow = f" -> {os.fsdecode(metadata.link)}" if metadata.link else ""
-    path = show.visible(os.fsdecode(metadata.path) + arrow)
+    path = visible(os.fsdecode(metadata.path) + arrow)
     return f"{mode} {owner:<17} {record.size:>12} {when} {path}"

@@ -7,10 +7,10 @@ import click
 
 from leitstand.errors import EXIT_FAILED, EXIT_WARNINGS
 from leitstand.options import json_option
+from leitstand.text import visible
 from orchestrator.cli_options import with_context
 from orchestrator.context import Context
 from orchestrator.doctor import Check, examine
-from orchestrator.show import visible
 
 _EXITS = {"good": 0, "warning": EXIT_WARNINGS, "bad": EXIT_FAILED}
 

@@ -9,8 +9,8 @@ import click
 
 from leitstand.errors import LeitstandError
 from leitstand.options import config_option
+from leitstand.text import visible
 from orchestrator.context import Context
-from orchestrator.show import visible
 from orchestrator.signals import breaking_off
 from orchestrator.slots import Limits
 

@@ -9,6 +9,7 @@ import click
 
 from leitstand.errors import EXIT_WARNINGS, LeitstandError
 from leitstand.options import json_option
+from leitstand.text import visible
 from orchestrator import show
 from orchestrator.archive import Kind
 from orchestrator.cli_options import snapshot_option, store_option, warn, with_context
@@ -129,7 +130,7 @@ def _tell_dry_run(
         click.echo(json.dumps({**_about(snapshot, target), **facts, **_outside(live)}))
         return 0
     for extra in extras:
-        name = show.visible(os.fsdecode(extra.path))
+        name = visible(os.fsdecode(extra.path))
         click.echo(f"would be removed: {name}{'/ with all that is in it' if extra.folder else ''}")
     _tell_notes(live)
     click.echo(

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from leitstand.text import visible
+
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _REFRESH_SECONDS = 0.2
 LOG_SECONDS = 60.0
@@ -41,13 +43,6 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
     for row in rows:
         found.add_row(*(printable(cell) for cell in row))
     console.print(found)
-
-
-def visible(text: str) -> str:
-    """Text without anything that steers a terminal: file names come from anywhere."""
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def printable(text: str) -> str:
