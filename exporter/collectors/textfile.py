@@ -18,7 +18,7 @@ from exporter.collectors.options import DEFAULT_TEXTFILE_FOLDERS, Options
 from exporter.collectors.textfile_format import BadTextfile, Block, parse_textfile
 from leitstand.exposition import Family
 
-LIMIT = 16 * 1024 * 1024  # bytes of one file
+LIMIT = 4 * 1024 * 1024  # bytes of all files together; in memory they are some twenty times as much
 _LOG = logging.getLogger(__name__)
 
 
@@ -44,10 +44,12 @@ class Textfiles:
         blocks: dict[str, list[Block]] = {}
         modified: dict[str, float] = {}
         problems: dict[str, str] = {}
+        left = LIMIT
         for folder, name in self._places(problems):
             path = f"{folder}/{name}"
             try:
-                stamp, found = self._parsed(folder, name)
+                stamp, found = self._parsed(folder, name, left)
+                left -= stamp.size
                 _merge(blocks, found)
             except (OSError, BadTextfile) as error:
                 problems[path] = str(error)
@@ -86,10 +88,14 @@ class Textfiles:
         files = self._open[folder] = Files(Path(folder))
         return files
 
-    def _parsed(self, folder: str, name: str) -> tuple[_Stamp, list[Block]]:
+    def _parsed(self, folder: str, name: str, most: int) -> tuple[_Stamp, list[Block]]:
+        """When the file was written, and what is in it. It may have ``most`` bytes."""
         path = f"{folder}/{name}"
         with os.fdopen(self._open[folder].open(name), "rb") as file:
             status = os.fstat(file.fileno())
+            if status.st_size > most:
+                self._known.pop(path, None)
+                raise BadTextfile(f"with it all files together have more than {LIMIT} bytes")
             stamp = _Stamp(status.st_mtime_ns, status.st_size, status.st_ino)
             known = self._known.get(path)
             if known is None or known[0] != stamp:

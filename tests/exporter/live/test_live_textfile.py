@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.collectors.options import Options
-from exporter.collectors.textfile import Textfiles
+from exporter.collectors.textfile import LIMIT, Textfiles
 from exporter.collectors.textfile_format import BadTextfile, parse_textfile
 from leitstand.exposition import Family, render
 
@@ -167,6 +167,22 @@ def test_a_pattern_names_several_folders(tmp_path, page_of):
         (tmp_path / name / "x.prom").write_text(f"{name} 1\n")
     found = page_of(page(f"{tmp_path}/*"))
     assert found["one", ()] == found["two", ()] == 1
+
+
+def test_files_too_large_together_are_left_out_and_the_others_served(folder, page_of):
+    collector = Textfiles(Options(textfile_directory=(str(folder),)))
+    (folder / "a.prom").write_text(GOOD)
+    (folder / "b.prom").write_text("b 1\n")
+    with (folder / "b.prom").open("ab") as file:
+        file.write(b"#\n" * (LIMIT // 2))
+    (folder / "c.prom").write_text("c 1\n")
+    found = page_of(render(collector.collect()))
+    assert found["node_textfile_scrape_error", ()] == 1
+    assert ("b", ()) not in found
+    assert found["c", ()] == 1
+    (folder / "b.prom").write_text("b 1\n")
+    found = page_of(render(collector.collect()))
+    assert (found["node_textfile_scrape_error", ()], found["b", ()]) == (0, 1)
 
 
 def test_a_fifo_does_not_hold_the_scrape(folder, page_of):
