@@ -100,6 +100,6 @@ def _hang_up(connection: socket.socket) -> None:
 def parse_listen(text: str) -> tuple[str, int]:
     """``127.0.0.1:9816``, ``[::1]:9816`` or ``:9816`` (loopback) as address and port. Raises UsageError."""
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535 or (":" in host and not host.startswith("[")):
+    if not colon or not port.isdecimal() or int(port) > 65535 or (":" in host and not host.startswith("[")):
         raise UsageError(f"--listen {text}: not an address with a port", "write it as 127.0.0.1:9816")
     return host.strip("[]") or "127.0.0.1", int(port)

@@ -92,7 +92,7 @@ def parse_schedule(text: str) -> Schedule:
             return Schedule(
                 text, minutes=(_minute_of_day(clock),), weekdays=frozenset([WEEKDAYS.index(day[:3])])
             )
-        case ["monthly", day, clock] if day.isdigit() and 1 <= int(day) <= 28:
+        case ["monthly", day, clock] if day.isdecimal() and 1 <= int(day) <= 28:
             return Schedule(text, minutes=(_minute_of_day(clock),), days=frozenset([int(day)]))
         case ["every", length]:
             return _every(text, length)

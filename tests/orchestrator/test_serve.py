@@ -207,7 +207,7 @@ def test_addresses_to_listen_on(text: str, expected: tuple[str, int]) -> None:
     assert parse_listen(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "9", "host", "host:", "::1:9", "host:99999", "host:x"])
+@pytest.mark.parametrize("text", ["", "9", "host", "host:", "::1:9", "host:99999", "host:x", "host:²"])
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="listen"):
         parse_listen(text)
