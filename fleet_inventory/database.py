@@ -91,16 +91,16 @@ class Database:
             # Two pulls at once must not both add what neither has seen of the other.
             self._connection.execute("BEGIN IMMEDIATE")
             known = {
-                (kind, fields): number
-                for number, kind, fields in self._connection.execute(
-                    "SELECT rowid, kind, fields FROM item WHERE host = ? AND last_seen IS NULL", (host,)
+                (kind, fields): (number, manager)
+                for number, kind, fields, manager in self._connection.execute(
+                    "SELECT rowid, kind, fields, manager FROM item WHERE host = ? AND last_seen IS NULL",
+                    (host,),
                 )
             }
-            # A kind that is incomplete has not been looked at in full: nothing of it counts as gone.
             gone = [
                 number
-                for key, number in known.items()
-                if key not in new and not self._is_kept(key[0], document)
+                for (kind, fields), (number, manager) in known.items()
+                if (kind, fields) not in new and document.tells_of(kind, manager)
             ]
             added = [item for key, item in new.items() if key not in known]
             self._connection.executemany(
@@ -117,10 +117,6 @@ class Database:
                 "INSERT OR REPLACE INTO host VALUES (?, ?, ?, ?, '')", (host, etag, moment, moment)
             )
         return len(gone) + len(added)
-
-    @staticmethod
-    def _is_kept(kind: str, document: InventoryDocument) -> bool:
-        return kind in document.incomplete
 
     def at(self, host: str, moment: float | None = None) -> list[Row]:
         """What was on a host at a moment; None is now."""

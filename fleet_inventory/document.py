@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from leitstand.errors import LeitstandError
@@ -62,6 +63,14 @@ class InventoryDocument:
     sha256: str
     items: list[Item]
     incomplete: frozenset[str] = field(default_factory=frozenset)
+
+    def tells_of(self, kind: str, manager: str) -> bool:
+        """Whether what is missing of a kind is gone: all of one manager comes from one source."""
+        return kind not in self.incomplete or (kind, manager) in self._managers
+
+    @cached_property
+    def _managers(self) -> frozenset[tuple[str, str]]:
+        return frozenset((item.kind, item.manager) for item in self.items)
 
 
 def parse(data: bytes) -> InventoryDocument:

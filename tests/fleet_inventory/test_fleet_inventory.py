@@ -121,6 +121,20 @@ def test_nothing_of_an_incomplete_kind_counts_as_gone(exporter: Start, tmp_path:
     assert [row["name"] for row in rows] == ["a"]
 
 
+def test_a_source_that_cannot_be_read_keeps_no_old_versions_of_others(
+    exporter: Start, tmp_path: Path
+) -> None:
+    web = exporter()
+    web.items = {"package": [package("openssl", "3.0.19-1"), package("a", "1"), package("x", "1", "npm")]}
+    write_fleet(tmp_path, web1=web.port)
+    run("pull", folder=tmp_path)
+    web.etag, web.items = '"2"', {"package": [package("openssl", "3.0.20-1")]}
+    web.incomplete = ["package"]  # npm's source failed
+    run("pull", folder=tmp_path)
+    rows = json.loads(run("show", "--json", "web1", folder=tmp_path).output)
+    assert [(row["name"], row["version"]) for row in rows] == [("openssl", "3.0.20-1"), ("x", "1")]
+
+
 def test_a_host_that_does_not_answer_costs_only_itself_and_keeps_what_is_known(
     exporter: Start, tmp_path: Path
 ) -> None:
