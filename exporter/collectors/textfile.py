@@ -55,7 +55,7 @@ class Textfiles:
                 problems[path] = str(error)
                 continue
             # Only what was read and found good counts as written: a failure must not look fresh.
-            modified[path] = stamp.modified / 1e9
+            modified[path] = stamp.modified // 1_000_000_000
         self._tell(problems)
         yield from (_family(parts) for parts in blocks.values())
         yield _modification_times(modified)

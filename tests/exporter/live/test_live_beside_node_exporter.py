@@ -34,6 +34,27 @@ RESTLESS = re.compile(
 OF_THE_LOOPBACK = ("device", "lo")
 
 
+TEXTFILE = r"""
+# HELP demo_files_total Files, \\ and all.
+# TYPE demo_files_total counter
+demo_files_total{path="C:\\DIR\\",error="no such \"file\"\n"} 1.458255915e9
+demo_files_total{path=""} 7
+
+demo_untyped {label = "with blanks" , } +1e3
+# TYPE demo_age_seconds gauge
+demo_age_seconds -.5e-3
+# TYPE demo_size_bytes histogram
+demo_size_bytes_bucket{le="0.05"} 24054
+demo_size_bytes_bucket{le="+Inf"} 144320
+demo_size_bytes_sum 53423
+demo_size_bytes_count 144320
+# TYPE demo_time_seconds summary
+demo_time_seconds{quantile="0.5"} 4773.2
+demo_time_seconds_sum 1.7560473e+07
+demo_time_seconds_count 2693
+"""
+
+
 def series(text):
     """``{(name, labels): (kind, value)}`` of all that is about the host.
 
@@ -59,9 +80,12 @@ def between(before, value, after):
 
 
 @pytest.fixture(scope="module")
-def pages(ours, theirs):
+def pages(ours, theirs, tmp_path_factory):
     """Theirs, ours, theirs: of one machine within a moment."""
-    with ours(*SAME) as mine, theirs(*SAME) as other:
+    textfiles = tmp_path_factory.mktemp("textfiles")
+    (textfiles / "demo.prom").write_text(TEXTFILE)
+    same = (*SAME, f"--collector.textfile.directory={textfiles}")
+    with ours(*same) as mine, theirs(*same) as other:
         other.get(), mine.get()
         for _ in range(3):
             found = series(other.get()), series(mine.get()), series(other.get())
@@ -86,6 +110,14 @@ def test_ours_has_no_series_that_theirs_does_not_have_or_got_later(pages):
     silent = {labels for (name, labels), (_, value) in mine.items() if name == error and value == 1}
     extra = {key for key in extra if not (key[0] == "node_filesystem_readonly" and key[1] in silent)}
     assert {name for name, _ in extra if not NEWER.fullmatch(name)} == set()
+
+
+def test_a_textfile_is_served_alike(pages):
+    before, mine, _ = pages
+    told = {key for key in before if key[0].startswith(("demo_", "node_textfile_"))}
+    assert len(told) == 13
+    assert {key: mine[key][0] for key in told} == {key: before[key][0] for key in told}
+    assert not {key for key in told if not close(before[key][1], mine[key][1])}
 
 
 def test_the_types_are_the_same(pages):

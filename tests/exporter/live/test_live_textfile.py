@@ -31,7 +31,7 @@ def test_a_good_file_is_served_with_the_time_it_was_written(folder, page_of):
     os.utime(folder / "backup.prom", (1_700_000_000, 1_700_000_000.5))
     found = page_of(page(folder))
     assert found["backup_age_seconds", (("job", "web"),)] == 12
-    assert found["node_textfile_mtime_seconds", (("file", f"{folder}/backup.prom"),)] == 1_700_000_000.5
+    assert found["node_textfile_mtime_seconds", (("file", f"{folder}/backup.prom"),)] == 1_700_000_000
     assert found["node_textfile_scrape_error", ()] == 0
 
 
