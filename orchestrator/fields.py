@@ -62,12 +62,14 @@ def _is_schedule(value: str) -> str:
     return value
 
 
-Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=str)]
+Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=str | int)]
 SourcePath = Annotated[AbsolutePath, AfterValidator(_is_a_tidy_path)]
 DatabaseName = Annotated[str, Field(pattern=r"^(\*|[A-Za-z0-9_$][A-Za-z0-9_$-]{0,62})$")]
 
 Speed = Annotated[
-    int, BeforeValidator(parse_size, json_schema_input_type=str), Field(ge=KIBIBYTE, description="A second.")
+    int,
+    BeforeValidator(parse_size, json_schema_input_type=str | int),
+    Field(ge=KIBIBYTE, description="A second."),
 ]
 Argv = Annotated[list[str], Field(min_length=1)]
 Endpoint = Annotated[str, AfterValidator(_is_endpoint)]
