@@ -10,6 +10,7 @@ MARK = "PRUNE"  # says since when prune wants to delete the snapshot
 LEASE, CANARY = "lease", "canary"  # folders beside the snapshots: of runs under way, of `doctor`
 SINGLE_VOLUME = "vol.zip"
 _ID = re.compile(r"^(\d{8}T\d{6}Z)-[a-z2-7]{8}$")
+_OBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LETTERS = "234567abcdefghijklmnopqrstuvwxyz"  # those of base32, in the order in which they sort
 _TIME = "%Y%m%dT%H%M%SZ"
 
@@ -66,9 +67,14 @@ def job_prefix(host: str, job: str) -> str:
 def parse_key(key: str) -> tuple[SnapshotName, str] | None:
     """The snapshot and the object's name below it; None for what is not ours."""
     parts = key.split("/")
-    if len(parts) != 4 or not is_snapshot_id(parts[2]):
+    if len(parts) != 4 or not is_snapshot_id(parts[2]) or not is_object_name(parts[3]):
         return None
     return SnapshotName(parts[0], parts[1], parts[2]), parts[3]
+
+
+def is_object_name(text: str) -> bool:
+    """Whether an object of ours may be called so; others who may write to a store choose any name."""
+    return _OBJECT.fullmatch(text) is not None
 
 
 def is_snapshot_id(text: str) -> bool:

@@ -17,7 +17,7 @@ from leitstand.errors import LeitstandError
 from orchestrator.catalog import Listed, scan
 from orchestrator.config import Job
 from orchestrator.keys import KeyRing
-from orchestrator.layout import CANARY, COMMIT, LEASE, MARK, job_prefix
+from orchestrator.layout import CANARY, COMMIT, LEASE, MARK, is_object_name, job_prefix
 from orchestrator.retention import Candidate, Decision, decide
 from orchestrator.show import size
 from orchestrator.snapshot import read_meta
@@ -166,6 +166,7 @@ def _delete(store: Store, listed: Listed) -> None:
 def sweep_litter(store: Store, job_name: str, job: Job, now: datetime) -> None:
     """Remove leases and canaries that nobody took back: their owners died, or may not delete."""
     for name in LITTER:
-        for info in store.list(f"{job_prefix(job.host, job_name)}{name}/"):
-            if now - info.modified > ABANDONED:
+        prefix = f"{job_prefix(job.host, job_name)}{name}/"
+        for info in store.list(prefix):
+            if is_object_name(info.key.removeprefix(prefix)) and now - info.modified > ABANDONED:
                 store.delete(info.key)

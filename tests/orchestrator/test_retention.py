@@ -280,6 +280,20 @@ def test_old_leases_and_canaries_are_swept(site: Site) -> None:
     assert (list(site.disk.rglob("old")), len(list(site.disk.rglob("young")))) == ([], 2)
 
 
+def test_what_a_stranger_put_there_under_odd_names_hinders_no_prune(aged: tuple[Site, list[str]]) -> None:
+    site, names = aged
+    folder = site.disk / "here" / "site"
+    (folder / "lease").mkdir(exist_ok=True)
+    for place in (folder / names[0] / "odd name", folder / names[0] / "-x", folder / "lease" / "odd name"):
+        place.touch()
+        os.utime(place, (time.time() - 20 * 86400,) * 2)
+    assert actions(site)[names[0]] == "mark"
+    age(site, names[0], 9)
+    assert actions(site)[names[0]] == "delete"
+    assert site.snapshots() == names[1:]
+    assert [path.name for path in (folder / names[0]).iterdir() if path.name.startswith("vol")] == []
+
+
 def test_only_the_store_that_is_named_is_pruned(on_swift: Site) -> None:
     on_swift.document["backups"]["other"] = {**on_swift.job, "stores": ["disk"]}
     for job in ("site", "other"):
