@@ -20,6 +20,7 @@ ANSWER_SECONDS = 60.0  # a body that trickles in must not hold the others up for
 AT_ONCE = 8
 MAXIMUM_BYTES = 64 * 1024 * 1024
 IN_FILE = "name under the host's exporter: in leitstand.yml"
+MAYBE_TLS = f"does it want TLS? {IN_FILE} tls: true, or give --tls"
 
 
 class PullError(LeitstandError):
@@ -69,7 +70,7 @@ def fetch(address: str, port: int, access: Access, etag: str) -> tuple[str, byte
         if response.status == http.HTTPStatus.NOT_MODIFIED:
             return etag, None
         if response.status != http.HTTPStatus.OK:
-            raise refusal(response)
+            raise refusal(response, access)
         body = body_of(response, time.monotonic() + ANSWER_SECONDS)
         return response.getheader("ETag", ""), unpacked(body, response.getheader("Content-Encoding", ""))
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -78,10 +79,13 @@ def fetch(address: str, port: int, access: Access, etag: str) -> tuple[str, byte
         connection.close()
 
 
-def refusal(response: http.client.HTTPResponse) -> PullError:
+def refusal(response: http.client.HTTPResponse, access: Access) -> PullError:
     """What an answer without a document means."""
-    unauthorised = response.status == http.HTTPStatus.UNAUTHORIZED
-    hint = f"{IN_FILE} username and password_file, or give --user and --password-file" if unauthorised else ""
+    hint = ""
+    if response.status == http.HTTPStatus.UNAUTHORIZED:
+        hint = f"{IN_FILE} username and password_file, or give --user and --password-file"
+    elif response.status == http.HTTPStatus.BAD_REQUEST and not access.tls:
+        hint = MAYBE_TLS
     return PullError(f"answered {response.status} {response.reason}".rstrip(), hint)
 
 
@@ -113,11 +117,10 @@ def failure(error: Exception, access: Access) -> PullError:
 
 def hung_up(access: Access) -> PullError:
     """What an exporter may want that closes the connection; its alert about a certificate may get lost."""
-    if access.tls:
-        wanted = f"does it want a certificate of ours? {IN_FILE} cert_file and key_file"
-    else:
-        wanted = f"does it want TLS? {IN_FILE} tls: true, or give --tls"
-    return PullError("closed the connection without an answer", wanted)
+    maybe_certificate = f"does it want a certificate of ours? {IN_FILE} cert_file and key_file"
+    return PullError(
+        "closed the connection without an answer", maybe_certificate if access.tls else MAYBE_TLS
+    )
 
 
 def body_of(response: http.client.HTTPResponse, deadline: float) -> bytes:

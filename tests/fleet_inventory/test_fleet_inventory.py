@@ -169,7 +169,12 @@ def test_hosts_that_are_gone_from_the_fleet_are_marked_and_can_be_forgotten(
 
 
 @pytest.mark.parametrize(
-    ("status", "message"), [(401, "answered 401"), (500, "answered 500"), (503, "answered 503")]
+    ("status", "message"),
+    [
+        (401, "answered 401 Unauthorized (name under the host's exporter: in leitstand.yml username"),
+        (400, "answered 400 Bad Request (does it want TLS?"),
+        (503, "answered 503 Service Unavailable\n"),
+    ],
 )
 def test_a_refusal_is_told_with_its_code(exporter: Start, tmp_path: Path, status: int, message: str) -> None:
     web = exporter()
