@@ -7,6 +7,7 @@ from leitstand.errors import LeitstandError
 from orchestrator.catalog import Listed, age, complete, find, scan
 from orchestrator.config import Job
 from orchestrator.context import Context, keys_of
+from orchestrator.facts import read_facts
 from orchestrator.keys import KeyRing
 from orchestrator.snapshot import NoSuchSnapshotError, Snapshot, open_snapshot
 from orchestrator.stores import Store, StoreError
@@ -41,14 +42,14 @@ def readable_snapshot(
     only: str | None,
     tell: Callable[[str], None],
 ) -> Iterator[Snapshot]:
-    """A snapshot from the first of the job's stores that can give it.
+    """A snapshot from the first of the job's stores that can give it; the newest from one that has it.
 
     Raises the first store's error if none can.
     """
     keys = keys_of(job)
     errors: list[LeitstandError] = []
     with context.stores(job, only) as stores, ExitStack() as opened:
-        for store in stores:
+        for store in stores if snapshot_id else _newest_first(context, job_name, stores):
             try:
                 name = find(store, job.host, job_name, snapshot_id)
                 snapshot = opened.enter_context(open_snapshot(store, name, keys))
@@ -60,6 +61,13 @@ def readable_snapshot(
             yield snapshot
             return
     raise next((error for error in errors if not isinstance(error, NoSuchSnapshotError)), errors[0])
+
+
+def _newest_first(context: Context, job_name: str, stores: list[Store]) -> list[Store]:
+    """The stores in their order, but first those that got the last snapshot, as far as this host knows."""
+    known = read_facts(context.state, context.settings.backups)[job_name]
+    last = {name: facts.last_snapshot for name, facts in known.items()}
+    return sorted(stores, key=lambda store: last.get(store.name, ""), reverse=True)
 
 
 def every_snapshot(

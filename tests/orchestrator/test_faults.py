@@ -84,6 +84,22 @@ def test_a_whole_restore_brings_all_that_is_good_and_another_store_the_rest(
     assert tree(site.restored(target)) == everything
 
 
+def test_the_newest_snapshot_is_restored_also_when_the_first_store_does_not_have_it(
+    site: Site, tmp_path: Path
+) -> None:
+    (tmp_path / "second").mkdir()
+    site.document["stores"]["second"] = {"type": "folder", "path": str(tmp_path / "second")}
+    site.job["stores"] = ["disk", "second"]
+    site.good("run", "site")
+    site.disk.rename(tmp_path / "away")
+    (site.www / "new").touch()
+    assert site.leitstand("run", "site").status == 3
+    (tmp_path / "away").rename(site.disk)
+    ran = site.good("restore", "site", "--target", tmp_path / "out")
+    assert (site.restored(tmp_path / "out") / "new").exists()
+    assert "in second" in ran.stdout
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
