@@ -37,7 +37,7 @@ def read(context: Context) -> Findings:
         try:
             images = get(context.tree.real(path), "/images/json")
             running = get(context.tree.real(path), "/containers/json")
-        except PermissionError:
+        except (PermissionError, ConnectionRefusedError):  # not ours to ask; stopped
             continue
         asked += 1
         add_images(findings, runtime, images)
