@@ -14,6 +14,7 @@ from typing import Self
 TIMEOUT = 5.0  # seconds for one answer
 _LARGEST = 64 * 1024 * 1024  # bytes of one message; the specification allows twice as many
 _CALL, _REPLY, _ERROR = 1, 2, 3
+_NO_AUTO_START = 2  # who asks every 15 seconds must not make the bus try to start what is not there
 _PATH, _INTERFACE, _MEMBER, _ERROR_NAME, _REPLY_SERIAL, _DESTINATION, _SIGNATURE = 1, 2, 3, 4, 5, 6, 8
 _START = struct.Struct("<BBBBIII")
 
@@ -159,7 +160,7 @@ def _message(call: Call, serial: int) -> bytes:
         signature = b"s" * len(call.arguments)
         fields = _padded(fields, 8) + struct.pack("<BB", _SIGNATURE, 1) + b"g\0"
         fields += bytes([len(signature)]) + signature + b"\0"
-    start = _START.pack(ord("l"), _CALL, 0, 1, len(body), serial, len(fields))
+    start = _START.pack(ord("l"), _CALL, _NO_AUTO_START, 1, len(body), serial, len(fields))
     return start + _padded(fields, 8) + body
 
 
