@@ -137,12 +137,12 @@ def has_hypervisor_flag(proc: Path) -> bool:
 
 
 def time_zone(tree: Tree) -> str:
-    """The zone's name by Debian's file, or by where /etc/localtime points."""
-    named = tree.text_or_empty("/etc/timezone").strip()
-    if re.fullmatch(r"[A-Za-z0-9_+/-]{1,64}", named):
-        return named
+    """The zone's name by where /etc/localtime points, which counts; by Debian's file if that is a copy."""
     try:
         _, found, zone = tree.resolve("/etc/localtime").partition("/zoneinfo/")
     except OSError:
-        return ""
-    return zone if found else "UTC"
+        found, zone = "", ""
+    if found:
+        return zone
+    named = tree.text_or_empty("/etc/timezone").strip()
+    return named if re.fullmatch(r"[A-Za-z0-9_+/-]{1,64}", named) else "UTC"
