@@ -6,6 +6,7 @@ opened is the very inode that was looked at. So nobody who may write in the tree
 
 import errno
 import grp
+import logging
 import os
 import pwd
 import stat
@@ -21,6 +22,7 @@ from orchestrator.config import source_label
 from orchestrator.sources.patterns import Inclusion, Patterns
 from orchestrator.sources.source import Report, SourceError
 
+_log = logging.getLogger(__name__)
 BLOCK_BYTES = 1 << 20
 _LONGEST_PATH = 4096  # bytes with the one that ends it; linux/limits.h
 _CACHE_TAG = "CACHEDIR.TAG"
@@ -146,6 +148,7 @@ class FilesSource:
         if status.st_ino != metadata.inode:
             raise OSError(errno.ESTALE, "replaced while it was read")
         if self.settings.one_file_system and status.st_dev != device:
+            _log.info("%s: another file system is mounted there and left out", os.fsdecode(metadata.path))
             return []
         return self._names(descriptor)
 

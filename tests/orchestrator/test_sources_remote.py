@@ -2,7 +2,8 @@
 
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -126,6 +127,32 @@ def test_a_root_that_is_a_link_or_a_file_is_what_it_leads_to(tree: Path, tmp_pat
         assert {path: described(*pair) for path, pair in remote.items()} == {
             path: described(*pair) for path, pair in read(LocalFiles(chosen))[0].items()
         }
+
+
+@pytest.fixture
+def mounted(tree: Path) -> Iterator[Path]:
+    """A small file system below the tree, with a file."""
+    if os.geteuid():
+        pytest.skip("only root can mount")
+    place = tree / "uploads"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], check=True)
+    (place / "inside").touch()
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("kind", [LocalFiles, lambda chosen: RemoteFilesSource(chosen, Local())])
+def test_what_is_mounted_below_is_entered_on_demand_only(
+    kind: Callable[[FilesSource], Source], tree: Path, mounted: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    path = os.fsencode(f"files{mounted}")
+    found, problems = read(kind(FilesSource(files=tree)))
+    assert (path in found, path + b"/inside" in found, problems) == (True, False, [])
+    assert ("uploads: another file system" in caplog.text) == (kind is LocalFiles)
+    found, _ = read(kind(FilesSource(files=tree, one_file_system=False)))
+    assert path + b"/inside" in found
 
 
 def test_a_database_with_a_source_of_its_own_is_not_sent(tree: Path) -> None:
