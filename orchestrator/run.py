@@ -161,9 +161,11 @@ class _Run:
             self.progress.archive_bytes += len(data)
             volumes.write(data)
 
-        volume_bytes, md5 = self.plan.job.volume_size, any(store.checks_md5 for store in self.plan.stores)
+        job, md5 = self.plan.job, any(store.checks_md5 for store in self.plan.stores)
         with (
-            VolumeSink(uploads.deliver, volume_bytes, self._scratch(), md5=md5) as volumes,
+            VolumeSink(
+                uploads.deliver, job.volume_size, self._scratch(), md5=md5, kept=job.uploads
+            ) as volumes,
             SealedWriter(sink, self._password(), on_record=on_record, on_problem=on_problem) as writer,
         ):
             for source in self.plan.sources:

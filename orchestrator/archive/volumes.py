@@ -24,8 +24,8 @@ class VolumeSink:
     order.
 
     ``deliver`` runs in a thread of the sink, one volume at a time, while the next one fills: so at most two
-    volumes are in memory (plus what ``deliver`` keeps). What it raises is raised by the next ``write`` or by
-    ``close``.
+    volumes are there (plus the ``kept`` ones that ``deliver`` keeps), in ``folder`` when they would fill the
+    memory. What it raises is raised by the next ``write`` or by ``close``.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class VolumeSink:
         folder: Path | None = None,
         *,
         md5: bool = True,
+        kept: int = 1,
     ) -> None:
         if volume_bytes < 1:
             raise ArchiveError("a volume needs at least one byte")
@@ -42,10 +43,11 @@ class VolumeSink:
         self._volume_bytes = volume_bytes
         self._folder = folder
         self._md5 = md5
+        self._memory_bytes = _MEMORY_BYTES // kept
         self._pool = ThreadPoolExecutor(1, "volumes")
         self._under_way: Future[None] | None = None
         self._index = 1
-        self._filling = _Filling(folder)
+        self._filling = _Filling(folder, self._memory_bytes)
 
     def __enter__(self) -> Self:
         return self
@@ -80,7 +82,7 @@ class VolumeSink:
         self._wait()
         index, full = self._index, self._filling
         self._under_way = self._pool.submit(lambda: self._deliver(_volume(index, full.content(), self._md5)))
-        self._index, self._filling = index + 1, _Filling(self._folder)
+        self._index, self._filling = index + 1, _Filling(self._folder, self._memory_bytes)
 
     def _wait(self) -> None:
         if self._under_way:
@@ -91,15 +93,16 @@ class VolumeSink:
 class _Filling:
     """A volume that grows: in memory, then in a file, so that no number of large volumes fills the memory."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, memory_bytes: int) -> None:
         self._folder = folder
+        self._memory_bytes = memory_bytes
         self._memory = bytearray()
         self._file: BinaryIO | None = None
         self.size = 0
 
     def write(self, data: memoryview) -> None:
         self.size += len(data)
-        if self._file is None and self.size > _MEMORY_BYTES:
+        if self._file is None and self.size > self._memory_bytes:
             self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by content
             self._file.write(self._memory)
             self._memory = bytearray()
