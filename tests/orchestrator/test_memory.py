@@ -55,12 +55,3 @@ def test_run_and_verify_stay_below_200_mb_whatever_they_save(site: Any) -> None:
     assert peak_bytes(site, "run", "site") < MOST_BYTES
     assert len(list(site.disk.rglob("vol.zip.*"))) >= 4
     assert peak_bytes(site, "verify", "site", "--store", "disk") < MOST_BYTES
-
-
-@pytest.mark.slow
-def test_many_uploads_of_small_volumes_stay_below_200_mb(site: Any) -> None:
-    (site.www / "noise").write_bytes(os.urandom(180_000_000))
-    site.job.update(volume_size="16MiB", uploads=8)
-    site.document["stores"]["disk"]["upload_limit"] = "100MB"  # so that they wait for each other
-    site.write()
-    assert peak_bytes(site, "run", "site") < MOST_BYTES

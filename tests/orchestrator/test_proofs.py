@@ -231,6 +231,19 @@ def test_a_drill_loads_a_mariadb_dump_into_a_server_of_its_own(
 
 
 @pytest.mark.slow
+def test_a_dump_that_would_run_programs_is_not_loaded(scratch: Path) -> None:
+    dump, outside = scratch / "dump.sql", scratch / "outside"
+    scratch.chmod(0o777)
+    dump.write_text(f"SELECT 1;\n\\! touch {outside}\nsystem touch {outside}\nSELECT 1;\n")
+    dump.chmod(0o644)
+    load = loader_for("mysql/shop/dump.sql")
+    assert load is not None
+    with pytest.raises(LeitstandError, match="sandbox"):
+        load(dump, scratch)
+    assert not outside.exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["plain", "custom"])
 def test_a_drill_loads_a_postgresql_dump_into_a_cluster_of_its_own(
     site: Site, postgresql: PostgreSQL, scratch: Path, form: str

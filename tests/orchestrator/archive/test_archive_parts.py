@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import tracemalloc
 import zlib
 
 import pytest
@@ -177,6 +178,20 @@ def test_large_volumes_wait_on_disk_and_leave_nothing_there(tmp_path):
     expected = [20, 20, 5]
     assert digests == [(mib << 20, hashlib.sha256(block * mib).digest()) for mib in expected]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kept", [1, 8])
+def test_volumes_that_wait_fill_no_memory_however_many_they_are(tmp_path, kept):
+    block, waiting = bytes(1 << 20), []
+    tracemalloc.start()
+    with VolumeSink(waiting.append, 16 << 20, tmp_path, kept=kept) as sink:
+        for _ in range(16 * kept):
+            sink.write(block)
+        sink.close()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(waiting) == kept
+    assert peak < 40 << 20
 
 
 def test_a_sink_given_up_delivers_nothing_more_and_leaves_nothing_on_disk(tmp_path):
