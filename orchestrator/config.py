@@ -18,6 +18,7 @@ from orchestrator.fields import (
     Bucket,
     DatabaseName,
     Endpoint,
+    FileName,
     Prefix,
     Size,
     SourcePath,
@@ -89,6 +90,10 @@ class FilesSource(Model):
     exclude: list[str] = Field(default=[], description="Patterns of what is left out; see docs/backups.md.")
     one_file_system: bool = Field(default=True, description="Do not enter other file systems mounted below.")
     exclude_caches: bool = Field(default=True, description="Leave out folders that hold a CACHEDIR.TAG.")
+    exclude_if_present: list[FileName] = Field(
+        default=[], description="Leave out folders that hold a file of such a name, such as .nobackup."
+    )
+    exclude_larger: Size | None = Field(default=None, description="Leave out files of more than that.")
 
 
 class SqliteSource(Model):

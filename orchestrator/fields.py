@@ -64,6 +64,7 @@ def _is_schedule(value: str) -> str:
 
 Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=str | int)]
 SourcePath = Annotated[AbsolutePath, AfterValidator(_is_a_tidy_path)]
+FileName = Annotated[str, Field(pattern=r"^[^/\x00]*[^/.\x00][^/\x00]*$")]
 DatabaseName = Annotated[str, Field(pattern=r"^(\*|[A-Za-z0-9_$][A-Za-z0-9_$-]{0,62})$")]
 
 Speed = Annotated[

@@ -31,7 +31,7 @@ def _load(pieces: Sequence[Path], folder: Path) -> Mapping[str, int]:
         succeed([*user, *install, "--auth-root-authentication-method=normal"])
         server = [*user, "/usr/sbin/mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={socket}"]
         server += ["--skip-networking", f"--pid-file={place / 'pid'}", "--innodb-flush-log-at-trx-commit=0"]
-        # Sandbox: no command of the client's own (\\! runs a program). Older clients do not know it.
+        # Sandbox: no command of the client's own (\! runs a program). Older clients do not know it.
         client = [*user, "mariadb", "--no-defaults", "--loose-sandbox", f"--socket={socket}", "--user=root"]
         ask = [*client, "--batch", "--skip-column-names", "--raw"]
         with running([*server, f"--secure-file-priv={data}"], [*ask, "--execute=SELECT 1"]):

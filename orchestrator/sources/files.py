@@ -119,6 +119,8 @@ class FilesSource:
                 return None
             if not is_folder and not inclusion.means(relative, is_folder):
                 return None
+            if is_too_large(self.settings, status.st_size) and stat.S_ISREG(status.st_mode):
+                return None
             return self._entry(status, relative, f"/proc/self/fd/{folder.descriptor}/{name}")
         except OSError as error:
             report(Problem(self._path(relative), _reason(error)))
@@ -153,11 +155,13 @@ class FilesSource:
         return self._names(descriptor)
 
     def _names(self, descriptor: int) -> list[str]:
-        """The names in a folder, sorted; of a cache only the tag that says so."""
+        """The names in a folder, sorted; of one that is left out only the tag that says so."""
         if self.settings.exclude_caches and _is_cache(descriptor):
             return [_CACHE_TAG]
         # Some file systems give a name twice when it is renamed meanwhile.
-        return sorted(set(os.listdir(descriptor)))
+        names = set(os.listdir(descriptor))
+        tag = next((name for name in self.settings.exclude_if_present if name in names), None)
+        return sorted(names) if tag is None else [tag]
 
     def _path(self, relative: str) -> bytes:
         return os.fsencode(f"{self.label}/{relative}" if relative else self.label)
@@ -185,6 +189,11 @@ class FilesSource:
                 raise OSError(error.errno, _reason(error)) from error
 
         return blocks
+
+
+def is_too_large(settings: FilesSettings, size: int) -> bool:
+    """Whether a file of this size is left out."""
+    return settings.exclude_larger is not None and size > settings.exclude_larger
 
 
 def read_file(place: str, expected: os.stat_result, *, follow: bool = False) -> Iterator[bytes]:

@@ -17,6 +17,7 @@ from orchestrator.archive import Entry, Kind, Metadata, Problem
 from orchestrator.archive.names import refuse_hostile
 from orchestrator.config import FilesSource as FilesSettings
 from orchestrator.config import source_label
+from orchestrator.sources.files import is_too_large
 from orchestrator.sources.patterns import Inclusion, Patterns
 from orchestrator.sources.source import Report, SourceError
 from orchestrator.sources.tar_complaints import Complaint, complaints, last_words
@@ -82,8 +83,10 @@ class RemoteFilesSource:
         settings = self.settings
         options = ["--one-file-system"] if settings.one_file_system else []
         options += ["--exclude-caches"] if settings.exclude_caches else []
+        options += [f"--exclude-tag={name}" for name in settings.exclude_if_present]
         # Where we leave out what tar sent, that may be the name with which a file's content came.
-        apart = settings.include or any(map(tar_cannot, settings.exclude))
+        apart = settings.include or settings.exclude_larger is not None
+        apart = apart or any(map(tar_cannot, settings.exclude))
         options += ["--hard-dereference"] if apart else []
         options += list(tar_excludes(settings.exclude, self.skip, self.root))
         return (*_tar(), *options, f"--directory={self.root or '/'}", "--", ".")
@@ -184,6 +187,8 @@ class _Walk:
         # The first one is the root, whatever tar calls it.
         relative = _relative(member.name) if self.seen > 1 else ""
         if kind is None or self._is_left_out(relative, kind):
+            return
+        if relative and kind is Kind.FILE and is_too_large(self.source.settings, member.size):
             return
         metadata = self._metadata(member, kind, relative)
         if kind is Kind.DIRECTORY:

@@ -129,6 +129,29 @@ def test_a_root_that_is_a_link_or_a_file_is_what_it_leads_to(tree: Path, tmp_pat
         }
 
 
+@pytest.mark.parametrize("kind", [LocalFiles, lambda chosen: RemoteFilesSource(chosen, Local())])
+def test_folders_with_a_tag_and_large_files_are_left_out(
+    kind: Callable[[FilesSource], Source], tree: Path
+) -> None:
+    (tree / "keep" / ".nobackup").touch()
+    chosen = FilesSource(files=tree, exclude_if_present=[".nobackup"], exclude_larger=2_999_999)
+    found, problems = read(kind(chosen))
+    names = {path.removeprefix(os.fsencode(f"files{tree}")) for path in found}
+    assert names == {
+        *(b"", b"/cache", b"/cache/junk", b"/keep", b"/keep/.nobackup"),
+        *(b"/empty", b"/link", b"/pipe", b"/odd \xff\n name"),
+    }
+    assert problems == []
+    found, _ = read(kind(chosen.model_copy(update={"exclude_larger": 3_000_000})))
+    assert os.fsencode(f"files{tree}/hard") in found
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b"])
+def test_a_tag_is_the_name_of_a_file(name: str, tree: Path) -> None:
+    with pytest.raises(ValueError, match="exclude_if_present"):
+        FilesSource(files=tree, exclude_if_present=[name])
+
+
 @pytest.fixture
 def mounted(tree: Path) -> Iterator[Path]:
     """A small file system below the tree, with a file."""
