@@ -1,5 +1,6 @@
 """Objects as files in a folder: a second disk, a mounted share."""
 
+import errno
 import hashlib
 import os
 import secrets
@@ -14,6 +15,7 @@ from orchestrator.stores.limit import Line
 from orchestrator.stores.store import ObjectInfo, ObjectMissingError, StoreError, check_key
 
 _TEMPORARY = ".partial-"
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # exFAT, FAT and some shares have none
 
 
 class FolderStore:
@@ -63,6 +65,10 @@ class FolderStore:
                     "nothing is ever overwritten",
                     permanent=True,
                 ) from None
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            temporary.rename(path)  # nothing is there, or the link would have failed as above
         sync_folder(path.parent)
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:

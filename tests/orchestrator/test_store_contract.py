@@ -1,6 +1,8 @@
 """What every store must do: the same tests on a folder, on Swift over http and on Swift over https."""
 
+import errno
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -98,6 +100,22 @@ def test_nothing_is_ever_overwritten(store: Store) -> None:
         put(store, "once", b"other")
     assert caught.value.permanent
     assert store.get("once") == b"first"
+
+
+def test_a_disk_without_hard_links_is_a_store_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As exFAT has none; nothing here can make such a file system."""
+
+    def refuse(path: Path, _target: Path) -> None:
+        raise FileExistsError if path.exists() else PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    store = opened("disk", {"type": "folder", "path": str(tmp_path)})
+    put(store, "a/once", b"first")
+    put(store, "a/once", b"first")
+    with pytest.raises(StoreError, match="other content"):
+        put(store, "a/once", b"other")
+    assert [info.key for info in store.list()] == ["a/once"]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["once"]
 
 
 def test_bytes_that_do_not_have_their_sha256_are_refused(store: Store) -> None:
