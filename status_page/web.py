@@ -7,6 +7,7 @@ clock, so that a dead collector cannot leave a green page standing.
 import gzip
 import hashlib
 import logging
+import os
 import re
 import threading
 import time
@@ -68,7 +69,7 @@ class CurrentRelease:
     """
 
     def __init__(self, folder: Path, fallback: Release) -> None:
-        self._folder = folder
+        self._folder, self._link = folder, str(folder / "current")
         self._release, self._target = fallback, ""
         self._lock = threading.Lock()
 
@@ -83,7 +84,7 @@ class CurrentRelease:
 
     def _look(self) -> None:
         try:
-            target = str((self._folder / "current").readlink())
+            target = os.readlink(self._link)  # noqa: PTH115 - on each request, without a path's costs
         except OSError:
             return
         if target == self._target:
