@@ -1,0 +1,194 @@
+"""Drills: what is restored is compared, and its dumps are loaded into servers of their own."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from lab.databases import MariaDB, PostgreSQL
+from leitstand.errors import LeitstandError
+from orchestrator.drills import loader_for
+from orchestrator.drills.postgresql import roles_in
+from orchestrator.restore import restore
+
+Site = Any
+
+
+@pytest.mark.parametrize("evil", ["ATTACH '{}' AS other;\nCREATE TABLE other.t (x);", "VACUUM INTO '{}';"])
+def test_sql_of_another_host_reaches_no_file_but_its_own(tmp_path: Path, evil: str) -> None:
+    dump, outside = tmp_path / "guestbook.sqlite.sql", tmp_path / "outside"
+    good = (
+        "BEGIN TRANSACTION;\nCREATE TABLE entry (name TEXT);\nINSERT INTO entry VALUES('a;\nb');\nCOMMIT;\n"
+    )
+    load = loader_for("sqlite/srv/guestbook.sqlite.sql")
+    assert load is not None
+    dump.write_text(good)
+    assert load(dump, tmp_path) == {"entry": 1}
+    dump.write_text(f"{good}{evil.format(outside)}\n")
+    with pytest.raises(LeitstandError, match="attached"):
+        load(dump, tmp_path)
+    assert not outside.exists()
+
+
+def test_a_drill_proves_the_newest_snapshot_and_leaves_nothing_behind(on_swift: Site) -> None:
+    check = f'test -e "$RESTORED"/sqlite{on_swift.folder}/guestbook.sqlite'
+    on_swift.job["drill"] = {"check": ["sh", "-c", check]}
+    on_swift.good("run", "site")
+    result = on_swift.good("drill", "site", "--json").json()
+    assert (result["findings"], result["checked"]) == ([], True)
+    assert result["entries"] > 15
+    assert (result["dumps"], result["rows"]) == (1, 500)
+    assert list((on_swift.folder / "scratch").iterdir()) == []
+    metrics = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
+    assert (
+        'leitstand_backup_last_verified_timestamp_seconds{backup="site",host="here",store="swift",level="drill"}'
+        in metrics
+    )
+    assert "proven restorable" in on_swift.good("drill", "site").stdout
+
+
+def test_a_failing_check_fails_the_drill(site: Site) -> None:
+    site.job["drill"] = {"check": ["sh", "-c", "echo the shop is empty >&2; exit 1"]}
+    site.good("run", "site")
+    ran = site.leitstand("drill", "site")
+    assert ran.status == 3
+    assert "the shop is empty" in ran.errors[0]
+    assert "NOT USABLE" in ran.stdout
+    metrics = (site.folder / "metrics" / "leitstand_backup.prom").read_text()
+    assert 'level="drill"' not in metrics
+    assert "the shop is empty" in site.leitstand("status").stdout
+
+
+def test_a_drill_holds_times_rights_and_owners_against_the_manifest(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def and_spoil(snapshot: Any, target: Path, *more: Any) -> None:
+        restore(snapshot, target, *more)
+        www = site.restored(target)
+        (www / "secret.php").chmod(0o644)
+        os.utime(www / "uploads", (0, 0))
+        if not os.geteuid():
+            os.chown(www / "empty", 1234, 0)
+
+    monkeypatch.setattr("orchestrator.drill.restore", and_spoil)
+    site.good("run", "site")
+    ran = site.leitstand("drill", "site")
+    found = {line.rpartition("/")[2] for line in ran.errors}
+    spoils = {
+        "secret.php: has mode 0644 on the disk instead of 0640",
+        "uploads: has another time on the disk",
+    }
+    assert found == spoils | (set() if os.geteuid() else {"empty: has another owner on the disk"})
+
+
+def test_a_drill_without_room_is_one_clear_line(site: Site) -> None:
+    site.good("run", "site")
+    ran = site.leitstand("drill", "site", "--scratch", "/no/such/folder")
+    assert ran.status == 3
+    assert ran.errors == ["drill: there is no folder /no/such/folder"]
+
+
+def test_a_database_that_lost_rows_on_the_way_is_found(tmp_path: Path) -> None:
+    database = tmp_path / "lost.sqlite"
+    connection = sqlite3.connect(database)
+    connection.execute("CREATE TABLE entry (id INTEGER PRIMARY KEY, name TEXT)")
+    connection.execute("CREATE INDEX by_name ON entry (name)")
+    connection.executemany("INSERT INTO entry (name) VALUES (?)", ((f"n{n}",) for n in range(2000)))
+    connection.commit()
+    connection.close()
+    load = loader_for("sqlite/srv/lost.sqlite")
+    assert load is not None
+    assert load(database, tmp_path) == {"entry": 2000}
+    data = bytearray(database.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 4096] = bytes(4096)
+    database.write_bytes(data)
+    with pytest.raises(Exception, match=r"damaged|malformed"):
+        load(database, tmp_path)
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A scratch folder that the users of database servers can reach: pytest's own are closed to them."""
+    with TemporaryDirectory(dir="/var/tmp", prefix="leitstand-test-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+@pytest.fixture
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+    if shutil.which("mariadbd") is None and not Path("/usr/sbin/mariadbd").exists():
+        pytest.skip("mariadb-server is not installed")
+    with MariaDB(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    if not list(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
+        pytest.skip("postgresql is not installed")
+    with PostgreSQL(tmp_path_factory.mktemp("postgresql")) as server:
+        yield server
+
+
+@pytest.mark.slow
+def test_a_drill_loads_a_mariadb_dump_into_a_server_of_its_own(
+    site: Site, mariadb: MariaDB, scratch: Path
+) -> None:
+    mariadb.execute("CREATE DATABASE shop; CREATE TABLE shop.`odd ``name` (id INT PRIMARY KEY, t TEXT)")
+    mariadb.execute("INSERT INTO `odd ``name` VALUES (1, 'a'), (2, '(b),(c)'), (3, 'it''s')", "shop")
+    mariadb.execute("CREATE VIEW v AS SELECT id FROM `odd ``name`; CREATE TABLE empty (x INT)", "shop")
+    mariadb.execute(
+        "CREATE DATABASE linked; USE linked; CREATE TABLE b (id INT PRIMARY KEY); INSERT INTO b VALUES (1);"
+        "CREATE TABLE a (id INT, FOREIGN KEY (id) REFERENCES b (id)); INSERT INTO a VALUES (1), (1);"
+    )
+    login = {"defaults_file": str(mariadb.defaults_file)}
+    site.job["sources"] = [{"mysql": "shop", **login}, {"mysql": "linked", "by_table": True, **login}]
+    site.good("run", "site")
+    closed = site.leitstand("drill", "site")
+    assert closed.status == 3
+    assert "cannot pass" in closed.errors[0]
+    result = site.good("drill", "site", "--json", "--scratch", scratch).json()
+    assert (result["dumps"], result["rows"], result["findings"]) == (2, 6, [])
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_dump_that_would_run_programs_is_not_loaded(scratch: Path) -> None:
+    dump, outside = scratch / "dump.sql", scratch / "outside"
+    scratch.chmod(0o777)
+    dump.write_text(f"SELECT 1;\n\\! touch {outside}\nsystem touch {outside}\nSELECT 1;\n")
+    dump.chmod(0o644)
+    load = loader_for("mysql/shop/dump.sql")
+    assert load is not None
+    with pytest.raises(LeitstandError, match="sandbox"):
+        load(dump, scratch)
+    assert not outside.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["plain", "custom"])
+def test_a_drill_loads_a_postgresql_dump_into_a_cluster_of_its_own(
+    site: Site, postgresql: PostgreSQL, scratch: Path, form: str
+) -> None:
+    postgresql.execute('CREATE ROLE "odd owner"')
+    postgresql.execute("CREATE DATABASE shop")
+    postgresql.execute('CREATE TABLE "Odd Name" (id int); INSERT INTO "Odd Name" VALUES (1), (2)', "shop")
+    postgresql.execute('ALTER TABLE "Odd Name" OWNER TO "odd owner"', "shop")
+    site.job["sources"] = [{"postgresql": "shop", "format": form, **postgresql.settings}]
+    site.good("run", "site")
+    result = site.good("drill", "site", "--json", "--scratch", scratch).json()
+    assert (result["dumps"], result["rows"], result["findings"]) == (1, 2, [])
+
+
+def test_roles_of_a_dump_are_found(tmp_path: Path) -> None:
+    dump = tmp_path / "dump.sql"
+    dump.write_text(
+        'ALTER TABLE public.a OWNER TO alice;\nGRANT SELECT ON TABLE public.a TO "odd ""name";\n'
+        "REVOKE USAGE ON SCHEMA public FROM PUBLIC;\nALTER TABLE public.a OWNER TO postgres;\nTO nobody;\n"
+    )
+    assert roles_in(dump) == ["alice", '"odd ""name"']
