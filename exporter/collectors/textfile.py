@@ -19,6 +19,7 @@ from exporter.collectors.textfile_format import BadTextfile, Block, parse_textfi
 from leitstand.exposition import Family
 
 LIMIT = 4 * 1024 * 1024  # bytes of all files together; in memory they are some twenty times as much
+_MODIFIED, _ERROR = "node_textfile_mtime_seconds", "node_textfile_scrape_error"
 _LOG = logging.getLogger(__name__)
 
 
@@ -60,7 +61,7 @@ class Textfiles:
         yield from (_family(parts) for parts in blocks.values())
         yield _modification_times(modified)
         explanation = "1 if a file could not be read or is not in the text format."
-        yield gauge("node_textfile_scrape_error", explanation, int(bool(problems)))
+        yield gauge(_ERROR, explanation, int(bool(problems)))
 
     def _places(self, problems: dict[str, str]) -> list[tuple[str, str]]:
         """Folder and name of every file; a folder that is named but cannot be read is a problem."""
@@ -124,6 +125,8 @@ def _attempt(file: IO[bytes]) -> list[Block] | BadTextfile:
 def _merge(blocks: dict[str, list[Block]], found: list[Block]) -> None:
     """Add a file's blocks; a file that contradicts an earlier one, or repeats its series, is refused."""
     for block in found:
+        if block.name in (_MODIFIED, _ERROR):
+            raise BadTextfile(f"{block.name} tells of the textfiles themselves")
         for earlier in blocks.get(block.name, ()):
             if earlier.kind != block.kind:
                 raise BadTextfile(f"{block.name} is {block.kind} here and {earlier.kind} in another file")
@@ -140,7 +143,7 @@ def _family(parts: list[Block]) -> Family:
 
 def _modification_times(modified: dict[str, float]) -> Family:
     return Family(
-        "node_textfile_mtime_seconds",
+        _MODIFIED,
         "gauge",
         "When the file was written, in Unix time.",
         ("file",),

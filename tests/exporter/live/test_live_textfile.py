@@ -55,6 +55,8 @@ def test_a_good_file_is_served_with_the_time_it_was_written(folder, page_of):
         b"\x00\x01\x02",
         "a\n",
         "load15\n",
+        "node_textfile_scrape_error 0\n",
+        'node_textfile_mtime_seconds{file="/x.prom"} 1\n',
         "a 1700",  # cut short: who wrote it would have ended the line
         "a 1\n# HELP b",
     ],
