@@ -51,6 +51,13 @@ def test_availability_counts_partly_half_rounds_down_and_needs_half_the_time_mea
     assert uptime([row]).percent == percent
 
 
+def test_seconds_of_disturbance_count_partly_half_rounded_up_and_nothing_else():
+    disturbed = DayRow("d", up=1_000, partial=301, down=60, maintenance=500, unknown=700)
+    figures = uptime([disturbed, DayRow("e", up=86_400)])
+    assert (disturbance(disturbed), figures.disturbed, figures.disturbed_days) == (211, 211, 1)
+    assert disturbance(DayRow("d", partial=300)) == 150
+
+
 @given(st.lists(st.tuples(SECONDS, SECONDS, SECONDS, SECONDS), max_size=90))
 @settings(max_examples=150, derandomize=True)
 def test_a_hundred_percent_means_no_disturbance_at_all(rows):
