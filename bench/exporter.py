@@ -282,9 +282,23 @@ def tree_of_sites(folder: Path, count: int) -> list[str]:
     return [f"--path.rootfs={root}"]
 
 
+def inventory_of_sites(root: Path) -> float:
+    """CPU seconds of the inventory's look at the web servers, as its worker does it after a change."""
+    from exporter.collectors.collector import Roots
+    from exporter.inventory.order import Order
+    from exporter.inventory.part import render_part, to_wire
+    from exporter.inventory.worker import look
+
+    times = []
+    for _ in range(5):
+        start = time.process_time()
+        to_wire(render_part(look("web", Order(["web"], Roots(root=root), [])), []))
+        times.append(time.process_time() - start)
+    return statistics.median(times)
+
+
 def units_of_systemd(count: int) -> float:
     """CPU seconds to read the answer to ListUnits and write the page; the bus itself is not in it."""
-    sys.path[0] = str(Path(__file__).parents[1])  # else this file would be the package of its name
     from exporter.collectors.collector import Roots
     from exporter.collectors.options import Options
     from exporter.collectors.systemd import SystemdUnits, parse_units
@@ -317,6 +331,7 @@ def units_of_systemd(count: int) -> float:
 
 
 def growth(folder: Path, runs: int, scrapes: int) -> None:
+    sys.path[0] = str(Path(__file__).parents[1])  # else this file would be the package of its name
     print("\n### Growth: CPU ms per scrape, the collector concerned alone\n")
     print("| what | number | leitstand | node_exporter |\n|---|---|---|---|")
     trees: list[tuple[str, Callable[[Path, int], list[str]], list[str]]] = [
@@ -340,6 +355,8 @@ def growth(folder: Path, runs: int, scrapes: int) -> None:
             take_turns([mine], runs, scrapes)
             cpu = 1000 * statistics.median(mine.cpu)
             print(f"| virtual hosts, whole page | {count:,} | {cpu:.2f} | has none |", flush=True)
+        cpu = 1000 * inventory_of_sites(folder / f"sites-{count}")
+        print(f"| virtual hosts, one look of the inventory | {count:,} | {cpu:.1f} | has none |", flush=True)
 
 
 def main() -> None:
