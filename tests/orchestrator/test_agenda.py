@@ -240,3 +240,19 @@ def test_stamps_come_back_and_those_of_gone_jobs_do_not(tmp_path: Path) -> None:
     agenda.replan({RUN: Plan(parse_schedule("daily"), timedelta(0))}, NOON)
     write_stamps(tmp_path / "new" / "agenda", agenda)
     assert read_stamps(tmp_path / "new" / "agenda") == ({"site/run": 2.0}, {"site/run": NOON.timestamp()})
+
+
+def test_a_run_that_ends_after_its_job_was_taken_away_is_not_noted() -> None:
+    agenda = Agenda(UTC)
+    agenda.note(RUN, NOON.timestamp(), NOON)
+    agenda.failed(RUN, NOON)
+    assert (agenda.done, agenda.starts()) == ({}, {})
+
+
+def test_a_good_run_that_is_known_already_does_not_take_back_a_try_that_failed_since() -> None:
+    agenda = Agenda(UTC)
+    agenda.replan({RUN: Plan(parse_schedule("daily 03:00"), timedelta(0))}, NOON)
+    agenda.note(RUN, NOON.timestamp(), NOON)
+    agenda.failed(RUN, NOON + timedelta(hours=15))
+    agenda.note(RUN, NOON.timestamp(), NOON + timedelta(hours=15))
+    assert agenda.starts() == {RUN: NOON + timedelta(hours=15, minutes=5)}
