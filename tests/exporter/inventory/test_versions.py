@@ -47,11 +47,8 @@ def test_the_order_is_rpms_own(one: str, other: str) -> None:
             "apk",
             [
                 "1.2_alpha1-r0",
-                "1.2_beta-r0",
-                "1.2_rc2-r0",
-                "1.2-r0",
-                "1.2-r1",
-                "1.2_p1-r0",
+                *("1.2_beta-r0", "1.2_pre-r0", "1.2_rc2-r0", "1.2-r0", "1.2-r1"),
+                *("1.2_cvs1", "1.2_svn1", "1.2_git1", "1.2_hg1", "1.2_p1-r0"),
                 "1.2a-r0",
                 "1.10-r0",
             ],
