@@ -38,6 +38,19 @@ def test_a_good_file_is_served_with_the_time_it_was_written(folder, page_of):
 @pytest.mark.parametrize(
     "content",
     [
+        "# HELP a Two\\nlines and a back\\\\slash.\n# TYPE a counter\na 1\n",
+        '# HELP b B.\n# TYPE b histogram\nb_bucket{le="1"} 1\nb_bucket{le="+Inf"} 2\nb_sum 3\nb_count 2\n',
+        "# HELP c_sum No part of a c.\n# TYPE c_sum gauge\nc_sum 1\n",
+    ],
+)
+def test_what_a_file_says_of_its_metrics_is_served_as_it_stands(folder, content):
+    (folder / "own.prom").write_text(content)
+    assert content in page(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
         "backup_age_seconds 12 1700000000000\n",  # a time stamp
         "backup_age_seconds twelve\n",
         "backup_age_seconds 1_000\n",
