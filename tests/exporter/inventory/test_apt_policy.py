@@ -18,7 +18,10 @@ from exporter.tree import Tree
 Items = Callable[[Findings, str], list[Item]]
 SITES = ("one.test", "two.test")
 SUITES = ("stable", "testing", "stable-backports")
-MORE = {"stable-backports": "NotAutomatic: yes\nButAutomaticUpgrades: yes\n"}
+MORE = {
+    "stable-backports": "NotAutomatic: yes\nButAutomaticUpgrades: yes\n",
+    "experimental": "NotAutomatic: yes\n",
+}
 VERSIONS = ("1.0", "1.1-1", "2.0~rc1", "2.0-1")
 PACKAGES = st.sampled_from(["*", "alpha", "al*", "/^al/", "src:alpha-source", "beta", "beta alpha"])
 PINS = st.one_of(
@@ -84,6 +87,9 @@ def candidate_of_apt(root: Path) -> str:
 @example(
     "1.1-1", {(SITES[0], "stable"): "1.0", (SITES[0], "testing"): "2.0-1"}, [("*", "release a=stable", 1001)]
 )
+@example("1.0", {(SITES[0], "stable"): "2.0-1"}, [("beta", "version 2.0-1", -1)])
+@example("1.0", {(SITES[0], "stable"): "2.0-1"}, [("*", "release a=stable", 99)])
+@example("1.0", {(SITES[0], "experimental"): "2.0-1"}, [])
 def test_the_update_is_the_one_that_apt_would_install(
     installed: str, offers: dict[tuple[str, str], str], records: list[tuple[str, str, int]]
 ) -> None:
