@@ -3,13 +3,13 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from lab.databases import MariaDB
@@ -76,10 +76,11 @@ def remote(small: Site, tmp_path: Path) -> Iterator[Sshd]:
         yield sshd
 
 
-def sessions_of(server: int) -> list[int]:
-    """The children of sshd: its sessions."""
-    text = Path(f"/proc/{server}/task/{server}/children").read_text()
-    return [int(word) for word in text.split()]
+def end_sessions(server: int) -> None:
+    """Kill what serves sshd's connections, each a process and its monitor."""
+    for process in psutil.Process(server).children(recursive=True):
+        if process.name().startswith("sshd"):
+            process.kill()
 
 
 @pytest.mark.parametrize("source", ["files", "command"])
@@ -92,8 +93,7 @@ def test_an_ssh_host_gone_in_the_middle(small: Site, remote: Sshd, source: str, 
     with small.start("run", "site") as run:
         wait_until(lambda: stored(small, "vol.zip.*"), "the first volume", pause=0.01)
         assert remote.server.process is not None
-        for session in sessions_of(remote.server.process.pid):
-            os.kill(session, signal.SIGKILL)
+        end_sessions(remote.server.process.pid)
         _, errors = run.communicate(timeout=60)
     assert run.returncode == 3, errors
     lines = [line for line in errors.splitlines() if not line.startswith("  hint") and " INFO " not in line]
