@@ -275,7 +275,7 @@ def fill_tree(www: Path) -> None:
 # Format 2, then (tag, rights, id) of owner, user 1234, group, mask and others; linux/posix_acl_xattr.h
 ACCESS_LIST = struct.pack("<I", 2) + b"".join(
     struct.pack("<HHI", *entry)
-    for entry in ((1, 6, NOBODY), (2, 4, 1234), (4, 4, NOBODY), (16, 4, NOBODY), (32, 0, NOBODY))
+    for entry in ((1, 7, NOBODY), (2, 4, 1234), (4, 4, NOBODY), (16, 4, NOBODY), (32, 0, NOBODY))
 )
 
 

@@ -149,9 +149,10 @@ def test_a_drill_loads_a_mariadb_dump_into_a_server_of_its_own(
     login = {"defaults_file": str(mariadb.defaults_file)}
     site.job["sources"] = [{"mysql": "shop", **login}, {"mysql": "linked", "by_table": True, **login}]
     site.good("run", "site")
-    closed = site.leitstand("drill", "site")
-    assert closed.status == 3
-    assert "cannot pass" in closed.errors[0]
+    if os.geteuid() == 0:  # else the server runs as this user, who may pass
+        closed = site.leitstand("drill", "site")
+        assert closed.status == 3
+        assert "cannot pass" in closed.errors[0]
     result = site.good("drill", "site", "--json", "--scratch", scratch).json()
     assert (result["dumps"], result["rows"], result["findings"]) == (2, 6, [])
     assert list(scratch.iterdir()) == []

@@ -209,7 +209,7 @@ def test_secrets_are_nowhere_but_where_they_belong(on_swift: Site, swift: Any) -
             try:
                 lines.add(Path(f"/proc/{run.pid}/cmdline").read_bytes())
                 lines.add(Path(f"/proc/{run.pid}/environ").read_bytes())
-            except (FileNotFoundError, ProcessLookupError):
+            except (FileNotFoundError, ProcessLookupError, PermissionError):  # it is ending
                 break
             time.sleep(0.02)
         output = "".join(run.communicate())
