@@ -1,5 +1,6 @@
 """The service behind the inventory's pages: runs the sources in the background, publishes what they found."""
 
+import contextlib
 import gzip
 import json
 import logging
@@ -117,9 +118,24 @@ class InventoryService:
 
     def _keep_looking(self) -> None:
         while not self._stop.is_set():
-            self.refresh()
+            try:
+                self.refresh()
+            except Exception as error:  # noqa: BLE001 - told as failed sources; looking must not end in silence
+                self._put_off(error)
             pause = min(self._due.values(), default=time.monotonic() + self._interval) - time.monotonic()
             self._stop.wait(max(1.0, pause))
+
+    def _put_off(self, error: Exception) -> None:
+        """A fault of the exporter's own: the sources that were due have failed, and are due again later."""
+        log.error("inventory: internal error: %s: %s", type(error).__name__, error)
+        now = time.monotonic()
+        for name in [name for name, moment in self._due.items() if moment <= now]:
+            self._due[name] = now + self._interval
+            self._states[name].ran, self._states[name].success = True, False
+            self._signatures.pop(name, None)
+        # Where the page itself is at fault, the last one stays: its times tell how old it is.
+        with contextlib.suppress(Exception):
+            self._publish()
 
     def _run(self, batch: list[str]) -> None:
         marks = {name: signature(self._tree, SOURCES[name].watches) for name in batch}

@@ -59,6 +59,17 @@ def packages(*names: str, manager: str = "dpkg", version: str = "1.0") -> Findin
     return findings
 
 
+class Faulty(Scripted):
+    """A runner with a fault of its own, until it is mended."""
+
+    broken = True
+
+    def run(self, order: Order) -> list[Outcome]:
+        if self.broken:
+            raise OverflowError("cannot convert float infinity to integer")
+        return super().run(order)
+
+
 def samples(page: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     families = text_string_to_metric_families(page.decode())
     return {
@@ -313,3 +324,20 @@ def test_the_hash_is_that_of_the_content(host: Build) -> None:
     text = service.snapshot().document.decode()
     items = text.partition('"items":')[2].removesuffix("}\n")
     assert hashlib.sha256(f"1\n\n{items}".encode()).hexdigest() == service.snapshot().etag
+
+
+def test_a_fault_of_the_exporter_is_a_failed_source_and_does_not_end_the_looking(host: Build) -> None:
+    runner = Faulty()
+    service = InventoryService(host({}).roots, interval=0.01, sources=["dpkg"], runner=runner)
+
+    def success() -> float | None:
+        page = samples(service.snapshot().metrics)
+        return page.get(("leitstand_inventory_source_success", (("source", "dpkg"),)))
+
+    service.start()
+    try:
+        wait_until(lambda: success() == 0, "the source to have failed")
+        runner.broken = False
+        wait_until(lambda: success() == 1, "the source to be looked at again")
+    finally:
+        service.close()
