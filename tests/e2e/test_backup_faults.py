@@ -2,12 +2,12 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lab.mounts import memory_file_system
 from lab.stack import Ran, Stack
 
 pytestmark = pytest.mark.slow
@@ -76,9 +76,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one megabyte, in memory."""
     if os.geteuid():
         pytest.skip("only root can mount a small file system")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], check=True)
-    yield tmp_path
-    subprocess.run(["umount", str(tmp_path)], check=True)
+    with memory_file_system(tmp_path, "1m") as place:
+        yield place
 
 
 def test_a_full_disk_in_a_restore_is_one_clear_line(stack: Stack, snapshot: str, small_disk: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lab.fault_proxy import Fault, FaultProxy
+from lab.mounts import memory_file_system
 from lab.processes import wait_until
 from orchestrator.archive import Entry
 from orchestrator.sources import Report
@@ -289,14 +290,11 @@ def test_restore_touches_no_folder_that_is_not_empty(site: Site, snapshot: str, 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte, in memory."""
+    """A file system of 400 KiB, in memory."""
     if os.geteuid():
         pytest.skip("only root can mount a small file system")
-    place = tmp_path / "small"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(place)], check=True)
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with memory_file_system(tmp_path / "small", "400k") as place:
+        yield place
 
 
 def test_a_full_disk_in_a_restore_is_one_clear_line(

@@ -2,7 +2,6 @@
 
 import os
 import sqlite3
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lab.mounts import memory_file_system
 from lab.sshd import Sshd
 from leitstand.process import Stream
 from orchestrator.archive import Entry, Kind, Problem
@@ -157,12 +157,9 @@ def mounted(tree: Path) -> Iterator[Path]:
     """A small file system below the tree, with a file."""
     if os.geteuid():
         pytest.skip("only root can mount")
-    place = tree / "uploads"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], check=True)
-    (place / "inside").touch()
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with memory_file_system(tree / "uploads", "64k") as place:
+        (place / "inside").touch()
+        yield place
 
 
 @pytest.mark.parametrize("kind", [LocalFiles, lambda chosen: RemoteFilesSource(chosen, Local())])

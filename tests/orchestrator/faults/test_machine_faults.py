@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from lab.databases import MariaDB
+from lab.mounts import memory_file_system
 from lab.processes import wait_until
 from lab.sshd import Sshd
 
@@ -32,12 +34,9 @@ def tiny_scratch(small: Site, tmp_path: Path) -> Iterator[Path]:
     """A scratch folder of 64 KiB."""
     if os.geteuid():
         pytest.skip("only root can mount a small file system")
-    place = tmp_path / "tiny"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], check=True)
-    small.job["scratch"] = str(place)
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with memory_file_system(tmp_path / "tiny", "64k") as place:
+        small.job["scratch"] = str(place)
+        yield place
 
 
 def test_a_full_scratch_folder_at_the_manifest(
@@ -79,8 +78,9 @@ def remote(small: Site, tmp_path: Path) -> Iterator[Sshd]:
 def end_sessions(server: int) -> None:
     """Kill what serves sshd's connections, each a process and its monitor."""
     for process in psutil.Process(server).children(recursive=True):
-        if process.name().startswith("sshd"):
-            process.kill()
+        with suppress(psutil.NoSuchProcess):  # it ended when its monitor did
+            if process.name().startswith("sshd"):
+                process.kill()
 
 
 @pytest.mark.parametrize("source", ["files", "command"])

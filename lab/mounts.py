@@ -1,0 +1,17 @@
+"""File systems of a test's own."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def memory_file_system(place: Path, size: str) -> Iterator[Path]:
+    """A tmpfs of ``size`` (as in mount(8): ``64k``) on a folder, made if need be. Only root can mount."""
+    place.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
