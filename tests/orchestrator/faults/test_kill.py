@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 Site = Any
 TreeOf = Callable[[Path], dict[bytes, tuple[Any, ...]]]
 # Has all modules loaded and forks for each command: a killed process each time, without a second of start.
+# It keeps the number of a process that ended until it is asked for its status: nobody kills a stranger by it.
 NURSERY = """
 import json, os, sys
 import orchestrator.cli, orchestrator.archive, orchestrator.drill, orchestrator.stores.s3
@@ -36,6 +37,9 @@ while line := sys.stdin.readline():
         finally:
             os._exit(99)
     print(pid, flush=True)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    print("ended", flush=True)
+    sys.stdin.readline()
     print(os.waitpid(pid, 0)[1], flush=True)
 """
 
@@ -59,6 +63,9 @@ class Nursery:
         begun = time.monotonic()
         if not select.select([self.process.stdout], [], [], seconds)[0]:
             os.kill(pid, signal.SIGKILL)
+        assert self.process.stdout.readline() == b"ended\n"
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
         status = int(self.process.stdout.readline())
         self.killed += status == signal.SIGKILL
         return time.monotonic() - begun, status
