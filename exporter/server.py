@@ -312,7 +312,7 @@ def _with_headers(response: Response, headers: tuple[tuple[str, str], ...]) -> R
 def _rules_from(web_config: Path | None) -> RulesSource:
     if web_config is None:
         return NoRules()
-    # Imported here: a server without a web configuration need not hold pydantic in memory.
+    # Imported here: a server without a web configuration need not hold YAML's reader in memory.
     from exporter.web_config import WebConfigFile
 
     return WebConfigFile(web_config)

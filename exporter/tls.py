@@ -77,7 +77,7 @@ def _set_ciphers(context: ssl.SSLContext, tls: TlsSettings) -> None:
 
 def _load_certificate(context: ssl.SSLContext, tls: TlsSettings, folder: Path) -> None:
     certificate_key, certificate = _content("cert_file", tls.cert_file, "cert", tls.cert, folder)
-    private_key, private = _content("key_file", tls.key_file, "key", tls.key.get_secret_value(), folder)
+    private_key, private = _content("key_file", tls.key_file, "key", tls.key, folder)
     _check_certificate(certificate_key, certificate)
     with _as_file(certificate) as certificate_file, _as_file(private) as private_file:
         try:

@@ -9,13 +9,10 @@ import ssl
 import threading
 import time
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from exporter.rules import RateLimiter, Rules, RulesState, canonical_name
 from exporter.tls import TlsError, files_of, server_context
-from exporter.web_settings import WebSettings
+from exporter.web_settings import WebSettings, read_settings
 from leitstand.document import Document, load_document
 from leitstand.errors import LeitstandError, UsageError
 from leitstand.problems import ConfigError, Problem
@@ -24,7 +21,6 @@ _log = logging.getLogger(__name__)
 # Two changes within one tick of the file system's clock have the same time: so content decides at first.
 _FRESH_NANOSECONDS = 1_000_000_000
 _NOTHING = (b"", b"{}", b"---", b"...")
-_SECRET_KEYS = ("basic_auth_users",)
 
 _Signature = tuple[tuple[int | bytes, ...], ...]
 
@@ -35,8 +31,8 @@ def load_web_config(path: Path) -> tuple[Rules, list[Path]]:
     Raises ConfigError with every problem, each naming its key; never with a secret in it.
     """
     document = _read_document(path)
-    settings = _validate(document)
-    problems = [*document.problems, *(document.problem(*finding) for finding in settings.findings())]
+    settings, findings = read_settings(document.data)
+    problems = [*document.problems, *(document.problem(*finding) for finding in findings)]
     if problems:
         raise ConfigError(problems)
     tls, folder = settings.tls_server_config, path.absolute().parent
@@ -58,32 +54,14 @@ def _read_document(path: Path) -> Document:
     return load_document(path)
 
 
-def _validate(document: Document) -> WebSettings:
-    try:
-        return WebSettings.model_validate(document.data)
-    except ValidationError as error:
-        found = [_problem(document, dict(detail)) for detail in error.errors(include_url=False)]
-        raise ConfigError([*document.problems, *found]) from error
-
-
-def _problem(document: Document, detail: dict[str, Any]) -> Problem:
-    path = tuple(detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        return document.problem(path, "unknown key", "the keys are those of Prometheus' exporter-toolkit")
-    if path[0] in _SECRET_KEYS and len(path) > 1:
-        return document.problem(path[:2], "must be a bcrypt hash", "make one: htpasswd -nBC 10 ''")
-    return document.problem(path, str(detail["msg"]).removeprefix("Value error, "))
-
-
 def _rules(settings: WebSettings, context: ssl.SSLContext | None) -> Rules:
     limit, tls = settings.rate_limit, settings.tls_server_config
-    users = {user: secret.get_secret_value().encode() for user, secret in settings.basic_auth_users.items()}
     return Rules(
         context=context,
         allowed_names=frozenset(map(canonical_name, tls.client_allowed_sans)),
-        users=users,
+        users=settings.basic_auth_users,
         headers=tuple((name, value) for name, value in settings.http_server_config.headers.items() if value),
-        limiter=RateLimiter(limit.interval.total_seconds(), limit.burst) if limit.interval else None,
+        limiter=RateLimiter(limit.interval, limit.burst) if limit.interval else None,
     )
 
 

@@ -3,15 +3,27 @@
 Source: prometheus/exporter-toolkit, docs/web-configuration.md.
 """
 
+import math
 import re
-from collections.abc import Iterator
-from datetime import timedelta
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import bcrypt
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from leitstand.models import Model, parse_duration
+from exporter.web_values import (
+    Finding,
+    WrongValue,
+    list_of,
+    mapping_of,
+    one,
+    one_of,
+    read_by,
+    section,
+    switch,
+    text,
+    whole_number,
+)
 
 # Go's names of the suites it offers, and OpenSSL's of the same. None: TLS 1.3, where nobody chooses.
 CIPHER_SUITES: dict[str, str | None] = {
@@ -47,88 +59,79 @@ HEADERS: dict[str, tuple[str, ...]] = {
 _BCRYPT = re.compile(r"\$2[abxy]\$(?:0[4-9]|[12][0-9]|3[01])\$([./A-Za-z0-9]{53})")
 _HEADER_VALUE = re.compile(r"[\t -~]*")
 
-KeyPath = tuple[str | int, ...]
-Finding = tuple[KeyPath, str, str]
+# Go's time.ParseDuration, and seconds in each of its units.
+_INTERVAL = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?(?:ns|us|µs|ms|[smh]))+", re.ASCII)
+_INTERVAL_PART = re.compile(r"([0-9.]+)(ns|us|µs|ms|[smh])", re.ASCII)
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST_INTERVAL = 2562047 * 3600.0  # seconds; as Go
+_VERSIONS = ("TLS10", "TLS11", "TLS12", "TLS13")
+_CLIENT_AUTH = (
+    *("", "NoClientCert", "RequestClientCert", "RequireAnyClientCert", "RequireClientCert"),
+    *("VerifyClientCertIfGiven", "RequireAndVerifyClientCert"),
+)
 
 
-def _known_suite(name: str) -> str:
-    if name not in CIPHER_SUITES:
-        raise ValueError(f"unknown cipher suite '{name[:64]}'")
-    return name
+def _known_suite(given: Any) -> str:
+    if text(given) not in CIPHER_SUITES:
+        raise WrongValue(f"unknown cipher suite '{given[:64]}'")
+    return text(given)
 
 
-def _known_curve(name: str) -> str:
-    if name not in CURVES:
-        raise ValueError(f"unknown curve '{name[:64]}'; known: {', '.join(CURVES)}")
-    return name
+def _known_curve(given: Any) -> str:
+    if text(given) not in CURVES:
+        raise WrongValue(f"unknown curve '{given[:64]}'", f"known: {', '.join(CURVES)}")
+    return text(given)
 
 
-def _is_bcrypt(secret: SecretStr) -> SecretStr:
-    match = _BCRYPT.fullmatch(secret.get_secret_value())
+def _bcrypt(given: Any) -> bytes:
+    wrong = WrongValue("must be a bcrypt hash", "make one: htpasswd -nBC 10 ''")
+    match = _BCRYPT.fullmatch(given) if isinstance(given, str) else None
     if not match:
-        raise ValueError("not a bcrypt hash")
-    # Not every text of this form can be compared with; the cheapest comparison tells (a ValueError, too).
-    bcrypt.checkpw(b"", f"$2b$04${match[1]}".encode())
-    return secret
+        raise wrong
+    try:
+        # Not every text of this form can be compared with; the cheapest comparison tells.
+        bcrypt.checkpw(b"", f"$2b$04${match[1]}".encode())
+    except ValueError:
+        raise wrong from None
+    return match[0].encode()
 
 
-def _interval(value: Any) -> timedelta:
-    return timedelta() if str(value).strip() == "0" else parse_duration(value)
+def _interval(given: Any) -> float:
+    """Seconds."""
+    written = str(given).strip()
+    if written == "0":
+        return 0.0
+    if not _INTERVAL.fullmatch(written):
+        raise WrongValue("a duration is a number with its unit", "write it as 100ms, 1s or 1m30s")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _INTERVAL_PART.findall(written))
+    if not math.isfinite(seconds) or seconds > _LONGEST_INTERVAL:
+        raise WrongValue("a duration is at most 2562047h", "is the unit the right one?")
+    return seconds
 
 
-def _yes_or_no(value: Any) -> Any:
-    # exporter-toolkit reads YAML 1.1, in which these words are booleans; here they are texts.
-    words = {"yes": True, "on": True, "y": True, "no": False, "off": False, "n": False}
-    return words.get(value.lower(), value) if isinstance(value, str) else value
-
-
-Switch = Annotated[bool, BeforeValidator(_yes_or_no)]
-Bcrypt = Annotated[SecretStr, AfterValidator(_is_bcrypt)]
-
-
-class _Section(Model):
-    """A key that is written but empty means the same as one that is not there."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_empty_keys(cls, data: Any) -> Any:
-        return (
-            {key: value for key, value in data.items() if value is not None}
-            if isinstance(data, dict)
-            else data
-        )
-
-
-class TlsSettings(_Section):
+@dataclass(frozen=True)
+class TlsSettings:
     """``tls_server_config``. File names are relative to the configuration file's folder."""
 
-    cert: str = ""
-    key: SecretStr = SecretStr("")
-    client_ca: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-    client_ca_file: str = ""
-    client_auth_type: Literal[
-        "",
-        "NoClientCert",
-        "RequestClientCert",
-        "RequireAnyClientCert",
-        "RequireClientCert",
-        "VerifyClientCertIfGiven",
-        "RequireAndVerifyClientCert",
-    ] = ""
-    client_allowed_sans: list[str] = Field(default_factory=list)
-    min_version: Literal["TLS10", "TLS11", "TLS12", "TLS13"] = "TLS12"
-    max_version: Literal["TLS10", "TLS11", "TLS12", "TLS13"] = "TLS13"
-    cipher_suites: list[Annotated[str, AfterValidator(_known_suite)]] = Field(default_factory=list)
-    curve_preferences: list[Annotated[str, AfterValidator(_known_curve)]] = Field(default_factory=list)
-    prefer_server_cipher_suites: Switch = True
+    cert: str = field(repr=False, default="", metadata=read_by(one(text)))
+    key: str = field(repr=False, default="", metadata=read_by(one(text)))
+    client_ca: str = field(default="", metadata=read_by(one(text)))
+    cert_file: str = field(default="", metadata=read_by(one(text)))
+    key_file: str = field(default="", metadata=read_by(one(text)))
+    client_ca_file: str = field(default="", metadata=read_by(one(text)))
+    client_auth_type: str = field(default="", metadata=read_by(one(one_of(*_CLIENT_AUTH))))
+    client_allowed_sans: list[str] = field(default_factory=list, metadata=read_by(list_of(text)))
+    min_version: str = field(default="TLS12", metadata=read_by(one(one_of(*_VERSIONS))))
+    max_version: str = field(default="TLS13", metadata=read_by(one(one_of(*_VERSIONS))))
+    cipher_suites: list[str] = field(default_factory=list, metadata=read_by(list_of(_known_suite)))
+    curve_preferences: list[str] = field(default_factory=list, metadata=read_by(list_of(_known_curve)))
+    prefer_server_cipher_suites: bool = field(default=True, metadata=read_by(one(switch)))
 
     @property
     def is_on(self) -> bool:
         """Whether anything here asks for TLS; a version alone does not."""
         return any((
-            self.cert, self.key.get_secret_value(), self.client_ca, self.cert_file, self.key_file,
+            self.cert, self.key, self.client_ca, self.cert_file, self.key_file,
             self.client_ca_file, self.client_auth_type,
         ))  # fmt: skip
 
@@ -136,7 +139,7 @@ class TlsSettings(_Section):
         """What is wrong between keys."""
         if not (self.cert or self.cert_file):
             yield ("cert_file",), "is missing", "name the server's certificate (or give it as 'cert')"
-        if not (self.key.get_secret_value() or self.key_file):
+        if not (self.key or self.key_file):
             yield ("key_file",), "is missing", "name the certificate's private key (or give it as 'key')"
         if self.min_version > self.max_version:
             yield ("min_version",), "is above max_version", "swap them"
@@ -165,16 +168,17 @@ class TlsSettings(_Section):
             )
 
 
-def _as_written(value: Any) -> Any:
+def _header_value(given: Any) -> str:
     """YAML takes the 1 of ``X-XSS-Protection: 1`` for a number."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return text(str(given) if isinstance(given, int) and not isinstance(given, bool) else given)
 
 
-class HttpSettings(_Section):
+@dataclass(frozen=True)
+class HttpSettings:
     """``http_server_config``. HTTP/2 may be asked for and is never spoken: clients then use HTTP/1.1."""
 
-    http2: Switch = True
-    headers: dict[str, Annotated[str, BeforeValidator(_as_written)]] = Field(default_factory=dict)
+    http2: bool = field(default=True, metadata=read_by(one(switch)))
+    headers: dict[str, str] = field(default_factory=dict, metadata=read_by(mapping_of(_header_value)))
 
     def findings(self) -> Iterator[Finding]:
         """Headers that cannot be set, or not to this."""
@@ -188,11 +192,12 @@ class HttpSettings(_Section):
                 yield ("headers", name), "must be one line of ASCII text", ""
 
 
-class RateLimit(_Section):
-    """``rate_limit``: one request an ``interval`` in the long run, ``burst`` at once; 0: no limit."""
+@dataclass(frozen=True)
+class RateLimit:
+    """``rate_limit``: one request an ``interval`` (seconds; 0: no limit), and ``burst`` at once."""
 
-    interval: Annotated[timedelta, BeforeValidator(_interval)] = timedelta()
-    burst: int = Field(default=0, ge=0)
+    interval: float = field(default=0.0, metadata=read_by(one(_interval)))
+    burst: int = field(default=0, metadata=read_by(one(whole_number)))
 
     def findings(self) -> Iterator[Finding]:
         """A limit that lets nobody in, ever."""
@@ -200,13 +205,20 @@ class RateLimit(_Section):
             yield ("burst",), "is 0: no request would ever be answered", "write how many may come at once"
 
 
-class WebSettings(_Section):
-    """The whole file."""
+@dataclass(frozen=True)
+class WebSettings:
+    """The whole file. ``basic_auth_users`` have their hashes."""
 
-    tls_server_config: TlsSettings = TlsSettings()
-    http_server_config: HttpSettings = HttpSettings()
-    basic_auth_users: dict[str, Bcrypt] = Field(default_factory=dict)
-    rate_limit: RateLimit = RateLimit()
+    tls_server_config: TlsSettings = field(
+        default_factory=TlsSettings, metadata=read_by(section(TlsSettings))
+    )
+    http_server_config: HttpSettings = field(
+        default_factory=HttpSettings, metadata=read_by(section(HttpSettings))
+    )
+    basic_auth_users: dict[str, bytes] = field(
+        repr=False, default_factory=dict, metadata=read_by(mapping_of(_bcrypt))
+    )
+    rate_limit: RateLimit = field(default_factory=RateLimit, metadata=read_by(section(RateLimit)))
 
     def findings(self) -> Iterator[Finding]:
         """What is wrong although each key by itself has a possible value."""
@@ -218,8 +230,8 @@ class WebSettings(_Section):
         if tls.is_on:
             sections.append(("tls_server_config", tls))
             yield from self._http2_findings()
-        for name, section in sections:
-            for path, what, hint in section.findings():
+        for name, settings in sections:
+            for path, what, hint in settings.findings():
                 yield (name, *path), what, hint
         for user in self.basic_auth_users:
             if ":" in user:
@@ -234,3 +246,10 @@ class WebSettings(_Section):
                 "has no suite that HTTP/2 requires",
                 f"add {HTTP2_SUITES[0]}, or set http_server_config.http2: false",
             )
+
+
+def read_settings(data: Mapping[str, Any]) -> tuple[WebSettings, list[Finding]]:
+    """The settings of a file, and all that is wrong with them; those are then of no use."""
+    findings: list[Finding] = []
+    settings: WebSettings = section(WebSettings)(data, (), findings)
+    return settings, findings or list(settings.findings())

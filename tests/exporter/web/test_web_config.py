@@ -1,6 +1,8 @@
 """The web configuration file: what is refused, naming the key, and what each key does."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -184,6 +186,26 @@ BROKEN = {
     ),
     "http2 is a text": ("http_server_config: {http2: perhaps}\n", "http_server_config.http2", ""),
     "interval without a unit": ("rate_limit: {interval: 5, burst: 1}\n", "rate_limit.interval", "duration"),
+    "interval with an unknown unit": (
+        "rate_limit: {interval: 1d, burst: 1}\n",
+        "rate_limit.interval",
+        "duration",
+    ),
+    "interval beyond all time": (
+        f"rate_limit: {{interval: {'9' * 400}h, burst: 1}}\n",
+        "rate_limit.interval",
+        "duration",
+    ),
+    "burst no float holds": (
+        f"rate_limit: {{interval: 1s, burst: {'9' * 400}}}\n",
+        "rate_limit.burst",
+        "whole",
+    ),
+    "a word in place of a list": (
+        TLS + "  client_allowed_sans: a.example.org\n",
+        "tls_server_config.client_allowed_sans",
+        "list",
+    ),
     "negative burst": ("rate_limit: {interval: 1s, burst: -1}\n", "rate_limit.burst", ""),
     "no burst": ("rate_limit: {interval: 1s}\n", "rate_limit.burst", "no request would ever"),
 }
@@ -212,6 +234,7 @@ GOOD = {
     "a hash of PHP's": f"basic_auth_users: {{alice: {USER_HASH.replace('2b', '2y')}}}\n",
     "a header that YAML takes for a number": "http_server_config: {headers: {X-XSS-Protection: 1}}\n",
     "no rate limit": "rate_limit: {interval: 0, burst: 0}\n",
+    "an interval as Go writes it": "rate_limit: {interval: 1m0.5s500us, burst: 1}\n",
 }
 
 
@@ -259,6 +282,21 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"none\.yml: cannot be read: No such file") as refused:
         load_web_config(tmp_path / "none.yml")
     assert refused.value.exit_code == EXIT_USAGE
+
+
+def test_checking_a_file_needs_little_memory() -> None:
+    """pydantic alone would take the server beyond the 40 MiB it may have."""
+    command = "import sys, exporter.web_config; print('pydantic' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", command], capture_output=True, check=True).stdout == b"False\n"
+    )
+
+
+def test_the_refusal_of_any_certificate_says_why_and_what_to_do(write: Callable[[str], Path]) -> None:
+    with pytest.raises(
+        ConfigError, match=r"also one the client made itself.*; write RequireAndVerifyClientCert"
+    ):
+        load_web_config(write(TLS + "  client_auth_type: RequireAnyClientCert\n"))
 
 
 def test_several_problems_are_told_at_once(write: Callable[[str], Path]) -> None:
