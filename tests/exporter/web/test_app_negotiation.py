@@ -46,6 +46,7 @@ PROMETHEUS_3 = (
         ("image/png", TEXT),
         ("text/plain;q=wrong, application/openmetrics-text;q=0.1", OPENMETRICS),
         (";;;,,q=1,=", TEXT),
+        (OPEN + ",*/*" * 1000, TEXT),  # too long to be looked at
     ],
 )
 def test_the_form_a_client_gets(accept: str, offer: object) -> None:
@@ -88,6 +89,7 @@ def test_the_greater_weight_wins_wherever_it_stands(
         ("deflate", False),
         ("gzip;q=0", False),
         ("gzip;q=0, *", False),
+        ("gzip" + ", br" * 1000, False),  # too long to be looked at
         ("*;q=0", False),
         ("identity;q=1, gzip;q=0.5", False),
         ("identity;q=0.5, gzip;q=1.0", True),
