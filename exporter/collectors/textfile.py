@@ -7,7 +7,7 @@ cannot.
 import glob
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -43,6 +43,7 @@ class Textfiles:
 
     def collect(self) -> Iterable[Family]:
         blocks: dict[str, list[Block]] = {}
+        owners: dict[str, str] = {}
         modified: dict[str, float] = {}
         problems: dict[str, str] = {}
         left = LIMIT
@@ -51,7 +52,7 @@ class Textfiles:
             try:
                 stamp, found = self._parsed(folder, name, left)
                 left -= stamp.size
-                _merge(blocks, found)
+                _merge(blocks, owners, found)
             except (OSError, BadTextfile) as error:
                 problems[path] = str(error)
                 continue
@@ -122,8 +123,12 @@ def _attempt(file: IO[bytes]) -> list[Block] | BadTextfile:
         return error
 
 
-def _merge(blocks: dict[str, list[Block]], found: list[Block]) -> None:
-    """Add a file's blocks; a file that contradicts an earlier one, or repeats its series, is refused."""
+def _merge(blocks: dict[str, list[Block]], owners: dict[str, str], found: list[Block]) -> None:
+    """Add a file's blocks; a file that contradicts an earlier one, or repeats its series, is refused.
+
+    ``owners`` has the family that each name of a sample belongs to: a histogram's count is no gauge, too.
+    """
+    own = _new_owners(owners, found)
     for block in found:
         if block.name in (_MODIFIED, _ERROR):
             raise BadTextfile(f"{block.name} tells of the textfiles themselves")
@@ -134,6 +139,17 @@ def _merge(blocks: dict[str, list[Block]], found: list[Block]) -> None:
                 raise BadTextfile(f"{block.name} has a series that another file has too")
     for block in found:
         blocks.setdefault(block.name, []).append(block)
+    owners |= own
+
+
+def _new_owners(owners: Mapping[str, str], found: list[Block]) -> dict[str, str]:
+    """The family of each name that samples of these blocks may have, if no other family has it."""
+    own: dict[str, str] = {}
+    for block in found:
+        for name in block.sample_names:
+            if (other := owners.get(name) or own.setdefault(name, block.name)) != block.name:
+                raise BadTextfile(f"{name} belongs to {block.name} and to {other}")
+    return own
 
 
 def _family(parts: list[Block]) -> Family:

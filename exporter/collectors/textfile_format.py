@@ -54,6 +54,11 @@ class Block:
     lines: str = ""
     series: set[str] = field(default_factory=set)
 
+    @property
+    def sample_names(self) -> tuple[str, ...]:
+        """The names its samples may have."""
+        return (self.name, *(self.name + suffix for suffix in _PARTS.get(self.kind, ())))
+
 
 def parse_textfile(content: bytes) -> list[Block]:
     """The families of one file. Raises BadTextfile with the line's number."""

@@ -128,6 +128,19 @@ def test_a_file_that_contradicts_an_earlier_one_is_left_out(folder, page_of, sec
     assert found["node_textfile_scrape_error", ()] == 1
 
 
+@pytest.mark.parametrize(("first", "second"), [("a", "b"), ("b", "a"), ("a", "a")])
+def test_a_gauge_with_the_name_of_a_histograms_count_is_refused(folder, page_of, first, second):
+    histogram = '# TYPE d histogram\nd_bucket{le="+Inf"} 2\nd_sum 3\nd_count 2\n'
+    for name, content in ((first, "# TYPE d_count gauge\nd_count 7\n"), (second, histogram)):
+        with (folder / f"{name}.prom").open("a") as file:
+            file.write(content)
+    (folder / "c.prom").write_text(GOOD)
+    found = page(folder)
+    assert found.count("\nd_count ") == (0 if first == second else 1)
+    assert page_of(found)["backup_age_seconds", (("job", "web"),)] == 12
+    assert page_of(found)["node_textfile_scrape_error", ()] == 1
+
+
 def test_histograms_and_summaries_pass_through(folder, page_of):
     (folder / "h.prom").write_text(
         '# TYPE d histogram\nd_bucket{le="1"} 1\nd_bucket{le="+Inf"} 2\nd_sum 3\nd_count 2\n'
