@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-TIMEOUT = 5.0  # seconds for one answer
 _LARGEST = 64 * 1024 * 1024  # bytes of one message; the specification allows twice as many
 _CALL, _REPLY, _ERROR = 1, 2, 3
 _NO_AUTO_START = 2  # who asks every 15 seconds must not make the bus try to start what is not there
@@ -42,7 +41,7 @@ def property_of(destination: str, path: str, interface: str, name: str) -> Call:
 class Connection:
     """A connection to a bus. Raises OSError or BusError; after either it is of no use any more."""
 
-    def __init__(self, path: str, timeout: float = TIMEOUT) -> None:
+    def __init__(self, path: str, timeout: float = 5.0) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._serial = 0
         self._buffer = b""
@@ -53,6 +52,10 @@ class Connection:
         except BaseException:
             self._socket.close()
             raise
+
+    def allow(self, timeout: float) -> None:
+        """How long one answer may take from now on, in seconds."""
+        self._socket.settimeout(timeout)
 
     def close(self) -> None:
         self._socket.close()

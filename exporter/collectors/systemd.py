@@ -20,6 +20,9 @@ _SERVICE, _OBJECT, _PREFIX = (
 )
 _UNIT_KINDS = "ssssssouso"
 _STATES = ("activating", "active", "deactivating", "failed", "inactive")
+_PATIENCE = 5.0  # seconds for an answer; systemd gives none while it reads a thousand units again
+# A bus that gave no answer gets less time for a while: it must not hold up scrape after scrape.
+_IMPATIENCE, _SUSPECT = 0.3, 60.0
 _TYPES_KEPT = 600.0  # seconds; a service's type changes with its file only
 _VERSION = re.compile(r"\d{3,}(?:\.\d+)?", re.ASCII)
 _MICROSECONDS = 1_000_000
@@ -54,15 +57,31 @@ class SystemdUnits:
         self._connection: Connection | None = None
         self._types: dict[str, str] = {}
         self._types_since = 0.0
+        self._suspect_until = 0.0
 
     def collect(self) -> Iterable[Family]:
+        is_suspect = time.monotonic() < self._suspect_until
+        try:
+            families = self._collect(_IMPATIENCE if is_suspect else _PATIENCE)
+        except TimeoutError as error:
+            self._drop()
+            if not is_suspect:
+                self._suspect_until = time.monotonic() + _SUSPECT
+            raise TimeoutError("the system bus gives no answer") from error
+        self._suspect_until = 0.0
+        return families
+
+    def _collect(self, patience: float) -> list[Family]:
         if self._connection is not None:
             try:
+                self._connection.allow(patience)
                 return self._ask(self._connection)
+            except TimeoutError:
+                raise  # who gives no answer gives none to a second question either
             except (OSError, BusError):
                 self._drop()  # the bus may have been restarted since the last scrape: once more
         try:
-            self._connection = Connection(self._place)
+            self._connection = Connection(self._place, patience)
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise NoData("no system bus") from error
         try:

@@ -276,6 +276,36 @@ def test_a_bus_that_says_nothing_is_a_failure_after_its_time(place, manager):
         Connection(str(place), timeout=0.1)
 
 
+def test_a_bus_that_gave_no_answer_gets_little_time_until_it_gives_one(host, manager, figures, monkeypatch):
+    allowed = []
+
+    class Told(Connection):
+        def __init__(self, path, timeout):
+            super().__init__(path, timeout)
+            allowed.append(timeout)
+
+        def allow(self, timeout):
+            super().allow(timeout)
+            allowed.append(timeout)
+
+        def ask(self, calls):
+            if manager.mute:
+                super().allow(0.05)  # the test need not wait
+            return super().ask(calls)
+
+    monkeypatch.setattr("exporter.collectors.systemd.Connection", Told)
+    collector = SystemdUnits(host.roots, Options())
+    figures(collector)
+    manager.mute = True
+    with pytest.raises(TimeoutError, match="the system bus gives no answer"):
+        collector.collect()
+    manager.mute = False
+    for _ in range(2):
+        figures(collector)
+    # The first, the one that had no answer and no second try, the next one, and when all was well again.
+    assert allowed == [5.0, 5.0, 0.3, 5.0]
+
+
 @pytest.mark.parametrize("body", [b"", b"\x01s\0", b"\x01t\0\0", b"\x01a\0", b"\x01s\0\0\xff\xff\xff\xff"])
 def test_a_property_that_is_cut_short_or_of_another_type_is_refused(body):
     with pytest.raises(ValueError):
