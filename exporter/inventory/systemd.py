@@ -1,6 +1,8 @@
 """Failed units and the last result of every timer, asked from systemd through its own program."""
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from exporter.collectors.collector import NoData
 from exporter.inventory.source import Context, Findings
@@ -9,6 +11,9 @@ from leitstand.process import run
 
 TIME_LIMIT = 8.0
 MAXIMUM_TIMERS = 500
+# As every version writes moments where this is the zone; --timestamp=unix is known to 251 and later only.
+ZONE = {"TZ": "UTC", "LC_ALL": "C"}
+MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ def read(context: Context) -> Findings:
 
 def systemctl(*arguments: str) -> str:
     """What systemctl prints for programs. Raises OSError when it fails."""
-    answer = run(["systemctl", "--plain", "--no-legend", "--no-pager", *arguments], timeout=TIME_LIMIT)
+    command = ["systemctl", "--plain", "--no-legend", "--no-pager", *arguments]
+    answer = run(command, timeout=TIME_LIMIT, env=ZONE)
     if answer.status:
         raise OSError(f"systemctl: {answer.stderr.strip()[:200]}")
     return answer.stdout.decode("utf-8", "replace")
@@ -60,7 +66,7 @@ def show(units: list[str], properties: str) -> list[dict[str, str]]:
     """Properties of units; an empty list of units would mean the manager itself."""
     if not units:
         return []
-    return parse_properties(systemctl("show", "--timestamp=unix", f"--property={properties}", "--", *units))
+    return parse_properties(systemctl("show", f"--property={properties}", "--", *units))
 
 
 def parse_properties(text: str) -> list[dict[str, str]]:
@@ -74,10 +80,18 @@ def parse_properties(text: str) -> list[dict[str, str]]:
 
 
 def parse_timer(fields: dict[str, str]) -> Timer:
-    """A timer by its properties; ``@1700000000`` is how ``--timestamp=unix`` writes a moment."""
-    moment = fields.get("LastTriggerUSec", "").removeprefix("@")
-    last = float(moment[:18]) if moment.isascii() and moment.isdigit() else 0.0
+    """A timer by its properties."""
+    last = parse_moment(fields.get("LastTriggerUSec", ""))
     return Timer(fields.get("Id", ""), fields.get("Unit", ""), last)
+
+
+def parse_moment(text: str) -> float:
+    """``Tue 2023-11-14 22:13:20 UTC`` as Unix time; 0 for none."""
+    match = MOMENT.search(text)
+    try:
+        return datetime.fromisoformat(match[1]).replace(tzinfo=UTC).timestamp() if match else 0.0
+    except ValueError:
+        return 0.0
 
 
 def figures(failed: int, timers: list[Timer], results: dict[str, str]) -> list[Family]:

@@ -38,7 +38,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "the name of an extension": php_ini.extension_name,
     "ports": listeners.parse_range,
     "an answer of the worker": lambda text: runner.parse_line(text.encode()),
-    "a timer": lambda text: systemd.parse_timer({"Id": text, "LastTriggerUSec": f"@{text}"}),
+    "a timer": lambda text: systemd.parse_timer({"Id": text, "LastTriggerUSec": f"{text} UTC"}),
     "a backend": backend,
 }
 TEXT = st.text(max_size=120) | st.text(alphabet=st.sampled_from("a1.:=/-@#'\"\\ \t\n{}[],0"), max_size=120)

@@ -113,8 +113,8 @@ def test_units_and_timers_are_read_from_what_systemctl_prints() -> None:
         "gone.service      not-found failed failed gone.service\n"
     )
     assert systemd.parse_units(listed) == ["nginx.service"]
-    shown = "Id=a.timer\nUnit=a.service\nLastTriggerUSec=@1700000000\n\n"
-    shown += "Id=b.timer\nUnit=b.service\nLastTriggerUSec=\n"
+    shown = "Id=a.timer\nUnit=a.service\nLastTriggerUSec=Tue 2023-11-14 22:13:20 UTC\n\n"
+    shown += "Id=b.timer\nUnit=b.service\nLastTriggerUSec=n/a\n"
     assert [systemd.parse_timer(fields) for fields in systemd.parse_properties(shown)] == [
         systemd.Timer("a.timer", "a.service", 1_700_000_000.0),
         systemd.Timer("b.timer", "b.service", 0.0),
@@ -124,16 +124,17 @@ def test_units_and_timers_are_read_from_what_systemctl_prints() -> None:
 def test_failed_units_and_timers_become_items_and_figures(
     host: Build, items: Items, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """systemd does not run where tests do: a program of its name answers as systemd 252 does."""
+    """systemd does not run where tests do: a program of its name answers as systemd 245 to 252 do."""
     program = tmp_path / "bin/systemctl"
     program.parent.mkdir()
     program.write_text(
         "#!/bin/sh\n"
         'case "$*" in\n'
+        "*--timestamp*) exit 1;;\n"
         '*--state=failed*) echo "nginx.service loaded failed failed web";;\n'
         '*--type=timer*) echo "a.timer loaded active waiting A"; echo "b.timer loaded active waiting B";;\n'
-        '*LastTriggerUSec*) printf "Id=a.timer\\nUnit=a.service\\nLastTriggerUSec=@1700000000\\n\\n'
-        'Id=b.timer\\nUnit=b.service\\nLastTriggerUSec=\\n";;\n'
+        '*LastTriggerUSec*) printf "Id=a.timer\\nUnit=a.service\\nLastTriggerUSec=%s\\n\\n'
+        'Id=b.timer\\nUnit=b.service\\nLastTriggerUSec=\\n" "$(date -d @1700000000 "+%a %F %T %Z")";;\n'
         '*) printf "Id=a.service\\nResult=success\\n\\nId=b.service\\nResult=exit-code\\n";;\n'
         "esac\n"
     )
