@@ -24,7 +24,7 @@ def leitstand(tmp_path: Path) -> Run:
     def run(
         *arguments: str | Path, before: Sequence[str] = (), **options: object
     ) -> subprocess.CompletedProcess[str]:
-        settings = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 60, **options}
+        settings = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 120, **options}
         command = [*before, sys.executable, "-m", "leitstand", *map(str, arguments)]
         return subprocess.run(command, **settings)  # type: ignore[call-overload]
 

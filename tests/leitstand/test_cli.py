@@ -42,7 +42,7 @@ def role(tmp_path):
         (tmp_path / "role.py").write_text(ROLE.format(body=body))
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
         command = [sys.executable, "-c", START, *options, "role"]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
     return run
 
@@ -52,7 +52,7 @@ def test_help_imports_no_program():
         "import sys; from leitstand.cli import run; run(['--help'])\n"
         "print('loaded', *{name.split('.')[0] for name in sys.modules})"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     listing, _, loaded = done.stdout.partition("loaded ")
     assert all(f"  {command} " in listing for command in COMMANDS)
     assert not PROGRAMS & set(loaded.split())
@@ -62,14 +62,14 @@ def test_completion_offers_the_commands_without_loading_one():
     script = "import sys; sys.modules['orchestrator.cli'] = None; from leitstand.cli import main; main()"
     words = {"_LEITSTAND_COMPLETE": "bash_complete", "COMP_WORDS": "leitstand ", "COMP_CWORD": "1"}
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, env={**os.environ, **words}, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, env={**os.environ, **words}, capture_output=True, text=True, timeout=120)
     assert [line.partition(",")[2] for line in done.stdout.splitlines()] == list(COMMANDS)
 
 
 def test_a_role_whose_requirements_are_missing_says_so_in_one_line():
     script = "import sys; sys.modules['boto3'] = None; sys.modules['orchestrator.cli'] = None\n"
     command = [sys.executable, "-c", script + "from leitstand.cli import main; main(['backup'])"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 3
     what, hint = done.stderr.splitlines()
     assert what == "'leitstand backup' needs the Python package orchestrator.cli, which is not installed"
@@ -139,7 +139,7 @@ def test_output_that_nobody_reads_any_more_ends_without_a_word():
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(30) == 3
+        assert process.wait(120) == 3
 
 
 def test_output_that_does_not_fit_on_the_disk_is_one_line(leitstand):

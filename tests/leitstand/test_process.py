@@ -1,5 +1,6 @@
 """The door to other programs: time limits that hold, nothing left behind, no secret handed on."""
 
+import gc
 import re
 import signal
 import subprocess
@@ -12,7 +13,8 @@ import pytest
 
 from leitstand.process import STDERR_KEPT, ProcessError, open_stream, run
 
-LONG = "60"  # seconds; no test waits so long
+LONG = "600"  # seconds; no test waits so long
+PATIENCE = 60  # seconds; far more than a busy machine needs
 FORK = f"sleep {LONG} & echo $! > pids; echo $$ >> pids; "
 
 
@@ -25,10 +27,16 @@ def is_running(process: int) -> bool:
 
 
 def wait_until_gone(*processes: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while any(map(is_running, processes)):
         assert time.monotonic() < deadline, f"still there: {[one for one in processes if is_running(one)]}"
         time.sleep(0.01)
+
+
+def written() -> list[int]:
+    """The whole lines of what FORK wrote so far."""
+    text = Path("pids").read_text() if Path("pids").exists() else ""
+    return [int(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 @pytest.fixture
@@ -37,17 +45,17 @@ def pids(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def read() -> list[int]:
-        deadline = time.monotonic() + 10
-        while len(found := Path("pids").read_text().split() if Path("pids").exists() else []) < 2:
+        deadline = time.monotonic() + PATIENCE
+        while len(found := written()) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        return [int(number) for number in found]
+        return found
 
     return read
 
 
 def test_both_outputs_and_the_exit_status_are_told():
-    done = run(["sh", "-c", "cat; echo sorry >&2; exit 3"], timeout=10, stdin=b"x" * 1_000_000)
+    done = run(["sh", "-c", "cat; echo sorry >&2; exit 3"], timeout=PATIENCE, stdin=b"x" * 1_000_000)
     assert (done.status, done.stdout, done.stderr) == (3, b"x" * 1_000_000, "sorry\n")
 
 
@@ -66,43 +74,50 @@ def test_a_file_that_is_no_program_is_told(tmp_path):
 
 @pytest.mark.parametrize("end", [f"sleep {LONG}", "exit 0"], ids=["parent waits", "parent is gone"])
 def test_a_time_limit_ends_the_program_and_its_children(pids, end):
-    with pytest.raises(ProcessError, match=r"sh: took longer than 0\.3 s"):
-        run(["sh", "-c", FORK + end], timeout=0.3)
+    for limit in (0.3, 3, 30):
+        with pytest.raises(ProcessError, match=f"sh: took longer than {limit} s"):
+            run(["sh", "-c", FORK + end], timeout=limit)
+        if len(written()) >= 2:  # on a busy machine, a program may be killed before it has any child
+            break
     wait_until_gone(*pids())
 
 
 def test_a_program_that_ended_leaves_no_zombie():
-    numbers = [int(run(["sh", "-c", "echo $$"], timeout=10).stdout) for _ in range(5)]
+    numbers = [int(run(["sh", "-c", "echo $$"], timeout=PATIENCE).stdout) for _ in range(5)]
     assert not any(Path(f"/proc/{number}").exists() for number in numbers)
 
 
 def test_an_interrupt_ends_the_program_too(pids):
-    script = f"from leitstand.process import run; run(['sh', '-c', '{FORK} sleep {LONG}'], timeout={LONG})"
+    # It begins when it is given its input: by then, it is ours to end.
+    script = (
+        "from leitstand.process import run\n"
+        f"run(['sh', '-c', 'read go; {FORK} sleep {LONG}'], timeout={LONG}, stdin=b'go\\n')"
+    )
     with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) as ours:
         running = pids()
         ours.send_signal(signal.SIGINT)
-        assert "KeyboardInterrupt" in ours.communicate(timeout=30)[1]
+        assert "KeyboardInterrupt" in ours.communicate(timeout=PATIENCE)[1]
     wait_until_gone(*running)
 
 
 def test_no_secret_of_ours_reaches_a_program(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "geheim")
     monkeypatch.setenv("LANG", "de_DE.UTF-8")
-    shown = run(["env"], timeout=10, env={"EXTRA": "1"}).stdout.decode().splitlines()
+    shown = run(["env"], timeout=PATIENCE, env={"EXTRA": "1"}).stdout.decode().splitlines()
     assert "LANG=de_DE.UTF-8" in shown
     assert "EXTRA=1" in shown
     assert not [line for line in shown if "geheim" in line]
 
 
 def test_a_program_cannot_ask_on_our_terminal():
-    assert run(["sh", "-c", "exec 3</dev/tty"], timeout=10).status != 0
+    assert run(["sh", "-c", "exec 3</dev/tty"], timeout=PATIENCE).status != 0
 
 
 def test_a_stream_is_read_while_the_program_runs():
     with open_stream(["sh", "-c", "echo first; read line; echo $line"], stdin=b"second\n") as stream:
         assert stream.stdout.readline() == b"first\n"
         assert stream.stdout.read() == b"second\n"
-        assert stream.finish(10).status == 0
+        assert stream.finish(PATIENCE).status == 0
 
 
 def test_a_stream_without_input_reads_nothing_and_a_file_is_read_from_where_it_stands(tmp_path):
@@ -117,7 +132,7 @@ def test_many_words_on_stderr_neither_block_nor_fill_memory():
     talk = "seq 1 300000 >&2; echo done; echo last >&2"
     with open_stream(["sh", "-c", talk]) as stream:
         assert stream.stdout.read() == b"done\n"
-        words = stream.finish(10).stderr
+        words = stream.finish(PATIENCE).stderr
     assert words.endswith("300000\nlast\n")
     assert len(words) == STDERR_KEPT
 
@@ -131,11 +146,12 @@ def test_a_stream_that_is_given_up_ends_with_its_children(pids):
 
 def test_a_stream_killed_from_another_thread_comes_to_its_end():
     with open_stream(["sh", "-c", f"echo here; sleep {LONG}"]) as stream:
+        assert stream.stdout.readline() == b"here\n"
         killer = threading.Timer(0.2, stream.kill)
         killer.start()
-        assert stream.stdout.read() == b"here\n"
+        assert stream.stdout.read() == b""
         killer.join()
-        assert stream.finish(10).status == -9
+        assert stream.finish(PATIENCE).status == -9
 
 
 def test_a_stream_that_does_not_finish_in_time_is_killed(pids):
@@ -149,24 +165,25 @@ def test_a_stream_that_does_not_finish_in_time_is_killed(pids):
 def test_output_that_is_left_unread_fails_the_program():
     with open_stream(["yes"]) as stream:
         assert stream.stdout.read(2) == b"y\n"
-        assert stream.finish(10).status == -13
+        assert stream.finish(PATIENCE).status == -13
 
 
 def test_streams_leave_no_descriptor_open():
     def descriptors() -> int:
+        gc.collect()  # what other tests left behind is closed now, not in between
         return len(list(Path("/proc/self/fd").iterdir()))
 
     with open_stream(["true"], stdin=b"x") as stream:
-        stream.finish(10)
+        stream.finish(PATIENCE)
     before = descriptors()
     for _ in range(10):
         with open_stream(["true"], stdin=b"x") as stream:
-            stream.finish(10)
-    assert descriptors() == before
+            stream.finish(PATIENCE)
+    assert descriptors() <= before
 
 
 def test_arguments_are_never_a_shell_line():
-    assert run(["echo", "$(id); `id` | cat"], timeout=10).stdout == b"$(id); `id` | cat\n"
+    assert run(["echo", "$(id); `id` | cat"], timeout=PATIENCE).stdout == b"$(id); `id` | cat\n"
     assert not re.search(
         r"shell\s*=\s*True", Path(sys.modules["leitstand.process"].__file__ or "").read_text()
     )

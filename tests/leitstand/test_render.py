@@ -25,7 +25,7 @@ def render(tmp_path):
     def run(*arguments):
         argv = [sys.executable, "-m", "leitstand", "render", *map(str, arguments)]
         environment = {**os.environ, "LEITSTAND_CONFIG": str(tmp_path / "leitstand.yml")}
-        return subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=60, check=False)
+        return subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=120, check=False)
 
     return run
 

@@ -98,5 +98,5 @@ def prometheus_says(folder: Path) -> dict[str, str]:
             return {sample["metric"]["instance"]: sample["value"][1] for sample in samples}
 
         wait_until(lambda: len(found()) == 3, "a sample of each host")
-        wait_until(lambda: found().get("secured") == "1", "the secured exporter's figures", seconds=20)
+        wait_until(lambda: found().get("secured") == "1", "the secured exporter's figures")
         return found()
