@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from fleet_inventory.access import open_access
-from fleet_inventory.database import Database, Row, open_database
+from fleet_inventory.database import Database, HostState, Row, open_database
 from fleet_inventory.difference import Change, difference
 from fleet_inventory.document import KINDS
 from fleet_inventory.lines import age, change_line, day, found, minute, shown
@@ -187,7 +187,7 @@ def diff_command(database_path: Path, as_json: bool, host: str, since: str, unti
     """
     start, end = end_of_day(since), end_of_day(until) if until else None
     with open_database(database_path) as database:
-        must_be_known(database, host)
+        tell_age(must_be_known(database, host), end)
         begin = database.first_pull(host)
         if begin is None or start < begin:
             known = day(begin) if begin else "never"
@@ -221,9 +221,10 @@ def show_command(database_path: Path, as_json: bool, host: str | None, kind: str
     with open_database(database_path) as database:
         if host is None:
             return show_hosts(database, as_json)
-        must_be_known(database, host)
+        state, end = must_be_known(database, host), end_of_day(moment) if moment else None
         must_be_a_kind(database, kind)
-        rows = database.at(host, end_of_day(moment) if moment else None)
+        tell_age(state, end)
+        rows = database.at(host, end)
     rows = [row for row in rows if kind in ("", row.item.kind)]
     if as_json:
         click.echo(json.dumps([row_object(row) for row in rows], indent=2, ensure_ascii=False))
@@ -257,12 +258,13 @@ def show_hosts(database: Database, as_json: bool) -> int:
     return EXIT_OK
 
 
-def must_be_known(database: Database, host: str) -> None:
-    """Raises UsageError for a host that was never asked."""
+def must_be_known(database: Database, host: str) -> HostState:
+    """How the host fared. Raises UsageError for one that was never asked."""
     states = database.states()
     if host not in states:
         known = ", ".join(states) or "none"
         raise UsageError(f"no inventory of {host!r}", f"known are: {known}")
+    return states[host]
 
 
 def must_be_a_kind(database: Database, kind: str) -> None:
@@ -276,9 +278,15 @@ def end_of_day(text: str) -> float:
     """The last moment of a day, UTC. Raises UsageError."""
     try:
         start = datetime.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=datetime.UTC)
-    except ValueError as error:
+        return (start + datetime.timedelta(days=1)).timestamp()
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"not a day: {text!r}", "write it as 2026-11-21") from error
-    return (start + datetime.timedelta(days=1)).timestamp()
+
+
+def tell_age(state: HostState, moment: float | None) -> None:
+    """Say so if what is known of a host is older than the moment (Unix time; None is now) it is shown at."""
+    if state.error and (moment is None or moment > (state.checked or 0.0)):
+        click.echo(f"{state.name}{age(state)}".replace("\t", ": "), err=True)
 
 
 def row_object(row: Row) -> dict[str, Any]:

@@ -23,8 +23,10 @@ OPERATORS: dict[str, Compare] = {
 }
 _QUERY = re.compile(
     r"^\s*(?:(?P<kind>[a-z_]+):)?(?P<name>[^<>=!\s]+(?: [^<>=!\s]+)*)"
-    r"\s*(?:(?P<sign><=|>=|!=|==?|<|>)\s*(?P<version>\S+))?\s*$"
+    r"\s*(?:(?P<sign><=|>=|!=|==?|<|>)\s*(?P<version>[^<>=!*?\s]+))?\s*$"
 )
+# The rest of an operator that there is none of: '~=', '~>'.
+_NO_WORD = re.compile(r"(?:^|\s)[~^]+(?:\s|$)")
 # Searched unless the query names a kind: the rest has names that mean other things.
 SOFTWARE = ("package", "web_application", "database", "php", "container_image")
 
@@ -62,7 +64,7 @@ def names_of(item: Item) -> tuple[str, ...]:
 def parse_query(text: str) -> Query:
     """Read a query. Raises UsageError with an example."""
     found = _QUERY.match(text)
-    if not found:
+    if not found or _NO_WORD.search(found["name"]):
         raise UsageError(
             f"not understood: {text!r}", "for example: leitstand inventory search 'openssl < 3.0.20'"
         )

@@ -101,6 +101,18 @@ def test_a_diff_from_before_the_first_pull_says_so(exporter: Start, tmp_path: Pa
     assert "begins" in run("diff", "web1", "2000-01-01", folder=tmp_path).stderr
 
 
+def test_a_host_that_was_not_reached_since_shows_no_changes_without_a_word(tmp_path: Path) -> None:
+    raw = {"schema_version": 1, "sha256": "", "incomplete": [], "items": {"package": [package("a", "1")]}}
+    with open_database(tmp_path / "inventory.sqlite", create=True) as store:
+        store.take("web1", "", parse(json.dumps(raw).encode()), DAY * 1.5)
+        store.note("web1", DAY * 9.0, "no answer within 15 s")
+    word = "web1: as of 1970-01-02 12:00 UTC: no answer within 15 s\n"
+    for days in (["1970-01-02"], ["1970-01-02", "1970-01-05"]):
+        assert run("diff", "web1", *days, folder=tmp_path).stderr == word
+    assert run("show", "web1", folder=tmp_path).stderr == word
+    assert run("show", "web1", "--at", "1970-01-01", folder=tmp_path).stderr == ""
+
+
 def test_what_was_seen_first_keeps_its_time_while_it_stays(exporter: Start, tmp_path: Path) -> None:
     raw = {"schema_version": 1, "sha256": "", "incomplete": [], "items": {"package": [package("a", "1")]}}
     document = parse(json.dumps(raw).encode())
@@ -271,7 +283,10 @@ def test_versions_compare_as_the_query_means(
     assert is_so(installed, sign, wanted, manager) is expected
 
 
-@pytest.mark.parametrize("text", ["", " ", "< 3", "a <", "a < ", "a < 3 4", "a ~ 3 <"])
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "< 3", "a <", "a < ", "a < 3 4", "a ~ 3 <", "a ~ 3", "a ~> 3", "a =<3", "a <>3", "a = 3.*"],
+)
 def test_a_query_that_means_nothing_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(UsageError) as refused:
         parse_query(text)
@@ -359,6 +374,7 @@ def test_commands_before_the_first_pull_say_what_to_do(tmp_path: Path) -> None:
     [
         ("diff", "none", "2026-01-01"),
         ("diff", "web1", "yesterday"),
+        ("show", "web1", "--at", "9999-12-31"),
         ("show", "none"),
         ("show", "web1", "--kind", "packages"),
         ("search", "packages:a"),
