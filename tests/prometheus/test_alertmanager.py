@@ -2,17 +2,19 @@
 
 import json
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
+from pathlib import Path
 
 import pytest
 import yaml
-from aiosmtpd.controller import Controller
 
-from lab.processes import free_port, wait_until
+from lab.processes import Server, free_port, wait_until
 from leitstand.fleet import Fleet
 from leitstand.render.alertmanager import alertmanager_files
 from leitstand.render.output import write_files
@@ -95,19 +97,20 @@ def test_tls_is_asked_of_every_mail_server_but_that_of_this_machine(settings, re
 @pytest.fixture
 def mailing(fleet_from, room, tmp_path):
     """A running Alertmanager with our routes and no waiting times: its URL, and what arrives."""
-    sink = Sink()
-    controller = Controller(sink, hostname="127.0.0.1", port=free_port())
-    controller.start()
+    port, folder = free_port(), tmp_path / "mail"
+    argv = [sys.executable, "-m", "lab.mail_sink", str(port), str(folder)]
+    server = Server("mail", argv, tmp_path / "mail.log", port, ready_path=None)
     try:
+        server.start()
         fleet = fleet_from(
             "alerts: {mail: {to: [admin@example.org], sender: leitstand@example.org,"
-            f" smarthost: '127.0.0.1:{controller.port}'}}}}"
+            f" smarthost: '127.0.0.1:{port}'}}}}"
         )
         write_files(tmp_path / "out", alertmanager_files(fleet, room / "alertmanager"))
         with alertmanager(faster(tmp_path / "out" / "alertmanager.yml"), tmp_path) as url:
-            yield url, sink
+            yield url, Sink(folder)
     finally:
-        controller.stop()
+        server.stop()
 
 
 def test_a_mail_says_what_since_when_and_what_to_do_and_a_host_that_is_down_explains_the_rest(mailing):
@@ -116,13 +119,13 @@ def test_a_mail_says_what_since_when_and_what_to_do_and_a_host_that_is_down_expl
     down = alert("HostDown", "Host web1 does not answer", instance="web1", severity="critical")
     other = alert("ServiceDown", "Service website is down", service="website", severity="critical")
     post(url, [down])
-    wait_until(lambda: HOST_DOWN in sink.subjects(), HOST_DOWN, 20)
+    wait_until(lambda: HOST_DOWN in sink.subjects(), HOST_DOWN)
     post(url, [disk, other])
-    wait_until(lambda: SERVICE_DOWN in sink.subjects(), SERVICE_DOWN, 20)
+    wait_until(lambda: SERVICE_DOWN in sink.subjects(), SERVICE_DOWN)
     # The disk of a host that is down is no news until the host is back.
     assert sink.subjects() == {HOST_DOWN, SERVICE_DOWN}
     post(url, [down | {"endsAt": now()}])
-    wait_until(lambda: sink.subjects() >= {HOST_IS_BACK, DISK_FULL}, "the mails of the second turn", 20)
+    wait_until(lambda: sink.subjects() >= {HOST_IS_BACK, DISK_FULL}, "the mails of the second turn")
     firing, resolved = sink.mail(HOST_DOWN), sink.mail(HOST_IS_BACK)
     text = plain_text(firing)
     assert text.splitlines()[0] == "FIRING"
@@ -135,26 +138,28 @@ def test_a_mail_says_what_since_when_and_what_to_do_and_a_host_that_is_down_expl
 def test_many_hosts_that_are_down_are_told_as_many_and_not_one_by_one(mailing):
     url, sink = mailing
     post(url, [alert("HostManyDown", "Many hosts do not answer", severity="critical")])
-    wait_until(lambda: MANY_DOWN in sink.subjects(), MANY_DOWN, 20)
+    wait_until(lambda: MANY_DOWN in sink.subjects(), MANY_DOWN)
     down = alert("HostDown", "Host web1 does not answer", instance="web1", severity="critical")
     post(url, [down, alert("BackupFailed", "A backup failed", severity="warning")])
-    wait_until(lambda: BACKUP_FAILED in sink.subjects(), BACKUP_FAILED, 20)
+    wait_until(lambda: BACKUP_FAILED in sink.subjects(), BACKUP_FAILED)
     assert sink.subjects() == {MANY_DOWN, BACKUP_FAILED}
 
 
+@dataclass(frozen=True)
 class Sink:
-    def __init__(self):
-        self.mails = []
+    """The mails that arrived in a folder."""
 
-    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - the name is aiosmtpd's
-        self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
-        return "250 OK"
+    folder: Path
+
+    def mails(self):
+        paths = sorted(self.folder.glob("*.eml"))
+        return [message_from_bytes(path.read_bytes(), policy=policy.default) for path in paths]
 
     def subjects(self):
-        return {str(mail["Subject"]) for mail in self.mails}
+        return {str(mail["Subject"]) for mail in self.mails()}
 
     def mail(self, subject):
-        return next(mail for mail in self.mails if mail["Subject"] == subject)
+        return next(mail for mail in self.mails() if mail["Subject"] == subject)
 
 
 def plain_text(mail):
@@ -176,7 +181,7 @@ def alertmanager(configuration, folder) -> Iterator[str]:
     argv += [f"--web.listen-address={address}", "--cluster.listen-address="]
     with (folder / "log").open("wb") as log, subprocess.Popen(argv, stderr=log, stdout=log) as process:
         try:
-            wait_until(lambda: answers(f"http://{address}/-/ready"), "Alertmanager", 20)
+            wait_until(lambda: answers(f"http://{address}/-/ready"), "Alertmanager")
             yield f"http://{address}"
         finally:
             process.terminate()
@@ -197,13 +202,13 @@ def now():
 def post(url, alerts):
     body = json.dumps(alerts).encode()
     request = urllib.request.Request(f"{url}/api/v2/alerts", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.status == 200
 
 
 def answers(url):
     try:
-        with urllib.request.urlopen(url, timeout=1) as answer:
+        with urllib.request.urlopen(url, timeout=10) as answer:
             return answer.status == 200
     except OSError:
         return False

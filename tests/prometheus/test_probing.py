@@ -151,11 +151,11 @@ def probe(port: int, module: str, target: str) -> bool:
     return "\nprobe_success 1\n" in page
 
 
-def fetch(url: str, seconds: float = 10) -> str:
+def fetch(url: str, seconds: float = 60) -> str:
     deadline = time.monotonic() + seconds
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=30) as answer:
                 return answer.read().decode()
         except OSError:
             assert time.monotonic() < deadline, "the prober did not start"
