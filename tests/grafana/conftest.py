@@ -45,12 +45,15 @@ class SmallFleet:
     prometheus: str
 
     def ask(self, expression: str, *, instant: bool) -> list:
-        """The samples of a query, now or over the last half minute. AssertionError when it is refused."""
+        """The samples of a query, now or over the last half minute. AssertionError when it is refused.
+
+        On a busy machine a scrape may come too late; then there are no samples for a moment.
+        """
         now = time.time()
         parts = {"time": now} if instant else {"start": now - 30, "end": now, "step": 1}
         path = "query" if instant else "query_range"
         query = urllib.parse.urlencode({"query": expression, **parts})
-        status, body = fetch(f"{self.prometheus}/api/v1/{path}?{query}")
+        status, body = fetch(f"{self.prometheus}/api/v1/{path}?{query}", timeout=60)
         assert status == 200, f"{expression}: {body}"
         return json.loads(body)["data"]["result"]
 
@@ -58,7 +61,9 @@ class SmallFleet:
 @pytest.fixture(scope="session")
 def small_fleet(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small-fleet")
-    ports = {name: free_port() for name in ("exporter", "blackbox", "prometheus")}
+    ports: dict[str, int] = {}
+    while len(set(ports.values())) < 3:
+        ports = {name: free_port() for name in ("exporter", "blackbox", "prometheus")}
     backup_metrics(folder / "metrics")
     page_metrics(folder / "metrics")
     render(folder, ports)

@@ -8,7 +8,7 @@ import yaml
 
 from lab.dashboards import DASHBOARDS
 from lab.dashboards.queries import queries, variable_queries
-from lab.processes import fetch
+from lab.processes import fetch, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 VARIABLES = {"job": "host", "instance": "web1", "datasource": "prometheus", "__rate_interval": "10s"}
@@ -61,10 +61,13 @@ OF_SOME = {
 def test_every_query_has_data(query, small_fleet):
     if "node_pressure" in query.expression and not Path("/proc/pressure/cpu").exists():
         pytest.skip("this kernel does not measure pressure")
-    samples = small_fleet.ask(query.expression, instant=query.instant)
-    assert samples, query.expression
-    values = [value for sample in samples for value in sample.get("values", [sample.get("value")])]
-    assert any(value != "NaN" for _, value in values), query.expression
+
+    def has_data():
+        samples = small_fleet.ask(query.expression, instant=query.instant)
+        values = [value for sample in samples for value in sample.get("values", [sample.get("value")])]
+        return any(value != "NaN" for _, value in values)
+
+    wait_until(has_data, query.expression, seconds=60)
 
 
 @pytest.mark.parametrize("path", sorted(DASHBOARDS))
@@ -72,26 +75,31 @@ def test_every_column_of_a_table_comes_out_of_its_queries_and_no_other_column_do
     tables = [panel for panel in DASHBOARDS[path]()["panels"] if panel["type"] == "table"]
     assert tables
     for panel in tables:
-        labels = set()
-        for query in queries({"panels": [panel]}, VARIABLES):
-            labels |= {
-                label
-                for sample in small_fleet.ask(query.expression, instant=True)
-                for label in sample["metric"]
-            }
         options = panel["transformations"][1]["options"]
         columns = {source for source in options["renameByName"] if not source.startswith("Value")}
-        if panel["title"] == "Firing alerts":
-            # In a fleet where all is well, the Watchdog is the only one.
-            assert {"alertname", "severity"} <= labels <= columns
-        else:
-            assert labels - options["excludeByName"].keys() == columns, panel["title"]
+
+        def has_its_columns(panel=panel, options=options, columns=columns):
+            labels = labels_of(small_fleet, panel)
+            if panel["title"] == "Firing alerts":
+                # In a fleet where all is well, the Watchdog is the only one.
+                return {"alertname", "severity"} <= labels <= columns
+            return labels - options["excludeByName"].keys() == columns
+
+        wait_until(has_its_columns, f"the columns {columns} of {panel['title']}")
+
+
+def labels_of(small_fleet, panel):
+    return {
+        label
+        for query in queries({"panels": [panel]}, VARIABLES)
+        for sample in small_fleet.ask(query.expression, instant=True)
+        for label in sample["metric"]
+    }
 
 
 def test_every_metric_that_rules_and_dashboards_use_is_there(small_fleet, selectors):
-    status, page = fetch(f"{small_fleet.exporter}/metrics")
-    assert status == 200
-    exported = set(re.findall(r"^# TYPE (\S+)", page, re.MULTILINE))
+    wait_until(lambda: "leitstand_inventory_info" in page_of(small_fleet), "the whole inventory")
+    exported = set(re.findall(r"^# TYPE (\S+)", page_of(small_fleet), re.MULTILINE))
     rules = [
         rule
         for path in (ROOT / "prometheus" / "rules").glob("*.yml")
@@ -106,9 +114,15 @@ def test_every_metric_that_rules_and_dashboards_use_is_there(small_fleet, select
     assert OF_OTHERS.keys() <= used
 
 
+def page_of(small_fleet):
+    status, page = fetch(f"{small_fleet.exporter}/metrics", timeout=60)
+    assert status == 200
+    return page
+
+
 def test_the_metrics_of_others_are_theirs(small_fleet):
     absent = {
         name for name, whose in OF_OTHERS.items() if whose.endswith((", for https only", "small fleet"))
     }
     for name in OF_OTHERS.keys() - absent:
-        assert small_fleet.ask(name, instant=True), name
+        wait_until(lambda name=name: small_fleet.ask(name, instant=True), name)
