@@ -89,13 +89,6 @@ class Conversation:
         self._closes = False
         self._lingered = 0
         self.deadline = time.monotonic() + host.limits.head_seconds
-        self._steps: dict[_Phase, Callable[[], _Phase]] = {
-            _Phase.START: self._start,
-            _Phase.HANDSHAKE: self._shake_hands,
-            _Phase.HEAD: self._read_head,
-            _Phase.WRITE: self._write,
-            _Phase.LINGER: self._linger,
-        }
 
     @property
     def parked(self) -> bool:
@@ -109,9 +102,9 @@ class Conversation:
         AGAIN (nothing to wait for, but now it is the others' turn).
         """
         try:
-            while (step := self._steps.get(self._phase)) is not None:
+            while (step := _STEPS.get(self._phase)) is not None:
                 before = self.served
-                self._phase = step()
+                self._phase = step(self)
                 if self.served > before and self._phase is _Phase.HEAD:
                     return AGAIN if self._has_more else READ
         except ssl.SSLWantWriteError:
@@ -193,6 +186,7 @@ class Conversation:
     def _write(self) -> _Phase:
         while self._out:
             self._out = self._out[self.sock.send(self._out) :]
+        self._out = memoryview(b"")  # the empty end of an answer would hold all of it while the client idles
         self.served += 1
         if self._closes:
             self._hang_up()
@@ -215,3 +209,13 @@ class Conversation:
             if self._lingered > _LINGER_BYTES:
                 return _Phase.ENDED
         return _Phase.ENDED
+
+
+# Not in the conversation: it would hold itself, and after its end what it sent, until the next collection.
+_STEPS: dict[_Phase, Callable[[Conversation], _Phase]] = {
+    _Phase.START: Conversation._start,
+    _Phase.HANDSHAKE: Conversation._shake_hands,
+    _Phase.HEAD: Conversation._read_head,
+    _Phase.WRITE: Conversation._write,
+    _Phase.LINGER: Conversation._linger,
+}
