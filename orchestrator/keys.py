@@ -123,6 +123,9 @@ def _read(path: Path) -> bytes:
         raise KeysError(
             f"{path}: {error.strerror}", f"make keys with: leitstand backup keys generate (file: {path})"
         ) from error
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise KeysError(f"{path} is a folder", "name the file in it that holds the keys")
     with os.fdopen(descriptor, "rb") as file:
         if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
             raise KeysError(f"{path} may be read by others", f"chmod 600 {path}")

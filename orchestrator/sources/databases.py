@@ -14,7 +14,7 @@ from orchestrator.config import (
     SqliteSource,
     source_label,
 )
-from orchestrator.sources.dump import Dump, DumpReader
+from orchestrator.sources.dump import Dump, DumpReader, last_words
 from orchestrator.sources.rows import GlobalsWatcher, MysqlWatcher, PostgresqlWatcher, SqliteWatcher
 from orchestrator.sources.source import Report, SourceError
 from orchestrator.transport import Transport
@@ -71,8 +71,8 @@ class DumpSource:
         except ProcessError as error:
             raise SourceError(f"{self.label}: {error.message}", error.hint) from error
         if finished.status:
-            last = (finished.stderr.strip().splitlines() or [f"exit status {finished.status}"])[-1]
-            raise SourceError(f"{self.label}: {program or argv[0]} on {self.transport.name} failed: {last}")
+            why = last_words(finished)
+            raise SourceError(f"{self.label}: {program or argv[0]} on {self.transport.name} failed: {why}")
         return finished.stdout.decode().splitlines()
 
 

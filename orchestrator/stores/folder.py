@@ -92,7 +92,8 @@ class FolderStore:
             raise self._error(key, error) from error
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Walk only the folder that the prefix names."""
+        """Walk only the folder that the prefix names. A disk that is not mounted is no empty one."""
+        self.prepare()
         folder = self.root / prefix.rpartition("/")[0]
         try:
             found = [

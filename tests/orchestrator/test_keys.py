@@ -74,6 +74,12 @@ def test_a_file_open_to_others_is_refused(path):
     assert caught.value.hint == f"chmod 600 {path}"
 
 
+def test_a_folder_in_place_of_the_file_is_named(path):
+    path.mkdir(mode=0o700)
+    with pytest.raises(KeysError, match=f"{path} is a folder"):
+        KeyRing.load(path)
+
+
 def test_a_missing_file_says_how_to_make_one(path):
     with pytest.raises(KeysError, match="No such file") as caught:
         KeyRing.load(path)

@@ -182,6 +182,12 @@ def test_a_postgresql_dump_is_complete_and_its_rows_are_counted(postgresql: Post
     assert b"CREATE ROLE editor" in contents["postgresql/globals.sql"]
 
 
+def test_a_postgresql_server_that_is_not_there_is_said_with_what_happened() -> None:
+    chosen = PostgresqlSource(postgresql="forum", host="127.0.0.1", port=1, user="backup")
+    with pytest.raises(SourceError, match=r"pg_dump on this host failed: .*port 1 failed: .*refused"):
+        read(PostgresqlDumps(chosen, Local()))
+
+
 def test_a_custom_postgresql_dump_is_listed_by_pg_restore(postgresql: PostgreSQL, tmp_path: Path) -> None:
     settings = PostgresqlSource(postgresql="website", format="custom", **postgresql.settings)
     (tmp_path / "dump").write_bytes(read(PostgresqlDumps(settings, Local()))["postgresql/website/dump.pgc"])

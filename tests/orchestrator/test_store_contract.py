@@ -187,6 +187,8 @@ def test_a_folder_that_is_not_mounted_is_said_to_be_missing(tmp_path: Path) -> N
     with pytest.raises(StoreError, match="no folder") as caught:
         store.prepare()
     assert caught.value.permanent
+    with pytest.raises(StoreError, match="no folder"):
+        list(store.list("host/job/"))  # not: there are no snapshots yet
     assert not (tmp_path / "missing").exists()
 
 
