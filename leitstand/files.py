@@ -26,6 +26,17 @@ def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> Non
     sync_folder(path.parent)
 
 
+def make_public_folder(path: Path) -> None:
+    """Make a folder, and what is missing above it, that every user may read, whatever the umask.
+
+    What stands in it is for programs of other users. Raises OSError.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        folder.chmod(folder.stat().st_mode | 0o755)
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in ``folder`` durable: the entry lives in the folder, not in the file."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

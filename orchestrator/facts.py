@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from leitstand.errors import LeitstandError
-from leitstand.files import write_atomically
+from leitstand.files import make_public_folder, write_atomically
 from leitstand.textfile import write_textfile
 from orchestrator.agenda import plans
 from orchestrator.config import Job
@@ -177,13 +177,14 @@ class FactsKeeper:
     def _publish(self) -> None:
         now = datetime.now(self.zone)
         starts = {task: start for task, plan in plans(self.jobs).items() if (start := plan.after(now))}
-        self.metrics.mkdir(parents=True, exist_ok=True)
+        make_public_folder(self.metrics)
         texts = families(read_facts(self.state, self.jobs), self.jobs, starts)
         write_textfile(self.metrics / TEXTFILE, texts)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        _folder(self.state).mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_public_folder(self.state)  # paths.metrics may stand in it, for the exporter's user
+        _folder(self.state).mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(_folder(self.state) / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)

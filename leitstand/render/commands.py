@@ -15,7 +15,7 @@ from leitstand.options import config_option, json_option
 from leitstand.render.alertmanager import alertmanager_files, needs_url_file, tells_somebody
 from leitstand.render.expected import Expected
 from leitstand.render.grafana import grafana_files
-from leitstand.render.output import Written, write_files
+from leitstand.render.output import Written, remove_former, write_files
 from leitstand.render.prometheus import Addresses, prometheus_files
 from leitstand.share import share
 
@@ -28,6 +28,7 @@ RELOADS = {
     "templates": "Alertmanager",
     "provisioning": "Grafana",
 }
+RULES = "rules/*.yml"  # what prometheus.yml has read
 _log = logging.getLogger(__name__)
 
 
@@ -57,7 +58,8 @@ _out_option = click.option(
 def render() -> None:
     """Write what other programs read, made from leitstand.yml.
 
-    A file that would not change is not touched, and nothing is removed.
+    A file that would not change is not touched. Rules that an earlier release wrote are removed, as
+    Prometheus would read them; nothing else is.
 
     Exit codes: 0 all good, 1 written, with a warning, 2 wrong usage or configuration, 3 failed.
     """
@@ -86,7 +88,7 @@ def prometheus(config_path: Path, out: Path, inventory: bool, as_json: bool, **a
     fleet, expected = read(document, Fleet), read(document, Expected)
     made_of = (fleet, expected, Addresses(**addresses), share("prometheus"))
     files = prometheus_files(*made_of, inventory=inventory)
-    _report(out, write_files(out, files), as_json)
+    _report(out, [*write_files(out, files), *remove_former(out, RULES, files)], as_json)
     return EXIT_OK
 
 
@@ -131,7 +133,9 @@ def _report(out: Path, written: list[Written], as_json: bool) -> None:
         return
     for file in touched:
         click.echo(f"{file.change:>9}  {out / file.path}")
+    gone = sum(1 for file in touched if file.change == "removed")
     click.echo(
-        f"{len(touched)} of {len(written)} files written"
+        f"{len(touched) - gone} of {len(written) - gone} files written"
+        + (f", {gone} removed" if gone else "")
         + (f"; reload: {', '.join(reload)}" if reload else "")
     )

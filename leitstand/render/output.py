@@ -1,4 +1,4 @@
-"""Write rendered files: atomically, only where they differ, and remove nothing."""
+"""Write rendered files: atomically, and only where they differ."""
 
 import json
 from collections.abc import Mapping
@@ -9,11 +9,12 @@ from typing import Any, Literal
 import yaml
 
 from leitstand.errors import LeitstandError
-from leitstand.files import write_atomically
+from leitstand.files import make_public_folder, write_atomically
 
-Change = Literal["new", "changed", "unchanged"]
+Change = Literal["new", "changed", "unchanged", "removed"]
 Files = dict[str, str]  # path below the output folder, with '/', and the text
-_HEADER = "# Written by 'leitstand render'; what you change here is lost. Change leitstand.yml instead.\n"
+_MARK = "# Written by 'leitstand render'"
+_HEADER = f"{_MARK}; what you change here is lost. Change leitstand.yml instead.\n"
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,29 @@ def write_files(folder: Path, files: Mapping[str, str]) -> list[Written]:
     return [Written(path, _write(folder / path, text.encode())) for path, text in files.items()]
 
 
+def remove_former(folder: Path, pattern: str, files: Mapping[str, str]) -> list[Written]:
+    """Remove what earlier releases wrote and this one does not, where another program reads whatever matches
+    ``pattern``. Files without our first line are somebody's own. Raises LeitstandError."""
+    former = [
+        path
+        for path in sorted(folder.glob(pattern))
+        if path.relative_to(folder).as_posix() not in files and path.is_file() and not path.is_symlink()
+    ]
+    try:
+        ours = [path for path in former if path.read_bytes().startswith(_MARK.encode())]
+        for path in ours:
+            path.unlink()
+    except OSError as error:
+        raise LeitstandError(
+            f"{error.filename}: cannot be removed: {error.strerror}",
+            "give --out a folder that you may write to",
+        ) from error
+    return [Written(path.relative_to(folder).as_posix(), "removed") for path in ours]
+
+
 def _write(path: Path, content: bytes) -> Change:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_public_folder(path.parent)
         present = path.read_bytes() if path.exists() else None
         if present == content:
             return "unchanged"

@@ -74,6 +74,29 @@ def test_what_is_changed_by_hand_is_set_right_and_what_is_not_ours_stays(render,
     assert own_rules.read_text() == "groups: []\n"
 
 
+def test_rules_of_an_earlier_release_are_removed_as_prometheus_would_read_them(render, tmp_path):
+    render("prometheus", "--out", tmp_path / "out")
+    rules = tmp_path / "out" / "rules"
+    former = rules / "former.rules.yml"
+    former.write_bytes((rules / "host.rules.yml").read_bytes())
+    (rules / "linked.yml").symlink_to("host.rules.yml")
+    done = render("prometheus", "--out", tmp_path / "out")
+    assert done.stdout == f"  removed  {former}\n0 of 16 files written, 1 removed; reload: Prometheus\n"
+    assert not former.exists()
+    assert (rules / "linked.yml").exists()
+
+
+def test_what_is_rendered_can_be_read_by_other_users_whatever_the_umask(render, tmp_path):
+    before = os.umask(0o077)
+    try:
+        render("prometheus", "--out", tmp_path / "etc" / "prometheus")
+    finally:
+        os.umask(before)
+    written = [tmp_path / "etc", *(tmp_path / "etc").rglob("*")]
+    assert [path for path in written if path.stat().st_mode & 0o044 != 0o044] == []
+    assert [path for path in written if path.is_dir() and path.stat().st_mode & 0o011 != 0o011] == []
+
+
 def test_alertmanager_gets_a_folder_of_its_own(render, tmp_path):
     done = render("alertmanager", "--out", tmp_path / "out")
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,5 +1,6 @@
 """What a run tells of the one before it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,20 @@ def test_a_file_that_is_lost_or_spoilt_tells_nothing(tmp_path: Path) -> None:
         assert paths.since(file) is None
     file.write_bytes(whole)
     assert paths.since(file) == Changed(0, 0, 0)
+
+
+def test_metrics_can_be_read_by_the_exporter_s_user_whatever_the_umask(site: Site) -> None:
+    state = site.folder / "new" / "leitstand"
+    site.document["paths"] = {"state": str(state), "metrics": str(state / "metrics")}
+    before = os.umask(0o077)
+    try:
+        site.good("run", "site")
+    finally:
+        os.umask(before)
+    folders = [state / "metrics", state, state.parent]
+    assert [oct(folder.stat().st_mode & 0o777) for folder in folders] == ["0o755"] * 3
+    assert (state / "metrics" / "leitstand_backup.prom").stat().st_mode & 0o044 == 0o044
+    assert [(state / name).stat().st_mode & 0o077 for name in ("backup", "locks")] == [0, 0]
 
 
 def test_a_run_tells_what_changed_since_the_last_one(site: Site) -> None:
