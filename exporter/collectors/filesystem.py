@@ -48,7 +48,7 @@ class FileSystems:
         answers = self._ask(mounts)
         self._tell(answers)
         good = [
-            ((mount.device, mount.kind, mount.point), space)
+            (mount.labels, space)
             for mount in mounts
             if not isinstance(space := answers[mount.point], Exception)
         ]
@@ -138,7 +138,7 @@ def _below(root: Path, point: str) -> str:
 
 
 def _claims(mounts: Sequence[Mount], name: str, explanation: str, holds: Callable[[Mount], bool]) -> Family:
-    samples: list[Sample] = [((mount.device, mount.kind, mount.point), int(holds(mount))) for mount in mounts]
+    samples: list[Sample] = [(mount.labels, int(holds(mount))) for mount in mounts]
     return Family(f"node_filesystem_{name}", "gauge", explanation, _LABELS, samples)
 
 
@@ -151,5 +151,6 @@ def _information(mounts: Sequence[Mount]) -> Family:
     )
     for mount in mounts:
         major, _, minor = mount.number.partition(":")
-        family.add(1, mount.device, major, minor, mount.point)
+        device, _, point = mount.labels
+        family.add(1, device, major, minor, point)
     return family

@@ -13,13 +13,21 @@ _LIMIT = 32 * 1024 * 1024  # bytes; a thousand containers have a thousand overla
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One mount of the host. ``is_read_only`` tells of the mount or of the file system beneath it."""
+    """One mount of the host. ``is_read_only`` tells of the mount or of the file system beneath it.
+
+    Names are as `os.fsdecode` gives them: what is not UTF-8 leads to the file system all the same.
+    """
 
     device: str
     point: str
     kind: str
     number: str  # major:minor
     is_read_only: bool
+
+    @property
+    def labels(self) -> tuple[str, str, str]:
+        """Device, kind and point as text that everybody can read."""
+        return _readable(self.device), self.kind, _readable(self.point)
 
 
 def read_mounts(files: Files) -> list[Mount]:
@@ -33,7 +41,7 @@ def read_mounts(files: Files) -> list[Mount]:
 
 def parse_mounts(content: bytes) -> list[Mount]:
     """Each line of mountinfo. Raises ValueError for what is not one."""
-    return [_parse_line(line) for line in content.decode("utf-8", "replace").split("\n") if line]
+    return [_parse_line(line) for line in content.decode("utf-8", "surrogateescape").split("\n") if line]
 
 
 def _parse_line(line: str) -> Mount:
@@ -50,6 +58,10 @@ def _parse_line(line: str) -> Mount:
 
 # The last is what ext4 says of itself after an error that made it stop writing.
 _READ_ONLY: Mapping[str, None] = dict.fromkeys(("ro", "emergency_ro"))
+
+
+def _readable(name: str) -> str:
+    return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _unescaped(text: str) -> str:

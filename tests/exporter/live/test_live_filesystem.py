@@ -49,6 +49,18 @@ def test_sizes_are_those_of_the_kernel(host, options, figures, tmp_path):
     assert found["node_filesystem_readonly"][labels] == 0
 
 
+def test_a_mount_point_that_is_not_utf_8_is_asked_all_the_same(host, options, figures):
+    (host.folder / "root" / os.fsdecode(b"f\xfcr")).mkdir()
+    line = LINE.format(
+        number=1, point="/POINT", kind="cifs", device="//server/x", options="rw", super_options="rw"
+    )
+    host.write("proc/1/mountinfo", line.encode().replace(b"POINT", b"f\xfcr"))
+    found = figures(FileSystems(host.roots, options))
+    labels = ("//server/x", "cifs", "/f\N{REPLACEMENT CHARACTER}r")
+    assert found["node_filesystem_device_error"] == {labels: 0}
+    assert found["node_filesystem_size_bytes"][labels] > 0
+
+
 def test_kernel_and_container_mounts_are_left_out_by_default(host, options, figures):
     (host.folder / "root/srv").mkdir()
     mounted(
