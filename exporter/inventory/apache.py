@@ -36,7 +36,7 @@ def apache_hosts(tree: Tree) -> tuple[list[VirtualHost], int]:
     skipped = 0
     for path in filter(tree.stat, CONFIGURATIONS):
         loader = Loader(tree, path)
-        hosts += virtual_hosts(loader.load(path))
+        hosts += virtual_hosts(without_macros(loader.load(path)))
         skipped += loader.skipped
     return hosts, skipped
 
@@ -104,6 +104,15 @@ def parse(text: str, file: str) -> Iterator[Line]:
             double or single or bare for double, single, bare in _ARGUMENT.findall(rest[0] if rest else "")
         ]
         yield Line(name.lower(), tuple(arguments), file)
+
+
+def without_macros(lines: Iterator[Line]) -> Iterator[Line]:
+    """The lines outside of macros: a host called ``$name`` is none."""
+    is_macro = False
+    for line in lines:
+        is_macro = line.name != "</macro" if is_macro else line.name == "<macro"
+        if not is_macro:
+            yield line
 
 
 def virtual_hosts(lines: Iterator[Line]) -> list[VirtualHost]:

@@ -166,6 +166,13 @@ def test_apaches_virtual_hosts_are_read_with_variables_and_conditions(host: Buil
     assert (second.backends, second.php) == (["/run/php/php8.3-fpm.sock"], "")
 
 
+def test_what_stands_in_a_macro_is_no_virtual_host(host: Build) -> None:
+    text = "<Macro Site $name>\n<VirtualHost *>\nServerName $name\nDocumentRoot /srv/$name\n</VirtualHost>\n</Macro>\n"
+    text += "Use Site a\n<VirtualHost *>\nServerName b\n</VirtualHost>\n"
+    (found,) = apache.apache_hosts(host({"/etc/apache2/apache2.conf": text}).tree)[0]
+    assert found.names == ["b"]
+
+
 def test_apaches_paths_may_be_relative_to_its_root(host: Build) -> None:
     text = "ServerRoot /srv/httpd\n<VirtualHost *>\nDocumentRoot sites/a\nSSLCertificateFile tls/a.pem\n"
     text += "</VirtualHost>\n<VirtualHost *>\nDocumentRoot ${SITES}/b\nSSLCertificateFile pkcs11:id=1\n"
