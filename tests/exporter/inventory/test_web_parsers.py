@@ -167,7 +167,7 @@ def test_apaches_virtual_hosts_are_read_with_variables_and_conditions(host: Buil
 
 
 def test_what_stands_in_a_macro_is_no_virtual_host(host: Build) -> None:
-    text = "<Macro Site $name>\n<VirtualHost *>\nServerName $name\nDocumentRoot /srv/$name\n</VirtualHost>\n</Macro>\n"
+    text = "<Macro Site $name>\n<VirtualHost *>\nServerName $name\n</VirtualHost>\n</Macro>\n"
     text += "Use Site a\n<VirtualHost *>\nServerName b\n</VirtualHost>\n"
     (found,) = apache.apache_hosts(host({"/etc/apache2/apache2.conf": text}).tree)[0]
     assert found.names == ["b"]
