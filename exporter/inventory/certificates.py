@@ -45,6 +45,7 @@ SETTINGS = {
 }
 FILE_LIMIT = 1024 * 1024
 MAXIMUM_CERTIFICATES = 1_000
+_DER = b"\x30\x82"  # a sequence of 256 to 65,535 bytes
 _PEM = re.compile(
     rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]{1,65536}-----END (?:TRUSTED )?CERTIFICATE-----"
 )
@@ -95,7 +96,12 @@ def candidates(tree: Tree) -> list[str]:
 
 
 def parse_certificate(data: bytes) -> x509.Certificate | None:
-    """The first certificate of a PEM file; None if there is none. Raises ValueError if it is broken."""
+    """The first certificate of a PEM file, or that of a DER file; None if there is none.
+
+    Raises ValueError if it is broken.
+    """
+    if data.startswith(_DER):
+        return x509.load_der_x509_certificate(data)
     found = _PEM.search(data)
     return x509.load_pem_x509_certificate(found[0]) if found else None
 

@@ -168,6 +168,13 @@ def certificate_of(name: str) -> bytes:
     return subprocess.run([*make, "-keyout", "/dev/null"], check=True, capture_output=True).stdout
 
 
+def test_a_certificate_may_be_in_der_and_have_no_name(host: Build, items: Items) -> None:
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/", "-outform", "DER"]
+    der = subprocess.run([*make, "-keyout", "/dev/null"], check=True, capture_output=True).stdout
+    findings = certificates.read(host({"/etc/ssl/private/x.crt": der}))
+    assert [item["subject"] for item in items(findings, "certificate")] == [""]
+
+
 def test_broken_certificates_are_skipped_and_keys_are_no_certificates(host: Build) -> None:
     broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     context = host(
@@ -199,7 +206,11 @@ def test_any_text_passes_the_parsers_of_people(text: str) -> None:
 @settings(max_examples=100, derandomize=True)
 @given(st.binary(max_size=100))
 def test_any_content_is_a_certificate_or_refused(data: bytes) -> None:
-    for text in (data, b"-----BEGIN CERTIFICATE-----\n" + data + b"\n-----END CERTIFICATE-----"):
+    for text in (
+        data,
+        b"\x30\x82" + data,
+        b"-----BEGIN CERTIFICATE-----\n" + data + b"\n-----END CERTIFICATE-----",
+    ):
         try:
             certificates.parse_certificate(text)
         except ValueError:
