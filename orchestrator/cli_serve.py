@@ -49,14 +49,14 @@ def serve(
     log_options = ("--log-level", shown["log_level"], "--log-format", shown["log_format"])
     children = Children(config_path, show_errors=True, log_options=log_options)
     service = Service(WatchedConfig(config_path), children, limits)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: service.stop.set())
     with ExitStack() as stack:
         if listen != "off":
             server = MetricsServer(parse_listen(listen), lambda: render(families(service.seen)))
             stack.callback(server.stop)
             server.start()
             click.echo(f"serving metrics on http://{_shown(server)}/metrics", err=True)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: service.stop.set())
         service.run()
         service.close(stop_within)
     return 0
