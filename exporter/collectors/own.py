@@ -19,7 +19,8 @@ class OwnProcess:
     def __init__(self) -> None:
         self._files = Files(Path("/proc/self"))
         self._page = os.sysconf("SC_PAGE_SIZE")
-        self._started = started_at(self._files.read("stat"), Path("/proc/uptime").read_text())
+        # Not /proc/uptime: in a container of LXC that is the container's, and the stat's clock the host's.
+        self._started = started_at(self._files.read("stat"), time.clock_gettime(time.CLOCK_BOOTTIME))
         version = "{}.{}.{}".format(*sys.version_info[:3])
         self._build = ((__version__, version), 1)
 
@@ -49,8 +50,11 @@ def _limit(number: int) -> int:
     return resource.getrlimit(number)[0]
 
 
-def started_at(stat: bytes, uptime: str) -> float:
-    """Unix time of the start of a process: field 22 of its stat, in clock ticks since boot, see proc(5)."""
+def started_at(stat: bytes, uptime: float) -> float:
+    """Unix time of the start of a process: field 22 of its stat, in clock ticks since boot, see proc(5).
+
+    ``uptime`` are the seconds since boot.
+    """
     ticks = int(stat.rpartition(b")")[2].split()[19])
-    since_start = float(uptime.split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
+    since_start = uptime - ticks / os.sysconf("SC_CLK_TCK")
     return round(time.time() - since_start, 2)

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def read_lines(content):
 
 
 def read_start(content):
-    return started_at(content, "100.0 0")
+    return started_at(content, 100.0)
 
 
 def read_date(content):
@@ -167,7 +168,8 @@ def test_a_sensor_of_any_words_gives_numbers_or_nothing(kind, parts):
 
 def test_a_name_of_a_process_that_looks_like_more_fields_is_none():
     assert parse_process(b"7 (x) S 1 2 (y) R 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 29\n") == ("R", 3)
-    assert started_at(b"7 (x) S) S " + b"0 " * 18 + b"500 0\n", "100.0 0") > 0
+    started = started_at(b"7 (x) S) S " + b"0 " * 18 + b"500 0\n", 100.0)
+    assert time.time() - started == pytest.approx(95, abs=5)
 
 
 LISTING = Path(__file__).with_name("hardware.tree").read_text().split("@ ")[1:]
