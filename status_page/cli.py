@@ -1,6 +1,8 @@
 """``leitstand status-page``: collect the public state, serve the page."""
 
 import functools
+import os
+import pwd
 import signal
 import threading
 from pathlib import Path
@@ -41,6 +43,7 @@ def collect(config_path: Path, once: bool) -> int:
     """
     watched = Watched(config_path, lambda path: _settings(path)[0])
     plan = watched.value
+    _must_be_ours(plan.folder)
     collector = Collector(
         plan,
         Prometheus(plan.prometheus),
@@ -48,7 +51,8 @@ def collect(config_path: Path, once: bool) -> int:
     )
     if once:
         collector.round()
-        click.echo(f"{_counted(plan)} written to {plan.folder}")
+        if "pages" not in collector.problems:
+            click.echo(f"{_counted(plan)} written to {plan.folder}")
         return EXIT_WARNINGS if collector.problems else EXIT_OK
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -82,6 +86,20 @@ def serve(config_path: Path, listen: str | None, workers: int | None) -> int:
         say=lambda line: click.echo(line),
     )
     return EXIT_OK
+
+
+def _must_be_ours(folder: Path) -> None:
+    """Raises UsageError for root in the folder of a user who could not replace what root leaves there."""
+    if os.geteuid() or not folder.exists() or not (number := folder.stat().st_uid):
+        return
+    try:
+        owner = pwd.getpwuid(number).pw_name
+    except KeyError:
+        owner = str(number)
+    raise UsageError(
+        f"{folder} belongs to {owner}, who could not replace what root writes there",
+        f"runuser -u {owner} -- leitstand status-page collect --once",
+    )
 
 
 def _counted(plan: Plan) -> str:
