@@ -7,11 +7,13 @@ Swift's s3api checks the signature over the Host header that it receives.
 import http.client
 import re
 import socket
+import sys
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 Action = Literal[
     "status", "cut request", "cut answer", "reset", "delay", "hang", "wrong etag", "corrupt", "truncate"
@@ -66,8 +68,7 @@ class FaultProxy:
                 self.proxy = proxy
                 super().__init__(*arguments)  # type: ignore[arg-type]
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), BoundHandler)
-        self.server.daemon_threads = True
+        self.server = _Server(("127.0.0.1", 0), BoundHandler)
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
@@ -87,6 +88,15 @@ class FaultProxy:
         """The first fault that this request meets."""
         with self.lock:
             return next((fault for fault in self.faults if fault.hits(method, path)), None)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that gave up, or was killed, is what faults are for: no traceback among its own words."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -123,18 +133,17 @@ class Handler(BaseHTTPRequestHandler):
         return http.client.HTTPConnection(self.proxy.host, self.proxy.port, timeout=120)
 
     def _pass_on(self, body: bytes, action: Action | None) -> None:
-        connection = self._upstream()
-        connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-        for name, value in self.headers.items():
-            if name.lower() not in ("connection", "expect"):
-                connection.putheader(name, value)
-        connection.endheaders(body or None)
-        answer = connection.getresponse()
-        data = answer.read()
+        with closing(self._upstream()) as connection:
+            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                if name.lower() not in ("connection", "expect"):
+                    connection.putheader(name, value)
+            connection.endheaders(body or None)
+            answer = connection.getresponse()
+            data = answer.read()
         headers = [
             pair for pair in answer.getheaders() if pair[0].lower() not in ("connection", "transfer-encoding")
         ]
-        connection.close()
         self._answer(answer.status, *spoil(headers, data, action), declared=len(data), action=action)
 
     def _answer(

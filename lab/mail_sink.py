@@ -31,7 +31,7 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     port, folder = int(sys.argv[1]), Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
-    controller = Controller(Sink(folder), hostname="127.0.0.1", port=port)
+    controller = Controller(Sink(folder), hostname="127.0.0.1", port=port, ready_timeout=60)
     controller.start()
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     os._exit(0)

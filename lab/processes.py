@@ -1,5 +1,6 @@
 """Start real servers as children that never outlive us; wait until they serve; end them by process id."""
 
+import http.client
 import os
 import random
 import signal
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-READY_SECONDS = 60.0  # generous: a busy machine is slow, and a dead child is noticed at once
+READY_SECONDS = 120.0  # generous: a busy machine is slow, and a dead child is noticed at once
 STOP_SECONDS = 10.0
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM", "--")
 
@@ -53,7 +54,7 @@ def fetch(url: str, timeout: float = 5.0) -> tuple[int, str]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode(errors="replace")
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:  # also an answer that broke off
         return 0, str(error)
 
 

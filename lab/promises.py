@@ -179,7 +179,7 @@ def dashboard_queries() -> Iterator[PanelQuery]:
 
 def _has_data(stack: Stack, query: str) -> bool:
     try:
-        wait_until(lambda: stack.query(query), query, seconds=20)
+        wait_until(lambda: stack.query(query), query, seconds=60)
     except LabError:
         return False
     return True

@@ -1,6 +1,7 @@
 """The demo as a user starts it."""
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -106,7 +107,7 @@ def test_a_check_that_is_interrupted_is_not_a_good_one(tmp_path: Path) -> None:
         assert process.stderr is not None
         assert any("Swift" in line for line in process.stdout)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
+        assert process.wait(200) == 130
         assert process.stdout.read().endswith("stopped; nothing is left running\n")
         assert "interrupted before the end" in process.stderr.read()
 
@@ -126,20 +127,30 @@ def test_without_a_terminal_the_state_is_told_when_it_changes(capsys: pytest.Cap
     assert told == ["all run", "site down", "all run"]
 
 
+def stays(output: str) -> bool:
+    """Whether the table is there and the live line below it: Ctrl-C is the right end from here on."""
+    return re.search(r"status page  .*^  \d\d:\d\d:\d\d  ", output, re.DOTALL | re.MULTILINE) is not None
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it is there, and not only its status, for which not every machine's first process asks."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.mark.parametrize("number", ENDS)
 def test_a_demo_that_ends_leaves_no_process_behind(
     demos: dict[signal.Signals, tuple[subprocess.Popen[str], Path]], number: signal.Signals
 ) -> None:
     demo, output = demos[number]
-    wait_until(
-        lambda: "status page  " in output.read_text() or demo.poll() is not None, "the demo's table", 180
-    )
+    wait_until(lambda: stays(output.read_text()) or demo.poll() is not None, "the demo's live line", 600)
     assert demo.poll() is None, output.read_text()
     children = psutil.Process(demo.pid).children(recursive=True)
     assert len(children) >= 9, output.read_text()
     demo.send_signal(number)
-    demo.wait(30)
-    _, alive = psutil.wait_procs(children, timeout=20)
-    assert not alive
+    demo.wait(200)
+    wait_until(lambda: not any(map(runs, children)), f"the end of {children}")
     if number != signal.SIGKILL:
         assert demo.returncode == 0, output.read_text()

@@ -31,7 +31,7 @@ def proxy(site: Server) -> Iterator[FaultProxy]:
 
 
 def get(proxy: FaultProxy) -> str:
-    with urllib.request.urlopen(proxy.url + "/index.html", timeout=5) as answer:
+    with urllib.request.urlopen(proxy.url + "/index.html", timeout=60) as answer:
         return str(answer.read().decode())
 
 

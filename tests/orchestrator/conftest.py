@@ -29,6 +29,7 @@ from leitstand.cli import run as run_leitstand
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SWIFT_PYTHON = REPOSITORY / ".venv-swift" / "bin" / "python"
+LIBC = ctypes.CDLL(None)  # before any fork: another thread may hold the loader's lock then
 PR_SET_PDEATHSIG = 1
 NOBODY = 0xFFFFFFFF
 CAP_NET_RAW = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)  # effective; linux/capability.h
@@ -54,7 +55,7 @@ class Swift:
 
 
 def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def start_swift(folder: Path, *options: str, ca_file: Path | None = None) -> Iterator[Swift]:

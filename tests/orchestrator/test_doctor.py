@@ -66,7 +66,8 @@ def grant_writing(swift: Swift, container: str, user: str) -> None:
     """Swift's own API: S3 has no call for it."""
 
     def call(method: str, url: str, headers: dict[str, str]) -> Any:
-        return urllib.request.urlopen(urllib.request.Request(url, method=method, headers=headers)).headers
+        with urllib.request.urlopen(urllib.request.Request(url, method=method, headers=headers)) as answer:
+            return answer.headers
 
     login = {"X-Auth-User": swift.access_key, "X-Auth-Key": swift.secret_key}
     auth = call("GET", f"{swift.endpoint}/auth/v1.0", login)

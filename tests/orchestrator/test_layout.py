@@ -24,4 +24,5 @@ def test_names_sort_by_time_also_within_a_second(moments: list[datetime]) -> Non
 
 def test_names_of_one_moment_are_different() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    assert len({new_snapshot("web1", "site", now).id for _ in range(1000)}) == 1000
+    # Of a thousand, two might be the same: they have 30 random bits.
+    assert len({new_snapshot("web1", "site", now).id for _ in range(30)}) == 30

@@ -132,10 +132,10 @@ def test_of_many_runs_that_begin_at_once_one_goes_on(store: Store) -> None:
         try:
             with leased([store], "here", "site"):
                 going.append(1)
-                ended.wait(30)
+                ended.wait(120)
         except JobBusyError:
             busy.append(1)
-            ended.wait(30)
+            ended.wait(120)
 
     threads = [threading.Thread(target=run) for _ in range(5)]
     for thread in threads:
@@ -182,7 +182,7 @@ def waiting_run(site: Site) -> Iterator[subprocess.Popen[str]]:
         yield run
         opened.write("done")
         opened.close()
-        run.wait(60)
+        run.wait(120)
 
 
 def test_two_machines_do_not_run_one_job_at_once(on_swift: Site, tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def test_a_second_run_at_the_same_time_is_refused(site: Site) -> None:
         second = site.leitstand("run", "site")
         gate.write("done")
         gate.close()
-        assert first.wait(60) == 0
+        assert first.wait(120) == 0
     assert second.status == 3
     assert "another run is under way" in second.errors[0]
     assert str(first.pid) in second.errors[0]

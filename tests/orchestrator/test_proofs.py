@@ -95,7 +95,7 @@ def test_what_a_host_should_know_is_learnt_again_from_the_stores(on_swift: Site)
     assert "site: swift: 2 snapshots" in rebuilt.stdout
     after = on_swift.good("status", "--json").json()
     for old, new in zip(before, after, strict=True):
-        assert abs(old.pop("last_success") - new.pop("last_success")) < 3
+        assert abs(old.pop("last_success") - new.pop("last_success")) < 60
         assert {**old, "next": 0} == {**new, "next": 0}
 
 

@@ -80,7 +80,7 @@ def test_two_hosts_are_read_at_the_same_time_and_one_host_is_not(site: Site) -> 
             one.write("done")
             other.write("done")
         second.write_text("done")
-        reports = json.loads(run.communicate(timeout=30)[0])
+        reports = json.loads(run.communicate(timeout=120)[0])
     assert [(report["job"], report["content_bytes"]) for report in reports] == [
         ("a1", 4),
         ("a2", 4),
@@ -95,7 +95,7 @@ def test_all_children_clean_up_when_it_is_broken_off(site: Site) -> None:
         job["hooks"] = {"after": [["sh", "-c", f"echo $LEITSTAND_JOB $LEITSTAND_STATE >> {site.folder}/log"]]}
     with site.start("run", "--all") as run, gates[0].open("w"), gates[1].open("w"):
         run.terminate()
-        assert run.wait(30) == 130
+        assert run.wait(120) == 130
     assert sorted((site.folder / "log").read_text().splitlines()) == ["a interrupted", "b interrupted"]
     wait_until(lambda: list(site.disk.rglob("*")) == [], "nothing to be left in the store")
 
@@ -107,7 +107,7 @@ def test_a_child_that_is_killed_is_a_failure(site: Site) -> None:
         with gate.open("w"):
             (child,) = psutil.Process(run.pid).children()
             child.kill()
-            output = run.communicate(timeout=30)[0]
+            output = run.communicate(timeout=120)[0]
         assert run.returncode == 3
     (report,) = json.loads(output)
     assert (report["status"], report["problem"]) == (3, "it was ended by signal 9")

@@ -52,14 +52,14 @@ class Serving:
         return "".join(self.lines)
 
     def metrics(self) -> str:
-        with urllib.request.urlopen(self.url, timeout=10) as answer:
+        with urllib.request.urlopen(self.url, timeout=60) as answer:
             text: str = answer.read().decode()
         return text
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        status = self.process.wait(60)
-        self.reader.join(10)
+        status = self.process.wait(120)
+        self.reader.join(60)
         return status
 
 
@@ -71,7 +71,7 @@ def serving(site: Site) -> Iterator[Serving]:
             yield found
         finally:
             process.kill()
-            found.reader.join(10)
+            found.reader.join(60)
 
 
 def test_what_is_due_is_done_and_told(on_swift: Site) -> None:
@@ -144,8 +144,7 @@ def test_a_failed_run_is_told_and_tried_again(site: Site) -> None:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MetricsServer]:
-    monkeypatch.setattr(metrics_server, "CLIENT_SECONDS", 0.5)
+def server() -> Iterator[MetricsServer]:
     server = MetricsServer(("127.0.0.1", 0), lambda: "leitstand_backup_queue_length 0\n")
     server.start()
     yield server
@@ -155,7 +154,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MetricsServer]:
 def ask(server: MetricsServer, path: str = "/metrics") -> int:
     try:
         with urllib.request.urlopen(
-            f"http://127.0.0.1:{server.server_address[1]}{path}", timeout=10
+            f"http://127.0.0.1:{server.server_address[1]}{path}", timeout=60
         ) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
@@ -172,11 +171,14 @@ def test_only_metrics_are_served(server: MetricsServer) -> None:
     ]
 
 
-def test_silent_and_slow_clients_keep_nobody_out(server: MetricsServer) -> None:
+def test_silent_and_slow_clients_keep_nobody_out(
+    server: MetricsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_server, "CLIENT_SECONDS", 0.5)
     address = ("127.0.0.1", int(server.server_address[1]))
     clients = [socket.create_connection(address) for _ in range(metrics_server.MOST_CLIENTS * 2)]
     clients[0].sendall(b"GET /met")
-    wait_until(lambda: _answers(server), "an answer once the silent ones are hung up on", 20)
+    wait_until(lambda: _answers(server), "an answer once the silent ones are hung up on")
     for client in clients:
         client.close()
 

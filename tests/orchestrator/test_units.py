@@ -11,6 +11,7 @@ import pytest
 
 Site = Any
 PROGRAM = Path(__file__).parents[2] / ".venv" / "bin" / "leitstand"
+LIBC = ctypes.CDLL(None)
 PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
 
 
@@ -143,7 +144,7 @@ def test_a_run_needs_no_memory_that_is_writable_and_executable(on_swift: Site) -
     """As MemoryDenyWriteExecute has it; systemd does it by seccomp, the kernel's own way is as strict."""
 
     def deny() -> None:
-        if ctypes.CDLL(None).prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0):
+        if LIBC.prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0):
             os._exit(77)
 
     on_swift.write()

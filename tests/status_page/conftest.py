@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lab.processes import free_port
+from lab.processes import fetch, free_port
 from lab.shorten import shorten_folder
 from leitstand.fleet import Fleet
 from status_page.config import StatusPageSettings
@@ -30,7 +30,7 @@ REPOSITORY = Path(__file__).parents[2]
 SPEED = 15  # rules and scrapes of 15 s become ones of 1 s
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 30, what: str = "the condition") -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 60, what: str = "the condition") -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if result := condition():
@@ -195,13 +195,13 @@ def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
 
         def start() -> None:
             running.append(_start_prometheus(folder, port))
-            wait_for(lambda: _answers(f"http://127.0.0.1:{port}/-/ready"), what="Prometheus")
+            wait_for(lambda: fetch(f"http://127.0.0.1:{port}/-/ready")[0] == 200, what="Prometheus")
 
         def stop() -> None:
             while running:
                 process = running.pop()
                 process.terminate()
-                process.wait(20)
+                process.wait(60)
 
         start()
         try:
@@ -250,14 +250,6 @@ def _start_prometheus(folder: Path, port: int) -> subprocess.Popen[bytes]:
         )
 
 
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
-
-
 @dataclass(frozen=True)
 class Got:
     """One answer; header names in small letters."""
@@ -278,7 +270,7 @@ def get() -> Callable[..., Got]:
             url, method=method, headers={name.replace("_", "-"): value for name, value in headers.items()}
         )
         try:
-            with urllib.request.urlopen(asked, timeout=10) as answer:
+            with urllib.request.urlopen(asked, timeout=30) as answer:
                 return Got(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -322,8 +314,7 @@ def command() -> Iterator[Callable[..., Command]]:
 
     yield start
     for process in started:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
         assert process.stdout is not None
         process.stdout.close()

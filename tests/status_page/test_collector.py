@@ -35,7 +35,7 @@ def answers(states, age="3", extra=()):
 @pytest.fixture
 def collector(plan, liar):
     made = plan({"interval": "1s"})
-    result = Collector(made, Prometheus(liar.url, timeout=0.5))
+    result = Collector(made, Prometheus(liar.url, timeout=30))
     result.now = time.time()
     result.clock = lambda: result.now
     return result
@@ -89,7 +89,8 @@ def test_a_prometheus_that_goes_away_leaves_states_that_grow_old(collector, liar
     liar.vectors(answers({"website": "1", "mail": "1"}))
     begin = collector.now
     assert states(collector.round()) == {"website": "up", "mail": "up"}
-    liar.answer = lambda _: liar.released.wait(20)
+    liar.answer, patient = lambda _: liar.released.wait(20), collector.prometheus
+    collector.prometheus = Prometheus(liar.url, timeout=0.5)
     seen = []
     for seconds in (30, 100, 176, 178):
         collector.now = begin + seconds
@@ -97,6 +98,7 @@ def test_a_prometheus_that_goes_away_leaves_states_that_grow_old(collector, liar
         seen.append((told.state, told.held))
     assert seen == [("up", False), ("up", True), ("up", True), ("unknown", False)]
     liar.vectors(answers({"website": "0", "mail": "1"}))
+    collector.prometheus = patient
     assert states(collector.round())["website"] == "down"
     assert "prometheus" not in collector.problems
 

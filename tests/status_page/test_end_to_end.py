@@ -28,9 +28,12 @@ def config(tmp_path, configuration):
     return write
 
 
+def status_json(get, url):
+    return json.loads(get(f"{url}/api/v1/status.json").body)
+
+
 def state(get, url, service="website"):
-    content = json.loads(get(f"{url}/api/v1/status.json").body)
-    return {entry["id"]: entry["state"] for entry in content["services"]}.get(service)
+    return {entry["id"]: entry["state"] for entry in status_json(get, url)["services"]}.get(service)
 
 
 def shown(get, url, service="website"):
@@ -44,7 +47,7 @@ def shown(get, url, service="website"):
 def alive(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter when it ends while it is being read
         return False
 
 
@@ -55,36 +58,38 @@ def page(monitored, config, command, get, wait):
     path = str(config(prometheus=monitored.url))
     collector = command("collect", "--config", path)
     url = command("serve", "--config", path, "--listen", "127.0.0.1:0", "--workers", "2").url
-    wait(lambda: shown(get, url) == "up" and shown(get, url, "mail") == "up", 60, "up")
+    wait(lambda: shown(get, url) == "up" and shown(get, url, "mail") == "up", 90, "up")
     return url, collector
 
 
-def says(get, wait, url, text, seconds=40):
-    """The first answer that holds a text. The workers take up a new page within a moment of each other."""
+def says(get, wait, url, *texts, age=0):
+    """The first answer that holds all texts, of a measurement that is so many seconds old or older.
+
+    The workers take up a new page within a moment of each other; on a busy machine one may be stale a while.
+    """
 
     def matching():
         answer = get(url)
-        return answer if text in answer.text else None
+        told = all(text in answer.text for text in texts)
+        return answer if told and int(answer.headers.get("measurement-age", 0)) >= age else None
 
-    return wait(matching, seconds, text)
+    return wait(matching, 90, texts)
 
 
 def test_up_then_down_then_unknown_then_up_again(monitored, page, get, wait):
     url, _ = page
-    german = says(get, wait, f"{url}/de/", "Alle Dienste sind verfügbar").text
+    told = ("Alle Dienste sind verfügbar", "von einem Standort")
+    german = says(get, wait, f"{url}/de/", *told).text
     assert "<span>Verfügbar</span>" in german
-    assert "von einem Standort" in german
     assert "canary" not in german
 
     monitored.probes.website = 0
-    down = says(get, wait, f"{url}/en/", "Website is down")
+    down = says(get, wait, f"{url}/en/", "Website is down", "ongoing")
     assert int(down.headers["measurement-age"]) <= 10
-    wait(lambda: state(get, url, "mail") == "up", 5)
-    assert "ongoing" in down.text
+    wait(lambda: state(get, url, "mail") == "up")
 
     monitored.probes.website = None
-    text = says(get, wait, f"{url}/de/", "zu einem fehlen aktuelle Daten").text
-    assert "Zuletzt ausgefallen" in text
+    says(get, wait, f"{url}/de/", "zu einem fehlen aktuelle Daten", "Zuletzt ausgefallen")
     monitored.probes.website = 1
     says(get, wait, f"{url}/de/", "Alle Dienste sind verfügbar")
 
@@ -93,18 +98,16 @@ def test_up_then_down_then_unknown_then_up_again(monitored, page, get, wait):
 def test_the_page_stands_without_prometheus_and_without_its_collector(monitored, page, get, wait):
     url, collector = page
     monitored.stop()
-    alone = says(get, wait, f"{url}/en/", "We cannot check right now.")
+    alone = says(get, wait, f"{url}/en/", "We cannot check right now.", age=8)
     assert alone.status == 200
     assert "Last known state:" in alone.text
-    assert int(alone.headers["measurement-age"]) >= 8
-    content = json.loads(get(f"{url}/api/v1/status.json").body)
-    assert (content["stale"], content["locations"]) == (False, 0)
+    wait(lambda: not (now := status_json(get, url))["stale"] and now["locations"] == 0, 60, "no location")
     monitored.start()
-    says(get, wait, f"{url}/en/", "All services are available", 60)
+    says(get, wait, f"{url}/en/", "All services are available")
 
     collector.process.kill()
-    wait(lambda: json.loads(get(f"{url}/api/v1/status.json").body)["stale"], 20, "the stale page")
-    wait(lambda: state(get, url) == "unknown", 5)
+    wait(lambda: status_json(get, url)["stale"], 60, "the stale page")
+    wait(lambda: state(get, url) == "unknown")
     assert "Last known: available" in says(get, wait, f"{url}/en/", "We cannot check right now.").text
 
 
@@ -123,7 +126,7 @@ def test_granian_answers_as_the_application_means_it(config, command, get):
     assert get(f"{url}/no/such").status == 404
 
 
-def retry(request, seconds=20):
+def retry(request, seconds=60):
     """The address is printed a moment before the workers listen."""
     deadline = time.monotonic() + seconds
     while True:
@@ -141,8 +144,8 @@ def test_serve_ends_cleanly_and_leaves_no_worker(config, command, get, wait, num
     retry(lambda: get(f"{served.url}/-/healthy"))
     workers = wait(lambda: len(served.children()) >= 2 and served.children())
     served.process.send_signal(number)
-    assert served.process.wait(20) == 0
-    wait(lambda: not any(alive(pid) for pid in workers), 10, "the workers to end")
+    assert served.process.wait(60) == 0
+    wait(lambda: not any(alive(pid) for pid in workers), 60, "the workers to end")
 
 
 def test_a_killed_serve_leaves_no_worker(config, command, get, wait):
@@ -150,8 +153,8 @@ def test_a_killed_serve_leaves_no_worker(config, command, get, wait):
     retry(lambda: get(f"{served.url}/-/healthy"))
     workers = wait(lambda: len(served.children()) >= 2 and served.children())
     served.process.kill()
-    wait(lambda: not any(alive(pid) for pid in workers), 10, "the workers to end")
-    wait(lambda: is_free(int(served.url.rpartition(":")[2])), 10, "the port to be free")
+    wait(lambda: not any(alive(pid) for pid in workers), 60, "the workers to end")
+    wait(lambda: is_free(int(served.url.rpartition(":")[2])), 60, "the port to be free")
 
 
 def is_free(port):
@@ -169,7 +172,7 @@ def test_a_worker_that_dies_is_replaced(config, command, get, wait):
     retry(lambda: get(f"{served.url}/-/healthy"))
     [worker] = wait(lambda: served.children())
     os.kill(worker, signal.SIGKILL)
-    wait(lambda: served.children() not in ([], [worker]), 20, "another worker")
+    wait(lambda: served.children() not in ([], [worker]), 60, "another worker")
     assert retry(lambda: get(f"{served.url}/-/healthy")).status == 200
 
 
@@ -202,7 +205,7 @@ def test_collect_ends_on_sigterm(config, command):
     collector = command("collect", "--config", str(config(prometheus="http://127.0.0.1:9")))
     assert collector.first_line.startswith("collecting 2 services")
     collector.process.send_signal(signal.SIGTERM)
-    assert collector.process.wait(10) == 0
+    assert collector.process.wait(60) == 0
 
 
 def test_a_maintenance_is_shown_once_it_is_written_and_a_broken_file_changes_nothing(
@@ -212,20 +215,20 @@ def test_a_maintenance_is_shown_once_it_is_written_and_a_broken_file_changes_not
     before = path.read_text()
     command("collect", "--config", str(path))
     status = tmp_path / "state/status-page/current/fresh/api/v1/status.json"
-    wait(status.exists, 20)
+    wait(status.exists)
     work = {"services": ["mail"], "start": "2020-01-01T00:00:00Z", "end": "2120-01-01T00:00:00Z", "text": "x"}
     path.write_text(yaml.safe_dump({**yaml.safe_load(before), "maintenance": {"disks": work}}))
 
     def shown():
         return {entry["id"]: entry["state"] for entry in json.loads(status.read_text())["services"]}
 
-    wait(lambda: shown() == {"website": "unknown", "mail": "maintenance"}, 20, "the maintenance")
+    wait(lambda: shown() == {"website": "unknown", "mail": "maintenance"}, 60, "the maintenance")
     path.write_text("maintenance: [")
     written = status.resolve()
-    wait(lambda: status.resolve() != written, 20, "another round")
+    wait(lambda: status.resolve() != written, 60, "another round")
     assert shown()["mail"] == "maintenance"
     path.write_text(before)
-    wait(lambda: shown()["mail"] == "unknown", 20, "the end of the maintenance")
+    wait(lambda: shown()["mail"] == "unknown", 60, "the end of the maintenance")
 
 
 @pytest.mark.parametrize("arguments", [[], ["collect"], ["serve"]])

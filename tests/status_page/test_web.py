@@ -321,7 +321,7 @@ def test_a_running_worker_notices_a_new_release(plan, tmp_path, wait):
     current = CurrentRelease(tmp_path, empty)
     assert current() is empty
     ready.publish(tmp_path, bundle(snapshot(made, Memory(), NOW + 15)))
-    wait(lambda: current() is not empty, 5)
+    wait(lambda: current() is not empty)
 
 
 def test_a_file_cut_short_is_never_served(plan, tmp_path):

@@ -50,9 +50,10 @@ class Nursery:
     def __init__(self, site: Site, process: subprocess.Popen[bytes]) -> None:
         self.site, self.process = site, process
         self.killed = 0
+        self.usual = 0.0  # seconds: what the last command took that nobody killed; a machine's speed changes
 
-    def run(self, *arguments: object, seconds: float = 60) -> tuple[float, int]:
-        """How long it took and its wait status; killed after ``seconds`` (the status is 9 then)."""
+    def run(self, *arguments: object, seconds: float = 600) -> int:
+        """Its wait status; killed after ``seconds`` (the status is 9 then)."""
         self.site.write()
         argv = ["backup", *map(str, arguments), "--config", str(self.site.config)]
         assert self.process.stdin is not None
@@ -68,13 +69,9 @@ class Nursery:
         self.process.stdin.flush()
         status = int(self.process.stdout.readline())
         self.killed += status == signal.SIGKILL
-        return time.monotonic() - begun, status
-
-    def usual(self, *arguments: object) -> float:
-        """How long the command takes when nobody kills it."""
-        seconds, status = self.run(*arguments)
-        assert status == 0
-        return seconds
+        if status == 0:
+            self.usual = time.monotonic() - begun
+        return status
 
 
 @pytest.fixture
@@ -99,13 +96,13 @@ def test_a_run_killed_at_forty_moments(nursery: Nursery, swift: Any, tree: TreeO
     site, generator = nursery.site, random.Random(1)
     site.document["stores"]["swift"] = swift.settings(prefix=f"kill/{tmp_path.name}")
     site.job["stores"] = ["swift", "disk"]
-    usual = nursery.usual("run", "site")
+    assert nursery.run("run", "site") == 0
     proven: set[tuple[str, str]] = set()
     for _ in range(40):
-        nursery.run("run", "site", seconds=generator.uniform(0, 1.1 * usual))
+        nursery.run("run", "site", seconds=generator.uniform(0, 1.1 * nursery.usual))
         assert_only_whole_ones(site, proven, ("swift", "disk"))
     assert nursery.killed >= 20, "most of them were killed"
-    assert nursery.run("run", "site")[1] == 0, "no lock or lease of a dead run is in the way"
+    assert nursery.run("run", "site") == 0, "no lock or lease of a dead run is in the way"
     for number, (store, snapshot) in enumerate(sorted(proven)[:: max(1, len(proven) // 4)]):
         target = tmp_path / f"out-{number}"
         site.good("restore", "site", "--store", store, "--snapshot", snapshot, "--target", target)
@@ -118,14 +115,17 @@ def test_a_restore_killed_at_thirty_moments_goes_on(nursery: Nursery, tree: Tree
     for number in range(60):
         (site.www / f"page-{number:02}").write_bytes(os.urandom(4000))
     site.good("run", "site")
-    usual = nursery.usual("restore", "site", "--target", tmp_path / "whole")
-    contents = {path.read_bytes() for path in site.www.iterdir()}
+    assert nursery.run("restore", "site", "--target", tmp_path / "whole") == 0
+    usual, contents = nursery.usual, {path.read_bytes() for path in site.www.iterdir()}
     target = tmp_path / "out"
     for _ in range(30):
-        _, status = nursery.run("restore", "site", "--target", target, seconds=generator.uniform(0, usual))
+        is_first = not target.exists()  # one that goes on takes less
+        status = nursery.run("restore", "site", "--target", target, seconds=generator.uniform(0, usual))
+        usual = nursery.usual if is_first and status == 0 else usual
         found = [path for path in target.rglob("*") if path.is_file() and "leitstand-part" not in path.name]
         assert {path.read_bytes() for path in found} <= contents, "what has its name is whole"
-        if status == 0:
+        done = site.restored(target).exists() and not list(target.rglob("*leitstand*"))
+        if status == 0 or done:  # it may have been killed in its last moment: another one would be refused
             assert tree(site.restored(target)) == tree(site.www)
             shutil.rmtree(target)
     if not site.restored(target).exists() or list(target.rglob("*leitstand*")):
@@ -165,14 +165,14 @@ def test_a_prune_killed_at_twenty_moments(nursery: Nursery, tree: TreeOf, tmp_pa
     for _ in range(12):
         site.good("run", "site")
     kept = site.snapshots()[-2:]
-    usual = nursery.usual("prune", "site", "--dry-run")
+    assert nursery.run("prune", "site", "--dry-run") == 0
     proven: set[tuple[str, str]] = set()
     for _ in range(20):
-        nursery.run("prune", "site", seconds=generator.uniform(0, 1.5 * usual))
+        nursery.run("prune", "site", seconds=generator.uniform(0, 1.1 * nursery.usual))
         assert_only_whole_ones(site, proven, ("disk",))
         assert site.snapshots()[-2:] == kept, "what is to stay stays"
     assert nursery.killed >= 8
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while site.snapshots() != kept:
         assert time.monotonic() < deadline, "prune ends its work in the end"
         site.good("prune", "site")
@@ -184,9 +184,9 @@ def test_a_verify_killed_at_ten_moments_changes_nothing(nursery: Nursery) -> Non
     site, generator = nursery.site, random.Random(4)
     site.good("run", "site")
     before = {path: path.read_bytes() for path in site.disk.rglob("*") if path.is_file()}
-    usual = nursery.usual("verify", "site")
+    assert nursery.run("verify", "site") == 0
     for _ in range(10):
-        nursery.run("verify", "site", seconds=generator.uniform(0, usual))
+        nursery.run("verify", "site", seconds=generator.uniform(0, nursery.usual))
     assert nursery.killed >= 5
     assert {path: path.read_bytes() for path in site.disk.rglob("*") if path.is_file()} == before
     site.good("verify", "site")

@@ -87,14 +87,18 @@ def end_sessions(server: int) -> None:
 def test_an_ssh_host_gone_in_the_middle(small: Site, remote: Sshd, source: str, tree: TreeOf) -> None:
     if source == "files":
         (small.www / "large").write_bytes(os.urandom(20_000_000))
+        # Should all of it be here before the host goes, it goes during this one.
+        small.job["sources"].append({"command": ["sleep", "600"], "name": "waits"})
     else:
         endless = "head -c 20000000 /dev/urandom; exec sleep 600"
         small.job["sources"] = [{"command": ["sh", "-c", endless], "name": "stream"}]
     with small.start("run", "site") as run:
         wait_until(lambda: stored(small, "vol.zip.*"), "the first volume", pause=0.01)
         assert remote.server.process is not None
-        end_sessions(remote.server.process.pid)
-        _, errors = run.communicate(timeout=60)
+        while run.poll() is None:  # one that begins just now, too
+            end_sessions(remote.server.process.pid)
+            time.sleep(0.05)
+        _, errors = run.communicate(timeout=120)
     assert run.returncode == 3, errors
     lines = [line for line in errors.splitlines() if not line.startswith("  hint") and " INFO " not in line]
     assert len(lines) == 1, errors
@@ -118,7 +122,7 @@ def test_a_database_gone_in_the_middle(small: Site, tmp_path: Path) -> None:
         with small.start("run", "site") as run:
             wait_until(lambda: stored(small, "vol.zip.*"), "the first volume", pause=0.01)
             server.server.kill()
-            _, errors = run.communicate(timeout=60)
+            _, errors = run.communicate(timeout=120)
         assert run.returncode == 3, errors
         lines = [line for line in errors.splitlines() if not line.startswith("  hint")]
         assert len(lines) == 1, errors
@@ -135,7 +139,7 @@ def test_two_runs_at_once_are_one_run_and_one_clear_line(small: Site, clear_line
         clear_line(small.leitstand("run", "site"), "another run is under way", f"process {first.pid}")
         with (small.folder / "gate").open("w") as gate:
             gate.write("go on")
-        assert first.wait(60) == 0, first.communicate()
+        assert first.wait(120) == 0, first.communicate()
     assert len(small.snapshots()) == 1
 
 
