@@ -11,7 +11,8 @@ from leitstand.exposition import Family
 # The words of mdstat (md_seq_show in drivers/md/md.c) and the state we call it by.
 _ACTIVITIES = {"recovery": "recovering", "resync": "resync", "check": "check", "reshape": "reshaping"}
 _STATES = ("active", "inactive", "recovering", "resync", "check")
-_ARRAY = re.compile(r"(\S+) : (active|inactive)(?: \([a-z-]+\))?(?: (.*))?")
+# "broken" is new in Linux 6.3 (md_seq_show); as with node_exporter none of the states above is true of such an array.
+_ARRAY = re.compile(r"(\S+) : (active|inactive|broken)(?: \([a-z-]+\))?(?: (.*))?")
 _BLOCKS = re.compile(r"\s+(\d+) blocks")
 _REQUIRED = re.compile(r"\[(\d+)/(\d+)\]")
 _PROGRESS = re.compile(
@@ -78,10 +79,14 @@ class SoftwareRaid:
 def parse_arrays(content: str) -> list[Array]:
     """Every array of mdstat. Raises ValueError when one is named twice."""
     arrays: list[Array] = []
+    is_known = False
     for line in content.split("\n"):
         if match := _ARRAY.fullmatch(line.rstrip()):
             arrays.append(_begin(match[1], match[2], match[3] or ""))
-        elif arrays and line.startswith(" "):
+            is_known = True
+        elif not line.startswith((" ", "\t")):
+            is_known = False
+        elif is_known:
             _continue(arrays[-1], line)
     if len({array.name for array in arrays}) < len(arrays):
         raise ValueError("an array is named twice")

@@ -4,6 +4,7 @@ import errno
 
 import pytest
 
+from exporter.collectors.arrays import parse_arrays
 from exporter.collectors.collector import NoData
 from exporter.collectors.files import Files
 from exporter.collectors.memory import Pressure
@@ -25,3 +26,15 @@ def test_a_kernel_started_without_pressure_stall_information_is_no_failure(host,
     files.error = error
     with pytest.raises(expected):
         Pressure(roots).collect()
+
+
+def test_an_array_called_broken_since_linux_6_3_is_told_and_leaves_its_neighbour_alone():
+    healthy, broken, other = parse_arrays(
+        "Personalities : [raid1] [raid0]\n"
+        "md0 : active raid1 sda1[0] sdb1[1]\n      104320 blocks super 1.2 [2/2] [UU]\n\n"
+        "md1 : broken (read-only) raid1 sdc1[0]\n      10 blocks super 1.2 [2/1] [U_]\n\n"
+        "md2 : unheard-of raid0 sdd1[0]\n      20 blocks super 1.2\n\n"
+        "md3 : active raid0 sde1[0]\n      30 blocks super 1.2\n"
+    )
+    assert (healthy.blocks, other.blocks) == (104320, 30)
+    assert (broken.state, broken.required, broken.active) == ("broken", 2, 1)
