@@ -11,7 +11,7 @@ from leitstand.exposition import Family
 # The words of mdstat (md_seq_show in drivers/md/md.c) and the state we call it by.
 _ACTIVITIES = {"recovery": "recovering", "resync": "resync", "check": "check", "reshape": "reshaping"}
 _STATES = ("active", "inactive", "recovering", "resync", "check")
-# "broken" is new in Linux 6.3 (md_seq_show); as with node_exporter none of the states above is true of such an array.
+# Linux 6.3 and later say "broken"; as with node_exporter, none of the states above is true of such an array.
 _ARRAY = re.compile(r"(\S+) : (active|inactive|broken)(?: \([a-z-]+\))?(?: (.*))?")
 _BLOCKS = re.compile(r"\s+(\d+) blocks")
 _REQUIRED = re.compile(r"\[(\d+)/(\d+)\]")
