@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,16 +130,17 @@ class FactsKeeper:
 
         A change that is a function is given the fact as it is.
         """
-        with self._writing():
-            facts = _read_job(self.state, job)
-            before = facts.get(store, StoreFacts())
-            new = {
-                name: each(getattr(before, name)) if callable(each) else each
-                for name, each in changes.items()
-            }
-            facts[store] = replace(before, **new)
-            text = json.dumps({name: asdict(each) for name, each in facts.items()}, indent=1)
-            write_atomically(_folder(self.state) / f"{job}.json", text, mode=0o600)
+        self._write(partial(self._change, job, store, changes))
+
+    def _change(self, job: str, store: str, changes: Mapping[str, Any]) -> None:
+        facts = _read_job(self.state, job)
+        before = facts.get(store, StoreFacts())
+        new = {
+            name: each(getattr(before, name)) if callable(each) else each for name, each in changes.items()
+        }
+        facts[store] = replace(before, **new)
+        text = json.dumps({name: asdict(each) for name, each in facts.items()}, indent=1)
+        write_atomically(_folder(self.state) / f"{job}.json", text, mode=0o600)
 
     def verified(self, job: str, store: str, level: str, moment: float) -> None:
         """Note that all was found good at this level, of the newest snapshot or of a share of all."""
@@ -162,14 +164,12 @@ class FactsKeeper:
 
     def publish(self) -> None:
         """Write the metrics again: of jobs that never ran as well, and none of jobs that are gone."""
-        with self._writing():
-            pass
+        self._write(lambda: None)
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _write(self, change: Callable[[], None]) -> None:
         try:
             with self._lock():
-                yield
+                change()
                 self._publish()
         except (OSError, LeitstandError) as error:
             _log.warning("the metrics of backups could not be written: %s", error)

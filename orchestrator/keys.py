@@ -120,9 +120,10 @@ def _read(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise KeysError(
-            f"{path}: {error.strerror}", f"make keys with: leitstand backup keys generate (file: {path})"
-        ) from error
+        hint = f"make keys with: leitstand backup keys generate (file: {path})"
+        if isinstance(error, PermissionError):
+            hint = "run this as the user whose keys they are, root as a rule"
+        raise KeysError(f"{path}: {error.strerror}", hint) from error
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise KeysError(f"{path} is a folder", "name the file in it that holds the keys")

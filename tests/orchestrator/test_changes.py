@@ -72,6 +72,16 @@ def test_metrics_can_be_read_by_the_exporter_s_user_whatever_the_umask(site: Sit
     assert [(state / name).stat().st_mode & 0o077 for name in ("backup", "locks")] == [0, 0]
 
 
+def test_a_proof_is_told_also_where_it_cannot_be_noted(site: Site) -> None:
+    site.good("run", "site")
+    lock = site.folder / "state" / "backup" / ".lock"
+    lock.unlink()
+    lock.mkdir()
+    verified = site.leitstand("verify", "site")
+    assert (verified.status, "good:" in verified.stdout) == (0, True), verified.stderr
+    assert "internal error" not in verified.stderr
+
+
 def test_a_run_tells_what_changed_since_the_last_one(site: Site) -> None:
     first = site.good("run", "site", "--json").json()
     assert first["changes"] is None
