@@ -1,6 +1,7 @@
 """Listening sockets from addresses as users write them."""
 
 import contextlib
+import errno
 import os
 import socket
 
@@ -8,6 +9,10 @@ from leitstand.errors import LeitstandError, UsageError
 
 SYSTEMD = "systemd"  # in place of an address: the sockets that a systemd socket unit listens on
 _FIRST_PASSED_DESCRIPTOR = 3  # sd_listen_fds(3)
+_HINTS = {
+    errno.EADDRINUSE: "is another exporter running on this port?",
+    errno.EACCES: "ports below 1024 need root, or the socket unit",
+}
 _BACKLOG = 1024  # a burst of silent clients must not keep a scrape from being accepted
 
 
@@ -74,9 +79,8 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         # create_server adds its own words to strerror; the user needs the reason alone.
         reason = (error.strerror or str(error)).partition(" (")[0]
-        raise LeitstandError(
-            f"cannot listen on {host or '*'}:{port}: {reason}", "is another exporter running on this port?"
-        ) from error
+        hint = _HINTS.get(error.errno or 0, "write an address of this host")
+        raise LeitstandError(f"cannot listen on {host or '*'}:{port}: {reason}", hint) from error
     return sock
 
 

@@ -222,6 +222,12 @@ def test_a_taken_port_is_one_clear_line() -> None:
             Server(["127.0.0.1:0", f"127.0.0.1:{port}"], lambda _: Response(200))
 
 
+def test_an_address_of_another_machine_is_not_told_as_a_taken_port() -> None:
+    with pytest.raises(LeitstandError, match=r"cannot listen on 192\.0\.2\.1:0") as refused:
+        Server(["192.0.2.1:0"], lambda _: Response(200))
+    assert refused.value.hint == "write an address of this host"
+
+
 def test_no_descriptor_is_left_behind(serve: Callable[..., Any], eventually: Callable[..., Any]) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     running = serve()
