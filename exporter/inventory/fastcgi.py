@@ -116,8 +116,8 @@ def get(address: str, path: str, query: str = "", timeout: float = 2.0) -> tuple
     with connect(address, timeout) as link:
         link.sendall(request(values))
         data = b""
-        while len(data) <= ANSWER_LIMIT:
-            link.settimeout(max(0.01, deadline - time.monotonic()))
+        while len(data) <= ANSWER_LIMIT and (left := deadline - time.monotonic()) > 0:
+            link.settimeout(left)
             chunk = link.recv(65536)
             data += chunk
             answer = parse_answer(data)
@@ -125,4 +125,4 @@ def get(address: str, path: str, query: str = "", timeout: float = 2.0) -> tuple
                 return answer
             if not chunk:
                 break
-    raise FastCgiError("the answer breaks off or is too large")
+    raise FastCgiError("the answer breaks off, is too large or comes too slowly")

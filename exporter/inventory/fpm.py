@@ -2,7 +2,8 @@
 
 import errno
 import posixpath
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ WANTED = {
 MAXIMUM_POOLS = 500
 TABLE_LIMIT = 16 * 1024 * 1024
 SO_ACCEPTCON = "00010000"  # include/uapi/linux/net.h, as net/unix/af_unix.c prints it
-TIME_LIMIT = 1.0
+TIME_LIMIT = 1.0  # seconds for one pool
+TIME_FOR_ALL = 8.0  # seconds; well below the source's own limit
+LEAST_TIME = 0.01
 MAXIMUM_FIGURE = 2**64
 # Key of the status page -> metric; https://www.php.net/manual/en/fpm.status.php
 FIGURES: dict[str, tuple[str, Kind, str]] = {
@@ -82,25 +85,45 @@ def read(context: Context) -> Findings:
     most = Family("leitstand_php_fpm_max_children", "gauge", "Most processes the pool may have.", LABELS)
     listening = parse_listening(read_unix_sockets(context.roots.proc))
     wanted = wanted_branches(context.tree)
-    for branch, name, settings in all_pools(context.tree, findings):
+    found = all_pools(context.tree, findings)
+    patience = Patience(len(found))
+    for branch, name, settings in found:
         add_pool(findings, branch, name, settings)
         labels = (name, branch)
-        limit = settings.get("pm.max_children", "")
-        if limit.isascii() and limit.isdigit():
-            most.add(int(limit[:9]), *labels)
-        accepting = accepts(context.tree, settings.get("listen", ""), listening)
+        children = settings.get("pm.max_children", "")
+        if children.isascii() and children.isdigit():
+            most.add(int(children[:9]), *labels)
+        limit = patience.share()
+        accepting = accepts(context.tree, settings.get("listen", ""), listening, limit)
         if accepting is None:
             findings.skip()
             continue
         if accepting or wanted & {branch, ""}:
             up.add(int(accepting), *labels)
-        status = ask(context.tree, settings)
+        status = ask(context.tree, settings, limit)
         if status is not None:
             answering.add(int(bool(status)), *labels)
         for key, value in (status or {}).items():
             families[key].add(value, *labels)
     findings.families += [up, answering, most, *families.values()]
     return findings
+
+
+class Patience:
+    """Shares the time there is among the pools.
+
+    Where the database hangs, all pools are busy at once, and none answers: that must still be told of each.
+    """
+
+    def __init__(self, pools: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pools, self._clock = pools, clock
+        self._end = clock() + TIME_FOR_ALL
+
+    def share(self) -> float:
+        """How long the next pool may take, in seconds: its part of what the others left."""
+        part = (self._end - self._clock()) / max(1, self._pools)
+        self._pools -= 1
+        return min(TIME_LIMIT, max(LEAST_TIME, part))
 
 
 def all_pools(tree: Tree, findings: Findings) -> list[tuple[str, str, dict[str, str]]]:
@@ -193,7 +216,7 @@ def parse_listening(table: str) -> set[str]:
     return {row[7] for row in rows if len(row) == 8 and row[3] == SO_ACCEPTCON}
 
 
-def accepts(tree: Tree, listen: str, listening: set[str]) -> bool | None:
+def accepts(tree: Tree, listen: str, listening: set[str], seconds: float) -> bool | None:
     """Whether somebody listens for the pool, as one whose processes are all busy still does.
 
     The kernel's table is asked first: a connection would wake a pool that starts its processes on demand.
@@ -202,7 +225,7 @@ def accepts(tree: Tree, listen: str, listening: set[str]) -> bool | None:
     if listen in listening:
         return True
     try:
-        fastcgi.connect(address_of(tree, listen), TIME_LIMIT).close()
+        fastcgi.connect(address_of(tree, listen), seconds).close()
     except (OSError, ValueError) as error:
         # A sandbox may know no TCP at all (RestrictAddressFamilies).
         refused = isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EAFNOSUPPORT
@@ -210,7 +233,7 @@ def accepts(tree: Tree, listen: str, listening: set[str]) -> bool | None:
     return True
 
 
-def ask(tree: Tree, settings: Mapping[str, str]) -> dict[str, float] | None:
+def ask(tree: Tree, settings: Mapping[str, str], seconds: float) -> dict[str, float] | None:
     """The figures of a pool's status page; empty if it does not answer in time; None if it has none.
 
     A saturated pool cannot answer on its own socket: ``pm.status_listen`` gives the page one apart (PHP 8).
@@ -220,7 +243,7 @@ def ask(tree: Tree, settings: Mapping[str, str]) -> dict[str, float] | None:
         return None
     listen = settings.get("pm.status_listen") or settings.get("listen", "")
     try:
-        status, body = fastcgi.get(address_of(tree, listen), path, "json", TIME_LIMIT)
+        status, body = fastcgi.get(address_of(tree, listen), path, "json", seconds)
         return parse_status(body.decode("utf-8", "replace")) if status == 200 else {}
     except (OSError, ValueError, fastcgi.FastCgiError):
         return {}

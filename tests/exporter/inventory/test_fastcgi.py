@@ -1,3 +1,5 @@
+import contextlib
+import select
 import socket
 import threading
 from collections.abc import Callable
@@ -95,6 +97,26 @@ def test_an_answer_without_end_is_cut_off(answering: Callable[[bytes], str]) -> 
     endless = fastcgi.record(fastcgi.STDOUT, b"x" * 65535) * 40
     with pytest.raises(fastcgi.FastCgiError, match="too large"):
         fastcgi.get(answering(endless), "/status", timeout=5)
+
+
+def test_an_answer_that_trickles_in_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        left = list(fastcgi.record(fastcgi.STDOUT, b"x" * 1000))
+
+        def trickle() -> None:
+            with server.accept()[0] as peer, contextlib.suppress(OSError):
+                while left:
+                    peer.sendall(bytes([left.pop(0)]))
+                    # Wait a moment, or until the client is gone.
+                    if select.select([peer], [], [], 0.005)[0] and not peer.recv(65536):
+                        return
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        with pytest.raises((fastcgi.FastCgiError, TimeoutError)):
+            fastcgi.get(f"127.0.0.1:{server.getsockname()[1]}", "/status", timeout=0.1)
+        thread.join(20)
+        assert left
 
 
 def test_a_socket_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> None:

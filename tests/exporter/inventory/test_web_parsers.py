@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.inventory import apache, fpm, nginx, php, php_ini
+from exporter.inventory import SOURCES, apache, fpm, nginx, php, php_ini
 from exporter.inventory.fpm import all_pools, parse_listening, parse_status
 from exporter.inventory.source import Context, Findings, Item
 from exporter.inventory.virtual_host import VirtualHost
@@ -313,6 +313,17 @@ def test_a_pool_without_listener_is_down_only_where_its_service_is_to_run(
     masked.symlink_to("/dev/null")
     if "8.2" in link:
         assert fpm.wanted_branches(context.tree) == set()
+
+
+@pytest.mark.parametrize("pools", [1, 8, 40, fpm.MAXIMUM_POOLS])
+def test_pools_that_all_hang_leave_the_source_its_time(pools: int) -> None:
+    shares = [0.0]
+    patience = fpm.Patience(pools, lambda: sum(shares))
+    for _ in range(pools):
+        # Each takes its time twice: to connect, and to answer.
+        shares += [patience.share()] * 2
+    assert sum(shares) < SOURCES["php_fpm"].limit * 0.9
+    assert max(shares) == min(fpm.TIME_LIMIT, fpm.TIME_FOR_ALL / pools)
 
 
 def test_only_listening_sockets_of_the_kernels_table_count() -> None:
