@@ -4,6 +4,7 @@ A row is one thing in one state. It is seen from ``first_seen`` until ``last_see
 pull; ``last_seen`` is null as long as it is still there. Rows never change but for that.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -183,9 +184,10 @@ def open_database(path: Path, *, create: bool = False) -> Iterator[Database]:
             prepare(connection, path)
             yield Database(connection)
     except (sqlite3.Error, OSError) as error:
-        raise DatabaseError(
-            f"{path}: {error}", "is it a database of leitstand, on a disk with room?"
-        ) from error
+        hint = "is it a database of leitstand, on a disk with room?"
+        if path.exists() and not os.access(path, os.W_OK):
+            hint = "run this as the user who pulls, root as a rule"
+        raise DatabaseError(f"{path}: {error}", hint) from error
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from leitstand.errors import EXIT_WARNINGS, LeitstandError
+from leitstand.errors import EXIT_OK, EXIT_WARNINGS, LeitstandError
 from leitstand.options import json_option
 from leitstand.text import visible
 from orchestrator import show
@@ -44,11 +44,20 @@ def ls(
     snapshot_id: str | None,
     only: str | None,
     as_json: bool,
-) -> None:
-    """List what a snapshot of JOB holds, or what the PATTERNs select of it."""
+) -> int:
+    """List what a snapshot of JOB holds, or what the PATTERNs select of it.
+
+    Exit codes: 0 all good, 1 nothing matches.
+    """
+    found = False
     with readable_snapshot(context, context.job(job), job, snapshot_id, only, warn) as snapshot:
         for record in _selected(snapshot, patterns):
+            found = True
             click.echo(json.dumps(_facts(record)) if as_json else _line(record))
+    if patterns and not found:
+        click.echo("nothing in the snapshot matches; patterns: docs/backups.md", err=True)
+        return EXIT_WARNINGS
+    return EXIT_OK
 
 
 @click.command(epilog="Example: leitstand backup find website 'index.php'")

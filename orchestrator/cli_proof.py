@@ -171,7 +171,11 @@ def _what_was_read(check: dict[str, Any], verdict: str) -> str:
 @click.argument("job")
 @snapshot_option
 @store_option
-@click.option("--scratch", type=click.Path(path_type=Path), help="Folder with room for the whole job.")
+@click.option(
+    "--scratch",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder with room for the whole job.",
+)
 @json_option
 @with_context
 def drill(

@@ -8,6 +8,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from fleet_inventory.cli import inventory
@@ -38,6 +39,21 @@ def test_a_damaged_or_foreign_database_is_one_clear_line(tmp_path: Path) -> None
     with open_database(path, create=True) as store:
         store._connection.execute("PRAGMA user_version = 9")
     assert "another release" in complaint(path, "show").message
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make files that are somebody else's")
+def test_a_user_who_may_not_write_is_told_to_be_another(tmp_path: Path) -> None:
+    folder = tmp_path / "leitstand"
+    folder.mkdir(mode=0o755)
+    with open_database(folder / "inventory.sqlite", create=True):
+        pass
+    for path in (folder / "inventory.sqlite", folder):
+        os.chown(path, 65534, 65534)
+    bound = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    show = [sys.executable, "-m", "leitstand", "inventory", "show", "--database", folder / "inventory.sqlite"]
+    done = subprocess.run([*bound, *show], check=False, capture_output=True, text=True)
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[1] == "  hint: run this as the user who pulls, root as a rule"
 
 
 def test_a_pull_killed_midway_leaves_the_last_whole_state(tmp_path: Path) -> None:

@@ -24,6 +24,12 @@ def test_ls_shows_every_entry_with_its_rights(saved: Site) -> None:
     assert not any("\x1b" in line for line in lines)
 
 
+def test_ls_says_so_when_nothing_matches(saved: Site) -> None:
+    ran = saved.leitstand("ls", "site", "/no/such/path")
+    assert (ran.status, ran.stdout) == (1, "")
+    assert "nothing in the snapshot matches" in ran.stderr
+
+
 def test_ls_gives_json_for_scripts(saved: Site) -> None:
     lines = saved.good("ls", "site", "--json", "*/photo.jpg").stdout.splitlines()
     (found,) = [json.loads(line) for line in lines]

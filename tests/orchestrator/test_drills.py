@@ -88,7 +88,11 @@ def test_a_drill_holds_times_rights_and_owners_against_the_manifest(
 
 def test_a_drill_without_room_is_one_clear_line(site: Site) -> None:
     site.good("run", "site")
-    ran = site.leitstand("drill", "site", "--scratch", "/no/such/folder")
+    mistyped = site.leitstand("drill", "site", "--scratch", "/no/such/folder")
+    assert (mistyped.status, "'/no/such/folder' does not exist" in mistyped.stderr) == (2, True)
+    assert site.leitstand("status", "--json").json()[0]["problem"] == "", "no problem of the job"
+    site.job["drill"] = {"scratch": "/no/such/folder"}
+    ran = site.leitstand("drill", "site")
     assert ran.status == 3
     assert ran.errors == ["drill: there is no folder /no/such/folder"]
 
