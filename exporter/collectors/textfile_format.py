@@ -37,6 +37,8 @@ _PARTS: dict[Kind, tuple[str, ...]] = {
     "summary": ("_sum", "_count"),
 }
 _BLANK = " \t\r"
+# Both are remembered from scrape to scrape, also those of earlier ones.
+_LONGEST_NAME, _LONGEST_DOCUMENTATION = 255, 1000
 _DOCUMENTATION_ESCAPES = re.compile(r"\\(\\|n)")
 
 
@@ -102,12 +104,16 @@ class _Reader:
             self._blocks[name].lines = "".join(lines)
         return [block for block in self._blocks.values() if block.lines]
 
+    def _block(self, name: str) -> Block:
+        if len(name) > _LONGEST_NAME:
+            raise BadTextfile(f"a name of more than {_LONGEST_NAME} characters")
+        return self._blocks.setdefault(name, Block(name))
+
     def _take_meta(self, keyword: str, name: str, rest: str | None) -> None:
-        block = self._blocks.setdefault(name, Block(name))
+        block = self._block(name)
         if keyword == "HELP":
-            block.documentation = _DOCUMENTATION_ESCAPES.sub(
-                lambda match: "\n" if match[1] == "n" else "\\", rest or ""
-            )
+            told = _DOCUMENTATION_ESCAPES.sub(lambda match: "\n" if match[1] == "n" else "\\", rest or "")
+            block.documentation = told[:_LONGEST_DOCUMENTATION]
             return
         if (rest or "") not in _KINDS:
             raise BadTextfile("no such type")
@@ -126,7 +132,7 @@ class _Reader:
         written = _labels(labels or "")
         family = self._family_of(name)
         series = f"{name}{{{written}}}" if written else name
-        block = self._blocks.setdefault(family, Block(family))
+        block = self._block(family)
         if series in block.series:
             raise BadTextfile(f"{series} comes twice")
         block.series.add(series)

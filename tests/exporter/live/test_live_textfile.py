@@ -97,6 +97,15 @@ def test_a_line_of_a_megabyte_is_refused_in_no_time(long, end):
         parse_textfile((long + long[-1] * 1_000_000 + end + "\n").encode())
 
 
+def test_what_is_remembered_of_a_metric_is_short(folder):
+    """One of another megabyte at each scrape would take the exporter's memory by and by."""
+    (folder / "own.prom").write_text(f"# HELP a {'x' * 5000}\na 1\n")
+    assert f"# HELP a {'x' * 1000}\n" in page(folder)
+    for line in (f"{'a' * 256} 1\n", f"# HELP {'a' * 256} b\n"):
+        with pytest.raises(BadTextfile, match="255"):
+            parse_textfile(line.encode())
+
+
 def test_the_log_names_file_and_line_once(folder, caplog):
     (folder / "bad.prom").write_text("a 1\n\nsecret words\n")
     collector = Textfiles(Options(textfile_directory=(str(folder),)))
