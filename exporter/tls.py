@@ -50,8 +50,11 @@ def _set_versions(context: ssl.SSLContext, tls: TlsSettings) -> None:
     with warnings.catch_warnings():
         # Python calls TLS 1.0 and 1.1 deprecated; here it is the user's explicit wish.
         warnings.simplefilter("ignore", DeprecationWarning)
-        context.minimum_version = _VERSIONS[tls.min_version]
-        context.maximum_version = _VERSIONS[tls.max_version]
+        try:
+            context.minimum_version = _VERSIONS[tls.min_version]
+            context.maximum_version = _VERSIONS[tls.max_version]
+        except ValueError as error:
+            raise TlsError("min_version", "is not in this host's OpenSSL") from error
     if tls.min_version in ("TLS10", "TLS11"):
         # These versions sign with SHA-1, which OpenSSL refuses above security level 0.
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
@@ -64,7 +67,10 @@ def _set_ciphers(context: ssl.SSLContext, tls: TlsSettings) -> None:
     older = [name for name in named if name]
     if older:
         level = ":@SECLEVEL=0" if tls.min_version in ("TLS10", "TLS11") else ""
-        context.set_ciphers(":".join(older) + level)
+        try:
+            context.set_ciphers(":".join(older) + level)
+        except ssl.SSLError as error:
+            raise TlsError("cipher_suites", "has none that this host's OpenSSL offers") from error
     elif named:
         # Only TLS 1.3's suites are allowed: then there is none for an older version.
         context.minimum_version = ssl.TLSVersion.TLSv1_3

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporter.web_config import load_web_config
+from exporter.web_settings import CIPHER_SUITES
 from leitstand.errors import EXIT_USAGE
 from leitstand.problems import ConfigError
 
@@ -297,6 +298,15 @@ def test_the_refusal_of_any_certificate_says_why_and_what_to_do(write: Callable[
         ConfigError, match=r"also one the client made itself.*; write RequireAndVerifyClientCert"
     ):
         load_web_config(write(TLS + "  client_auth_type: RequireAnyClientCert\n"))
+
+
+def test_suites_that_this_openssl_lacks_are_a_refusal(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CIPHER_SUITES, "TLS_RSA_WITH_AES_128_CBC_SHA", "REMOVED-BY-ITS-BUILDER")
+    text = TLS + "  cipher_suites: [TLS_RSA_WITH_AES_128_CBC_SHA]\nhttp_server_config: {http2: false}\n"
+    with pytest.raises(ConfigError, match="none that this host's OpenSSL offers"):
+        load_web_config(write(text))
 
 
 def test_several_problems_are_told_at_once(write: Callable[[str], Path]) -> None:
