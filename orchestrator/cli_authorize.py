@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import PurePosixPath
 
 import click
 
@@ -34,8 +35,12 @@ def authorize(context: Context, host: str, as_json: bool) -> None:
 def _steps(authorization: Authorization) -> str:
     """The steps in the order in which they are done."""
     name, script = authorization.host, authorization.script.rstrip("\n")
+    there, keys, here = (
+        PurePosixPath(path).parent
+        for path in (authorization.script_path, authorization.authorized_keys, authorization.known_hosts)
+    )
     return f"""\
-On {name}, as root:
+On {name}, as root, once: mkdir -p {there}; mkdir -p -m 700 {keys}
 
 1. Save this as {authorization.script_path}, then: chmod 755 {authorization.script_path}
 
@@ -49,6 +54,7 @@ On this machine:
 
 3. Pin the host's key. Fetch it, and compare its fingerprint with what the host itself prints:
 
+   mkdir -p -m 700 {here}
    {authorization.scan}
    ssh-keygen -lf {authorization.known_hosts} -F '{authorization.known_as}'
 

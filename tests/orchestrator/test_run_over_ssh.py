@@ -144,6 +144,13 @@ def test_the_steps_name_every_place_and_how_to_pin_the_key(far: Site, sshd: Sshd
         assert told[part].strip() in text
     assert f"ssh-keyscan -p {sshd.port} 127.0.0.1 >> {sshd.known_hosts}" in text
     assert f"-F '[127.0.0.1]:{sshd.port}'" in text
+    made = [
+        words.split()[0] for words in text.replace(";", "\n").replace("-m 700 ", "").split("mkdir -p ")[1:]
+    ]
+    assert made == [
+        path.rpartition("/")[0]
+        for path in (told["script_path"], told["authorized_keys"], str(sshd.known_hosts))
+    ]
     assert told["jobs"] == ["site"]
 
 
