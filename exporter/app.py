@@ -19,6 +19,8 @@ from exporter.server import ServerStatus
 from leitstand import __version__
 from leitstand.exposition import Family, render
 
+# A healthy collector needs milliseconds. One that was given less would count as hanging, for all who ask.
+MINIMUM_DEADLINE_SECONDS = 0.1
 MAXIMUM_DEADLINE_SECONDS = 120.0
 # What the answer needs to reach Prometheus after the last collector had its time.
 DELIVERY_SECONDS = 0.5
@@ -199,7 +201,8 @@ def deadline(request: Request) -> float:
         return DEFAULT_DEADLINE
     if not math.isfinite(timeout) or timeout <= 0:
         return DEFAULT_DEADLINE
-    return min(MAXIMUM_DEADLINE_SECONDS, max(timeout - DELIVERY_SECONDS, timeout / 2))
+    seconds = max(timeout - DELIVERY_SECONDS, timeout / 2, MINIMUM_DEADLINE_SECONDS)
+    return min(MAXIMUM_DEADLINE_SECONDS, seconds)
 
 
 def chosen_names(query: str, known: Collection[str]) -> list[str] | None:

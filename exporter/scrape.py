@@ -62,7 +62,7 @@ class Scraper:
         self._renderer = Renderer()
         self._tasks = {name: self._task(collector) for name, collector in self._collectors.items()}
         self._verdicts: dict[str, str] = {}
-        self._flights: dict[frozenset[str] | None, _Flight] = {}
+        self._flights: dict[tuple[frozenset[str] | None, float], _Flight] = {}
         self._lock = threading.Lock()
         self._turn = threading.Lock()
 
@@ -77,10 +77,12 @@ class Scraper:
         ``names`` are the collectors asked for; all, and the inventory, without it. Unknown ones are ignored.
         """
         wanted = None if names is None else frozenset(names)
+        # Not with those in a greater hurry: theirs is a page with less on it.
+        kind = (wanted, deadline_seconds)
         with self._lock:
-            flight = self._flights.get(wanted)
+            flight = self._flights.get(kind)
             if is_first := flight is None:
-                flight = self._flights[wanted] = _Flight()
+                flight = self._flights[kind] = _Flight()
         if not is_first:
             # A page of another scrape is as good as one of our own.
             return flight.page if flight.done.wait(deadline_seconds) and flight.page else self._late(wanted)
@@ -88,7 +90,7 @@ class Scraper:
             flight.page = self._in_turn(deadline_seconds, wanted)
         finally:
             with self._lock:
-                del self._flights[wanted]
+                del self._flights[kind]
             flight.done.set()
         return flight.page
 

@@ -8,6 +8,7 @@ import pytest
 from exporter.app import server_names
 from exporter.collectors.collector import NoData, gauge
 from exporter.scrape import Scraper
+from lab.processes import wait_until
 from leitstand.exposition import Family
 
 
@@ -159,6 +160,23 @@ def test_scrapes_at_the_same_time_share_one_run():
     assert b"node_late 1\n" in pages[0]
     # Those who came while it ran share its page; at most the last ones began a second run.
     assert slow.calls <= 2
+
+
+def test_a_scrape_with_little_time_gives_its_page_to_nobody_with_more(page_of):
+    slow, pages = Waiting(), {}
+    scraper = Scraper({"load": Giving(LOAD), "slow": slow}, patience=0.01)
+    hurried, patient = (
+        threading.Thread(target=lambda seconds=seconds: pages.update({seconds: scraper.render(seconds)}))
+        for seconds in (0.2, 10)
+    )
+    hurried.start()
+    wait_until(lambda: slow.calls, "the scrape with little time")
+    patient.start()
+    hurried.join(10)
+    slow.done.set()
+    patient.join(10)
+    assert verdicts(page_of(pages[0.2].decode())) == {"load": 1, "slow": 0}
+    assert pages[10] != pages[0.2]
 
 
 def test_scrapes_of_different_collectors_take_turns():
