@@ -64,7 +64,8 @@ def read(context: Context) -> Findings:
 def parse_passwd(text: str) -> tuple[list[User], int]:
     """The users, and how many lines are none."""
     users, malformed = [], 0
-    for line in text.splitlines():
+    # Not splitlines(): who may write what their full name is must not make two lines of theirs, and be none.
+    for line in text.split("\n"):
         fields = line.split(":")
         try:
             shell = fields[6].strip() or DEFAULT_SHELL
@@ -78,7 +79,7 @@ def parse_passwd(text: str) -> tuple[list[User], int]:
 def parse_groups(text: str) -> dict[str, tuple[int, set[str]]]:
     """Group -> (number, members), group(5)."""
     groups: dict[str, tuple[int, set[str]]] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         fields = line.split(":")
         if len(fields) >= 4 and fields[2].isascii() and fields[2].isdigit():
             groups[fields[0]] = (int(fields[2][:10]), set(filter(None, fields[3].strip().split(","))))

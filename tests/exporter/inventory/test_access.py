@@ -108,6 +108,11 @@ def test_a_file_of_a_million_keys_is_counted_not_read(host: Build) -> None:
     assert findings.skipped == 1
 
 
+def test_a_full_name_of_strange_letters_hides_nobody() -> None:
+    found, malformed = users.parse_passwd("eve:x:1000:1000:E\x0cv\x85e\u2028:/home/eve:/bin/bash\n")
+    assert ([user.name for user in found], malformed) == (["eve"], 0)
+
+
 def test_fingerprints_are_those_that_ssh_keygen_prints(host: Build, items: Items, tmp_path: Path) -> None:
     lines, printed = [], []
     for kind in ("ed25519", "rsa", "ecdsa"):
