@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 
 from leitstand.files import write_atomically
+from leitstand.fleet import Paths
 from leitstand.models import duration_text
 from orchestrator.agenda import Plan, Task, plans
 from orchestrator.config import CommandSource, FilesSource, FolderStore, Job, SqliteSource
@@ -94,6 +95,9 @@ def _allowed(context: Context, task: Task, job: Job) -> Iterator[str]:
     stores = [context.settings.stores[name] for name in job.stores]
     scratch = job.drill.scratch or job.scratch
     writes = {paths.state, paths.metrics, *(each.path for each in stores if isinstance(each, FolderStore))}
+    if paths.state == Paths().state:
+        # Made by systemd where nothing has run yet: this unit could not make it.
+        yield f"StateDirectory={paths.state.name}\n"
     yield from (f"ReadWritePaths={_quoted('-' + str(path))}\n" for path in sorted({*writes, scratch}))
     if not (reads_here and _covers(job, "/tmp", "/var/tmp")) and task.action != "drill":  # noqa: S108
         yield "PrivateTmp=yes\n"

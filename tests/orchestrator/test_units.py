@@ -80,6 +80,16 @@ def test_a_service_may_write_only_where_its_job_does(site: Site, out: Path) -> N
     assert written == {str(site.folder / name) for name in ("state", "metrics", "disk", "scratch")}
 
 
+def test_the_state_folder_of_a_new_machine_is_made_before_it_is_to_be_written(site: Site, out: Path) -> None:
+    install(site, out)
+    assert "StateDirectory" not in (out / "leitstand-backup-run-site.service").read_text()
+    del site.document["paths"]
+    install(site, out)
+    service = out / "leitstand-backup-run-site.service"
+    assert "StateDirectory=leitstand\nReadWritePaths=" in service.read_text()
+    assert "Failed" not in verify(service)
+
+
 def test_what_a_job_reads_and_runs_is_not_hidden_from_it(site: Site, out: Path) -> None:
     site.job["sources"] = [{"files": "/"}]
     site.job["hooks"] = {"before": [["lvcreate", "x"]]}
