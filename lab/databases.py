@@ -104,7 +104,7 @@ class PostgreSQL(DatabaseServer):
         programs = max(POSTGRESQL.glob("*/bin"), key=lambda path: int(path.parent.name))
         user = owned_by("postgres", self.folder)
         data = self.folder / "data"
-        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "-N", "-D", str(data)]
+        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-D", str(data)]
         run([*user, str(programs / "initdb"), *options])
         server = [*user, str(programs / "postgres"), "-D", str(data), "-k", str(self.folder)]
         return [*server, "-c", "listen_addresses=", "-c", "fsync=off"]

@@ -1,7 +1,7 @@
 """A real sshd on loopback with keys of its own, for the user who runs the test."""
 
-import getpass
 import os
+import pwd
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,7 +75,7 @@ class Sshd:
     @property
     def user(self) -> str:
         """Whom the key lets in."""
-        return getpass.getuser()
+        return pwd.getpwuid(os.geteuid()).pw_name  # whatever the environment says
 
     def allow(self, line: str) -> None:
         """Make ``line`` the only one of the server's authorized_keys."""

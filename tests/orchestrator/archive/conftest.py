@@ -147,6 +147,7 @@ def run() -> Callable[..., str]:
             text=True,
             cwd=folder,
             errors="replace",
+            env={**os.environ, "LC_ALL": "C.UTF-8"},  # others give names back in the user's own encoding
         )
         assert done.returncode == 0, f"{argv}: {done.stdout} {done.stderr}"
         return done.stdout + done.stderr

@@ -116,7 +116,7 @@ def test_a_database_gone_in_the_middle(small: Site, tmp_path: Path) -> None:
     with MariaDB(tmp_path / "mariadb") as server:
         server.execute(
             "CREATE DATABASE website; USE website; CREATE TABLE big (id INT PRIMARY KEY, data BLOB);"
-            " INSERT INTO big SELECT seq, RANDOM_BYTES(1000) FROM seq_1_to_30000"
+            " INSERT INTO big SELECT seq, RANDOM_BYTES(1000) FROM seq_1_to_60000"
         )
         small.job["sources"] = [{"mysql": "website", "defaults_file": str(server.defaults_file)}]
         with small.start("run", "site") as run:
