@@ -218,9 +218,11 @@ def diff_command(database_path: Path, as_json: bool, host: str, since: str, unti
 @click.option("--at", "moment", default="", metavar="DAY", help="As it was at the end of a day (UTC).")
 def show_command(database_path: Path, as_json: bool, host: str | None, kind: str, moment: str) -> int:
     """Show what is on HOST; without HOST, which hosts are known and how old their inventory is."""
+    if host is None:
+        with open_database(database_path) as database:
+            states = database.states()
+        return show_hosts(states.values(), as_json)
     with open_database(database_path) as database:
-        if host is None:
-            return show_hosts(database, as_json)
         state, end = must_be_known(database, host), end_of_day(moment) if moment else None
         must_be_a_kind(database, kind)
         tell_age(state, end)
@@ -241,13 +243,13 @@ def forget_command(database_path: Path, host: str) -> int:
     """Remove HOST and its history, for a host that is gone for good."""
     with open_database(database_path) as database:
         must_be_known(database, host)
-        click.echo(f"{host}: {database.forget(host)} rows removed")
+        removed = database.forget(host)
+    click.echo(f"{host}: {removed} rows removed")
     return EXIT_OK
 
 
-def show_hosts(database: Database, as_json: bool) -> int:
+def show_hosts(states: Iterable[HostState], as_json: bool) -> int:
     """Print every host with the age of what is known of it."""
-    states = database.states().values()
     if as_json:
         click.echo(json.dumps([vars(state) for state in states], indent=2))
         return EXIT_OK

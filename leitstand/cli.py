@@ -109,6 +109,7 @@ def leitstand(log_level: str, log_format: LogFormat) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; the only place where errors become lines and exit codes."""
+    _have_standard_streams()
     sys.exit(run(arguments))
 
 
@@ -131,6 +132,15 @@ def run(arguments: list[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the last place where an error can become a line
         return _unexpected(error)
     return result if isinstance(result, int) else EXIT_OK
+
+
+def _have_standard_streams() -> None:
+    """Put /dev/null in place of streams that were closed (`>&-`): else a file of ours would become one."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - a number, for ever
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _show(error: click.ClickException) -> None:

@@ -41,6 +41,21 @@ def test_a_damaged_or_foreign_database_is_one_clear_line(tmp_path: Path) -> None
     assert "another release" in complaint(path, "show").message
 
 
+def test_output_that_cannot_be_written_is_no_fault_of_the_database(tmp_path: Path) -> None:
+    with open_database(tmp_path / "inventory.sqlite", create=True) as store:
+        store.take("web1", "a", document_of("a"), 1.0)
+    show = ["inventory", "show", "--database", str(tmp_path / "inventory.sqlite")]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "leitstand", *show],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (done.returncode, done.stderr) == (3, "input or output: No space left on device\n")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make files that are somebody else's")
 def test_a_user_who_may_not_write_is_told_to_be_another(tmp_path: Path) -> None:
     folder = tmp_path / "leitstand"

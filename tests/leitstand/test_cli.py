@@ -142,6 +142,17 @@ def test_output_that_nobody_reads_any_more_ends_without_a_word():
         assert process.wait(120) == 3
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_a_program_whose_streams_are_closed_does_its_work(tmp_path, closed):
+    (tmp_path / "leitstand.yml").write_text("hosts: {}\n")
+    words = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "leitstand"]
+    done = subprocess.run([*words, "check"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    (tmp_path / "leitstand.yml").write_text("host: {}\n")
+    done = subprocess.run([*words, "check"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+
+
 def test_output_that_does_not_fit_on_the_disk_is_one_line(leitstand):
     with Path("/dev/full").open("w") as full:
         done = leitstand("schema", capture_output=False, stdout=full, stderr=subprocess.PIPE)
