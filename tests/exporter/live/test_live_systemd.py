@@ -3,6 +3,7 @@ answers.
 """
 
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -52,6 +53,34 @@ def test_a_real_bus_takes_our_calls_and_we_its_answers(bus):
         assert "NameHasNoOwner" in str(answers[1])
         assert len(read_string(answers[2], 0)[0]) == 32
         assert answers[147:] != [] and answers[147] == answers[0]
+
+
+def answer_when_nothing_more_is_asked(service, stop):
+    """Play a service on a bus: the one called :1.0, for the client called :1.1."""
+    asked = []
+    while not stop.is_set():
+        if service._buffer or select.select([service._socket], [], [], 0.01)[0]:
+            _, kind, _, _, length, serial, fields = struct.unpack("<BBBBIII", service._read(16))
+            service._read((fields + 7) // 8 * 8 + length)
+            asked += [serial] if kind == 1 else []
+            continue
+        for serial in asked:
+            fields = packed_string(":1.1", struct.pack("<BB2sIBB2s", 5, 1, b"u\0", serial, 6, 1, b"s\0"))
+            service._socket.sendall(struct.pack("<BBBBIII", ord("l"), 2, 1, 1, 0, 9, len(fields)))
+            service._socket.sendall(fields + b"\0" * (-len(fields) % 8))
+        asked.clear()
+
+
+def test_more_is_asked_of_a_slow_service_than_the_bus_allows_at_once(bus):
+    """dbus-daemon lets 128 calls of a client wait, and a host has more services than that."""
+    stop = threading.Event()
+    with Connection(bus) as service, Connection(bus) as client:
+        thread = threading.Thread(target=answer_when_nothing_more_is_asked, args=(service, stop))
+        thread.start()
+        answers = client.ask([property_of(":1.0", f"/unit/{number}", "x.y", "Type") for number in range(300)])
+        stop.set()
+        thread.join(10)
+    assert answers == [b""] * 300
 
 
 def test_a_service_that_is_not_there_is_an_error_and_no_hang(bus):
