@@ -126,7 +126,8 @@ class SystemdUnits:
             self._types, self._types_since = {}, now
         services = [unit for unit in units if unit.name.endswith(".service") and unit.name not in self._types]
         types = _properties(bus, services, "Service", "Type")
-        self._types.update({unit.name: str(types.get(unit.name, "")) for unit in services})
+        # What had no answer is asked again: a label that is wrong for ten minutes makes another series.
+        self._types.update({name: str(kind) for name, kind in types.items()})
 
     def _states(self, units: Sequence[Unit]) -> Family:
         family = Family(

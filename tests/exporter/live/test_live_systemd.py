@@ -277,6 +277,14 @@ def test_the_type_of_a_service_is_asked_for_once(host, manager, figures):
     assert manager.asked.count("Type") == 2
 
 
+def test_a_type_that_was_not_told_is_asked_for_again(host, manager, figures):
+    manager.properties = {name: value for name, value in PROPERTIES.items() if name != "Type"}
+    collector = SystemdUnits(host.roots, Options())
+    assert ("nginx.service", "failed", "") in figures(collector)["node_systemd_unit_state"]
+    manager.properties = PROPERTIES
+    assert ("nginx.service", "failed", "forking") in figures(collector)["node_systemd_unit_state"]
+
+
 def test_a_bus_that_was_restarted_is_found_again_at_once(host, place, manager, figures):
     collector = SystemdUnits(host.roots, Options())
     figures(collector)
