@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,6 +63,8 @@ def restore(
     Owners and all rights are restored when root does it. What has its final name was proven by its SHA-256.
     An interrupted restore into the same target goes on where it stopped. --delete-extra makes the folder of
     an earlier restore of JOB what the snapshot was; any other folder needs --into-existing too.
+
+    Exit codes: 0 all good, 1 something was left out, or a PATTERN selects nothing: it is named, 3 failed.
     """
     live, existing = Restored(), Existing(overwrite, delete_extra)
     owners = Owners(may_give=os.geteuid() == 0, numeric=numeric_owner)
@@ -72,6 +75,7 @@ def restore(
         with show.progress(f"{job} to {target}", lambda: live.content_bytes, total):
             refuse = outside_links == "refuse"
             restore_to(snapshot, target, patterns, owners, live, existing, refuse_outside=refuse)
+        live.notes += _without_match(snapshot, patterns)
     return _tell(snapshot, target, patterns, live, as_json)
 
 
@@ -90,6 +94,22 @@ def _tell(snapshot: Snapshot, target: Path, patterns: tuple[str, ...], live: Res
         f" from {snapshot.name.id} in {snapshot.store.name}{removed}"
     )
     return EXIT_WARNINGS if live.notes else 0
+
+
+def _without_match(snapshot: Snapshot, patterns: tuple[str, ...]) -> list[str]:
+    """A note for each pattern that selects nothing while others do: it may be mistyped."""
+    if len(patterns) < 2:
+        return []
+    waiting = {pattern: Selection([pattern]) for pattern in patterns}
+
+    def look(path: bytes) -> bool:
+        for pattern in [pattern for pattern, selection in waiting.items() if path in selection]:
+            del waiting[pattern]
+        return False
+
+    deque(snapshot.manifest.rows(look), maxlen=0)
+    found_any = len(waiting) < len(patterns)
+    return [f"nothing in the snapshot matches {pattern}" for pattern in waiting] if found_any else []
 
 
 def _tell_notes(live: Restored) -> None:
@@ -124,6 +144,7 @@ def _tell_dry_run(
     elif existing.delete_extra:
         extras = list(extra_in(snapshot, target))
     live = _would_restore(snapshot, selection)
+    live.notes += _without_match(snapshot, patterns)
     if as_json:
         removed = [os.fsdecode(extra.path) for extra in extras]
         facts = {"entries": live.entries, "content_bytes": live.content_bytes, "would_remove": removed}

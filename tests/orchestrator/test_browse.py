@@ -30,6 +30,17 @@ def test_ls_says_so_when_nothing_matches(saved: Site) -> None:
     assert "nothing in the snapshot matches" in ran.stderr
 
 
+def test_one_of_several_patterns_that_selects_nothing_is_named(saved: Site) -> None:
+    wanted = ("restore", "site", "--target", saved.folder / "out", "*/index.html", "*/idnex.html")
+    dry = saved.leitstand(*wanted, "--dry-run")
+    ran = saved.leitstand(*wanted)
+    assert (dry.status, ran.status) == (0, 1)
+    for each in (dry, ran):
+        assert "nothing in the snapshot matches */idnex.html\n" in each.stderr
+        assert "/index.html" not in each.stderr
+    assert (saved.restored(saved.folder / "out") / "index.html").exists()
+
+
 def test_ls_gives_json_for_scripts(saved: Site) -> None:
     lines = saved.good("ls", "site", "--json", "*/photo.jpg").stdout.splitlines()
     (found,) = [json.loads(line) for line in lines]
