@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fleet_inventory.document import InventoryDocument, Item
 from leitstand.errors import LeitstandError
+from leitstand.files import make_public_folder
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS host (
@@ -179,7 +180,7 @@ def open_database(path: Path, *, create: bool = False) -> Iterator[Database]:
     if not create and not path.exists():
         raise DatabaseError(f"{path}: no inventory has been pulled yet", "leitstand inventory pull")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_public_folder(path.parent)  # as a rule paths.state, in which metrics stand for the exporter's user
         with closing(sqlite3.connect(path, timeout=30)) as connection:
             prepare(connection, path)
             yield Database(connection)

@@ -14,6 +14,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from leitstand.errors import LeitstandError
+from leitstand.files import make_public_folder
 from status_page import days, ready
 from status_page.api import status_json
 from status_page.history import History, HistoryError
@@ -180,7 +181,7 @@ class Collector:
 def open_history(folder: Path) -> History:
     """The history in the state folder, which is made if need be. Raises HistoryError."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_public_folder(folder)  # its pages are for the user of `serve`
     except OSError as error:
         raise HistoryError(f"{folder}: cannot be made: {error.strerror}") from error
     return History(folder / "history.sqlite")

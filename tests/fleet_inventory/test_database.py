@@ -56,6 +56,16 @@ def test_output_that_cannot_be_written_is_no_fault_of_the_database(tmp_path: Pat
     assert (done.returncode, done.stderr) == (3, "input or output: No space left on device\n")
 
 
+def test_the_folder_it_makes_is_open_for_the_metrics_in_it_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with open_database(tmp_path / "leitstand" / "inventory.sqlite", create=True):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "leitstand").stat().st_mode & 0o777 == 0o755
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make files that are somebody else's")
 def test_a_user_who_may_not_write_is_told_to_be_another(tmp_path: Path) -> None:
     folder = tmp_path / "leitstand"
