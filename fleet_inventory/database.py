@@ -180,7 +180,7 @@ def open_database(path: Path, *, create: bool = False) -> Iterator[Database]:
     if not create and not path.exists():
         raise DatabaseError(f"{path}: no inventory has been pulled yet", "leitstand inventory pull")
     try:
-        make_public_folder(path.parent)  # as a rule paths.state, in which metrics stand for the exporter's user
+        make_public_folder(path.parent)  # paths.state as a rule: metrics stand in it
         with closing(sqlite3.connect(path, timeout=30)) as connection:
             prepare(connection, path)
             yield Database(connection)
