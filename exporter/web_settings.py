@@ -5,7 +5,7 @@ Source: prometheus/exporter-toolkit, docs/web-configuration.md.
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -220,18 +220,18 @@ class WebSettings:
     )
     rate_limit: RateLimit = field(default_factory=RateLimit, metadata=read_by(section(RateLimit)))
 
-    def findings(self) -> Iterator[Finding]:
-        """What is wrong although each key by itself has a possible value."""
+    def findings(self, wrong: Collection[str] = ()) -> Iterator[Finding]:
+        """What is wrong although each key by itself has a possible value; ``wrong`` are sections without."""
         tls = self.tls_server_config
         sections: list[tuple[str, HttpSettings | RateLimit | TlsSettings]] = [
             ("http_server_config", self.http_server_config),
             ("rate_limit", self.rate_limit),
         ]
-        if tls.is_on:
+        if tls.is_on and "tls_server_config" not in wrong:
             sections.append(("tls_server_config", tls))
             yield from self._http2_findings()
         for name, settings in sections:
-            for path, what, hint in settings.findings():
+            for path, what, hint in settings.findings() if name not in wrong else ():
                 yield (name, *path), what, hint
         for user in self.basic_auth_users:
             if ":" in user:
@@ -252,4 +252,5 @@ def read_settings(data: Mapping[str, Any]) -> tuple[WebSettings, list[Finding]]:
     """The settings of a file, and all that is wrong with them; those are then of no use."""
     findings: list[Finding] = []
     settings: WebSettings = section(WebSettings)(data, (), findings)
-    return settings, findings or list(settings.findings())
+    wrong = {str(path[0]) for path, _, _ in findings if path}
+    return settings, [*findings, *settings.findings(wrong)]

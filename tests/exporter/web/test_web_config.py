@@ -310,10 +310,13 @@ def test_suites_that_this_openssl_lacks_are_a_refusal(
 
 
 def test_several_problems_are_told_at_once(write: Callable[[str], Path]) -> None:
-    path = write("http_server_config: {http3: true}\nbasic_auth_users: {a: b}\nrate_limit: {burst: x}\n")
+    text = "http_server_config: {http3: true}\nbasic_auth_users: {a: b}\nrate_limit: {burst: x}\n"
+    path = write(
+        f"{text}tls_server_config: {{min_version: TLS13, max_version: TLS12, cert_file: server.pem}}\n"
+    )
     with pytest.raises(ConfigError) as refused:
         load_web_config(path)
-    assert [problem.line for problem in refused.value.problems] == [1, 2, 3]
+    assert [problem.line for problem in refused.value.problems] == [1, 2, 3, 4, 4]
 
 
 def test_inline_certificates_leave_no_file(tmp_path: Path, pki: object) -> None:
