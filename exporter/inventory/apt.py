@@ -116,10 +116,11 @@ def parse_release(text: str) -> Archive:
 
 
 def archive_of(packages: str, release: str, archive: Archive) -> Archive:
-    """The archive of a list: what its Release file says, with the host and the component of its own name."""
+    """The archive of a list: what its Release file says, with what stands in the list's own name."""
     stem = release.removesuffix("InRelease").removesuffix("Release")
     component = packages.removeprefix(stem).partition("_")[0] if stem else ""
-    return replace(archive, site=packages.partition("_")[0], component=component)
+    architecture = search(r"_binary-([^_]+)_Packages", packages)
+    return replace(archive, site=packages.partition("_")[0], component=component, architecture=architecture)
 
 
 def decompressed(context: Context, path: str) -> bytes:

@@ -24,7 +24,9 @@ RELEASE_FIELDS = {
     "o": "origin",
     "l": "label",
     "c": "component",
+    "b": "architecture",
 }
+_COMMENT = re.compile(r'("[^"\n]*")|/\*.*?\*/', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Archive:
     origin: str = ""
     label: str = ""
     component: str = ""
+    architecture: str = ""
     priority: int = 500
     security: bool = False
 
@@ -67,6 +70,7 @@ def parse_pins(text: str) -> list[Pin]:
     pins = []
     for fields in stanzas(text):
         kind, _, data = fields.get("pin", "").partition(" ")
+        kind = kind.lower()
         packages, priority = fields.get("package", "").split(), fields.get("pin-priority", "")
         if packages and kind in ("version", "origin", "release") and re.fullmatch(r"[+-]?\d{1,5}", priority):
             pins.append(Pin(() if packages == ["*"] else tuple(packages), kind, data.strip(), int(priority)))
@@ -88,17 +92,18 @@ def read_pins(tree: Tree) -> list[Pin]:
 
 def parse_default_release(text: str) -> str:
     """APT::Default-Release of an apt.conf(5), in either notation."""
-    return search(r'^(?![ \t]*(?://|#)).*\bDefault-Release\s+"([^"\n]+)"', text)
+    plain = _COMMENT.sub(lambda found: found[1] or "", text)
+    return search(r'(?i)^(?![ \t]*(?://|#)).*\bDefault-Release\s+"?([^";\n]+?)"?\s*;', plain)
 
 
 def matches(expression: str, value: str) -> bool:
-    """Whether a value fits an expression of apt: a pattern of the shell, or /a regular expression/."""
+    """Whether a value fits an expression of apt in any case: a shell's pattern or a /regular expression/."""
     if len(expression) > 1 and expression[0] == expression[-1] == "/":
         try:
             return re.search(expression[1:-1], value, re.IGNORECASE) is not None
         except re.error:
             return False
-    return fnmatch.fnmatchcase(value, expression)
+    return fnmatch.fnmatchcase(value.lower(), expression.lower())
 
 
 def names_package(pattern: str, candidate: Candidate) -> bool:
@@ -115,11 +120,11 @@ def fits(pin: Pin, archive: Archive) -> bool:
     conditions = [part.strip().partition("=") for part in pin.data.split(",") if part.strip()]
     if len(conditions) == 1 and not conditions[0][1]:
         name = conditions[0][0]
-        return name in (archive.suite, archive.codename) or (
+        return any(matches(name, one) for one in (archive.suite, archive.codename)) or (
             name[:1].isdigit() and matches(name, archive.version)
         )
     return bool(conditions) and all(
-        matches(value, getattr(archive, RELEASE_FIELDS[letter])) if letter in RELEASE_FIELDS else False
+        (field := RELEASE_FIELDS.get(letter.lower(), "")) and matches(value, getattr(archive, field))
         for letter, _, value in conditions
     )
 

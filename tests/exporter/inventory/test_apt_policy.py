@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +30,15 @@ PINS = st.one_of(
     st.sampled_from(["release n=nick-testing", "release testing", "release 12*", "release o=Test, l=No*"]),
     st.sampled_from(
         ["release c=main", "release v=12.1,a=/stab/", "release x=y", "origin two.test", 'origin ""']
+    ),
+    st.sampled_from(
+        [
+            "Release A=STABLE",
+            "release n=NICK-*,b=amd64",
+            "release b=i386",
+            "release /^sta/",
+            "release Nick-te*",
+        ]
     ),
     st.sampled_from(VERSIONS).map("version {}".format),
     st.sampled_from(["version 2*", "version /^1/"]),
@@ -114,12 +124,21 @@ def dpkg_says_newer(one: str, other: str) -> bool:
     return VERSIONS.index(one) > VERSIONS.index(other)
 
 
-def test_the_default_release_goes_before_other_archives(tmp_path: Path, items: Items) -> None:
-    write_root(tmp_path, "1.0", {("one.test", "stable"): "1.1-1", ("one.test", "testing"): "2.0-1"}, "")
-    write(
-        tmp_path / "etc/apt/apt.conf",
+@pytest.mark.parametrize(
+    "configuration",
+    [
         'APT {\n  // Default-Release "testing";\n Default-Release "stable";\n};\n',
-    )
+        # As Debian's release notes recommend it.
+        'APT::Default-Release "/^nick-stable(|-security|-updates)$/";\n',
+        "apt::default-release STAB*;\n",
+        'Dir::Any "/x/*";\n/* once\nAPT::Default-Release "testing";\n*/\nAPT::Default-Release "stable";\n',
+    ],
+)
+def test_the_default_release_goes_before_other_archives(
+    tmp_path: Path, items: Items, configuration: str
+) -> None:
+    write_root(tmp_path, "1.0", {("one.test", "stable"): "1.1-1", ("one.test", "testing"): "2.0-1"}, "")
+    write(tmp_path / "etc/apt/apt.conf", configuration)
     (found,) = items(apt.read(Context(Roots(root=tmp_path), Tree(tmp_path), 0.0)), "update")
     assert found["candidate"] == candidate_of_apt(tmp_path) == "1.1-1"
 
