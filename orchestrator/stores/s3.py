@@ -41,6 +41,7 @@ _MISSING = ("NoSuchKey", "404", "NotFound")
 # Refusals that are worth another try all the same: the bytes were damaged or cut on the way.
 _DAMAGED = ("BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch", "SlowDown")
 _FULL = "the store's quota is used up: prune, or ask for a larger one"
+_NO_S3 = "is 'endpoint' the S3 API's address alone, without a path such as /v1/AUTH_…, and 'region' the store's?"
 _HINTS = {
     "SignatureDoesNotMatch": "access_key or secret_key in the credentials file is wrong",
     "InvalidAccessKeyId": "access_key in the credentials file is wrong",
@@ -112,11 +113,21 @@ class S3Store:
                     "is it mistyped? A new bucket is a store of its own: give it a name of its own",
                     permanent=True,
                 ) from None
-            self._call("bucket", lambda: self.client.create_bucket(Bucket=bucket))
+            self._make(bucket)
             _log.info("%s: there was no bucket '%s': it was made", self.name, bucket)
         except StoreError as error:
-            if not error.denied or _code(error.__cause__) not in ("403", "AccessDenied"):
+            code = _code(error.__cause__)
+            if code == "400":  # HEAD has no text: a signed path is not the one it got, or a region
+                raise StoreError(error.message, _NO_S3, permanent=True) from error
+            if not error.denied or code not in ("403", "AccessDenied"):
                 raise
+
+    def _make(self, bucket: str) -> None:
+        try:
+            self._call("bucket", lambda: self.client.create_bucket(Bucket=bucket))
+        except ObjectMissingError as error:  # Swift's own API, a web server
+            message = f"{self.name}: {self.settings.endpoint} neither has nor makes a bucket '{bucket}'"
+            raise StoreError(message, _NO_S3, permanent=True) from error
 
     def put(self, key: str, data: Buffer, *, sha256: str, md5: str = "") -> None:
         """One PutObject, refused by the server when there is an object under this key."""

@@ -192,6 +192,21 @@ def test_a_folder_that_is_not_mounted_is_said_to_be_missing(tmp_path: Path) -> N
     assert not (tmp_path / "missing").exists()
 
 
+def test_an_address_that_is_none_of_s3_is_said_to_be_that(swift: Swift) -> None:
+    host, port = swift.endpoint.removeprefix("http://").split(":")
+    with FaultProxy(host, int(port), [Fault("status", status=404)]) as proxy:
+        store = opened("swift", {**swift.settings(tries=1), "endpoint": proxy.url})
+        with pytest.raises(StoreError, match="neither has nor makes a bucket") as caught:
+            store.prepare()
+        assert "S3 API" in caught.value.hint
+        store.close()
+    store = opened("swift", {**swift.settings(tries=1), "endpoint": f"{swift.endpoint}/v1/AUTH_test"})
+    with pytest.raises(StoreError, match="400") as caught:
+        store.prepare()
+    assert "S3 API" in caught.value.hint
+    store.close()
+
+
 def test_a_wrong_secret_is_said_without_the_secret(swift: Swift, tmp_path: Path) -> None:
     credentials = tmp_path / "wrong.ini"
     credentials.touch(mode=0o600)
