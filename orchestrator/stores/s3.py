@@ -41,7 +41,9 @@ _MISSING = ("NoSuchKey", "404", "NotFound")
 # Refusals that are worth another try all the same: the bytes were damaged or cut on the way.
 _DAMAGED = ("BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch", "SlowDown")
 _FULL = "the store's quota is used up: prune, or ask for a larger one"
-_NO_S3 = "is 'endpoint' the S3 API's address alone, without a path such as /v1/AUTH_…, and 'region' the store's?"
+_NO_S3 = (
+    "is 'endpoint' the S3 API's address alone, without a path such as /v1/AUTH_…, and 'region' the store's?"
+)
 _HINTS = {
     "SignatureDoesNotMatch": "access_key or secret_key in the credentials file is wrong",
     "InvalidAccessKeyId": "access_key in the credentials file is wrong",
