@@ -1,6 +1,5 @@
 import gzip
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from fleet_inventory.document import APART, NAMES, SCHEMA_VERSION, VERSIONS, Doc
 from fleet_inventory.document import KINDS as KNOWN
 from fleet_inventory.pull import MAXIMUM_BYTES, PullError, unpacked
 from fleet_inventory.query import is_so, parse_query
+from lab.processes import free_port
 from leitstand.errors import LeitstandError, UsageError
 
 Start = Callable[[], Any]
@@ -334,8 +334,7 @@ def test_the_exporters_own_document_is_taken_over_whole(tmp_path: Path) -> None:
 
 
 def test_a_real_exporter_is_pulled_once_and_then_left_alone(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "leitstand", "exporter", "--web.listen-address", f"127.0.0.1:{port}"]
     write_fleet(tmp_path, here=port)
     exporter = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -351,11 +350,11 @@ def test_a_real_exporter_is_pulled_once_and_then_left_alone(tmp_path: Path) -> N
 
 
 def until_complete(port: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         assert time.monotonic() < deadline, "the exporter's inventory was not complete in time"
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
                 if b"leitstand_inventory_info{" in answer.read():
                     return
         except OSError:

@@ -74,7 +74,7 @@ def reply_to_all(listener: socket.socket, reply: bytes) -> None:
     while True:
         try:
             link, _ = listener.accept()
-        except ssl.SSLError:  # it does not trust us
+        except (ssl.SSLError, ConnectionError):  # it does not trust us
             continue
         except OSError:
             return
