@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from exporter.tree import Tree
 
-_SETTING = re.compile(r"""^\s*([A-Za-z_][\w.\[\]-]*)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^;#"'\n]*))""")
+_SETTING = re.compile(r"""^\s*([A-Za-z_][\w.\[\]-]*)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^;"'\n]*))""")
 _SECTION = re.compile(r"^\s*\[([^\]\n]{1,200})\]")
 MAXIMUM_FILES = 2_000
 # Worth knowing on every host; none can hold a secret (session.save_path can).

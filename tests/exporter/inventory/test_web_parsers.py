@@ -276,6 +276,13 @@ def test_pools_are_read_with_includes_and_the_pools_name(host: Build) -> None:
     assert found == {"a": ("8.2", "/run/a.sock"), "b": ("8.2", "9000")}
 
 
+def test_a_number_sign_is_no_comment_in_a_value(host: Build) -> None:
+    """As PHP itself reads it since 7.0: only a semicolon begins a comment there."""
+    files: dict[str, str | bytes] = {"/etc/php/8.2/fpm/php-fpm.conf": "[a]\nlisten = /run/a#1.sock ; one\n"}
+    ((_, _, values),) = all_pools(host(files).tree, Findings())
+    assert values == {"listen": "/run/a#1.sock"}
+
+
 def test_pools_of_a_distribution_with_one_php_have_the_branch_of_its_program(host: Build) -> None:
     files: dict[str, str | bytes] = {
         "/etc/php-fpm.conf": "[www]\nlisten = 9000\n",
