@@ -142,12 +142,12 @@ class Running:
         # It looks at `stop` when something happens, or a moment later: let something happen.
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        self.thread.join(20)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
     def connect(self, source: str = "127.0.0.1") -> socket.socket:
         """A connection, with TLS if the server has it."""
-        raw = socket.create_connection(("127.0.0.1", self.port), timeout=10, source_address=(source, 0))
+        raw = socket.create_connection(("127.0.0.1", self.port), timeout=60, source_address=(source, 0))
         return self.context.wrap_socket(raw, server_hostname="localhost") if self.context else raw
 
     def get(self, path: str = "/", headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
@@ -171,10 +171,10 @@ def ask(
 ) -> Answer:
     if context:
         client: http.client.HTTPConnection = http.client.HTTPSConnection(
-            "localhost", port, timeout=10, context=context
+            "localhost", port, timeout=60, context=context
         )
     else:
-        client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         client.request(method, path, headers=headers or {})
         answer = client.getresponse()
@@ -246,7 +246,7 @@ def _logged_port(log: Path, process: subprocess.Popen[bytes]) -> str | None:
     return found[1] if found else None
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 10) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
     """The condition's value once it is true."""
     end = time.monotonic() + seconds
     while not (value := condition()):

@@ -21,9 +21,17 @@ from leitstand.errors import LeitstandError, UsageError
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
 def test_it_answers_and_keeps_the_connection(serve: Callable[..., Any]) -> None:
     running = serve()
-    client = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
+    client = http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)
     for number in range(3):
         client.request("GET", f"/{number}?q")
         answer = client.getresponse()
@@ -118,7 +126,7 @@ def test_a_large_answer_arrives_whole_at_a_slow_reader(serve: Callable[..., Any]
     running = serve(lambda _: Response(200, body))
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        sock.settimeout(10)
+        sock.settimeout(60)
         sock.connect(("127.0.0.1", running.port))
         sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
         received = b"".join(iter(lambda: sock.recv(50_000), b""))
@@ -132,15 +140,15 @@ def test_more_requests_at_once_than_allowed_get_503_at_once(
 
     def handler(request: Request) -> Response:
         entered.release()
-        assert leave.wait(10)
+        assert leave.wait(60)
         return Response(200)
 
     running = serve(handler, limits=Limits(requests=2))
     threads = [threading.Thread(target=running.get) for _ in range(2)]
     for thread in threads:
         thread.start()
-    assert entered.acquire(timeout=10)
-    assert entered.acquire(timeout=10)
+    assert entered.acquire(timeout=60)
+    assert entered.acquire(timeout=60)
     assert running.get().status == 503
     leave.set()
     for thread in threads:
@@ -154,13 +162,13 @@ def test_a_request_under_way_is_answered_when_the_server_stops(serve: Callable[.
 
     def handler(_: Request) -> Response:
         entered.set()
-        assert leave.wait(10)
+        assert leave.wait(60)
         return Response(200, b"whole")
 
     running = serve(handler)
     with running.connect() as sock:
         sock.sendall(GET)
-        assert entered.wait(10)
+        assert entered.wait(60)
         running.stop.set()
         leave.set()
         assert b"whole" in sock.recv(65536)
@@ -192,13 +200,14 @@ def test_silent_clients_hold_up_the_stop_for_a_moment_only(
         running.end()
 
 
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 def test_several_addresses_of_both_families_are_served() -> None:
     server = Server(["127.0.0.1:0", "[::1]:0", ":0"], lambda _: Response(200))
     try:
         hosts, ports = zip(*[address.rsplit(":", 1) for address in server.addresses], strict=True)
         assert hosts == ("127.0.0.1", "[::1]", "[::]")
         assert [int(port) for port in ports] == server.ports
-        assert len(set(ports)) == 3
+        assert all(map(int, ports))  # a port of one family may be free in the other, too
     finally:
         server.close()
 
@@ -244,7 +253,7 @@ def test_a_large_answer_is_forgotten_when_it_was_sent_and_a_connection_when_it_e
     running = serve(lambda _: Response(200, b"x" * 400_000))
     gc.disable()
     try:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)) as client:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)) as client:
             client.request("GET", "/")
             assert len(client.getresponse().read()) == 400_000
             (ended,) = map(weakref.ref, running.server._open.values())

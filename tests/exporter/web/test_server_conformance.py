@@ -149,7 +149,7 @@ class Asker:
             return ("closed",)
 
     def _connect(self, port: int, probe: Probe) -> socket.socket:
-        raw = socket.create_connection(("127.0.0.1", port), timeout=10)
+        raw = socket.create_connection(("127.0.0.1", port), timeout=60)
         if not self._tls or probe.plain:
             return raw
         context = ssl.create_default_context(cafile=str(self._pki.ca))
