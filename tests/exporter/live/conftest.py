@@ -83,7 +83,7 @@ class Running:
     port: int
 
     def get(self, path: str = "/metrics") -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -101,7 +101,7 @@ def running(argv: list[str], port: int, environment: dict[str, str] | None = Non
     )
     exporter = Running(process, port)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while True:
             try:
                 exporter.get()
@@ -112,7 +112,7 @@ def running(argv: list[str], port: int, environment: dict[str, str] | None = Non
         yield exporter
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def start_ours(*options: str, prefix: tuple[str, ...] = (), environment: dict[str, str] | None = None):
