@@ -3,6 +3,7 @@
 import datetime
 import posixpath
 import re
+from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -45,6 +46,8 @@ SETTINGS = {
 }
 FILE_LIMIT = 1024 * 1024
 MAXIMUM_CERTIFICATES = 1_000
+# What a part of a certificate may raise that nobody checked before it was signed.
+_UNREADABLE = (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 _DER = b"\x30\x82"  # a sequence of 256 to 65,535 bytes
 _PEM = re.compile(
     rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]{1,65536}-----END (?:TRUSTED )?CERTIFICATE-----"
@@ -100,10 +103,13 @@ def parse_certificate(data: bytes) -> x509.Certificate | None:
 
     Raises ValueError if it is broken.
     """
-    if data.startswith(_DER):
-        return x509.load_der_x509_certificate(data)
     found = _PEM.search(data)
-    return x509.load_pem_x509_certificate(found[0]) if found else None
+    try:
+        if data.startswith(_DER):
+            return x509.load_der_x509_certificate(data)
+        return x509.load_pem_x509_certificate(found[0]) if found else None
+    except x509.InvalidVersion as error:
+        raise ValueError(str(error)) from error
 
 
 def add_certificate(findings: Findings, path: str, certificate: x509.Certificate) -> None:
@@ -111,13 +117,22 @@ def add_certificate(findings: Findings, path: str, certificate: x509.Certificate
     findings.add(
         "certificate",
         path=path,
-        subject=certificate.subject.rfc4514_string(),
-        issuer=certificate.issuer.rfc4514_string(),
+        subject=name_of(certificate, "subject"),
+        issuer=name_of(certificate, "issuer"),
         names=alternative_names(certificate),
         not_before=timestamp(certificate.not_valid_before_utc),
         not_after=timestamp(certificate.not_valid_after_utc),
         fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
     )
+
+
+def name_of(certificate: x509.Certificate, whose: Literal["subject", "issuer"]) -> str:
+    """A name in the form of RFC 4514; empty if it cannot be read."""
+    try:
+        name: x509.Name = getattr(certificate, whose)
+        return name.rfc4514_string()
+    except _UNREADABLE:
+        return ""
 
 
 def timestamp(moment: datetime.datetime) -> int:
@@ -129,7 +144,7 @@ def alternative_names(certificate: x509.Certificate) -> list[str]:
     """DNS names and addresses the certificate is for; none if the extension is missing or broken."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *_UNREADABLE):
         return []
     names = extension.get_values_for_type(x509.DNSName)
     return sorted({*names, *map(str, extension.get_values_for_type(x509.IPAddress))})

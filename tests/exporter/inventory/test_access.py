@@ -180,6 +180,29 @@ def test_a_certificate_may_be_in_der_and_have_no_name(host: Build, items: Items)
     assert [item["subject"] for item in items(findings, "certificate")] == [""]
 
 
+@pytest.mark.parametrize(
+    ("part", "other", "subjects"),
+    [
+        (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x09", []),  # a version that does not exist
+        (b"\x82\x03san", b"\xa3\x03san", ["CN=abc"]),  # a kind of name nobody reads
+        (b"\x55\x1d\x0e\x04", b"\x55\x1d\x11\x04", ["CN=abc"]),  # one extension twice
+        (b"\x0c\x03abc", b"\x0c\x03\xff\xfe\xff", [""]),  # a name that is not UTF-8
+    ],
+)
+def test_an_odd_certificate_costs_itself_at_most(
+    host: Build, items: Items, part: bytes, other: bytes, subjects: list[str]
+) -> None:
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=abc", "-outform", "DER"]
+    make += ["-addext", "subjectAltName=DNS:san", "-keyout", "/dev/null"]
+    der = subprocess.run(make, check=True, capture_output=True).stdout
+    assert part in der
+    good = certificate_of("good")
+    findings = certificates.read(
+        host({"/etc/ssl/private/a.crt": der.replace(part, other), "/etc/ssl/private/b.crt": good})
+    )
+    assert [item["subject"] for item in items(findings, "certificate")] == [*subjects, "CN=good"]
+
+
 def test_broken_certificates_are_skipped_and_keys_are_no_certificates(host: Build) -> None:
     broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     context = host(
