@@ -1,8 +1,8 @@
 """A database server that lives for one drill: its own folder, reachable by a socket there only, no
 privileges.
 
-A restored dump is a program that somebody else wrote. So the server that runs it is never root and has no
-network.
+A restored dump is a program that somebody else wrote. So the server that runs it, and the client that feeds
+it, are never root, nor the user of a real database server, to whom all of its data would be open.
 """
 
 import os
@@ -10,7 +10,7 @@ import pwd
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from leitstand import process
@@ -19,33 +19,49 @@ from orchestrator.drills.sqlite import DumpError
 READY_SECONDS = 90.0
 LOAD_SECONDS = 6 * 3600.0
 _PAUSE_SECONDS = 0.1
+_USERS = ("leitstand-drill", "nobody")  # the first one that there is
+_NOT_HANDED_ON = ("USER", "LOGNAME", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK")
+_APART = (
+    *("unshare", "--user", "--map-current-user", "--net", "--ipc"),
+    *("--pid", "--fork", "--kill-child", "--"),
+)
 
 
-def unprivileged(user: str) -> list[str]:
-    """The words that run a program as ``user`` when we are root, else none."""
+def confined(place: Path) -> list[str]:
+    """The words that run a program with as few rights as can be had; ``place`` takes its temporary files.
+
+    As another user when we are root. Where the kernel lets everybody make namespaces, also without network,
+    and nothing that it starts outlives it.
+    """
+    account = _account()
+    change = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"] if account else []
+    few = [word for name in _NOT_HANDED_ON for word in ("-u", name)]
+    words = ["env", *few, "HOME=/nonexistent", f"TMPDIR={place}", "setpriv", *change, "--no-new-privs", "--"]
+    apart = [*words, *_APART]
+    return words if process.run([*apart, "true"], timeout=READY_SECONDS).status else apart
+
+
+def _account() -> pwd.struct_passwd | None:
+    """Whom to run a scratch server as; None when we are not root and cannot choose."""
     if os.geteuid():
-        return []
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
-        raise DumpError(
-            f"there is no user '{user}' to run the scratch database", "install the server"
-        ) from None
-    return ["setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups", "--"]
+        return None
+    for name in _USERS:
+        with suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise DumpError("there is no user to run the scratch database", f"useradd --system {_USERS[0]}")
 
 
 @contextmanager
-def server_folder(folder: Path, name: str, user: str) -> Iterator[Path]:
+def server_folder(folder: Path, name: str) -> Iterator[Path]:
     """A folder below ``folder`` that belongs to the server's user; gone at the end."""
-    place = folder / name
-    if os.geteuid() == 0:
+    place, account = folder / name, _account()
+    if account:
         folder.chmod(0o711)  # the user must be able to pass through; what was restored beside stays closed
-        _require_way(folder, user)
+        _require_way(folder, account.pw_name)
     place.mkdir(mode=0o700)
     try:
-        if os.geteuid() == 0:
-            entry = pwd.getpwnam(user)
-            os.chown(place, entry.pw_uid, entry.pw_gid)
+        if account:
+            os.chown(place, account.pw_uid, account.pw_gid)
         yield place
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -68,17 +84,20 @@ def succeed(argv: Sequence[str], env: Mapping[str, str] | None = None) -> str:
     return done.stdout.decode(errors="replace")
 
 
-def feed(argv: Sequence[str], *pieces: Path) -> None:
-    """Run a client that reads the dump, its pieces in this order. Raises DumpError at its first error."""
+def feed(argv: Sequence[str], source: Sequence[str], first: bytes = b"") -> None:
+    """Run a client that reads what ``source`` writes, which may read ``first`` from its standard input.
+
+    Raises DumpError at the client's first error.
+    """
     with (
-        process.open_stream(["cat", "--", *map(str, pieces)]) as dump,
+        process.open_stream(source, stdin=first, env={"LC_ALL": "C"}) as dump,
         process.open_stream(argv, stdin=dump.stdout) as stream,
     ):
         while stream.stdout.read(1 << 16):
             pass
         done = stream.finish(LOAD_SECONDS)
         read = dump.finish(LOAD_SECONDS)
-    for words, ended in ((argv, done), (("cat",), read)):
+    for words, ended in ((argv, done), (source[:1], read)):
         if ended.status:
             raise DumpError(f"{_name(words)}: {_last_words(ended.stderr)}")
 
@@ -96,8 +115,8 @@ def running(argv: Sequence[str], probe: Sequence[str]) -> Iterator[None]:
 
 
 def _name(argv: Sequence[str]) -> str:
-    words = argv[argv.index("--") + 1 :] if "--" in argv else argv
-    return Path(words[0]).name
+    # What confines a program ends with these two dashes.
+    return Path(argv[-argv[::-1].index("--")] if "--" in argv else argv[0]).name
 
 
 def _last_words(text: str) -> str:

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from pwd import getpwall
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from lab.databases import MariaDB, PostgreSQL
 from leitstand.errors import LeitstandError
 from orchestrator.drills import loader_for
-from orchestrator.drills.postgresql import roles_in
+from orchestrator.drills.postgresql import own_lock, roles_in
 from orchestrator.restore import restore
 
 Site = Any
@@ -148,6 +149,12 @@ def test_a_drill_loads_a_mariadb_dump_into_a_server_of_its_own(
     mariadb.execute("INSERT INTO `odd ``name` VALUES (1, 'a'), (2, '(b),(c)'), (3, 'it''s')", "shop")
     mariadb.execute("CREATE VIEW v AS SELECT id FROM `odd ``name`; CREATE TABLE empty (x INT)", "shop")
     mariadb.execute(
+        "CREATE DEFINER = seller@`%` TRIGGER before_it BEFORE INSERT ON empty FOR EACH ROW SET NEW.x = 1;"
+        "CREATE DEFINER = seller@`%` PROCEDURE sell() SELECT 1;"
+        "CREATE DEFINER = seller@`%` EVENT hourly ON SCHEDULE EVERY 1 HOUR DO DELETE FROM empty",
+        "shop",
+    )
+    mariadb.execute(
         "CREATE DATABASE linked; USE linked; CREATE TABLE b (id INT PRIMARY KEY); INSERT INTO b VALUES (1);"
         "CREATE TABLE a (id INT, FOREIGN KEY (id) REFERENCES b (id)); INSERT INTO a VALUES (1), (1);"
     )
@@ -163,17 +170,53 @@ def test_a_drill_loads_a_mariadb_dump_into_a_server_of_its_own(
     assert list(scratch.iterdir()) == []
 
 
+def open_to_all(scratch: Path) -> Path:
+    (scratch / "open").mkdir()
+    (scratch / "open").chmod(0o777)
+    return scratch / "open"
+
+
 @pytest.mark.slow
-def test_a_dump_that_would_run_programs_is_not_loaded(scratch: Path) -> None:
-    dump, outside = scratch / "dump.sql", scratch / "outside"
-    scratch.chmod(0o777)
-    dump.write_text(f"SELECT 1;\n\\! touch {outside}\nsystem touch {outside}\nSELECT 1;\n")
+@pytest.mark.parametrize(
+    ("path", "evil", "said"),
+    [
+        ("mysql/shop/dump.sql", "\\! touch {0}\nsystem touch {0}", "sandbox"),
+        ("mysql/shop/dump.sql", "SET GLOBAL general_log_file = '{0}';", "Access denied"),
+        ("postgresql/shop/dump.sql", "\\restrict known\n\\unrestrict known\n\\! touch {0}", "restricted"),
+    ],
+)
+def test_a_dump_that_would_run_programs_is_not_loaded(scratch: Path, path: str, evil: str, said: str) -> None:
+    dump, outside = scratch / Path(path).name, open_to_all(scratch) / "outside"
+    dump.write_text(f"SELECT 1;\n{evil.format(outside)}\nSELECT 1;\n")
     dump.chmod(0o644)
-    load = loader_for("mysql/shop/dump.sql")
+    load = loader_for(path)
     assert load is not None
-    with pytest.raises(LeitstandError, match="sandbox"):
+    with pytest.raises(LeitstandError, match=said):
         load(dump, scratch)
     assert not outside.exists()
+
+
+@pytest.mark.slow
+def test_what_a_dump_has_the_scratch_cluster_run_has_no_rights(scratch: Path) -> None:
+    dump, told = scratch / "dump.sql", open_to_all(scratch) / "told"
+    ask = f"(id -u; grep NoNewPrivs /proc/self/status; env) > {told}"
+    dump.write_text(f"CREATE TEMPORARY TABLE t (x text);\nCOPY t FROM PROGRAM '{ask}';\n")
+    load = loader_for("postgresql/shop/dump.sql")
+    assert load is not None
+    assert load(dump, scratch) == {}
+    user, no_new_rights, *variables = told.read_text().splitlines()
+    nobodies = [entry.pw_uid for entry in getpwall() if entry.pw_name in ("leitstand-drill", "nobody")]
+    assert int(user) in (nobodies if os.geteuid() == 0 else [os.geteuid()])
+    assert no_new_rights.split() == ["NoNewPrivs:", "1"]
+    assert not [each for each in variables if each.startswith(("SSH_AUTH_SOCK=", "USER="))]
+
+
+def test_the_lock_of_a_dump_is_found_where_pg_dump_writes_it(tmp_path: Path) -> None:
+    dump = tmp_path / "dump.sql"
+    dump.write_text("--\n-- PostgreSQL database dump\n--\n\n\\restrict Ab1\n\n")
+    assert own_lock(dump) == (5, "Ab1")
+    dump.write_text("--\n" * 40 + "\\restrict Ab1\n")
+    assert own_lock(dump) is None
 
 
 @pytest.mark.slow
