@@ -8,6 +8,7 @@ import bz2
 import gzip
 import lzma
 import re
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ DECOMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     ".xz": lzma.decompress,
     ".bz2": bz2.decompress,
 }
+# What the decompressors raise, besides OSError.
+_DAMAGED = (EOFError, ValueError, lzma.LZMAError, zlib.error)
 _PACKAGE = re.compile(rb"^Package: *(\S+)[ \t]*$", re.MULTILINE)
 
 
@@ -71,7 +74,7 @@ def read(context: Context) -> Findings:
         archive = archive_of(name, release, releases.get(release, Archive()))
         try:
             collect(offers, decompressed(context, f"{LISTS}/{name}"), wanted, archive)
-        except (OSError, EOFError, lzma.LZMAError):
+        except (OSError, *_DAMAGED):
             findings.skip()
     add_updates(findings, installed, offers, Policy(read_pins(tree)))
     findings.families.append(lists_family(tree))
@@ -124,7 +127,7 @@ def archive_of(packages: str, release: str, archive: Archive) -> Archive:
 
 
 def decompressed(context: Context, path: str) -> bytes:
-    """The content of a list. Raises OSError, EOFError, LZMAError."""
+    """The content of a list. Raises OSError, or one of _DAMAGED."""
     suffix = path[path.rindex("_Packages") + len("_Packages") :]
     if suffix in DECOMPRESSORS:
         return DECOMPRESSORS[suffix](context.tree.read(path, LIST_LIMIT))

@@ -1,3 +1,5 @@
+import bz2
+import gzip
 import json
 import os
 import shutil
@@ -223,8 +225,12 @@ def test_a_list_that_cannot_be_unpacked_is_counted(host: Build) -> None:
     files = lists(stable=("", "1:2-1"))
     for suffix in ("gz", "xz", "bz2", "lz4"):
         files[f"/var/lib/apt/lists/other_{suffix}_Packages.{suffix}"] = b"no archive"
+    # Sound to begin with, damaged further on.
+    damaged = gzip.compress(b"Package: a\n" * 500)
+    files["/var/lib/apt/lists/damaged_Packages.gz"] = damaged[:20] + b"\xff\xff" + damaged[22:]
+    files["/var/lib/apt/lists/cut_Packages.bz2"] = bz2.compress(b"Package: a\n" * 500)[:-20]
     findings = apt.read(host(files))
-    assert findings.skipped == 4
+    assert findings.skipped == 6
     assert len(findings.items) == 1
 
 
