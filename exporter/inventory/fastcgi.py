@@ -82,9 +82,11 @@ def parse_answer(data: bytes) -> tuple[int, bytes] | None:
 
 
 def connect(address: str, timeout: float) -> socket.socket:
-    """Open a Unix socket by its path, or host:port. Raises OSError."""
+    """Open a Unix socket by its path, or host:port. Raises OSError, ValueError."""
     if not address.startswith("/"):
         host, _, port = address.rpartition(":")
+        if not 0 < int(port) < 65536:
+            raise ValueError(f"no port: {port[:20]}")
         return socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout)
     folder, _, name = address.rpartition("/")
     descriptor = os.open(folder or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -119,6 +119,14 @@ def test_an_answer_that_trickles_in_is_given_up() -> None:
         assert left
 
 
+@pytest.mark.parametrize(
+    "address", ["99999999999999999999", "-99999999999999999999", "a..b:9000", ":x", "", "/\0", "::1:0"]
+)
+def test_what_is_no_address_is_an_error_like_others(address: str) -> None:
+    with pytest.raises((OSError, ValueError)):
+        fastcgi.connect(address, 0.1)
+
+
 def test_a_socket_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         fastcgi.get(f"{tmp_path}/none", "/status")
