@@ -34,7 +34,7 @@ def mounted(host, *mounts):
 
 @pytest.fixture
 def options():
-    return Options(filesystem_mount_timeout="300ms")
+    return Options(filesystem_mount_timeout="30s")
 
 
 def test_sizes_are_those_of_the_kernel(host, options, figures, tmp_path):
@@ -118,14 +118,14 @@ def test_a_dead_server_costs_its_own_mounts_and_one_thread(host, options, figure
     dead = [(f"server:/{number}", "nfs4", f"/nfs/{number}") for number in range(10)]
     good = ("/dev/sda1", "ext4", "/srv"), ("//nas/share", "cifs", "/share"), ("lxcfs", "fuse.lxcfs", "/fuse")
     mounted(host, *dead[:5], *good, *dead[5:])
-    collector = FileSystems(host.roots, replace(options, filesystem_mount_timeout="1s"), measure)
+    collector = FileSystems(host.roots, replace(options, filesystem_mount_timeout="2s"), measure)
     before = threading.active_count()
     start = time.monotonic()
     for _ in range(20):
         found = figures(collector)
         assert found["node_filesystem_size_bytes"].keys() == set(good)
         assert sum(found["node_filesystem_device_error"].values()) == 10
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30, "waited for at each scrape, it would have been 40 s"
     # One that hangs, and one of each kind for those that answer.
     assert threading.active_count() - before <= 3
     done.set()
@@ -151,10 +151,10 @@ def test_a_server_that_comes_back_is_measured_again(host, options, figures):
         return os.statvfs("/")
 
     mounted(host, ("server:/x", "nfs4", "/nfs"))
-    collector = FileSystems(host.roots, options, measure)
+    collector = FileSystems(host.roots, replace(options, filesystem_mount_timeout="300ms"), measure)
     assert not figures(collector)["node_filesystem_size_bytes"]
     done.set()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not figures(collector)["node_filesystem_size_bytes"]:
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -107,13 +107,13 @@ def test_a_collector_that_hangs_costs_its_deadline_once_and_nothing_later(page_o
     hanging = Waiting()
     scraper = Scraper({"hangs": hanging, "load": Giving(LOAD)}, patience=0.02)
     start = time.monotonic()
-    page = page_of(scraper.render(0.3).decode())
-    assert 0.25 < time.monotonic() - start < 5
+    page = page_of(scraper.render(1).decode())
+    assert 0.9 < time.monotonic() - start < 30
     assert verdicts(page) == {"hangs": 0, "load": 1}
     start = time.monotonic()
     for _ in range(20):
         assert verdicts(page_of(scraper.render(5).decode())) == {"hangs": 0, "load": 1}
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60, "waited for at each scrape, it would have been 100 s"
     assert hanging.calls == 1
     hanging.done.set()
 
@@ -121,7 +121,7 @@ def test_a_collector_that_hangs_costs_its_deadline_once_and_nothing_later(page_o
 def test_only_the_collectors_asked_for_are_run(page_of):
     never = Waiting()
     scraper = Scraper({"never": never, "load": Giving(LOAD)}, lambda: b"leitstand_packages 1\n")
-    page = page_of(scraper.render(5, ["load"]).decode())
+    page = page_of(scraper.render(60, ["load"]).decode())
     assert verdicts(page) == {"load": 1}
     assert never.calls == 0
     assert ("leitstand_packages", ()) not in page
@@ -147,19 +147,21 @@ def test_scrapes_at_the_same_time_share_one_run():
     slow = Waiting()
     scraper = Scraper({"slow": slow})
     pages = []
-    threads = [threading.Thread(target=lambda: pages.append(scraper.render(10))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: pages.append(scraper.render(60))) for _ in range(8)]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + 5
-    while slow.calls == 0 and time.monotonic() < deadline:
-        time.sleep(0.005)
+    wait_until(lambda: slow.calls and waiting(scraper) == 7, "one that runs and seven that wait for it")
     slow.done.set()
     for thread in threads:
-        thread.join(10)
-    assert len(pages) == 8
+        thread.join(60)
+    assert pages == pages[:1] * 8
     assert b"node_late 1\n" in pages[0]
-    # Those who came while it ran share its page; at most the last ones began a second run.
-    assert slow.calls <= 2
+    assert slow.calls == 1
+
+
+def waiting(scraper):
+    """How many wait for a scrape that is under way."""
+    return sum(len(flight.done._cond._waiters) for flight in list(scraper._flights.values()))
 
 
 def test_a_scrape_with_little_time_gives_its_page_to_nobody_with_more(page_of):
@@ -167,16 +169,16 @@ def test_a_scrape_with_little_time_gives_its_page_to_nobody_with_more(page_of):
     scraper = Scraper({"load": Giving(LOAD), "slow": slow}, patience=0.01)
     hurried, patient = (
         threading.Thread(target=lambda seconds=seconds: pages.update({seconds: scraper.render(seconds)}))
-        for seconds in (0.2, 10)
+        for seconds in (1, 60)
     )
     hurried.start()
     wait_until(lambda: slow.calls, "the scrape with little time")
     patient.start()
-    hurried.join(10)
+    hurried.join(60)
     slow.done.set()
-    patient.join(10)
-    assert verdicts(page_of(pages[0.2].decode())) == {"load": 1, "slow": 0}
-    assert pages[10] != pages[0.2]
+    patient.join(60)
+    assert verdicts(page_of(pages[1].decode())) == {"load": 1, "slow": 0}
+    assert pages[60] != pages[1]
 
 
 def test_scrapes_of_different_collectors_take_turns():
@@ -193,13 +195,13 @@ def test_scrapes_of_different_collectors_take_turns():
 
     scraper = Scraper({"load": Counting()})
     threads = [
-        threading.Thread(target=scraper.render, args=(10, names))
+        threading.Thread(target=scraper.render, args=(60, names))
         for names in (None, ["load"], ["load", "x"]) * 3
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert len(most) >= 3
     assert max(most) == 1
 
@@ -207,17 +209,15 @@ def test_scrapes_of_different_collectors_take_turns():
 def test_who_waited_for_another_scrape_in_vain_gets_a_page_that_says_so(page_of):
     slow = Waiting()
     scraper = Scraper({"slow": slow}, patience=5)
-    first = threading.Thread(target=scraper.render, args=(20,))
+    first = threading.Thread(target=scraper.render, args=(120,))
     first.start()
-    deadline = time.monotonic() + 5
-    while slow.calls == 0 and time.monotonic() < deadline:
-        time.sleep(0.005)
+    wait_until(lambda: slow.calls, "the first scrape")
     for names in (None, ["slow", "other"]):
         assert verdicts(page_of(scraper.render(0.05, names).decode())) == {"slow": 0}
     slow.done.set()
-    first.join(10)
+    first.join(60)
     assert slow.calls == 1
-    assert b"node_late 1\n" in scraper.render(10)
+    assert b"node_late 1\n" in scraper.render(60)
 
 
 def test_a_failure_is_told_once_and_its_end_too(caplog):

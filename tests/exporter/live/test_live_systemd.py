@@ -36,10 +36,18 @@ def bus(tmp_path):
     process = subprocess.Popen(
         ["dbus-daemon", f"--config-file={tmp_path}/bus.conf", "--nofork"], stderr=subprocess.DEVNULL
     )
-    wait_until(path.exists, "the bus", pause=0.01)
-    yield str(path)
-    process.terminate()
-    process.wait(10)
+    try:
+        wait_until(lambda: answers(path), "the bus", pause=0.01)
+        yield str(path)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def answers(path):
+    """Whether somebody listens there, which is a moment later than that the file is there."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
 def test_a_real_bus_takes_our_calls_and_we_its_answers(bus):
