@@ -1,4 +1,5 @@
 import contextlib
+import os
 import select
 import socket
 import threading
@@ -67,7 +68,7 @@ def answering(tmp_path: Path) -> Callable[[bytes], str]:
         server = socket.socket(socket.AF_UNIX)
         # The path is longer than a socket's name may be, so it is bound from within.
         descriptor = folder.as_posix()
-        link = Path("/tmp") / f"s{id(server)}"
+        link = Path("/tmp") / f"s{os.getpid()}-{id(server)}"
         link.symlink_to(descriptor)
         server.bind(f"{link}/s")
         link.unlink()
@@ -90,13 +91,13 @@ def answering(tmp_path: Path) -> Callable[[bytes], str]:
 @pytest.mark.parametrize("reply", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", fastcgi.record(6, b"half")])
 def test_a_server_of_another_kind_is_an_error(answering: Callable[[bytes], str], reply: bytes) -> None:
     with pytest.raises(fastcgi.FastCgiError):
-        fastcgi.get(answering(reply), "/status", timeout=2)
+        fastcgi.get(answering(reply), "/status", timeout=60)
 
 
 def test_an_answer_without_end_is_cut_off(answering: Callable[[bytes], str]) -> None:
     endless = fastcgi.record(fastcgi.STDOUT, b"x" * 65535) * 40
     with pytest.raises(fastcgi.FastCgiError, match="too large"):
-        fastcgi.get(answering(endless), "/status", timeout=5)
+        fastcgi.get(answering(endless), "/status", timeout=60)
 
 
 def test_an_answer_that_trickles_in_is_given_up() -> None:

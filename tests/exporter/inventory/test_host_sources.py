@@ -30,17 +30,23 @@ Build = Callable[[dict[str, str | bytes]], Context]
 
 
 def test_the_addresses_are_those_the_system_library_reports(real_host: Context, items: Items) -> None:
-    reported = {
+    for _ in range(5):
+        before, findings, after = reported_addresses(), addresses.read(real_host), reported_addresses()
+        if before == after:  # not just when one came or went
+            break
+    (family,) = findings.families
+    assert {(labels[0], labels[2]) for labels, _ in family.samples} == before
+    loopback = next(item for item in items(findings, "address") if item["address"] == "127.0.0.1")
+    assert (loopback["prefix"], loopback["scope"], loopback["family"]) == (8, "host", "inet")
+
+
+def reported_addresses() -> set[tuple[str, str]]:
+    return {
         (name, entry.address.partition("%")[0])
         for name, entries in psutil.net_if_addrs().items()
         for entry in entries
         if entry.family in (socket.AF_INET, socket.AF_INET6)
     }
-    findings = addresses.read(real_host)
-    (family,) = findings.families
-    assert {(labels[0], labels[2]) for labels, _ in family.samples} == reported
-    loopback = next(item for item in items(findings, "address") if item["address"] == "127.0.0.1")
-    assert (loopback["prefix"], loopback["scope"], loopback["family"]) == (8, "host", "inet")
 
 
 def test_temporary_addresses_are_shown_but_are_no_lasting_content() -> None:
@@ -295,13 +301,19 @@ def test_the_unit_of_a_process_is_the_innermost(cgroup: str, unit: str) -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_a_listening_socket_is_found_with_its_program(real_host: Context, items: Items, address: str) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.create_server((address, 0), family=family) as server:
+    try:
+        server = socket.create_server((address, 0), family=family)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with server:
         port = server.getsockname()[1]
         found = [
-            item for item in items(listeners.read(real_host), "listening_socket") if item["port"] == port
+            item
+            for item in items(listeners.read(real_host), "listening_socket")
+            if (item["port"], item["address"]) == (port, address)
         ]
     own = Path("/proc/self/comm").read_text().strip()
-    assert [(item["protocol"], item["address"], item["program"]) for item in found] == [("tcp", address, own)]
+    assert [(item["protocol"], item["program"]) for item in found] == [("tcp", own)]
 
 
 @pytest.mark.parametrize("text", ["", "0", "0100007", "zz" * 4, "00" * 16 + "0"])

@@ -8,7 +8,6 @@ import concurrent.futures
 import datetime
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from prometheus_client.parser import text_string_to_metric_families
+
+from lab.processes import free_port
 
 BRANCH = max((path.name.removeprefix("php-fpm") for path in Path("/usr/sbin").glob("php-fpm8.*")), default="")
 NOT_AFTER = datetime.datetime(2031, 5, 17, 12, 0, 0, tzinfo=datetime.UTC)
@@ -65,6 +66,7 @@ server {{
     fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;
     fastcgi_param REQUEST_METHOD $request_method;
     fastcgi_pass php;
+    fastcgi_read_timeout 300s;
   }}
 }}
 """
@@ -88,13 +90,14 @@ pm.max_children = 1
 
 @dataclass(frozen=True)
 class WebHost:
-    """The running host: addresses of the exporter and of the site."""
+    """The running host: addresses of the exporter and of the site, and what lets slow.php end."""
 
     exporter: str
     site: str
+    go: Path
 
     def document(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.exporter}/inventory", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self.exporter}/inventory", timeout=60) as answer:
             found: dict[str, Any] = json.load(answer)["items"]
         return found
 
@@ -103,7 +106,7 @@ class WebHost:
         return found
 
     def figures(self) -> dict[tuple[str, tuple[str, ...]], float]:
-        with urllib.request.urlopen(f"{self.exporter}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self.exporter}/metrics", timeout=60) as answer:
             families = text_string_to_metric_families(answer.read().decode())
             return {
                 (sample.name, tuple(sample.labels.values())): sample.value
@@ -113,14 +116,13 @@ class WebHost:
 
 
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [entry.getsockname()[1] for entry in sockets]
-    for entry in sockets:
-        entry.close()
-    return ports
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)
 
 
-def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
     """The first true answer of a condition; its last error if none came."""
     deadline = time.monotonic() + seconds
     while True:
@@ -164,7 +166,7 @@ def write_tree(work: Path, web: int, tls: int) -> None:
     (work / "pool.d/blog.conf").write_text(POOLS)
     (work / "www/blog/wp-includes/version.php").write_text("<?php\n$wp_version = '6.8.3';\n")
     (work / "www/blog/index.php").write_text("<?php echo 'served by PHP ', PHP_VERSION;")
-    (work / "www/blog/slow.php").write_text("<?php sleep(4);")
+    (work / "www/blog/slow.php").write_text("<?php while (!file_exists('/var/www/go')) usleep(20000);")
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +183,7 @@ def web_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebHost]:
         process = subprocess.Popen(
             [*apart, "sh", "-c", START], env={**os.environ, **values}, stdout=log, stderr=log
         )
-    host = WebHost(f"http://127.0.0.1:{exporter}", f"http://127.0.0.1:{web}")
+    host = WebHost(f"http://127.0.0.1:{exporter}", f"http://127.0.0.1:{web}", work / "www/go")
     try:
         until(lambda: process.poll() is not None or host.items("web_application"))
         assert process.poll() is None, (work / "log").read_text()
@@ -192,7 +194,7 @@ def web_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebHost]:
 
 
 def test_the_site_itself_is_served_by_php(web_host: WebHost) -> None:
-    with urllib.request.urlopen(f"{web_host.site}/index.php", timeout=5) as answer:
+    with urllib.request.urlopen(f"{web_host.site}/index.php", timeout=60) as answer:
         assert answer.read().startswith(f"served by PHP {BRANCH}".encode())
 
 
@@ -256,16 +258,22 @@ def test_pools_are_found_with_what_they_override(web_host: WebHost) -> None:
 
 
 def test_the_pools_figures_are_those_of_its_status_page(web_host: WebHost) -> None:
-    figures = web_host.figures()
     labels = ("blog", BRANCH)
+    # On a busy machine, the pool may be asked in vain once in a while.
+    figures = until(lambda: answering(web_host.figures(), labels))
     assert figures[("leitstand_php_fpm_up", labels)] == 1
-    assert figures[("leitstand_php_fpm_status_up", labels)] == 1
     assert figures[("leitstand_php_fpm_max_children", labels)] == 2
     assert figures[("leitstand_php_fpm_idle_processes", labels)] + figures[
         ("leitstand_php_fpm_active_processes", labels)
     ] in (1, 2)
     assert figures[("leitstand_php_fpm_up", ("idle", BRANCH))] == 1
     assert ("leitstand_php_fpm_status_up", ("idle", BRANCH)) not in figures
+
+
+def answering(
+    figures: dict[tuple[str, tuple[str, ...]], float], labels: tuple[str, str]
+) -> dict[tuple[str, tuple[str, ...]], float] | None:
+    return figures if figures.get(("leitstand_php_fpm_status_up", labels)) == 1 else None
 
 
 def test_a_pool_that_starts_its_processes_on_demand_is_not_woken(web_host: WebHost) -> None:
@@ -291,14 +299,17 @@ def test_a_saturated_pool_shows_its_busy_processes_and_leaves_the_document_alone
     before = [web_host.items(kind) for kind in ("php_pool", "php", "virtual_host", "web_application")]
     with concurrent.futures.ThreadPoolExecutor(2) as visitors:
         slow = [visitors.submit(visit, f"{web_host.site}/slow.php") for _ in range(2)]
-        assert until(lambda: web_host.figures()[("leitstand_php_fpm_active_processes", labels)] >= 2)
-        after = [web_host.items(kind) for kind in ("php_pool", "php", "virtual_host", "web_application")]
+        try:
+            until(lambda: web_host.figures().get(("leitstand_php_fpm_active_processes", labels), 0) >= 2)
+            after = [web_host.items(kind) for kind in ("php_pool", "php", "virtual_host", "web_application")]
+        finally:
+            web_host.go.touch()
         assert [future.result() for future in slow] == [200, 200]
     assert after == before
 
 
 def visit(url: str) -> int:
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    with urllib.request.urlopen(url, timeout=300) as answer:
         status: int = answer.status
     return status
 
@@ -313,5 +324,5 @@ def test_the_certificate_is_found_with_its_end(web_host: WebHost) -> None:
 
 def test_the_sites_socket_is_found_with_nginx_behind_it(web_host: WebHost) -> None:
     port = int(web_host.site.rpartition(":")[2])
-    (found,) = [item for item in web_host.items("listening_socket") if item["port"] == port]
-    assert (found["address"], found["program"]) == ("127.0.0.1", "nginx")
+    found = {(item["port"], item["address"], item["program"]) for item in web_host.items("listening_socket")}
+    assert (port, "127.0.0.1", "nginx") in found
