@@ -36,6 +36,9 @@ class Tree:
 
     def real(self, path: str) -> str:
         """The path as the host knows it, links followed inside the root. Raises OSError in a loop."""
+        if "\0" in path:
+            # From a damaged file, as a crash leaves it. The system's own calls raise ValueError for it.
+            raise FileNotFoundError(f"{path!r}: no such file")
         if self._is_host:
             return path if path.startswith("/") else f"/{path}"
         return str(self.root) + self.resolve(path)
@@ -65,7 +68,7 @@ class Tree:
         base = "" if self._is_host else str(self.root)
         try:
             return os.readlink(f"{base}/{'/'.join(place)}")  # noqa: PTH115 - called for every step of every path
-        except OSError:
+        except (OSError, ValueError):
             return None
 
     def read(self, path: str, limit: int = DEFAULT_LIMIT) -> bytes:

@@ -55,6 +55,17 @@ def test_a_loop_of_links_is_an_error_not_a_hang(tmp_path: Path) -> None:
     assert Tree(tmp_path).stat("a") is None
 
 
+@pytest.mark.parametrize("is_host", [True, False])
+def test_a_name_with_a_zero_byte_is_no_file_and_no_surprise(tmp_path: Path, is_host: bool) -> None:
+    """Configurations that name files have such bytes after a crash."""
+    tree = Tree(Path("/") if is_host else tmp_path)
+    with pytest.raises(FileNotFoundError):
+        tree.read("/a\0b")
+    assert tree.stat("/a\0b") is None
+    assert tree.names("/a\0b") == [*tree.glob("/a\0b/*")] == []
+    assert tree.resolve("/a\0b") == "/a\0b"
+
+
 def test_a_fifo_does_not_hold_the_reader(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(OSError, match="not a regular file"):
