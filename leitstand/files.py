@@ -27,14 +27,14 @@ def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> Non
 
 
 def make_public_folder(path: Path) -> None:
-    """Make a folder, and what is missing above it, that every user may read, whatever the umask.
+    """Make a folder, and what is missing above it, that all may read, whatever the umask.
 
-    What stands in it is for programs of other users. Raises OSError.
+    What stands in it is for programs of other users, who must not change it. Raises OSError.
     """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:
-        folder.chmod(folder.stat().st_mode | 0o755)
+        folder.chmod(folder.stat().st_mode & 0o7775 | 0o755)
 
 
 def sync_folder(folder: Path) -> None:

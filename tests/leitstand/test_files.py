@@ -1,5 +1,6 @@
 """An atomic write leaves the old or the new content, whatever happens in the middle."""
 
+import os
 import signal
 import stat
 import subprocess
@@ -11,21 +12,21 @@ import pytest
 
 from lab.mounts import memory_file_system
 from leitstand.exposition import Family
-from leitstand.files import write_atomically
+from leitstand.files import make_public_folder, write_atomically
 from leitstand.textfile import write_textfile
 
 SIZE = 2_000_000
 WRITER = f"""
 import sys
 from pathlib import Path
-from leitstand.files import write_atomically
+from leitstand.files import make_public_folder, write_atomically
 for turn in range(1_000_000):
     write_atomically(Path("file"), ("ab"[turn % 2]) * {SIZE})
     print(turn, flush=True)
 """
 ONE_WRITE = """
 from pathlib import Path
-from leitstand.files import write_atomically
+from leitstand.files import make_public_folder, write_atomically
 write_atomically(Path("file"), "new")
 """
 
@@ -123,3 +124,14 @@ def test_a_textfile_that_no_exporter_would_read_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"must end in \.prom"):
         write_textfile(tmp_path / "backup.txt", [])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_a_public_folder_is_read_by_all_and_changed_by_its_owner(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        make_public_folder(tmp_path / "a" / "b")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / path).stat().st_mode) & 0o757 for path in ("a", "a/b")]
+    assert modes == [0o755, 0o755]
