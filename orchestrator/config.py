@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from leitstand.fleet import Finding, Fleet, unknown
 from leitstand.models import AbsolutePath, Duration, Model, Name
-from orchestrator.conflicts import overlapping_sources, repeated_accounts
+from orchestrator.conflicts import overlapping_sources, repeated_accounts, same_places, sources_in_stores
 from orchestrator.fields import (
     KIBIBYTE,
     MEBIBYTE,
@@ -334,8 +334,24 @@ class BackupSettings(Model):
                     yield unknown((*path, "stores", index), "store", store, known)
                 elif store in job.stores[:index]:
                     yield (*path, "stores", index), f"store '{store}' is named twice", "name each store once"
-            yield from overlapping_sources(path, [source_label(source) for source in job.sources])
+            labels = [source_label(source) for source in job.sources]
+            yield from overlapping_sources(path, labels)
+            yield from same_places(
+                path, job.stores, {store: _place(each) for store, each in self.stores.items()}
+            )
+            if (host := fleet.hosts.get(job.host)) is not None and host.ssh is None:
+                yield from sources_in_stores(path, labels, self._folders(job))
             yield from repeated_accounts(path, job.sources)
+
+    def _folders(self, job: Job) -> dict[str, Path]:
+        found = {name: self.stores.get(name) for name in job.stores}
+        return {name: store.path for name, store in found.items() if isinstance(store, FolderStore)}
+
+
+def _place(store: FolderStore | S3Store) -> tuple[str, ...]:
+    if isinstance(store, FolderStore):
+        return (str(store.path),)
+    return store.endpoint.rstrip("/"), store.bucket, store.prefix
 
 
 def source_label(source: FilesSource | SqliteSource | MysqlSource | PostgresqlSource | CommandSource) -> str:

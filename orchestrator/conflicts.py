@@ -1,7 +1,7 @@
 """Sources of one job that would give the same path twice. Pure."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath, PurePosixPath
 
 from leitstand.fleet import Finding
 
@@ -28,6 +28,28 @@ def repeated_accounts(path: tuple[str | int, ...], sources: Sequence[object]) ->
                 f"'{setting}' is set at two sources",
                 "it is of the whole server: set it at one of them; another server needs a job of its own",
             )
+
+
+def same_places(
+    path: tuple[str | int, ...], names: Sequence[str], places: Mapping[str, object]
+) -> Iterator[Finding]:
+    """A finding for each store that is the same place as an earlier one: one may undo the other's work."""
+    for index, name in enumerate(names):
+        for earlier in names[:index]:
+            if name != earlier and name in places and places[name] == places.get(earlier):
+                what = f"store '{name}' is the same place as '{earlier}'"
+                yield (*path, "stores", index), what, "a second copy needs a place of its own"
+
+
+def sources_in_stores(
+    path: tuple[str | int, ...], labels: Sequence[str], folders: Mapping[str, PurePath]
+) -> Iterator[Finding]:
+    """A finding for each folder to be saved that is one of the job's own stores, or lies in it."""
+    for index, label in enumerate(labels):
+        for name, folder in folders.items():
+            if _holds(f"files{folder}", label):
+                what = f"lies in '{name}', a store of this job: it would save its own snapshots"
+                yield (*path, "sources", index), what, "name another folder, or another store"
 
 
 def _holds(outer: str, inner: str) -> bool:

@@ -69,7 +69,7 @@ def _checks(context: Context, job_name: str, job: Job) -> Iterator[tuple[str, Ca
         yield f"store {name}", partial(_store, context, job_name, job, name)
     yield f"host {job.host}", partial(_host, context, job)
     if _is_in_reach(context, job):
-        for source in open_sources(job, context.fleet.hosts[job.host]):
+        for source in open_sources(job, context.fleet.hosts[job.host], context.folders(job)):
             yield source.label, partial(_source, source)
     known = read_facts(context.state, context.settings.backups)[job_name].values()
     yield "scratch", partial(_room, job.scratch, 2 * job.volume_size * job.uploads)

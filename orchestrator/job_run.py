@@ -37,7 +37,7 @@ def back_up(context: Context, job_name: str, progress: Progress) -> RunResult:
                 keys, stores = keys_of(job), opened.enter_context(context.stores(job))
                 opened.enter_context(leased(stores, job.host, job_name, place=place))
             with _hooked(hooks) as ending:
-                sources = open_sources(job, host)
+                sources = open_sources(job, host, context.folders(job))
                 result = run_job(Plan(job_name, job, sources, stores, keys), progress)
                 ending.state = "failed" if result.failed else result.meta.state
             result = replace(result, changed=_changed(context, job_name, progress))

@@ -70,7 +70,7 @@ def spot_in(
     """
     job = context.job(job_name)
     context.require_reach(job)
-    opened = open_sources(job, context.fleet.hosts[job.host])
+    opened = open_sources(job, context.fleet.hosts[job.host], context.folders(job))
     sources = [source for source in opened if isinstance(source, LiveFiles)]
     if not sources:
         raise UsageError(f"{job_name} has no files", "--spot compares files with their live source")

@@ -1,5 +1,8 @@
 """Every kind of source, by its settings."""
 
+from collections.abc import Collection
+from pathlib import Path
+
 from leitstand.fleet import Host
 from orchestrator.config import (
     CommandSource,
@@ -21,15 +24,16 @@ __all__ = ["Report", "Source", "SourceError", "open_sources"]
 Settings = FilesSettings | SqliteSettings | MysqlSource | PostgresqlSource | CommandSource
 
 
-def open_sources(job: Job, host: Host | None = None) -> list[Source]:
+def open_sources(job: Job, host: Host | None = None, stores: Collection[Path] = ()) -> list[Source]:
     """A job's sources; nothing is read yet. Databases that have their own are left out of ``files``.
 
+    So is what is in ``stores``, the job's own ones that are folders of this machine.
     A ``host`` with an ssh section is read over SSH, every other one is this machine.
     """
     transport = open_transport(job.host, host)
     databases = [source.sqlite for source in job.sources if isinstance(source, SqliteSettings)]
     skip = frozenset(name for path in databases for name in sqlite_companions(path))
-    return [_open_source(settings, job, skip, transport) for settings in job.sources]
+    return [_open_source(settings, job, skip, transport, stores) for settings in job.sources]
 
 
 def open_transport(name: str, host: Host | None) -> Transport:
@@ -40,12 +44,14 @@ def open_transport(name: str, host: Host | None) -> Transport:
     return Ssh(name, host.address, ssh.user, ssh.port, ssh.identity_file, ssh.known_hosts_file)
 
 
-def _open_source(settings: Settings, job: Job, skip: frozenset[str], transport: Transport) -> Source:
+def _open_source(
+    settings: Settings, job: Job, skip: frozenset[str], transport: Transport, stores: Collection[Path]
+) -> Source:
     match settings:
         case FilesSettings():
             if isinstance(transport, Ssh):
                 return RemoteFilesSource(settings, transport, skip)
-            return FilesSource(settings, skip)
+            return FilesSource(settings, skip, stores)
         case SqliteSettings():
             if isinstance(transport, Ssh):
                 return RemoteSqliteDump(settings, transport)

@@ -10,7 +10,7 @@ import logging
 import os
 import pwd
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -52,14 +52,20 @@ class _Folder:
 
 @dataclass
 class FilesSource:
-    """A folder with all that is in it, or one file. ``skip`` are absolute paths left out without a word."""
+    """A folder with all that is in it, or one file.
+
+    ``skip`` are absolute paths left out without a word, ``stores`` folders of which no content is saved: what
+    a run stores there would be saved by the next one.
+    """
 
     settings: FilesSettings
     skip: frozenset[str] = frozenset()
+    stores: Collection[Path] = ()
     sequential: bool = False
     label: str = ""
     tables: dict[bytes, dict[str, int]] = field(default_factory=dict)
     _first_names: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    _closed: frozenset[tuple[int, int]] = frozenset()
 
     def __post_init__(self) -> None:
         self.label = source_label(self.settings)
@@ -86,6 +92,7 @@ class FilesSource:
         self._first_names.clear()
 
     def _below(self, top: int, device: int, report: Report) -> Iterator[Entry]:
+        self._closed = frozenset(_inodes(self.stores))
         inclusion = Inclusion(self.settings.include, self.root)
         stack = [_Folder(top, "", iter(self._names(top)))]
         try:
@@ -151,6 +158,9 @@ class FilesSource:
             raise OSError(errno.ESTALE, "replaced while it was read")
         if self.settings.one_file_system and status.st_dev != device:
             _log.info("%s: another file system is mounted there and left out", os.fsdecode(metadata.path))
+            return []
+        if (status.st_dev, status.st_ino) in self._closed:
+            _log.info("%s: a store of this job, what is in it is left out", os.fsdecode(metadata.path))
             return []
         return self._names(descriptor)
 
@@ -260,6 +270,13 @@ def metadata_of(
         inode=status.st_ino,
         device=status.st_rdev if kind is Kind.DEVICE else status.st_dev,
     )
+
+
+def _inodes(folders: Iterable[Path]) -> Iterator[tuple[int, int]]:
+    for folder in folders:
+        with suppress(OSError):
+            status = folder.stat()
+            yield status.st_dev, status.st_ino
 
 
 def _is_cache(descriptor: int) -> bool:
