@@ -101,6 +101,8 @@ def _allowed(context: Context, task: Task, job: Job) -> Iterator[str]:
     yield from (f"ReadWritePaths={_quoted('-' + str(path))}\n" for path in sorted({*writes, scratch}))
     if not (reads_here and _covers(job, "/tmp", "/var/tmp")) and task.action != "drill":  # noqa: S108
         yield "PrivateTmp=yes\n"
+    elif task.action != "run":
+        yield "ReadWritePaths=-/tmp -/var/tmp\n"  # large manifests are read there, encrypted
     if not (reads_here and _covers(job, "/usr/lib/modules", "/lib/modules")):
         yield "ProtectKernelModules=yes\n"
     programs = (runs_here and _has_programs(job)) or task.action == "drill"

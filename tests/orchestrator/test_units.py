@@ -78,6 +78,10 @@ def test_a_service_may_write_only_where_its_job_does(site: Site, out: Path) -> N
     assert "ProtectSystem=strict" in service
     written = set(re.findall(r"ReadWritePaths=-(\S+)", service))
     assert written == {str(site.folder / name) for name in ("state", "metrics", "disk", "scratch")}
+    site.job["drill"] = {"schedule": "weekly"}
+    install(site, out)
+    drill = (out / "leitstand-backup-drill-site.service").read_text()
+    assert "ReadWritePaths=-/tmp -/var/tmp\n" in drill, "a large manifest is read there"
 
 
 def test_the_state_folder_of_a_new_machine_is_made_before_it_is_to_be_written(site: Site, out: Path) -> None:
