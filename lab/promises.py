@@ -92,9 +92,8 @@ def public_page(stack: Stack) -> str:
     """The page says that the web site is up, in both languages."""
     page_shows(stack, "website", "up")
     for language, word in (("de", "Verfügbar"), ("en", "Available")):
-        _, body = fetch(stack.url("page", f"/{language}/"))
-        if word not in body:
-            raise LabError(f"the page in '{language}' does not say {word}")
+        what = f"the page in '{language}' to say {word}"  # it is written a moment after the JSON
+        wait_until(lambda: word in fetch(stack.url("page", f"/{language}/"))[1], what, 60)  # noqa: B023
     return "Verfügbar / Available"
 
 

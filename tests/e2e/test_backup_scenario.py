@@ -58,7 +58,7 @@ PermitRootLogin forced-commands-only
 
 def run(*argv: object, check: bool = True) -> subprocess.CompletedProcess[str]:
     words = [str(word) for word in argv]
-    return subprocess.run(words, capture_output=True, text=True, timeout=120, check=check)
+    return subprocess.run(words, capture_output=True, text=True, timeout=600, check=check)
 
 
 @dataclass
@@ -124,9 +124,9 @@ class Network:
         """What the web server of a host answers to another host; nothing when it does not."""
         url = f"http://{ADDRESSES[host]}:8080{path}"
         done = subprocess.run(
-            [*self.words(LEITSTAND), "curl", "-sf", "-m", "10", url],
+            [*self.words(LEITSTAND), "curl", "-sf", "-m", "60", url],
             capture_output=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
         return done.stdout if done.returncode == 0 else b""
@@ -182,8 +182,9 @@ def start_swift(network: Network, folder: Path) -> dict[str, Any]:
     ready = folder / "ready"
     script = REPOSITORY / "lab" / "swift_server.py"
     network.serve(SWIFT, [SWIFT_PYTHON, script, folder / "data", "--address", ADDRESSES[SWIFT]], ready, {})
-    wait_until(lambda: "endpoint" in ready.read_text(), "Swift")
-    answer: dict[str, Any] = json.loads(ready.read_text().splitlines()[-1])
+    wait_until(lambda: '{"endpoint"' in ready.read_text(), "Swift")
+    lines = [line for line in ready.read_text().splitlines() if line.startswith('{"endpoint"')]
+    answer: dict[str, Any] = json.loads(lines[-1])  # others are its log
     (folder / "swift.ini").touch(mode=0o600)
     (folder / "swift.ini").write_text(
         f"[default]\naccess_key = {answer['access_key']}\nsecret_key = {answer['secret_key']}\n"
