@@ -10,6 +10,7 @@ from typing import Protocol
 from exporter.inventory import SOURCES
 from exporter.inventory.order import Order
 from exporter.inventory.part import Part, from_wire
+from exporter.inventory.source import ENDING_SECONDS
 from leitstand.process import run
 
 
@@ -35,7 +36,7 @@ class WorkerProcess:
 
     def run(self, order: Order) -> list[Outcome]:
         """The outcome of every source that the worker came to."""
-        limit = sum(SOURCES[name].limit + 1 for name in order.sources) + 10
+        limit = sum(SOURCES[name].limit + ENDING_SECONDS for name in order.sources) + 10
         # -I: neither the working folder nor PYTHON* variables may choose what runs here.
         command = [sys.executable, "-I", "-m", "exporter.inventory.worker"]
         finished = run(command, timeout=limit, stdin=order.to_wire())

@@ -44,6 +44,10 @@ class Context:
 Read = Callable[[Context], Findings]
 
 
+# A killed process still has to be given the processor to end, and the worker's are the last to get it.
+ENDING_SECONDS = 5.0
+
+
 @dataclass(frozen=True)
 class SourceEntry:
     """One line of the registry.

@@ -21,7 +21,7 @@ from exporter.collectors.collector import NoData
 from exporter.inventory import SOURCES
 from exporter.inventory.order import Order
 from exporter.inventory.part import render_part, to_wire
-from exporter.inventory.source import Context, Findings, Read
+from exporter.inventory.source import ENDING_SECONDS, Context, Findings, Read
 from exporter.tree import Tree
 
 MEMORY_LIMIT = 1024 * 1024 * 1024
@@ -94,7 +94,7 @@ def end(pid: int) -> bool:
     for kill in (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError):
             kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 0.5
+    deadline = time.monotonic() + ENDING_SECONDS
     while time.monotonic() < deadline:
         if os.waitpid(pid, os.WNOHANG)[0]:
             return True
@@ -139,7 +139,7 @@ def main() -> None:
     exporter = os.getppid()
     order = Order.from_wire(sys.stdin.buffer.read())
     # An orphan must end too; the exporter waits no longer than this.
-    signal.alarm(int(sum(SOURCES[name].limit + 1 for name in order.sources)) + 5)
+    signal.alarm(int(sum(SOURCES[name].limit + ENDING_SECONDS for name in order.sources)) + 5)
     step_back()
     for name in order.sources:
         if os.getppid() != exporter:
