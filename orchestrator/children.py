@@ -18,7 +18,7 @@ from leitstand.process import ProcessError, Stream
 from orchestrator.agenda import Task
 
 _log = logging.getLogger(__name__)
-LARGEST_REPORT = 1 << 20  # bytes of JSON that a child may report
+LARGEST_REPORT = 32 << 20  # bytes of JSON that a child may report
 END_SECONDS = 60.0  # for a child to end once it has closed its output
 
 

@@ -40,11 +40,16 @@ _FORMATS: Mapping[Kind, Callable[[int], bool]] = {
 
 @dataclass
 class Drilled:
-    """What a drill did: paths compared, dumps loaded with their rows, the seconds of the restore alone."""
+    """What a drill did: paths compared, dumps loaded with their rows, the seconds of the restore alone.
+
+    ``tables`` has the rows of each table that was loaded, by the dump's path; also of dumps that do not tell
+    their rows while they are made.
+    """
 
     entries: int = 0
     dumps: int = 0
     rows: int = 0
+    tables: dict[str, dict[str, int]] = field(default_factory=dict)
     restore_seconds: float = 0
     checked: bool = False
     findings: list[Finding] = field(default_factory=list)
@@ -138,6 +143,7 @@ def _load(target: Path, row: Row, folder: Path, result: Drilled) -> None:
     except LeitstandError as error:
         result.findings.append(Finding(path, f"cannot be loaded: {error.message}"))
         return
+    result.tables[path] = dict(found)
     result.rows += sum(found.values())
     expected = dict(row.tables or {})
     # Not every kind of dump tells its rows while it is made: then there is nothing to compare with.

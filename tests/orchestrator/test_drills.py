@@ -232,6 +232,8 @@ def test_a_drill_loads_a_postgresql_dump_into_a_cluster_of_its_own(
     site.good("run", "site")
     result = site.good("drill", "site", "--json", "--scratch", scratch).json()
     assert (result["dumps"], result["rows"], result["findings"]) == (1, 2, [])
+    name = f"postgresql/shop/dump.{'sql' if form == 'plain' else 'pgc'}"
+    assert result["tables"] == {name: {'public."Odd Name"': 2}}
 
 
 def test_roles_of_a_dump_are_found(tmp_path: Path) -> None:
