@@ -15,6 +15,7 @@ from orchestrator import show
 from orchestrator.archive import Kind
 from orchestrator.cli_options import snapshot_option, store_option, warn, with_context
 from orchestrator.context import Context
+from orchestrator.extra import Extra
 from orchestrator.operations import readable_snapshot
 from orchestrator.owners import Owners
 from orchestrator.restore import Restored, check_target
@@ -138,12 +139,13 @@ def _about(snapshot: Snapshot, target: Path) -> dict[str, str]:
 def _tell_dry_run(
     snapshot: Snapshot, target: Path, patterns: tuple[str, ...], existing: Existing, as_json: bool
 ) -> int:
-    selection, extras = Selection(patterns), []
+    selection, live = Selection(patterns), Restored()
+    extras: list[Extra] = []
     if not existing.check(snapshot, target, selection):
         check_target(target, snapshot.name.id)
     elif existing.delete_extra:
-        extras = list(extra_in(snapshot, target))
-    live = _would_restore(snapshot, selection)
+        extras = extra_in(snapshot, target, live.notes)
+    _would_restore(snapshot, selection, live)
     live.notes += _without_match(snapshot, patterns)
     if as_json:
         removed = [os.fsdecode(extra.path) for extra in extras]
@@ -161,11 +163,9 @@ def _tell_dry_run(
     return 0
 
 
-def _would_restore(snapshot: Snapshot, selection: Selection) -> Restored:
-    live = Restored()
+def _would_restore(snapshot: Snapshot, selection: Selection, live: Restored) -> None:
     for row in snapshot.manifest.rows(selection.__contains__):
         live.entries += 1
         # A link's text is content in the archive, but not in the target.
         live.content_bytes += row.record.size if row.record.metadata.kind is Kind.FILE else 0
         live.leads_outside(row.record.metadata)
-    return live

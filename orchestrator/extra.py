@@ -36,10 +36,15 @@ class Known:
                 self._folders.add(_digest(parent))
                 parent = parent.rpartition(b"/")[0]
             self.tops.add(path.partition(b"/")[0])
+        self._unread = {_digest(problem.path) for problem in manifest.problems()}
 
     def is_folder(self, path: bytes) -> bool:
         """Whether the snapshot has a folder of this name."""
         return _digest(path) in self._folders
+
+    def lacks(self, path: bytes, is_folder: bool) -> bool:
+        """Whether the run found it, or what is in it, and could not read that."""
+        return _digest(path) in self._unread and (is_folder or not self.holds(path))
 
     def holds(self, path: bytes) -> bool:
         """Whether the snapshot has anything of this name."""
@@ -55,11 +60,13 @@ class Extra:
     """A path that the snapshot does not have, with all that is in it.
 
     ``in_the_way``: the snapshot has the name, but a folder in place of something else or the other way round.
+    ``lacked``: it was there when the snapshot was made, which could not read it; so it is not to be removed.
     """
 
     path: bytes
     folder: bool
     in_the_way: bool
+    lacked: bool = False
 
 
 def find_extra(root: Path, known: Known) -> Iterator[Extra]:
@@ -78,6 +85,9 @@ def find_extra(root: Path, known: Known) -> Iterator[Extra]:
             if inner == _NOT_OURS:
                 continue
             is_folder = _is_folder(folder, name)
+            if known.lacks(inner, is_folder):
+                yield Extra(inner, is_folder, in_the_way=False, lacked=True)
+                continue
             if known.holds(inner) and known.is_folder(inner) == is_folder:
                 if is_folder and (descriptor := _enter(folder, name, mount)) is not None:
                     stack.append((descriptor, inner, _names(descriptor)))

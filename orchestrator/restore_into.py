@@ -72,15 +72,21 @@ def restore_to(
     return live
 
 
-def extra_in(snapshot: Snapshot, target: Path) -> list[Extra]:
-    """What ``delete_extra`` would remove. Raises RestoreError."""
+def extra_in(snapshot: Snapshot, target: Path, notes: list[str]) -> list[Extra]:
+    """What ``delete_extra`` would remove; ``notes`` are told what stays. Raises RestoreError."""
     with _errors(target.absolute()):
-        return list(find_extra(target.absolute(), Known(snapshot.manifest)))
+        found = list(find_extra(target.absolute(), Known(snapshot.manifest)))
+    notes += [
+        f"{os.fsdecode(extra.path)}: the snapshot could not read it, it stays as it is"
+        for extra in found
+        if extra.lacked
+    ]
+    return [extra for extra in found if not extra.lacked]
 
 
 def _restore_into(restoring: Restoring, target: Path, delete_extra: bool) -> None:
     result = restoring.result
-    found = extra_in(restoring.snapshot, target) if delete_extra else []
+    found = extra_in(restoring.snapshot, target, result.notes) if delete_extra else []
     _remove(target, [extra for extra in found if extra.in_the_way], result)
     restoring.write()
     # Not before: a restore that stops, or is not whole, takes nothing away that it does not replace.

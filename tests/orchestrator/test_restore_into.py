@@ -182,3 +182,20 @@ def test_a_damaged_snapshot_takes_nothing_away(site: Site, target: Path) -> None
     ran = site.leitstand("restore", "site", "--target", target, "--delete-extra")
     assert ran.status == 3
     assert (site.restored(target) / "extra").exists()
+
+
+def test_what_the_snapshot_could_not_read_is_nothing_extra(site: Site, tmp_path: Path) -> None:
+    site.job["sources"] = [{"files": "/proc/sys/vm"}]  # not even root may read some of these
+    assert site.leitstand("run", "site").status == 1
+    into = ("restore", "site", "--target", tmp_path / "out", "--delete-extra")
+    site.leitstand(*into)
+    vm = tmp_path / "out" / "files" / "proc" / "sys" / "vm"
+    (vm / "compact_memory").write_text("nowhere else")
+    (vm / "intruder").touch()
+    assert (
+        "compact_memory: the snapshot could not read it, it stays"
+        in site.leitstand(*into, "--dry-run").stderr
+    )
+    assert site.leitstand(*into).status == 1
+    assert (vm / "compact_memory").read_text() == "nowhere else"
+    assert not (vm / "intruder").exists()
