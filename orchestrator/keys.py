@@ -104,6 +104,8 @@ def generate(path: Path) -> KeyRing:
         raise KeysError(
             f"{path} exists; keys are never overwritten", "add a generation to it, or name another file"
         )
+    if not path.parent.is_dir():
+        raise KeysError(f"there is no folder {path.parent}", f"mkdir -m 700 {path.parent}")
     ring = KeyRing({1: secrets.token_bytes(SECRET_BYTES)})
     ring.save(path)
     return ring

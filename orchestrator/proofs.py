@@ -161,8 +161,6 @@ def rebuild_catalog(context: Context, job_name: str, store: Store, keys: KeyRing
         ended = datetime.fromisoformat(meta.finished).timestamp()
         changes |= {
             "oldest": listed[0].name.began.timestamp(),
-            "last_run": ended,
-            "last_run_success": True,
             "last_success": ended,
             "last_snapshot": last.name.id,
             "duration_seconds": ended - datetime.fromisoformat(meta.started).timestamp(),
@@ -170,5 +168,8 @@ def rebuild_catalog(context: Context, job_name: str, store: Store, keys: KeyRing
             "source_bytes": meta.content_bytes,
             "files": meta.entries,
         }
+        known = context.facts().of(job_name, store.name)
+        if ended > known.last_run:  # else this host knows of that run, or of a later one that failed
+            changes |= {"last_run": ended, "last_run_success": True, "problem": ""}
     context.facts().update(job_name, store.name, **changes)
     return len(listed)

@@ -33,6 +33,12 @@ def test_keys_are_never_overwritten(path):
     assert path.read_bytes() == before
 
 
+def test_a_folder_that_is_missing_is_named(path):
+    with pytest.raises(KeysError, match="there is no folder") as raised:
+        generate(path / "none" / "keys")
+    assert raised.value.hint == f"mkdir -m 700 {path / 'none'}"
+
+
 def test_a_new_generation_leaves_the_old_ones_as_they_are(path):
     old = generate(path)
     new = append_generation(path)

@@ -99,6 +99,19 @@ def test_what_a_host_should_know_is_learnt_again_from_the_stores(on_swift: Site)
         assert {**old, "next": 0} == {**new, "next": 0}
 
 
+def test_what_is_learnt_from_the_stores_hides_no_later_failure(site: Site) -> None:
+    site.good("run", "site")
+    source = site.job["sources"][0]["files"]
+    site.job["sources"][0]["files"] = "/no/such/folder"
+    assert site.leitstand("run", "site").status == 3
+    site.good("catalog", "rebuild")
+    assert metric(site, "last_run_success") == [0]
+    assert "/no/such/folder" in site.leitstand("status").stdout
+    site.job["sources"][0]["files"] = source
+    site.good("run", "site")
+    assert metric(site, "last_run_success") == [1]
+
+
 def test_a_spot_check_holds_files_against_the_live_source(on_swift: Site) -> None:
     on_swift.good("run", "site")
     checks = on_swift.good("verify", "site", "--spot", "50", "--json").json()
