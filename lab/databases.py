@@ -24,7 +24,9 @@ def owned_by(user: str, folder: Path) -> list[str]:
     for parent in folder.parents:  # a server that is not root must be able to walk to its folder
         if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
             parent.chmod(parent.stat().st_mode | 0o011)
-    return ["setpriv", f"--reuid={user}", f"--regid={entry.pw_gid}", "--clear-groups", "--"]
+    words = ["setpriv", f"--reuid={user}", f"--regid={entry.pw_gid}", "--clear-groups"]
+    # A change of user makes the kernel forget that the child is to die with us: so it is told again.
+    return [*words, "--pdeathsig", "TERM", "--"]
 
 
 def run(argv: list[str], text: str = "") -> str:
