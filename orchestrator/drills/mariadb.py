@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.drills.server import confined, feed, running, server_folder, succeed
+from orchestrator.drills.sqlite import LOAD_SECONDS
 
 _DATABASE = "drill"
 # Enough for what mysqldump writes, definers of others included; no files of the server, plug-ins, settings.
@@ -51,4 +52,5 @@ def _load(pieces: Sequence[Path], folder: Path) -> Mapping[str, int]:
 
 def _rows(ask: list[str], table: str) -> int:
     quoted = table.replace("`", "``")
-    return int(succeed([*ask, f"--execute=SELECT COUNT(*) FROM {_DATABASE}.`{quoted}`"]))  # noqa: S608
+    query = f"SELECT COUNT(*) FROM {_DATABASE}.`{quoted}`"  # noqa: S608
+    return int(succeed([*ask, f"--execute={query}"], LOAD_SECONDS))

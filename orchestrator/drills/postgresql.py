@@ -8,7 +8,7 @@ from pathlib import Path
 
 from leitstand import process
 from orchestrator.drills.server import READY_SECONDS, confined, feed, running, server_folder, succeed
-from orchestrator.drills.sqlite import DumpError
+from orchestrator.drills.sqlite import LOAD_SECONDS, DumpError
 
 _USER = "postgres"
 _DATABASE = "drill"
@@ -98,4 +98,5 @@ def newest_programs(installed: Path) -> Path:
 
 
 def _rows(ask: list[str], table: str) -> int:
-    return int(succeed([*ask, "-c", f"SELECT count(*) FROM {table}"]))  # noqa: S608 - quoted by format('%I')
+    query = f"SELECT count(*) FROM {table}"  # noqa: S608 - quoted by format('%I')
+    return int(succeed([*ask, "-c", query], LOAD_SECONDS))

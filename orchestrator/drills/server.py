@@ -9,15 +9,15 @@ import os
 import pwd
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from leitstand import process
-from orchestrator.drills.sqlite import DumpError
+from orchestrator.drills.sqlite import LOAD_SECONDS, DumpError
+from orchestrator.sources.dump import TimeLimit
 
 READY_SECONDS = 90.0
-LOAD_SECONDS = 6 * 3600.0
 _PAUSE_SECONDS = 0.1
 _USERS = ("leitstand-drill", "nobody")  # the first one that there is
 _NOT_HANDED_ON = ("USER", "LOGNAME", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK")
@@ -76,9 +76,9 @@ def _require_way(folder: Path, user: str) -> None:
         )
 
 
-def succeed(argv: Sequence[str], env: Mapping[str, str] | None = None) -> str:
+def succeed(argv: Sequence[str], timeout: float = READY_SECONDS) -> str:
     """What a program prints. Raises DumpError with its last words when it fails."""
-    done = process.run(argv, timeout=READY_SECONDS, env=env)
+    done = process.run(argv, timeout=timeout)
     if done.status:
         raise DumpError(f"{_name(argv)}: {_last_words(done.stderr)}")
     return done.stdout.decode(errors="replace")
@@ -93,10 +93,14 @@ def feed(argv: Sequence[str], source: Sequence[str], first: bytes = b"") -> None
         process.open_stream(source, stdin=first, env={"LC_ALL": "C"}) as dump,
         process.open_stream(argv, stdin=dump.stdout) as stream,
     ):
-        while stream.stdout.read(1 << 16):
-            pass
-        done = stream.finish(LOAD_SECONDS)
-        read = dump.finish(LOAD_SECONDS)
+        # A dump may have its server sleep, or count for ever.
+        with TimeLimit(LOAD_SECONDS, stream.kill) as limit:
+            while stream.stdout.read(1 << 16):
+                pass
+        done = stream.finish(READY_SECONDS)
+        read = dump.finish(READY_SECONDS)
+    if limit.struck:
+        raise DumpError(f"{_name(argv)}: took longer than {LOAD_SECONDS:.0f} s")
     for words, ended in ((argv, done), (source[:1], read)):
         if ended.status:
             raise DumpError(f"{_name(words)}: {_last_words(ended.stderr)}")

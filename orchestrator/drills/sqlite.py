@@ -1,6 +1,7 @@
 """Load a restored SQLite database: SQLite's own full check, then the rows of each table."""
 
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -8,6 +9,9 @@ from urllib.parse import quote
 
 from leitstand.errors import LeitstandError
 from orchestrator.sources.sqlite import table_rows
+
+LOAD_SECONDS = 6 * 3600.0
+_STEPS = 100_000  # of SQLite's machine, between two looks at the clock
 
 
 class DumpError(LeitstandError):
@@ -31,6 +35,8 @@ def load_sqlite_text(dump: Path, folder: Path) -> Mapping[str, int]:
         with closing(sqlite3.connect(scratch, isolation_level=None)) as database:
             # Another host wrote this SQL and we may be root: it gets no other file (ATTACH, VACUUM INTO).
             database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+            deadline = time.monotonic() + LOAD_SECONDS
+            database.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
             for statement in _statements(dump):
                 database.execute(statement)
             return _checked(database)

@@ -73,7 +73,7 @@ class DumpReader:
         watcher, size = dump.watcher(), 0
         try:
             stream = self.transport.open_stream(dump.argv, env=dump.env)
-            with stream, _TimeLimit(dump.timeout, stream.kill) as limit:
+            with stream, TimeLimit(dump.timeout, stream.kill) as limit:
                 while block := stream.stdout.read(BLOCK_BYTES):
                     watcher.feed(block)
                     size += len(block)
@@ -119,7 +119,7 @@ def _metadata(path: str) -> Metadata:
     return Metadata(path=path.encode(), mode=0o600, mtime_ns=time.time_ns())
 
 
-class _TimeLimit:
+class TimeLimit:
     """Calls ``strike`` when its block lasts longer than ``seconds``."""
 
     def __init__(self, seconds: float, strike: Callable[[], None]) -> None:
@@ -132,7 +132,7 @@ class _TimeLimit:
         self.struck = True
         self._strike()
 
-    def __enter__(self) -> "_TimeLimit":
+    def __enter__(self) -> "TimeLimit":
         self._timer.start()
         return self
 

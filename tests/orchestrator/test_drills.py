@@ -15,6 +15,7 @@ from lab.databases import MariaDB, PostgreSQL
 from leitstand.errors import LeitstandError
 from orchestrator.drills import loader_for
 from orchestrator.drills.postgresql import own_lock, roles_in
+from orchestrator.drills.server import feed
 from orchestrator.restore import restore
 
 Site = Any
@@ -34,6 +35,21 @@ def test_sql_of_another_host_reaches_no_file_but_its_own(tmp_path: Path, evil: s
     with pytest.raises(LeitstandError, match="attached"):
         load(dump, tmp_path)
     assert not outside.exists()
+
+
+def test_a_dump_that_never_ends_does_not_hold_a_drill_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.drills.server.LOAD_SECONDS", 0.1)
+    monkeypatch.setattr("orchestrator.drills.sqlite.LOAD_SECONDS", 0.1)
+    with pytest.raises(LeitstandError, match=r"^sh: took longer than"):
+        feed(["env", "setpriv", "--", "sh", "-c", "exec sleep 1000"], ["cat"])
+    dump = tmp_path / "dump.sql"
+    dump.write_text("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT 1 FROM c) SELECT count(*) FROM c;\n")
+    load = loader_for("sqlite/srv/guestbook.sqlite.sql")
+    assert load is not None
+    with pytest.raises(LeitstandError, match="interrupted"):
+        load(dump, tmp_path)
 
 
 def test_a_drill_proves_the_newest_snapshot_and_leaves_nothing_behind(on_swift: Site) -> None:
