@@ -15,7 +15,7 @@ from pathlib import Path
 
 from leitstand import process
 from orchestrator.drills.sqlite import LOAD_SECONDS, DumpError
-from orchestrator.sources.dump import TimeLimit
+from orchestrator.time_limit import TimeLimit
 
 READY_SECONDS = 90.0
 _PAUSE_SECONDS = 0.1

@@ -1,7 +1,6 @@
 """A dump: what a program writes to its standard output, proven complete, never on a disk in plain text."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from orchestrator.archive import Entry, Metadata
 from orchestrator.sources.rows import AnyBytes, Watcher
 from orchestrator.sources.source import SourceError
 from orchestrator.sources.tables import Start, cut
+from orchestrator.time_limit import TimeLimit
 from orchestrator.transport import Transport
 
 _log = logging.getLogger(__name__)
@@ -117,24 +117,3 @@ def last_words(finished: Finished) -> str:
 
 def _metadata(path: str) -> Metadata:
     return Metadata(path=path.encode(), mode=0o600, mtime_ns=time.time_ns())
-
-
-class TimeLimit:
-    """Calls ``strike`` when its block lasts longer than ``seconds``."""
-
-    def __init__(self, seconds: float, strike: Callable[[], None]) -> None:
-        self.struck = False
-        self._strike = strike
-        self._timer = threading.Timer(seconds, self._end)
-        self._timer.daemon = True
-
-    def _end(self) -> None:
-        self.struck = True
-        self._strike()
-
-    def __enter__(self) -> "TimeLimit":
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
