@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -75,7 +76,9 @@ def serving(site: Site) -> Iterator[Serving]:
 
 
 def test_what_is_due_is_done_and_told(on_swift: Site) -> None:
-    on_swift.job["verify"] = {"schedule": "daily"}
+    far = datetime.now(UTC) + timedelta(hours=12)  # whatever the time of day, nothing comes due meanwhile
+    on_swift.job["schedule"] = f"daily {far:%H:%M}"
+    on_swift.job["verify"] = {"schedule": f"daily {far:%H:%M}"}
     make_due(on_swift, "site/run")
     with serving(on_swift) as service:
         wait_until(lambda: 'leitstand_backup_ended_total{backup="site"' in service.metrics(), "a run")
