@@ -49,13 +49,19 @@ def wait_until(
 def fetch(url: str, timeout: float = 5.0) -> tuple[int, str]:
     """Status and text of a GET; (0, reason) when nobody answers."""
     try:
-        with urllib.request.urlopen(url, timeout=timeout) as answer:
-            return answer.status, answer.read().decode(errors="replace")
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode(errors="replace")
+        with _answer(url, timeout) as answer:
+            return answer.status or 0, answer.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:  # also an answer that broke off
         return 0, str(error)
+
+
+def _answer(url: str, timeout: float) -> http.client.HTTPResponse | urllib.error.HTTPError:
+    """The answer, also one that says no."""
+    try:
+        found: http.client.HTTPResponse = urllib.request.urlopen(url, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        return error
+    return found
 
 
 @dataclass
@@ -112,7 +118,7 @@ class Server:
         if self.ready_path is None:
             with socket.socket() as probe:
                 return probe.connect_ex(("127.0.0.1", self.port)) == 0
-        return 200 <= fetch(self.url + self.ready_path, 2)[0] < 400
+        return 200 <= fetch(self.url + self.ready_path, 20)[0] < 400  # a first page may take its time
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL for the child's whole process group when it does not end."""
