@@ -192,7 +192,7 @@ def btrfs(tmp_path: Path) -> Iterator[Path]:
     try:
         yield mount
     finally:
-        subprocess.run(["umount", str(mount)], check=True)
+        subprocess.run(["umount", "--lazy", str(mount)], check=True)
 
 
 def recipe(name: str, replaced: dict[str, str]) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def mounted(site: Site, target: Path, outside: Path) -> Iterator[list[Path]]:
         yield places
     finally:
         for place in done:
-            subprocess.run(["umount", place], check=True)
+            subprocess.run(["umount", "--lazy", place], check=True)
 
 
 def test_nothing_is_removed_from_what_is_mounted_in_the_target(

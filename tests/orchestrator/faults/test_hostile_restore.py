@@ -282,7 +282,7 @@ def careless(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["mkntfs", "-qF", str(image)], check=True, capture_output=True)
     subprocess.run(["lowntfs-3g", "-o", "ignore_case,permissions", str(image), str(place)], check=True)
     yield place
-    subprocess.run(["umount", str(place)], check=True)
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 @pytest.mark.parametrize(
