@@ -190,6 +190,7 @@ def test_what_the_snapshot_could_not_read_is_nothing_extra(site: Site, tmp_path:
     into = ("restore", "site", "--target", tmp_path / "out", "--delete-extra")
     site.leitstand(*into)
     vm = tmp_path / "out" / "files" / "proc" / "sys" / "vm"
+    vm.chmod(0o755)  # for those who are not root
     (vm / "compact_memory").write_text("nowhere else")
     (vm / "intruder").touch()
     assert (
