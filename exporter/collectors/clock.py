@@ -38,7 +38,8 @@ class Clock:
         )
         for device in _devices(self._files):
             place = f"{_SOURCES}/clocksource{device}"
-            for name in self._files.attribute(f"{place}/available_clocksource").decode().split():
+            names = self._files.attribute(f"{place}/available_clocksource").decode().split()
+            for name in dict.fromkeys(names):
                 available.add(1, name, device)
             current.add(1, self._files.attribute(f"{place}/current_clocksource").decode(), device)
         yield available

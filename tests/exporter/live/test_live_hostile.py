@@ -209,6 +209,15 @@ def test_whatever_stands_in_the_files_the_page_can_be_read_and_no_series_comes_t
     holds()
 
 
+def test_a_clock_source_that_is_listed_twice_is_one(host, scraper):
+    host.write("sys/devices/system/clocksource/clocksource0/available_clocksource", "tsc hpet tsc\n")
+    host.write("sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc\n")
+    series = next(
+        b for b in parse_textfile(scraper.render()) if b.name == "node_time_clocksource_available_info"
+    ).series
+    assert len(series) == 2
+
+
 def test_a_number_that_no_float_holds_costs_its_collector_alone(host, scraper, page_of):
     host.write("proc/stat", b"cpu0 1 2 3 4\nintr 1\nctxt " + b"9" * 400 + b"\n")
     host.write("proc/loadavg", "0.5 0.5 0.5 1/2 3\n")
