@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from itertools import pairwise
 
 from leitstand.models import parse_duration
@@ -19,7 +20,7 @@ HELP = (
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CRON_WEEKDAYS = ("sun", *WEEKDAYS[:-1])  # cron counts from Sunday, and takes 7 for it too
-_CALENDAR_DAYS = 366 * 9  # leap years are up to eight years apart: 29 February 1896, then 1904
+_CALENDAR_DAYS = 366 * 41  # 29 February is a Sunday every 28 years, 40 years apart over 2100
 _DEFAULTS = {"daily": "04:00", "weekly": "sun 04:00", "monthly": "1 04:00"}
 _TIME = re.compile(r"^([01]?[0-9]|2[0-3]):([0-5][0-9])$")
 
@@ -43,7 +44,7 @@ class Schedule:
         return fits and day.month in self.months
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """The first start after ``moment`` in its time zone; None if there is none within nine years.
+        """The first start after ``moment`` in its time zone; None if there is none within forty years.
 
         A start that falls into the hour skipped in spring happens at the time that hour becomes.
         """
@@ -65,13 +66,15 @@ class Schedule:
         if self.every is not None:
             return self.every
         within_day = max((later - earlier for earlier, later in pairwise(self.minutes)), default=0)
-        over_days = self._longest_days() * 1440 - self.minutes[-1] + self.minutes[0]
+        over_days = _longest_days(self) * 1440 - self.minutes[-1] + self.minutes[0]
         return timedelta(minutes=max(within_day, over_days))
 
-    def _longest_days(self) -> int:
-        first = date(2024, 1, 1)
-        calendar = (first + timedelta(days=offset) for offset in range(_CALENDAR_DAYS))
-        return max((later - earlier).days for earlier, later in pairwise(filter(self.starts_on, calendar)))
+
+@lru_cache(maxsize=1024)
+def _longest_days(schedule: Schedule) -> int:
+    first = date(2024, 1, 1)
+    calendar = (first + timedelta(days=offset) for offset in range(_CALENDAR_DAYS))
+    return max((later - earlier).days for earlier, later in pairwise(filter(schedule.starts_on, calendar)))
 
 
 def _at(day: date, minute: int, like: datetime) -> datetime:

@@ -123,10 +123,12 @@ def fits(pin: Pin, archive: Archive) -> bool:
         return any(matches(name, one) for one in (archive.suite, archive.codename)) or (
             name[:1].isdigit() and matches(name, archive.version)
         )
-    return bool(conditions) and all(
-        (field := RELEASE_FIELDS.get(letter.lower(), "")) and matches(value, getattr(archive, field))
+    known = [
+        (field, value)
         for letter, _, value in conditions
-    )
+        if (field := RELEASE_FIELDS.get(letter.lower()))  # apt passes over the others
+    ]
+    return bool(known) and all(matches(value, getattr(archive, field)) for field, value in known)
 
 
 class Policy:

@@ -120,7 +120,7 @@ class Selection:
 def _literal(pattern: str) -> bytes:
     """The longest text that stands in every path which the pattern means: by it most others are told."""
     texts = re.split(r"[*?]", pattern.strip("/").partition("[")[0])
-    return re.escape(os.fsencode(max(texts, key=len)))
+    return re.escape(os.fsencode(max((text.strip("/") for text in texts), key=len)))
 
 
 class _Group:

@@ -125,6 +125,7 @@ def test_no_two_starts_are_further_apart_than_the_interval(schedule: Schedule) -
         ("0 3,15 * * sat,sun", timedelta(days=5, hours=12)),
         ("monthly 28 03:00", timedelta(days=31)),
         ("0 3 29 2 *", timedelta(days=4 * 365 + 1)),
+        ("0 0 */15 1 */4", timedelta(days=761 - 1)),
     ],
 )
 def test_the_longest_time_between_two_starts(text: str, longest: timedelta) -> None:

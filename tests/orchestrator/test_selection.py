@@ -2,7 +2,7 @@
 
 from fnmatch import fnmatchcase
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.sources.patterns import Selection
@@ -31,6 +31,7 @@ def _matches(body: str, path: str) -> bool:
 
 @settings(max_examples=500, deadline=None, derandomize=True)
 @given(st.lists(patterns, min_size=1, max_size=2), paths)
+@example(["*/?"], "[")
 def test_a_path_is_meant_as_the_rules_say(given_patterns: list[str], path: str) -> None:
     expected = any(means(pattern, path) for pattern in given_patterns)
     assert (path.encode() in Selection(given_patterns)) == expected

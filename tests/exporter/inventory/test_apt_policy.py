@@ -29,7 +29,7 @@ PINS = st.one_of(
     st.sampled_from(SUITES).map("release a={}".format),
     st.sampled_from(["release n=nick-testing", "release testing", "release 12*", "release o=Test, l=No*"]),
     st.sampled_from(
-        ["release c=main", "release v=12.1,a=/stab/", "release x=y", "origin two.test", 'origin ""']
+        ["release c=main", "release v=12.1,a=/stab/", "release x=y,a=stable", "origin two.test", 'origin ""']
     ),
     st.sampled_from(
         [
@@ -100,6 +100,7 @@ def candidate_of_apt(root: Path) -> str:
 @example("1.0", {(SITES[0], "stable"): "2.0-1"}, [("beta", "version 2.0-1", -1)])
 @example("1.0", {(SITES[0], "stable"): "2.0-1"}, [("*", "release a=stable", 99)])
 @example("1.0", {(SITES[0], "experimental"): "2.0-1"}, [])
+@example("1.0", {(SITES[0], "stable"): "1.1-1"}, [("*", "release x=y,a=stable", -1)])
 def test_the_update_is_the_one_that_apt_would_install(
     installed: str, offers: dict[tuple[str, str], str], records: list[tuple[str, str, int]]
 ) -> None:
