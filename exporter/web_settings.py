@@ -72,15 +72,17 @@ _CLIENT_AUTH = (
 
 
 def _known_suite(given: Any) -> str:
-    if text(given) not in CIPHER_SUITES:
-        raise WrongValue(f"unknown cipher suite '{given[:64]}'")
-    return text(given)
+    name = text(given)
+    if name not in CIPHER_SUITES:
+        raise WrongValue(f"unknown cipher suite '{name[:64]}'")
+    return name
 
 
 def _known_curve(given: Any) -> str:
-    if text(given) not in CURVES:
-        raise WrongValue(f"unknown curve '{given[:64]}'", f"known: {', '.join(CURVES)}")
-    return text(given)
+    name = text(given)
+    if name not in CURVES:
+        raise WrongValue(f"unknown curve '{name[:64]}'", f"known: {', '.join(CURVES)}")
+    return name
 
 
 def _bcrypt(given: Any) -> bytes:

@@ -34,6 +34,16 @@ def free_port() -> int:
             return port
 
 
+def free_ports(*names: str) -> dict[str, int]:
+    """Such a port for each name, all different."""
+    found: dict[str, int] = {}
+    for name in names:
+        while (port := free_port()) in found.values():
+            pass
+        found[name] = port
+    return found
+
+
 def wait_until(
     condition: Callable[[], object], what: str, seconds: float = READY_SECONDS, pause: float = 0.05
 ) -> float:

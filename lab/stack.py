@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from lab.processes import DIE_WITH_PARENT, LabError, Server, fetch, free_port, wait_until
+from lab.processes import DIE_WITH_PARENT, LabError, Server, fetch, free_ports, wait_until
 from lab.sample_site import WELCOME, make_site
 from lab.shorten import shorten_folder
 from leitstand.render.durations import scale
@@ -124,8 +124,7 @@ class Stack:
         self.folder = self.folder.resolve()
         for name in ("logs", "metrics", "state", "disk", "mail", "prometheus", "alertmanager"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        while len(set(self.ports.values())) < len(PORTS):
-            self.ports = {name: free_port() for name in PORTS}
+        self.ports = self.ports or free_ports(*PORTS)
         make_site(self.folder / "site")
         facts = {"folder": self.folder, "welcome": WELCOME, "interval": scale("15s", 1 / self.speed)}
         self.config.write_text(CONFIGURATION.format(**facts, **self.ports))

@@ -37,6 +37,12 @@ def make_public_folder(path: Path) -> None:
         folder.chmod(folder.stat().st_mode & 0o7775 | 0o755)
 
 
+def make_private_folder(path: Path) -> None:
+    """Make a folder for its owner alone in a public one: metrics may stand beside it. Raises OSError."""
+    make_public_folder(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in ``folder`` durable: the entry lives in the folder, not in the file."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, Literal
 
-from leitstand.files import make_public_folder, write_atomically
+from leitstand.files import make_private_folder, write_atomically
 from orchestrator.config import Job
 from orchestrator.schedule import Schedule, parse_schedule
 
@@ -167,6 +167,5 @@ def write_stamps(path: Path, agenda: Agenda) -> None:
         "done": {name: when for name, when in agenda.done.items() if name in names},
         "seen": {name: when for name, when in agenda.seen.items() if name in names},
     }
-    make_public_folder(path.parent.parent)  # paths.metrics may stand in it, for the exporter's user
-    path.parent.mkdir(mode=0o700, exist_ok=True)
+    make_private_folder(path.parent)
     write_atomically(path, json.dumps(data, indent=1), mode=0o600)

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -102,13 +101,11 @@ def _without_match(snapshot: Snapshot, patterns: tuple[str, ...]) -> list[str]:
     if len(patterns) < 2:
         return []
     waiting = {pattern: Selection([pattern]) for pattern in patterns}
-
-    def look(path: bytes) -> bool:
-        for pattern in [pattern for pattern, selection in waiting.items() if path in selection]:
+    for row in snapshot.manifest.rows(lambda path: any(path in each for each in waiting.values())):
+        for pattern in [pattern for pattern, selection in waiting.items() if row.record.path in selection]:
             del waiting[pattern]
-        return False
-
-    deque(snapshot.manifest.rows(look), maxlen=0)
+        if not waiting:
+            break
     found_any = len(waiting) < len(patterns)
     return [f"nothing in the snapshot matches {pattern}" for pattern in waiting] if found_any else []
 

@@ -340,10 +340,11 @@ class BackupSettings(Model):
                 path, job.stores, {store: _place(each) for store, each in self.stores.items()}
             )
             if (host := fleet.hosts.get(job.host)) is not None and host.ssh is None:
-                yield from sources_in_stores(path, labels, self._folders(job))
+                yield from sources_in_stores(path, labels, self.folders(job))
             yield from repeated_accounts(path, job.sources)
 
-    def _folders(self, job: Job) -> dict[str, Path]:
+    def folders(self, job: Job) -> dict[str, Path]:
+        """The job's stores that are folders of this machine, by name; unknown names are left out."""
         found = {name: self.stores.get(name) for name in job.stores}
         return {name: store.path for name, store in found.items() if isinstance(store, FolderStore)}
 

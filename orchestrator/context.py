@@ -10,7 +10,7 @@ from pathlib import Path
 from leitstand.config import load_document, read
 from leitstand.errors import UsageError
 from leitstand.fleet import Fleet
-from orchestrator.config import BackupSettings, FolderStore, Job
+from orchestrator.config import BackupSettings, Job
 from orchestrator.facts import FactsKeeper, read_facts
 from orchestrator.keys import KeyRing
 from orchestrator.stores import Store, open_store
@@ -64,8 +64,7 @@ class Context:
 
     def folders(self, job: Job) -> list[Path]:
         """The job's stores that are folders of this machine."""
-        stores = [self.settings.stores[name] for name in job.stores]
-        return [store.path for store in stores if isinstance(store, FolderStore)]
+        return list(self.settings.folders(job).values())
 
     def _open(self, name: str) -> Store:
         settings = self.settings.stores[name]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from leitstand.errors import LeitstandError
-from leitstand.files import make_public_folder, write_atomically
+from leitstand.files import make_private_folder, make_public_folder, write_atomically
 from leitstand.textfile import write_textfile
 from orchestrator.agenda import plans
 from orchestrator.config import Job
@@ -183,8 +183,7 @@ class FactsKeeper:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        make_public_folder(self.state)  # paths.metrics may stand in it, for the exporter's user
-        _folder(self.state).mkdir(mode=0o700, exist_ok=True)
+        make_private_folder(_folder(self.state))
         descriptor = os.open(_folder(self.state) / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 
+from leitstand.files import make_private_folder
 from orchestrator.archive import Problem
 from orchestrator.catalog import scan
 from orchestrator.changes import Changed
@@ -95,7 +96,7 @@ def _changed(context: Context, job_name: str, progress: Progress) -> Changed | N
     file = context.state / "backup" / f"{job_name}.paths"
     changed = progress.paths.since(file)
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(file.parent)
         progress.paths.save(file)
     except OSError as error:
         _log.warning("%s: the next run will not know what changed: %s", job_name, error)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from leitstand.errors import LeitstandError
-from leitstand.files import make_public_folder, write_atomically
+from leitstand.files import make_private_folder, write_atomically
 
 
 class JobBusyError(LeitstandError):
@@ -21,8 +21,7 @@ def job_lock(state: Path, job: str) -> Iterator[str]:
     """Hold the job's lock; gives the state folder's mark. Raises JobBusyError at once when another has it."""
     folder = state / "locks"
     try:
-        make_public_folder(state)  # paths.metrics may stand in it, for the exporter's user
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_private_folder(folder)
         descriptor = os.open(
             folder / f"{job}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
         )

@@ -10,7 +10,7 @@ from leitstand.files import write_atomically
 from leitstand.fleet import Paths
 from leitstand.models import duration_text
 from orchestrator.agenda import Plan, Task, plans
-from orchestrator.config import CommandSource, FilesSource, FolderStore, Job, SqliteSource
+from orchestrator.config import CommandSource, FilesSource, Job, SqliteSource
 from orchestrator.context import Context
 from orchestrator.schedule import WEEKDAYS, Schedule
 from orchestrator.serve import options
@@ -92,9 +92,8 @@ def _allowed(context: Context, task: Task, job: Job) -> Iterator[str]:
     runs_here = local and task.action == "run"
     reads_here = runs_here or (local and task.action == "verify" and job.verify.spot is not None)
     paths = context.fleet.paths
-    stores = [context.settings.stores[name] for name in job.stores]
     scratch = job.drill.scratch or job.scratch
-    writes = {paths.state, paths.metrics, *(each.path for each in stores if isinstance(each, FolderStore))}
+    writes = {paths.state, paths.metrics, *context.folders(job)}
     if paths.state == Paths().state:
         # Made by systemd where nothing has run yet: this unit could not make it.
         yield f"StateDirectory={paths.state.name}\n"

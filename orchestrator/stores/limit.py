@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from leitstand.files import make_public_folder
+from leitstand.files import make_private_folder
 from orchestrator.pages import Buffer, pieces
 
 BURST_SECONDS = 1.0
@@ -72,8 +72,7 @@ def credit_file(folder: Path, store: str) -> Path | None:
     """The file for a store's shared bucket; None where this user may not write: each run has its own then."""
     path = folder / store
     try:
-        make_public_folder(folder.parent)  # paths.metrics may stand in it, for the exporter's user
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_private_folder(folder)
         path.touch(mode=0o600)
     except OSError as error:
         _log.warning("%s: upload_limit holds for each run alone: %s", store, error)

@@ -12,7 +12,7 @@ import promql_parser
 import pytest
 import yaml
 
-from lab.processes import Server, fetch, free_port, wait_until
+from lab.processes import Server, fetch, free_ports, wait_until
 from lab.shorten import shorten_folder
 from leitstand.config import load_document, read
 from leitstand.fleet import Fleet
@@ -61,9 +61,7 @@ class SmallFleet:
 @pytest.fixture(scope="session")
 def small_fleet(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small-fleet")
-    ports: dict[str, int] = {}
-    while len(set(ports.values())) < 3:
-        ports = {name: free_port() for name in ("exporter", "blackbox", "prometheus")}
+    ports = free_ports("exporter", "blackbox", "prometheus")
     backup_metrics(folder / "metrics")
     page_metrics(folder / "metrics")
     render(folder, ports)

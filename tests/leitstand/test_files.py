@@ -19,14 +19,14 @@ SIZE = 2_000_000
 WRITER = f"""
 import sys
 from pathlib import Path
-from leitstand.files import make_public_folder, write_atomically
+from leitstand.files import write_atomically
 for turn in range(1_000_000):
     write_atomically(Path("file"), ("ab"[turn % 2]) * {SIZE})
     print(turn, flush=True)
 """
 ONE_WRITE = """
 from pathlib import Path
-from leitstand.files import make_public_folder, write_atomically
+from leitstand.files import write_atomically
 write_atomically(Path("file"), "new")
 """
 

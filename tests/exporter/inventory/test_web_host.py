@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from prometheus_client.parser import text_string_to_metric_families
 
-from lab.processes import free_port
+from lab.processes import free_ports
 
 BRANCH = max((path.name.removeprefix("php-fpm") for path in Path("/usr/sbin").glob("php-fpm8.*")), default="")
 NOT_AFTER = datetime.datetime(2031, 5, 17, 12, 0, 0, tzinfo=datetime.UTC)
@@ -115,13 +115,6 @@ class WebHost:
             }
 
 
-def free_ports(count: int) -> list[int]:
-    ports: set[int] = set()
-    while len(ports) < count:
-        ports.add(free_port())
-    return list(ports)
-
-
 def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
     """The first true answer of a condition; its last error if none came."""
     deadline = time.monotonic() + seconds
@@ -173,7 +166,7 @@ def write_tree(work: Path, web: int, tls: int) -> None:
 def web_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebHost]:
     assert BRANCH, "the Debian packages nginx and php-fpm are missing"
     work = tmp_path_factory.mktemp("web")
-    exporter, web, tls = free_ports(3)
+    exporter, web, tls = free_ports("exporter", "web", "tls").values()
     write_tree(work, web, tls)
     values = {"WORK": str(work), "BRANCH": BRANCH, "PORT": str(exporter), "PYTHON": sys.executable}
     apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
