@@ -1,0 +1,59 @@
+"""The rule for every list that is read: an entry that is not understood costs itself, no neighbour."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+_LOG = logging.getLogger(__name__)
+_MOST_LOGGED = 100  # lists; a name that changes from host to host must not fill the log
+# How a reader says that an entry is not what it should be, or cannot be read.
+_UNREADABLE = (ValueError, LookupError, ArithmeticError, OSError)
+
+Entry = TypeVar("Entry")
+Key = TypeVar("Key")
+Result = TypeVar("Result")
+
+
+class Skipped:
+    """Counts the entries that one collector or source passed over, and logs the first of each list.
+
+    The log has the error's text: a reader of files that may hold secrets must not put the entry into it.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._logged: set[str] = set()
+
+    def add(self, source: str, reason: object) -> None:
+        """Count one entry of the list ``source``."""
+        self.count += 1
+        if source not in self._logged and len(self._logged) < _MOST_LOGGED:
+            self._logged.add(source)
+            _LOG.warning("%s: an entry is skipped, as later ones like it: %s", source, reason)
+
+    def each(self, source: str, entries: Iterable[Entry], read: Callable[[Entry], Result]) -> list[Result]:
+        """What ``read`` makes of each entry, without those that it raises ValueError or OSError for.
+
+        Raises the first of these errors when there are entries and none of them can be read.
+        """
+        found: list[Result] = []
+        first: Exception | None = None
+        for entry in entries:
+            try:
+                found.append(read(entry))
+            except _UNREADABLE as error:
+                self.add(source, error)
+                first = first or error
+        if first is not None and not found:
+            raise first
+        return found
+
+    def unique(self, source: str, pairs: Iterable[tuple[Key, Result]]) -> dict[Key, Result]:
+        """The pairs as a dictionary; the first of each key counts, and later ones are skipped."""
+        found: dict[Key, Result] = {}
+        for key, value in pairs:
+            if key in found:
+                self.add(source, f"{key!r} comes twice")
+            else:
+                found[key] = value
+        return found
