@@ -132,10 +132,9 @@ class Stack:
     def start_site(self) -> None:
         """The sample web site and the mail server's stand-in."""
         self.say("starting a sample web site and a mail server")
-        self.add(
-            "site", [PYTHON, "-m", "lab.sample_site", str(self.ports["site"]), str(self.folder / "site")]
-        )
-        mail = [PYTHON, "-m", "lab.mail_sink", str(self.ports["mail"]), str(self.folder / "mail")]
+        site = [PYTHON, "-P", "-m", "lab.sample_site", str(self.ports["site"]), str(self.folder / "site")]
+        self.add("site", site)
+        mail = [PYTHON, "-P", "-m", "lab.mail_sink", str(self.ports["mail"]), str(self.folder / "mail")]
         self.add("mail", mail, ready_path=None)
 
     def start_swift(self) -> None:
@@ -185,7 +184,7 @@ class Stack:
 
     def start_exporter(self) -> Server:
         """The exporter of the one host."""
-        argv = [PYTHON, "-m", "leitstand", "exporter", "--web.listen-address", self.at("exporter")]
+        argv = [PYTHON, "-P", "-m", "leitstand", "exporter", "--web.listen-address", self.at("exporter")]
         argv += ["--collector.textfile.directory", str(self.folder / "metrics")]
         return self.add("exporter", argv, ready_path="/-/healthy")
 
@@ -193,7 +192,7 @@ class Stack:
         """The status collector and the status page."""
         self.say("starting the status collector and the status page")
         for name, verb, port in (("collector", "collect", 0), ("page", "serve", self.ports["page"])):
-            argv = [PYTHON, "-m", "leitstand", "status-page", verb, "--config", str(self.config)]
+            argv = [PYTHON, "-P", "-m", "leitstand", "status-page", verb, "--config", str(self.config)]
             self.add(name, argv, port=port, ready_path="/-/healthy")
 
     def render(self) -> None:
@@ -211,7 +210,8 @@ class Stack:
     ) -> Server:
         """Start a server and keep it under its name."""
         log = self.folder / "logs" / f"{name}.log"
-        server = Server(name, argv, log, self.ports[name] if port is None else port, ready_path)
+        environment = {"PYTHONPATH": str(REPOSITORY)}  # `lab` is not installed
+        server = Server(name, argv, log, self.ports[name] if port is None else port, ready_path, environment)
         self.servers[name] = server
         return server.start()
 
@@ -226,7 +226,7 @@ class Stack:
     def leitstand(self, *arguments: str, check: bool = False) -> Ran:
         """Run ``leitstand`` with this stack's configuration; with ``check``, LabError if it fails."""
         environment = {**os.environ, "LEITSTAND_CONFIG": str(self.config)}
-        argv = [*DIE_WITH_PARENT, PYTHON, "-m", "leitstand", *arguments]
+        argv = [*DIE_WITH_PARENT, PYTHON, "-P", "-m", "leitstand", *arguments]
         done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=300, check=False)
         if check and done.returncode:
             raise LabError(

@@ -110,6 +110,7 @@ def leitstand(log_level: str, log_format: LogFormat) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; the only place where errors become lines and exit codes."""
     _have_standard_streams()
+    os.environ["PYTHONSAFEPATH"] = "1"  # no child of ours that is Python takes code from the working folder
     sys.exit(run(arguments))
 
 

@@ -9,12 +9,12 @@ import click
 from leitstand.config import ConfigError, Problem, entries, load_document, owners
 from leitstand.config import check as check_document
 from leitstand.errors import EXIT_OK, EXIT_USAGE
-from leitstand.options import config_option, json_option
+from leitstand.options import json_option, quiet_config_option
 from leitstand.schema import json_schema
 
 
 @click.command(epilog="Example: leitstand check --config /etc/leitstand/leitstand.yml")
-@config_option
+@quiet_config_option
 @json_option
 def check(config_path: Path, as_json: bool) -> int:
     """Check the configuration; print every problem as file:line: path: what; hint.

@@ -1,10 +1,12 @@
 """Read leitstand.yml, or a folder of such files merged by section, and know where everything stands."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from leitstand.problems import ConfigError, KeyPath, Problem, dotted
+from leitstand.trust import distrust
 from leitstand.yaml_file import Content, parse_yaml
 
 MAXIMUM_BYTES = 8 * 1024 * 1024
@@ -37,6 +39,8 @@ def load_document(source: Path) -> Document:
     Raises ConfigError with a problem of each file that cannot be read or is not YAML. What is wrong beyond
     that (a name given twice) is kept in ``problems``, to be shown with all the rest.
     """
+    if os.geteuid() == 0:
+        _refuse_what_others_may_change(source)
     document = Document(source)
     unreadable: list[Problem] = []
     for file in _files(source):
@@ -51,6 +55,16 @@ def load_document(source: Path) -> Document:
             Problem(source, 0, "", "holds no settings", "docs/quickstart.md shows the first ones")
         )
     return document
+
+
+def _refuse_what_others_may_change(source: Path) -> None:
+    """It names programs to run and where backups go: whoever writes it would be root."""
+    for path in (source, *_files(source)):
+        if os.access(path, os.R_OK) and (found := distrust(path)):
+            what = f"{found.what}, so root does not read the configuration {path}"
+            near = found.place in (path.absolute(), path.absolute().parent, path.resolve())
+            hint = f"if all in it is as you want it: {found.cure}" if near else "move it to /etc/leitstand"
+            raise _unreadable(found.place, what, hint)
 
 
 def _files(source: Path) -> list[Path]:

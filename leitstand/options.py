@@ -1,11 +1,19 @@
 """Command line options that several commands share."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
+
+from leitstand.errors import UsageError
+from leitstand.text import visible
+from leitstand.trust import foreign
 
 LOCAL = Path("leitstand.yml")
+Decorated = TypeVar("Decorated", bound=Callable[..., Any] | click.Command)
 INSTALLED = Path("/etc/leitstand/leitstand.yml")
 
 
@@ -16,13 +24,41 @@ def default_config() -> Path:
     return LOCAL if LOCAL.exists() else INSTALLED
 
 
-config_option = click.option(
-    "--config",
-    "-c",
-    "config_path",
-    type=click.Path(readable=False, path_type=Path),  # who reads it says more than click would
-    default=default_config,
-    show_default="$LEITSTAND_CONFIG, ./leitstand.yml or /etc/leitstand/leitstand.yml",
-    help="leitstand.yml, or a folder of such files.",
-)
+def refuse_foreign(config: Path) -> None:
+    """Raise UsageError for one that is only found as one stands beside it, and is another user's.
+
+    It names programs to run, as root's does: of that `load_document` takes care, named or found.
+    """
+    if os.geteuid() != 0 and config == LOCAL and (found := foreign(config)):
+        what = f"{found.place} {found.what}: a configuration of others is used only when it is named"
+        raise UsageError(what, f"if you trust it: --config {LOCAL.absolute()}; else go to another folder")
+
+
+def _look_at(tell: bool) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    def look(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        source = context.get_parameter_source(parameter.name or "")
+        if value == LOCAL and source is ParameterSource.DEFAULT and not context.resilient_parsing:
+            refuse_foreign(value)
+            if tell:
+                click.echo(visible(f"configuration: {value.absolute()}"), err=True)
+        return value
+
+    return look
+
+
+def _config_option(tell: bool) -> Callable[[Decorated], Decorated]:
+    return click.option(
+        "--config",
+        "-c",
+        "config_path",
+        type=click.Path(readable=False, path_type=Path),  # who reads it says more than click would
+        default=default_config,
+        show_default="$LEITSTAND_CONFIG, ./leitstand.yml or /etc/leitstand/leitstand.yml",
+        callback=_look_at(tell),
+        help="leitstand.yml, or a folder of such files.",
+    )
+
+
+config_option = _config_option(tell=True)  # says which one when it was found in the working folder
+quiet_config_option = _config_option(tell=False)  # for a command that prints the path anyway
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")

@@ -107,9 +107,14 @@ class _Tail:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment a child gets: the inherited names and ``extra``."""
+    """The environment a child gets: the inherited names and ``extra``.
+
+    No program is looked for in the working folder: what is empty or relative in PATH is left out.
+    """
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return {**kept, **(extra or {})}
+    found = {**kept, **(extra or {})}
+    folders = [part for part in found.pop("PATH", "").split(os.pathsep) if part.startswith("/")]
+    return found | ({"PATH": os.pathsep.join(folders)} if folders else {})
 
 
 def run(

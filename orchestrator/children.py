@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from leitstand import process
-from leitstand.errors import EXIT_FAILED
+from leitstand.errors import EXIT_FAILED, EXIT_OK, EXIT_WARNINGS
 from leitstand.process import ProcessError, Stream
 from orchestrator.agenda import Task
 
@@ -47,7 +47,8 @@ class Children:
 
     def start(self, task: Task, options: Sequence[str] = ()) -> None:
         """Start a child; what keeps it from starting is its end."""
-        argv = [sys.executable, "-m", "leitstand", *self.log_options, "backup", task.action, task.job]
+        # -P: the working folder must not choose what runs.
+        argv = [sys.executable, "-P", "-m", "leitstand", *self.log_options, "backup", task.action, task.job]
         argv += ["--json", "--config", str(self.config.absolute()), *options]
         began = time.time()
         try:
@@ -89,7 +90,10 @@ class Children:
                     status, stderr = EXIT_FAILED, f"{stderr}it was ended by signal {-finished.status}"
         except (ProcessError, OSError) as error:
             stderr = str(error)
-        self.ended.put(Ended(task, status, began, time.monotonic() - start, _report(output), stderr))
+        report = _report(output)
+        if report is None and status in (EXIT_OK, EXIT_WARNINGS):
+            status, stderr = EXIT_FAILED, f"{stderr}it ended with status {status} but reported nothing"
+        self.ended.put(Ended(task, status, began, time.monotonic() - start, report, stderr))
 
 
 def _report(output: bytes) -> Any:

@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from leitstand.errors import LeitstandError
-from leitstand.options import default_config
+from leitstand.options import default_config, refuse_foreign
 from orchestrator.catalog import scan
 from orchestrator.config import S3Store
 from orchestrator.context import Context
@@ -32,7 +32,10 @@ class _Offered(click.types.StringParamType):
         # What stands before an option that still lacks its value is left in `args`.
         job = ctx.params.get("job") or next(iter(ctx.args), "")
         try:
-            context = Context.load(Path(ctx.params.get("config_path") or default_config()))
+            named = ctx.params.get("config_path")
+            if not named:
+                refuse_foreign(default_config())
+            context = Context.load(Path(named or default_config()))
             names = self.offer(context, job)
         except LeitstandError:
             return []

@@ -151,7 +151,7 @@ class PostgresqlSource(DumpSettings):
 class CommandSource(DumpSettings):
     """What a program writes to its standard output."""
 
-    command: list[str] = Field(min_length=1, description="The program and its arguments, word by word.")
+    command: Argv = Field(description="The program and its arguments, word by word.")
     name: Name = Field(description="What its folder in the archive is called.")
     file_name: Name | None = Field(
         default=None, description="Name of the file in the archive; default 'output'."
@@ -225,8 +225,8 @@ class Drill(Model):
     scratch: AbsolutePath | None = Field(
         default=None, description="Folder with room for the whole job; default: the job's scratch."
     )
-    check: list[str] | None = Field(
-        default=None, min_length=1, description="A program that finds the restored tree in $RESTORED."
+    check: Argv | None = Field(
+        default=None, description="A program that finds the restored tree in $RESTORED."
     )
     timeout: Duration = Field(default="1h", validate_default=True, description="For the check.")
 
@@ -280,9 +280,7 @@ class Job(Model):
     keys_file: AbsolutePath | None = Field(
         default=None, description="Made by 'leitstand backup keys generate'."
     )
-    keys_command: list[str] | None = Field(
-        default=None, min_length=1, description="A program that prints the keys file."
-    )
+    keys_command: Argv | None = Field(default=None, description="A program that prints the keys file.")
     volume_size: Size = Field(
         default="64MiB", validate_default=True, description="Size of an object in the store, 64KiB to 4GiB."
     )

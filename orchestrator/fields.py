@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from leitstand.models import AbsolutePath
+from leitstand.models import AbsolutePath, SettingError
 from orchestrator.schedule import parse_schedule
 
 KIBIBYTE, MEBIBYTE = 1024, 1024**2
@@ -51,6 +51,15 @@ def _is_prefix(value: str) -> str:
     return value
 
 
+def _is_argv(words: list[str]) -> list[str]:
+    if "/" in words[0] and not words[0].startswith("/"):
+        raise SettingError(
+            "a program with a '/' is a path, and must be absolute",
+            "begin it with '/', or name a program that PATH finds",
+        )
+    return words
+
+
 def _is_a_tidy_path(path: Path) -> Path:
     if ".." in path.parts or "\0" in str(path):
         raise ValueError("a path must not hold '..'")
@@ -72,7 +81,11 @@ Speed = Annotated[
     BeforeValidator(parse_size, json_schema_input_type=str | int),
     Field(ge=KIBIBYTE, description="A second."),
 ]
-Argv = Annotated[list[str], Field(min_length=1)]
+Argv = Annotated[
+    list[str],
+    Field(min_length=1, json_schema_extra={"prefixItems": [{"pattern": "^(/|[^/]*$)"}]}),
+    AfterValidator(_is_argv),
+]
 Endpoint = Annotated[str, AfterValidator(_is_endpoint)]
 Bucket = Annotated[str, AfterValidator(_is_bucket)]
 Prefix = Annotated[str, AfterValidator(_is_prefix)]

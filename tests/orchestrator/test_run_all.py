@@ -3,6 +3,9 @@
 import copy
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 
 from lab.processes import wait_until
 from orchestrator.agenda import Task
+from orchestrator.children import Children
 from orchestrator.slots import Limits, Place, startable
 
 Site = Any
@@ -58,6 +62,42 @@ def test_json_has_an_object_for_each_job(site: Site) -> None:
     failed = site.leitstand("run", "site", "--json")
     assert failed.status == failed.json()["status"] == 3
     assert "false" in failed.json()["problem"]
+
+
+HOSTILE = "import os; open(os.environ['TRACES'], 'a').write(f'{__name__} as {os.getuid()}')"
+
+
+def test_the_folder_one_stands_in_chooses_nothing_that_runs(site: Site) -> None:
+    add_job(site, "other")
+    (hostile := site.folder / "hostile").mkdir()
+    for name in ("leitstand", "orchestrator", "json", "multiprocessing", "sitecustomize"):
+        (hostile / name).mkdir()
+        for file in ("__init__.py", "__main__.py"):
+            (hostile / name / file).write_text(HOSTILE)
+    for name in ("tar", "sh", "ssh"):
+        (hostile / name).write_text("#!/bin/sh\necho $0 >>$TRACES\n")
+        (hostile / name).chmod(0o755)
+    site.write()
+    traces = site.folder / "traces"
+    done = subprocess.run(
+        [Path(sys.executable).with_name("leitstand"), "backup", "run", "--all", "--config", site.config],
+        env={**os.environ, "TRACES": str(traces), "PATH": f":{os.environ['PATH']}"},
+        cwd=hostile,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not traces.exists(), traces.read_text()
+
+
+def test_a_child_that_reports_nothing_has_failed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/true")
+    children = Children(site.config)
+    children.start(Task("run", "site"))
+    ended = children.ended.get(timeout=60)
+    assert (ended.status, ended.report) == (3, None)
+    assert ended.stderr == "it ended with status 0 but reported nothing"
 
 
 def gated_job(site: Site, name: str, host: str) -> Any:

@@ -1,0 +1,96 @@
+"""Whose files a program believes: root believes none that others may change."""
+
+import os
+import pwd
+import shlex
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_LINKS = 40  # as the kernel follows at most
+
+
+@dataclass(frozen=True)
+class Distrust:
+    """The file, folder or link that others may change, how, and the command that ends that."""
+
+    place: Path
+    what: str
+    cure: str
+
+
+def distrust(path: Path) -> Distrust | None:
+    """Why a file, or a folder of files, is not ours alone; None when it is.
+
+    Looked at are ``path``, the folders above it, and each link on the way. Trusted are root, the user who
+    runs this, and those who may change this very program. A folder that all may write needs the sticky bit.
+    """
+    for place in _way(path):
+        found = _of_owner(place, place.lstat()) or _of_mode(place, place.lstat())
+        if found:
+            return found
+    return None
+
+
+def foreign(path: Path) -> Distrust | None:
+    """Why a file, what it links to, or the folder it is in belongs to another user; None when none does."""
+    places = [path.absolute().parent, path.absolute(), path.resolve().parent, path.resolve()]
+    return next((found for place in places if (found := _of_owner(place, place.lstat()))), None)
+
+
+def _of_owner(place: Path, status: os.stat_result) -> Distrust | None:
+    if status.st_uid in (0, os.geteuid(), Path(__file__).stat().st_uid):
+        return None
+    return Distrust(place, f"belongs to {_user(status.st_uid)}", _chown(place))
+
+
+def _of_mode(place: Path, status: os.stat_result) -> Distrust | None:
+    mode, program = status.st_mode, Path(__file__).stat()
+    harmless = stat.S_ISLNK(mode) or stat.S_ISCHR(mode) or (stat.S_ISDIR(mode) and mode & stat.S_ISVTX)
+    open_to = 0 if harmless else mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if program.st_gid == status.st_gid:
+        open_to &= ~program.st_mode
+    if not open_to:
+        return None
+    who = "everyone" if open_to & stat.S_IWOTH else f"its group (number {status.st_gid})"
+    return Distrust(place, f"may be changed by {who}", f"chmod go-w {shlex.quote(str(place))}")
+
+
+def _way(path: Path) -> Iterator[Path]:
+    """``path`` and what leads to it, from the root on: folders, links, and the folders of what these mean.
+
+    It ends early where something is missing or may not be looked at: then reading the file says so.
+    """
+    place, rest, links = Path("/"), [*reversed(path.absolute().parts[1:])], 0
+    yield place
+    while rest:
+        name = rest.pop()
+        if name == "..":
+            place = place.parent
+            continue
+        try:
+            is_link = stat.S_ISLNK((place / name).lstat().st_mode)
+            target = (place / name).readlink() if is_link else None
+        except OSError:
+            return
+        yield place / name
+        if target is None:
+            place /= name
+        elif (links := links + 1) > _LINKS:
+            return
+        else:
+            place = Path("/") if target.is_absolute() else place
+            rest += [part for part in reversed(target.parts) if part != "/"]
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
+def _chown(place: Path) -> str:
+    link = "-h " if place.is_symlink() else ""
+    return f"chown {link}{_user(os.geteuid())} {shlex.quote(str(place))}"

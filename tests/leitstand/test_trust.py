@@ -1,0 +1,217 @@
+"""Nothing is run or believed because of the folder one stands in."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from leitstand.process import environment
+from leitstand.trust import distrust
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = ("leitstand", "exporter", "fleet_inventory", "orchestrator", "status_page", "lab")
+LEITSTAND = Path(sys.executable).with_name("leitstand")
+NOBODY = 65534
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make files that are somebody else's")
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A good configuration in a folder that nobody else may change."""
+    (tmp_path / "mine").mkdir(mode=0o755)
+    path = tmp_path / "mine" / "leitstand.yml"
+    path.write_text("hosts: {}\n")
+    return path
+
+
+def own(path: Path, user: int) -> None:
+    os.chown(path, user, user, follow_symlinks=False)
+
+
+def stranger_file(mine: Path) -> Path:
+    own(mine, NOBODY)
+    return mine
+
+
+def stranger_folder(mine: Path) -> Path:
+    own(mine.parent, NOBODY)
+    return mine
+
+
+def folder_above(mine: Path) -> Path:
+    (mine.parent / "inner").mkdir()
+    mine.rename(mine.parent / "inner" / mine.name)
+    own(mine.parent, NOBODY)
+    return mine.parent / "inner" / mine.name
+
+
+def open_file(mine: Path) -> Path:
+    mine.chmod(0o666)
+    return mine
+
+
+def group_file(mine: Path) -> Path:
+    os.chown(mine, 0, NOBODY)
+    mine.chmod(0o664)
+    return mine
+
+
+def open_folder(mine: Path) -> Path:
+    mine.parent.chmod(0o777)
+    return mine
+
+
+def file_in_a_folder(mine: Path) -> Path:
+    (mine.parent / "more.yml").write_text("services: {}\n")
+    (mine.parent / "more.yml").chmod(0o666)
+    return mine.parent
+
+
+def link_to_a_stranger(mine: Path) -> Path:
+    own(mine, NOBODY)
+    (mine.parent.parent / "link.yml").symlink_to(mine)
+    return mine.parent.parent / "link.yml"
+
+
+def link_of_a_stranger(mine: Path) -> Path:
+    link = mine.parent.parent / "link.yml"
+    link.symlink_to("mine/leitstand.yml")
+    own(link, NOBODY)
+    return link
+
+
+def by_way_of_a_stranger(mine: Path) -> Path:
+    """A link to a link in a folder of a stranger's, which leads to the good file."""
+    (theirs := mine.parent.parent / "theirs").mkdir()
+    (theirs / "hop.yml").symlink_to("../mine/leitstand.yml")
+    own(theirs, NOBODY)
+    (mine.parent / "link.yml").symlink_to("../theirs/hop.yml")
+    return mine.parent / "link.yml"
+
+
+HOSTILE = [
+    *(stranger_file, stranger_folder, folder_above, open_file, group_file, open_folder, file_in_a_folder),
+    *(link_to_a_stranger, link_of_a_stranger, by_way_of_a_stranger),
+]
+
+
+@root_only
+@pytest.mark.parametrize("spoil", HOSTILE, ids=lambda spoil: spoil.__name__)
+def test_root_reads_no_configuration_that_others_may_change(leitstand, mine, spoil):
+    config = spoil(mine)
+    done = leitstand("check", "--config", config)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "so root does not read the configuration" in line
+    assert "; if all in it is as you want it: ch" in line or "; move it to /etc/leitstand" in line
+
+
+@root_only
+@pytest.mark.parametrize("spoil", HOSTILE, ids=lambda spoil: spoil.__name__)
+def test_the_hint_is_a_command_that_helps(leitstand, mine, spoil):
+    config = spoil(mine)
+    for _ in range(3):
+        told = leitstand("check", "--config", config).stderr
+        if ": chown " not in told and ": chmod " not in told:
+            break
+        subprocess.run(["sh", "-c", told.rpartition("as you want it: ")[2]], check=True)
+    assert "as you want it" not in told
+
+
+@root_only
+def test_a_folder_for_all_with_the_sticky_bit_is_good_above_a_file_of_ones_own(mine):
+    mine.parent.chmod(0o1777)
+    assert distrust(mine) is None
+
+
+@root_only
+def test_a_relative_name_and_dots_lead_to_the_same_answer(mine, monkeypatch):
+    monkeypatch.chdir(mine.parent)
+    assert distrust(Path("leitstand.yml")) is None
+    assert distrust(Path("../mine/./leitstand.yml")) is None
+    mine.chmod(0o666)
+    assert distrust(Path("leitstand.yml")) == distrust(Path("../mine/leitstand.yml")) is not None
+
+
+def test_links_without_end_and_missing_files_are_left_to_who_opens_them(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    assert distrust(tmp_path / "loop" / "x") is None
+    assert distrust(tmp_path / "missing" / "x") is None
+
+
+def test_which_file_was_found_in_the_working_folder_is_said(leitstand, tmp_path):
+    (tmp_path / "leitstand.yml").write_text("hosts: {}\n")
+    told = f"configuration: {tmp_path}/leitstand.yml\n"
+    out = ("render", "prometheus", "--out", tmp_path / "out")
+    assert leitstand(*out).stderr.startswith(told)
+    assert told not in leitstand(*out, "--config", "leitstand.yml").stderr
+
+
+@root_only
+@pytest.mark.parametrize("spoil", [stranger_file, stranger_folder])
+def test_an_ordinary_user_uses_a_configuration_of_others_only_when_it_is_named(leitstand, mine, spoil):
+    for folder in (mine.parents[1], mine.parents[2], mine.parents[3]):
+        folder.chmod(0o711)
+    spoil(mine)
+    as_user = ["setpriv", "--reuid=2", "--regid=2", "--clear-groups"]
+    found = leitstand("render", "prometheus", "--out", "out", before=as_user, cwd=mine.parent)
+    assert found.returncode == 2
+    what, hint = found.stderr.splitlines()
+    assert "a configuration of others is used only when it is named" in what
+    assert f"--config {mine}" in hint
+    assert leitstand("check", "-c", mine, before=as_user, cwd=mine.parent).returncode == 0
+
+
+@root_only
+def test_completion_reads_no_configuration_of_others(tmp_path, corpus):
+    config = tmp_path / "leitstand.yml"
+    config.write_bytes((corpus / "good" / "complete.yml").read_bytes())
+    words = {"_LEITSTAND_COMPLETE": "bash_complete", "COMP_WORDS": "leitstand backup run ", "COMP_CWORD": "3"}
+    environment = {**os.environ, **words}
+
+    def offered() -> str:
+        command = [LEITSTAND]
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.stderr == ""
+        return done.stdout.strip()
+
+    assert offered()
+    own(config, NOBODY)
+    assert not offered()
+
+
+def test_no_program_is_looked_for_in_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f":.:{tmp_path}::bin:/usr/bin")
+    assert environment()["PATH"] == f"{tmp_path}:/usr/bin"
+    monkeypatch.setenv("PATH", ".")
+    assert "PATH" not in environment(), "then the system's own places are taken"
+
+
+def python_starts() -> Iterator[tuple[str, list[str]]]:
+    """Every list in the programs that begins with a Python: where, and its further words."""
+    for path in (path for name in PROGRAMS for path in (ROOT / name).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.List) or not node.elts:
+                continue
+            words = [ast.unparse(element).strip("'") for element in node.elts]
+            first = next((at for at, word in enumerate(words) if word in ("sys.executable", "PYTHON")), None)
+            if first is not None:
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", words[first + 1 :]
+
+
+def test_every_python_that_is_started_ignores_the_working_folder():
+    starts = dict(python_starts())
+    assert any("orchestrator/children.py" in place for place in starts)
+    assert {place: words for place, words in starts.items() if words[0] not in ("-P", "-I")} == {}
+
+
+def test_children_of_libraries_ignore_the_working_folder_too():
+    script = "import os; from leitstand import cli; cli.run = lambda _: print(os.environ['PYTHONSAFEPATH']); "
+    done = subprocess.run([sys.executable, "-c", script + "cli.main()"], capture_output=True, text=True)
+    assert done.stdout == "1\n"
