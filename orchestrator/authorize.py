@@ -7,12 +7,13 @@ from pathlib import Path
 
 from leitstand.errors import UsageError
 from leitstand.fleet import Host
-from orchestrator.config import ALL_DATABASES, Job
+from orchestrator.config import ALL_DATABASES, FilesSource, Job
 from orchestrator.hooks import RunHooks
 from orchestrator.sources import open_sources, open_transport
 from orchestrator.sources.databases import DumpSource
 from orchestrator.sources.remote_files import RemoteFilesSource
 from orchestrator.sources.source import Source
+from orchestrator.sources.tar_patterns import tar_cannot
 from orchestrator.transport import Ssh
 
 FOLDER = "/usr/local/lib/leitstand"
@@ -95,10 +96,21 @@ def _commands(transport: Ssh, host: Host, name: str, job: Job) -> list[str]:
                 "a source of all databases ('*') needs commands that are not known beforehand",
                 "name each database, so that the host can allow just these",
             )
+        _refuse_what_tar_cannot_leave_out(name, settings)
     hooks = RunHooks(name, job.host, job.hooks, transport)
     of_hooks = [transport.remote_command(argv, env) for argv, env in hooks.commands()]
     of_sources = [text for source in open_sources(job, host) for text in _of_source(transport, source)]
     return [*of_hooks, *of_sources]
+
+
+def _refuse_what_tar_cannot_leave_out(job: str, settings: object) -> None:
+    """Raise UsageError for a pattern that is applied only here, to what the host has sent."""
+    patterns = settings.exclude if isinstance(settings, FilesSource) else []
+    for pattern in filter(tar_cannot, patterns):
+        raise UsageError(
+            f"{job}: exclude '{pattern}': the host's tar cannot apply this pattern: the key could read it",
+            "write it without '?', '[!…]', letters beyond ASCII in '[…]', and so that it does not match '.'",
+        )
 
 
 def _of_source(transport: Ssh, source: Source) -> list[str]:

@@ -92,9 +92,13 @@ class RemoteFilesSource:
         return (*_tar(), *options, f"--directory={self.root or '/'}", "--", ".")
 
     def argv_of_file(self) -> tuple[str, ...]:
-        """The tar call that is tried when the root turns out to be no folder."""
+        """The tar call that is tried when the root turns out to be no folder.
+
+        It follows links and knows nothing of what is excluded: a key that runs it on a folder must get one
+        empty row and no more.
+        """
         folder, _, name = self.root.rpartition("/")
-        return (*_tar(), "--dereference", f"--directory={folder or '/'}", "--", name)
+        return (*_tar(), "--dereference", "--no-recursion", f"--directory={folder or '/'}", "--", name)
 
     def path(self, relative: str) -> bytes:
         """The path in the archive of what is below the root."""
