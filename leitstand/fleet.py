@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -14,6 +15,7 @@ from leitstand.fields import Address, MailAddress, MailServer, Moment, Pattern, 
 from leitstand.models import AbsolutePath, Duration, Model, Name, SettingError
 
 Language = Literal["de", "en"]
+Part = Literal["backups", "status_page"]
 Finding = tuple[tuple[str | int, ...], str, str]  # path in the file, what is wrong, what to do
 EXPORTER_PORT = 9815
 
@@ -125,6 +127,22 @@ class Host(Model):
         default=ExporterAccess(), description="How its exporter is asked, if that wants TLS or a password."
     )
     ssh: Ssh | None = Field(default=None, description="Backups read this host over SSH; without it, locally.")
+    runs: list[Part] | None = Field(
+        default=None,
+        description="What of Leitstand runs here, so that its metrics are believed from here. Default: all "
+        "on a loopback address; elsewhere only the backups of this very host that are made without SSH.",
+    )
+
+    def runs_part(self, part: Part) -> bool:
+        """Whether the host runs a part of Leitstand that tells of other hosts, too."""
+        return self._is_this_machine if self.runs is None else part in self.runs
+
+    @property
+    def _is_this_machine(self) -> bool:
+        try:
+            return ip_address(self.address).is_loopback
+        except ValueError:
+            return self.address.lower().rstrip(".") == "localhost"
 
 
 class Service(Model):

@@ -13,6 +13,7 @@ from leitstand.errors import EXIT_OK, EXIT_WARNINGS
 from leitstand.fleet import Fleet
 from leitstand.options import config_option, json_option
 from leitstand.render.alertmanager import alertmanager_files, needs_url_file, tells_somebody
+from leitstand.render.claims import unheard
 from leitstand.render.expected import Expected
 from leitstand.render.grafana import grafana_files
 from leitstand.render.output import Written, remove_former, write_files
@@ -89,7 +90,12 @@ def prometheus(config_path: Path, out: Path, inventory: bool, as_json: bool, **a
     made_of = (fleet, expected, Addresses(**addresses), share("prometheus"))
     files = prometheus_files(*made_of, inventory=inventory)
     _report(out, [*write_files(out, files), *remove_former(out, RULES, files)], as_json)
-    return EXIT_OK
+    silent = [part for part in unheard(fleet, expected) if part != "backups" or not addresses["backups"]]
+    for part in silent:
+        _log.warning(
+            "no host is believed about '%s'; name the one that runs it: hosts.NAME.runs: [%s]", part, part
+        )
+    return EXIT_WARNINGS if silent else EXIT_OK
 
 
 @render.command(epilog="Example: leitstand render alertmanager --out /etc/leitstand/alertmanager")

@@ -8,6 +8,7 @@ from typing import Any
 
 from leitstand.fleet import Fleet
 from leitstand.render.blackbox import CANARY_MODULE, PAGE_MODULE, blackbox_files, module_name
+from leitstand.render.claims import claim_rules
 from leitstand.render.durations import format_duration, parse
 from leitstand.render.expected import Expected, expected_files, status_page_url
 from leitstand.render.hosts import JOB, host_files, host_jobs, inventory_jobs
@@ -43,7 +44,7 @@ def prometheus_files(
         **blackbox_files(fleet, share),
         **rule_files(fleet, share),
         **expected_files(fleet, expected),
-        "prometheus.yml": yaml_text(_configuration(fleet, addresses, share, inventory)),
+        "prometheus.yml": yaml_text(_configuration(fleet, expected, addresses, share, inventory)),
     }
 
 
@@ -69,7 +70,9 @@ def _probe(url: str, prober: str, module: str, labels: dict[str, str]) -> dict[s
     }
 
 
-def _configuration(fleet: Fleet, addresses: Addresses, share: Path, inventory: bool) -> dict[str, Any]:
+def _configuration(
+    fleet: Fleet, expected: Expected, addresses: Addresses, share: Path, inventory: bool
+) -> dict[str, Any]:
     configuration: dict[str, Any] = read_yaml(share / "prometheus.yml")
     # Prometheus 3 reads $NAME in an external label as a variable of its environment.
     site = fleet.site.name.in_language("en").replace("$", "")
@@ -81,6 +84,8 @@ def _configuration(fleet: Fleet, addresses: Addresses, share: Path, inventory: b
     for job in configuration["scrape_configs"]:
         if job["job_name"] in own:
             job["static_configs"] = own[job["job_name"]]
+        if job["job_name"] == JOB:
+            job["metric_relabel_configs"] += claim_rules(fleet, expected)
         if job["job_name"] in PROBING_JOBS:
             job |= _pace(fleet.probing.interval, parse(configuration["global"]["scrape_timeout"]))
     configuration["scrape_configs"] = [

@@ -22,6 +22,7 @@ OF_OTHERS = {
     "ALERTS": "Prometheus itself",
     "up": "Prometheus itself",
     "scrape_duration_seconds": "Prometheus itself",
+    "scrape_series_added": "Prometheus itself",
     "probe_success": "blackbox_exporter",
     "probe_duration_seconds": "blackbox_exporter",
     "probe_http_status_code": "blackbox_exporter",
