@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from leitstand.config import ConfigError, Problem, entries, load_document, owners
+from leitstand.config import ConfigError, Problem, entries, load_document, owners, warnings
 from leitstand.config import check as check_document
 from leitstand.errors import EXIT_OK, EXIT_USAGE
 from leitstand.options import json_option, quiet_config_option
@@ -19,16 +19,20 @@ from leitstand.schema import json_schema
 def check(config_path: Path, as_json: bool) -> int:
     """Check the configuration; print every problem as file:line: path: what; hint.
 
-    Exit codes: 0 nothing is wrong, 2 something is.
+    A warning is of what is rarely meant: a job that nothing proves, keys that lie badly, a file that is not
+    there. Exit codes: 0 nothing is wrong, with or without warnings, 2 something is.
     """
+    cautions: list[Problem] = []
     try:
         document = load_document(config_path)
-        problems = check_document(document)
+        problems, cautions = check_document(document), warnings(document)
     except ConfigError as error:
         problems = error.problems
     if as_json:
-        click.echo(_as_json(problems))
+        click.echo(_as_json(problems + cautions))
         return EXIT_USAGE if problems else EXIT_OK
+    for caution in cautions:
+        click.echo(str(caution), err=True)
     if problems:
         raise ConfigError(problems)
     counts = ", ".join(f"{section} {count}" for section, count in entries(document).items())

@@ -7,6 +7,7 @@ import copy
 import importlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin
 
@@ -39,10 +40,21 @@ OWNERS: tuple[str, ...] = (
     "status_page.config:StatusPageSettings",
 )
 
+# What is looked at beside mistakes: an owner's sections, and the function that is given fleet and settings.
+CAUTIONS: tuple[tuple[str, str], ...] = (
+    ("leitstand.fleet:Fleet", "leitstand.cautions:of_fleet"),
+    ("orchestrator.config:BackupSettings", "orchestrator.cautions:of_backups"),
+)
+
 
 def owners() -> list[type[BaseModel]]:
     """Every owner's model. Importing them needs no role's requirements: models use pydantic alone."""
-    return [getattr(importlib.import_module(module), name) for module, name in (o.split(":") for o in OWNERS)]
+    return [_named(owner) for owner in OWNERS]
+
+
+def _named(name: str) -> Any:
+    module, attribute = name.split(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def read(document: Document, owner: type[Settings]) -> Settings:
@@ -57,6 +69,20 @@ def read(document: Document, owner: type[Settings]) -> Settings:
 def check(document: Document) -> list[Problem]:
     """Every problem of every section, sorted by file and line."""
     return _problems(document, owners())
+
+
+def warnings(document: Document) -> list[Problem]:
+    """What is no mistake but rarely meant, as far as the sections can be understood; looks at files, too."""
+    fleet = _understood(document, Fleet)
+    found: list[Finding] = []
+    for owner, name in CAUTIONS if fleet is not None else ():
+        settings = _understood(document, _named(owner))
+        with suppress(KeyError, AttributeError):  # as for problems: an entry that is known by its name only
+            for finding in _named(name)(fleet, settings) if settings is not None else ():
+                found.append(finding)
+    return sorted(
+        {replace(document.problem(path, what, hint), level="warning") for path, what, hint in found}
+    )
 
 
 def _problems(document: Document, models: list[type[Any]]) -> list[Problem]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from leitstand.errors import UsageError
 
@@ -18,11 +19,15 @@ class Problem:
     path: str
     what: str
     hint: str = ""
+    level: Literal["error", "warning"] = "error"
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}: " if self.line else f"{self.file}: "
         path = f"{_printable(self.path)}: " if self.path else ""
-        return where + path + _printable(self.what) + (f"; {_printable(self.hint)}" if self.hint else "")
+        level = "warning: " if self.level == "warning" else ""
+        return (
+            where + level + path + _printable(self.what) + (f"; {_printable(self.hint)}" if self.hint else "")
+        )
 
 
 class ConfigError(UsageError):

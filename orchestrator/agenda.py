@@ -9,13 +9,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from leitstand.files import make_private_folder, write_atomically
 from orchestrator.config import Job
-from orchestrator.schedule import Schedule, parse_schedule
+from orchestrator.fields import NEVER
+from orchestrator.schedule import WEEKDAYS, Schedule, parse_schedule
 
 Action = Literal["run", "verify", "drill", "prune"]
+ACTIONS: tuple[Action, ...] = get_args(Action)
+_HOURS_LATER: Mapping[Action, int] = {"verify": 1, "prune": 2, "drill": 3}
 JITTER_SHARE = 10  # a start is put off by no more than a tenth of the distance between two
 # A failed run is tried again soon; what reads everything back, or deletes, is not.
 FIRST_RETRY: Mapping[Action, timedelta] = {
@@ -68,15 +71,54 @@ def plans(jobs: Mapping[str, Job]) -> dict[Task, Plan]:
 
 
 def _schedules(name: str, job: Job) -> Iterator[tuple[Task, Schedule]]:
-    texts: dict[Action, str | None] = {
-        "run": job.schedule,
-        "verify": job.verify.schedule,
-        "drill": job.drill.schedule,
-        "prune": job.prune.schedule,
+    for action in ACTIONS:
+        if schedule := schedule_of(name, job, action):
+            yield Task(name, action), schedule
+
+
+def schedule_of(name: str, job: Job, action: Action) -> Schedule | None:
+    """When a task is done, by the job's own words or by default; None: only by hand."""
+    text = _written(job, action)
+    if text is None and action != "run" and not (action == "prune" and job.keep.keeps_everything):
+        text = job.schedule and _default(name, job.schedule, action)
+    return parse_schedule(text) if text not in (None, NEVER) else None
+
+
+def is_default(job: Job, action: Action) -> bool:
+    """Whether the job itself says nothing of when a task is done."""
+    return _written(job, action) is None
+
+
+def _written(job: Job, action: Action) -> str | None:
+    match action:
+        case "run":
+            return job.schedule
+        case "verify":
+            return job.verify.schedule
+        case "drill":
+            return job.drill.schedule
+        case "prune":
+            return job.prune.schedule
+
+
+def _default(name: str, run: str, action: Action) -> str:
+    """Daily, weekly or monthly, one to three hours after the job's first run of the day.
+
+    Minute and day are drawn from the name, so that jobs do not all do it at once.
+    """
+    number = _drawn(Task(name, action))
+    first = next(iter(parse_schedule(run).minutes), 3 * 60)
+    hour, minute = divmod((first + 60 * _HOURS_LATER[action] + number % 60) % 1440, 60)
+    day = {
+        "verify": "daily",
+        "prune": f"weekly {WEEKDAYS[number % 7]}",
+        "drill": f"monthly {number % 28 + 1}",
     }
-    for action, text in texts.items():
-        if text is not None:
-            yield Task(name, action), parse_schedule(text)
+    return f"{day[action]} {hour:02}:{minute:02}"
+
+
+def _drawn(task: Task) -> int:
+    return int.from_bytes(hashlib.sha256(task.name.encode()).digest()[:8])
 
 
 def offset(task: Task, jitter: timedelta, interval: timedelta) -> timedelta:
@@ -85,8 +127,7 @@ def offset(task: Task, jitter: timedelta, interval: timedelta) -> timedelta:
     So hosts do not all start at once, and the distance between two starts stays what it is.
     """
     most = min(jitter, interval / JITTER_SHARE).total_seconds()
-    share = int.from_bytes(hashlib.sha256(task.name.encode()).digest()[:8]) / 2**64
-    return timedelta(seconds=int(most * share))
+    return timedelta(seconds=int(most * _drawn(task) / 2**64))
 
 
 @dataclass

@@ -11,12 +11,23 @@ import click
 from leitstand.errors import EXIT_FAILED, EXIT_WARNINGS, LeitstandError, UsageError
 from leitstand.options import json_option
 from orchestrator import show
-from orchestrator.agenda import Task, plans
-from orchestrator.cli_options import store_option, warn, warn_of, with_context
+from orchestrator.agenda import Task, is_default, plans, schedule_of
+from orchestrator.cli_options import (
+    if_allowed_option,
+    is_left_to_others,
+    store_option,
+    warn,
+    warn_of,
+    with_context,
+)
 from orchestrator.context import Context, keys_of
 from orchestrator.facts import FactsKeeper, StoreFacts, kept_of, read_facts
 from orchestrator.prune import Step, carry_out, plan, sweep_litter
 from orchestrator.stores import Store
+
+NEW_SECONDS = (
+    86400.0  # a job that does not ask for drills gets a day for its first one, as by BackupNotProven
+)
 
 
 @click.command(epilog="Example: leitstand backup prune website --dry-run")
@@ -25,6 +36,7 @@ from orchestrator.stores import Store
 @click.option("--dry-run", is_flag=True, help="Only say what stays, what goes, and why.")
 @click.option("--force", is_flag=True, help="Delete also what is held: much larger than the newest.")
 @store_option
+@if_allowed_option
 @json_option
 @with_context
 def prune(
@@ -34,6 +46,7 @@ def prune(
     dry_run: bool,
     force: bool,
     only: str | None,
+    if_allowed: bool,
     as_json: bool,
 ) -> int:
     """Delete the snapshots of JOB that its 'keep' no longer keeps.
@@ -55,8 +68,9 @@ def prune(
                 try:
                     rows += [_row(name, step) for step in _prune(context, name, store, dry_run, force)]
                 except LeitstandError as error:
-                    failed = True
-                    warn_of(error)
+                    if not (if_allowed and is_left_to_others(context, name, "prune", error)):
+                        failed = True
+                        warn_of(error)
     _tell_prune(rows, as_json, dry_run)
     if failed:
         return EXIT_FAILED
@@ -75,6 +89,7 @@ def _prune(context: Context, job_name: str, store: Store, dry_run: bool, force: 
         for step in carry_out(store, steps):
             click.echo(f"{job_name}: {store.name}: {step.action} {step.listed.name.id}", err=True)
         sweep_litter(store, job_name, job, now)
+        facts.allowed(job_name, store.name, "prune")
         _note(facts, job_name, store.name, steps, force)
     held = [step for step in steps if step.action == "hold"]
     for step in held[:1]:
@@ -170,13 +185,20 @@ def _lateness(context: Context, job_name: str, facts: StoreFacts, now: float) ->
         return "never backed up"
     if job.timing and facts.last_success < now - 2 * job.timing.interval.total_seconds():
         return "late: two runs were missed"
-    if job.drill.timing and facts.last_success:
-        # One good drill proves the job, from whichever store.
-        known = read_facts(context.state, context.settings.backups)[job_name].values()
-        drilled = max(each.verified.get("drill", 0) for each in known)
-        if drilled < now - 2 * job.drill.timing.interval.total_seconds():
-            return "late: two drills were missed" if drilled else "never proven by a drill"
-    return ""
+    return _lateness_of_drills(context, job_name, facts, now)
+
+
+def _lateness_of_drills(context: Context, job_name: str, facts: StoreFacts, now: float) -> str:
+    schedule = schedule_of(job_name, context.job(job_name), "drill")
+    if schedule is None or not facts.last_success or "drill" in facts.denied:
+        return ""
+    # One good drill proves the job, from whichever store.
+    known = read_facts(context.state, context.settings.backups)[job_name].values()
+    drilled = max(each.verified.get("drill", 0) for each in known)
+    if not drilled:
+        asked_for = not is_default(context.job(job_name), "drill")
+        return "never proven by a drill" if asked_for or facts.oldest < now - NEW_SECONDS else ""
+    return "late: two drills were missed" if drilled < now - 2 * schedule.interval.total_seconds() else ""
 
 
 def _tell_status(rows: list[dict[str, Any]]) -> None:

@@ -10,13 +10,21 @@ import click
 from leitstand.errors import LeitstandError
 from leitstand.options import config_option
 from leitstand.text import visible
+from orchestrator.agenda import Action
 from orchestrator.context import Context
 from orchestrator.signals import breaking_off
 from orchestrator.slots import Limits
+from orchestrator.stores import StoreError
 
 store_option = click.option("--store", "only", help="Only this store of the job.")
 snapshot_option = click.option(
     "--snapshot", "snapshot_id", help="Its name as 'list' shows it; default: the newest."
+)
+
+if_allowed_option = click.option(
+    "--if-allowed",
+    is_flag=True,
+    help="No failure where the store's credentials may not do this: it is left to another machine.",
 )
 
 _COUNT = click.IntRange(min=1)
@@ -58,6 +66,16 @@ def limits_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*given, limits=Limits(parallel, per_host, per_store), **arguments)
 
     return call
+
+
+def is_left_to_others(context: Context, job: str, action: Action, error: LeitstandError) -> bool:
+    """Whether a task failed because credentials may not do it; says so and notes it."""
+    if not (isinstance(error, StoreError) and error.whose):
+        return False
+    context.facts().denied(job, error.whose, action)
+    warn(f"{error.message}: {action} is left to another machine")
+    warn(f"  hint: write '{action}: never' into the job here, and do it with credentials that may")
+    return True
 
 
 def warn(text: str) -> None:

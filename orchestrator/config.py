@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from leitstand.fleet import Finding, Fleet, unknown
 from leitstand.models import AbsolutePath, Duration, Model, Name
@@ -13,6 +13,7 @@ from orchestrator.conflicts import overlapping_sources, repeated_accounts, same_
 from orchestrator.fields import (
     KIBIBYTE,
     MEBIBYTE,
+    NEVER,
     WHEN,
     Argv,
     Bucket,
@@ -24,10 +25,14 @@ from orchestrator.fields import (
     SourcePath,
     Speed,
     When,
+    WhenOrNever,
 )
 from orchestrator.schedule import Schedule, parse_schedule
 
 ALL_DATABASES = "*"
+OWN_TIME = (
+    f"{WHEN} 'never' for not at all. By default, where the job has a schedule, some time after its runs:"
+)
 
 
 class FolderStore(Model):
@@ -219,9 +224,9 @@ class Hooks(Model):
 
 
 class Drill(Model):
-    """How a job's newest snapshot is restored for a test, and what proves it good."""
+    """How a job's newest snapshot is restored for a test, and what proves it good; or ``never``."""
 
-    schedule: When | None = Field(default=None, description=WHEN)
+    schedule: WhenOrNever | None = Field(default=None, description=f"{OWN_TIME} monthly.")
     scratch: AbsolutePath | None = Field(
         default=None, description="Folder with room for the whole job; default: the job's scratch."
     )
@@ -232,14 +237,14 @@ class Drill(Model):
 
     @property
     def timing(self) -> Schedule | None:
-        """The schedule, parsed."""
-        return parse_schedule(self.schedule) if self.schedule else None
+        """The schedule as it is written, parsed."""
+        return parse_schedule(self.schedule) if self.schedule not in (None, NEVER) else None
 
 
 class Verification(Model):
-    """When snapshots are read back, and how much of them each time."""
+    """When snapshots are read back, and how much of them each time; or ``never``."""
 
-    schedule: When | None = Field(default=None, description=WHEN)
+    schedule: WhenOrNever | None = Field(default=None, description=f"{OWN_TIME} daily.")
     share: str | None = Field(
         default="1/30",
         pattern=r"^1/[1-9][0-9]{0,3}$",
@@ -254,9 +259,17 @@ class Verification(Model):
 
 
 class Pruning(Model):
-    """When what ``keep`` does not keep is deleted."""
+    """When what ``keep`` does not keep is deleted; or ``never``."""
 
-    schedule: When | None = Field(default=None, description=WHEN)
+    schedule: WhenOrNever | None = Field(default=None, description=f"{OWN_TIME} weekly.")
+
+
+def _never_alone(value: object) -> object:
+    return {"schedule": NEVER} if value == NEVER else value
+
+
+def _or_never(kind: type[Model]) -> BeforeValidator:
+    return BeforeValidator(_never_alone, json_schema_input_type=kind | Literal["never"])
 
 
 class Job(Model):
@@ -274,9 +287,13 @@ class Job(Model):
     )
     hooks: Hooks = Field(default=Hooks(), description="Programs around a run.")
     keep: Keep = Field(default=Keep(), description="Which snapshots stay; without it, all.")
-    verify: Verification = Field(default=Verification(), description="When snapshots are read back.")
-    drill: Drill = Field(default=Drill(), description="When a restore is tried.")
-    prune: Pruning = Field(default=Pruning(), description="When what need not stay is deleted.")
+    verify: Annotated[Verification, _or_never(Verification)] = Field(
+        default=Verification(), description="When snapshots are read back."
+    )
+    drill: Annotated[Drill, _or_never(Drill)] = Field(default=Drill(), description="When a restore is tried.")
+    prune: Annotated[Pruning, _or_never(Pruning)] = Field(
+        default=Pruning(), description="When what need not stay is deleted."
+    )
     keys_file: AbsolutePath | None = Field(
         default=None, description="Made by 'leitstand backup keys generate'."
     )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from leitstand.errors import LeitstandError, UsageError
+from orchestrator.agenda import schedule_of
 from orchestrator.archive import Entry, Problem
 from orchestrator.config import Job
 from orchestrator.context import Context, keys_of
@@ -73,7 +74,7 @@ def _checks(context: Context, job_name: str, job: Job) -> Iterator[tuple[str, Ca
             yield source.label, partial(_source, source)
     known = read_facts(context.state, context.settings.backups)[job_name].values()
     yield "scratch", partial(_room, job.scratch, 2 * job.volume_size * job.uploads)
-    if job.drill.schedule is not None:
+    if schedule_of(job_name, job, "drill") is not None:
         restored = max((each.source_bytes for each in known), default=0)
         yield "scratch of drills", partial(_room, job.drill.scratch or job.scratch, restored)
     yield "state", partial(_writable, context.state)

@@ -34,7 +34,8 @@ class StoreFacts:
     ``proven`` has the time of the newest snapshot that a level found good, whenever that was. ``problem`` is
     the last run's, ``unproven`` what a level's last proof found, until it finds all good; ``damaged`` what is
     wrong with a snapshot, by its name, until that one is read back good, or is gone.
-    ``released`` are the snapshots that `prune --force` let go.
+    ``released`` are the snapshots that `prune --force` let go, ``denied`` the tasks that the store's
+    credentials may not do, as one with --if-allowed found.
     """
 
     last_run: float = 0
@@ -58,6 +59,7 @@ class StoreFacts:
     unproven: Mapping[str, str] = field(default_factory=dict)
     damaged: Mapping[str, str] = field(default_factory=dict)
     released: Sequence[str] = ()
+    denied: Sequence[str] = ()
 
     @property
     def problems(self) -> str:
@@ -149,6 +151,17 @@ class FactsKeeper:
     def proven(self, job: str, store: str, level: str, made: float) -> None:
         """Note that a snapshot, made then, was found good at this level."""
         self.update(job, store, proven=lambda each: {**each, level: max(made, each.get(level, 0.0))})
+
+    def denied(self, job: str, store: str, action: str) -> None:
+        """Note that these credentials may not do a task: that is no problem, and proves nothing."""
+        levels = ("full", "share", "spot") if action == "verify" else (action,)
+        clear = {"unproven": lambda each: {level: each[level] for level in each if level not in levels}}
+        self.update(job, store, denied=lambda each: sorted({*each, action}), **clear)
+
+    def allowed(self, job: str, store: str, action: str) -> None:
+        """Note that a task could be done with these credentials."""
+        if action in self.of(job, store).denied:
+            self.update(job, store, denied=lambda each: [other for other in each if other != action])
 
     def not_verified(self, job: str, store: str, level: str, what: str) -> None:
         """Note what a proof at this level, or a prune, found wrong; an empty text: nothing is."""

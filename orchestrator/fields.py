@@ -14,6 +14,7 @@ KIBIBYTE, MEBIBYTE = 1024, 1024**2
 _SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|kB|MB|GB)?$")
 _UNITS = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 WHEN = "daily 03:00, weekly sun 03:00, monthly 1 03:00, hourly, every 6h, or cron's five fields."
+NEVER = "never"
 _BUCKET = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
 
 
@@ -71,6 +72,12 @@ def _is_schedule(value: str) -> str:
     return value
 
 
+def _is_schedule_or_never(value: str) -> str:
+    if value != NEVER:
+        parse_schedule(value)
+    return value
+
+
 Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=str | int)]
 SourcePath = Annotated[AbsolutePath, AfterValidator(_is_a_tidy_path)]
 FileName = Annotated[str, Field(pattern=r"^[^/\x00]*[^/.\x00][^/\x00]*$")]
@@ -90,3 +97,4 @@ Endpoint = Annotated[str, AfterValidator(_is_endpoint)]
 Bucket = Annotated[str, AfterValidator(_is_bucket)]
 Prefix = Annotated[str, AfterValidator(_is_prefix)]
 When = Annotated[str, AfterValidator(_is_schedule)]
+WhenOrNever = Annotated[str, AfterValidator(_is_schedule_or_never)]

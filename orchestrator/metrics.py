@@ -1,11 +1,11 @@
 """Metrics of backups for Prometheus, from what is known of each job in each store. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
 from leitstand.exposition import Family
-from orchestrator.agenda import Task
+from orchestrator.agenda import ACTIONS, Task, schedule_of
 from orchestrator.config import Job
 
 _LABELS = ("backup", "host", "store")
@@ -20,6 +20,8 @@ class Facts(Protocol):
     def verified(self) -> Mapping[str, float]: ...
     @property
     def proven(self) -> Mapping[str, float]: ...
+    @property
+    def denied(self) -> Collection[str]: ...
 
 
 def _of_success(name: str) -> Callable[[Any], float | None]:
@@ -74,7 +76,7 @@ def families(
         Family(f"leitstand_backup_{name}", "gauge", text, _LABELS, _samples(samples, value))
         for name, text, value in _GAUGES
     ]
-    result += [_interval(jobs), _drill_interval(jobs), next_run(jobs, starts or {})]
+    result += [_interval(jobs), _drill_interval(jobs, facts), _off(jobs, facts), next_run(jobs, starts or {})]
     text = (
         "When all was last found good, by how much was looked at: of the newest snapshot, or a share of all."
     )
@@ -101,13 +103,30 @@ def _interval(jobs: Mapping[str, Job]) -> Family:
     return family
 
 
-def _drill_interval(jobs: Mapping[str, Job]) -> Family:
+def _off(jobs: Mapping[str, Job], facts: Mapping[str, Mapping[str, Facts]]) -> Family:
+    text = "1 for what this host does not do by itself: it is turned off, or these credentials may not do it."
+    family = Family("leitstand_backup_off", "gauge", text, (*_LABELS, "action"))
+    for name, job in sorted(jobs.items()):
+        for store in sorted(job.stores):
+            for action in ACTIONS:
+                if schedule_of(name, job, action) is None or _is_denied(facts, name, store, action):
+                    family.add(1, name, job.host, store, action)
+    return family
+
+
+def _is_denied(facts: Mapping[str, Mapping[str, Facts]], job: str, store: str, action: str) -> bool:
+    known = facts.get(job, {}).get(store)
+    return known is not None and action in known.denied
+
+
+def _drill_interval(jobs: Mapping[str, Job], facts: Mapping[str, Mapping[str, Facts]]) -> Family:
     # Of the job alone: one drill, from whichever store can give the snapshot, proves it.
     text = "The longest time between two scheduled drills."
     family = Family("leitstand_backup_drill_interval_seconds", "gauge", text, ("backup", "host"))
     for name, job in sorted(jobs.items()):
-        if job.drill.timing is not None:
-            family.add(job.drill.timing.interval.total_seconds(), name, job.host)
+        schedule = schedule_of(name, job, "drill")
+        if schedule and not all(_is_denied(facts, name, store, "drill") for store in job.stores):
+            family.add(schedule.interval.total_seconds(), name, job.host)
     return family
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from leitstand.errors import EXIT_WARNINGS
-from orchestrator.agenda import Agenda, Task, plans, read_stamps, write_stamps
+from orchestrator.agenda import Agenda, Task, is_default, plans, read_stamps, write_stamps
 from orchestrator.batch import places
 from orchestrator.children import Ended
 from orchestrator.config import Job
@@ -196,9 +196,10 @@ def last_good_run(job: Job, facts: Mapping[str, StoreFacts]) -> float:
 
 def options(task: Task, job: Job) -> tuple[str, ...]:
     """What a task's command line needs beside the job's name."""
-    if task.action != "verify":
-        return ()
-    share, spot = job.verify.share, job.verify.spot
-    words = [] if share is None else ["--share", share]
-    words += [] if spot is None else ["--weekly-spot", str(spot)]
+    # What the job does not ask for is no failure where its credentials may only write.
+    words = ["--if-allowed"] if task.action != "run" and is_default(job, task.action) else []
+    if task.action == "verify":
+        share, spot = job.verify.share, job.verify.spot
+        words += [] if share is None else ["--share", share]
+        words += [] if spot is None else ["--weekly-spot", str(spot)]
     return tuple(words)

@@ -40,6 +40,7 @@ _MD5_DIGITS = 32
 _MISSING = ("NoSuchKey", "404", "NotFound")
 # Refusals that are worth another try all the same: the bytes were damaged or cut on the way.
 _DAMAGED = ("BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch", "SlowDown")
+_WRONG_KEY = ("SignatureDoesNotMatch", "InvalidAccessKeyId")
 _FULL = "the store's quota is used up: prune, or ask for a larger one"
 _NO_S3 = (
     "is 'endpoint' the S3 API's address alone, without a path such as /v1/AUTH_…, and 'region' the store's?"
@@ -259,7 +260,9 @@ class S3Store:
         permanent = permanent or code == "NotImplemented"
         hint = _HINTS.get(code) or _HINTS.get(str(status), "")
         wait = _retry_after(error)
-        return StoreError(message, hint, permanent=permanent, denied=status == 403, retry_after=wait)
+        denied = status == 403
+        whose = self.name if denied and code not in _WRONG_KEY else ""
+        return StoreError(message, hint, permanent=permanent, denied=denied, retry_after=wait, whose=whose)
 
 
 def read_credentials(path: Path) -> tuple[str, SecretStr]:

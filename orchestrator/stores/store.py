@@ -16,8 +16,8 @@ _KEY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")
 class StoreError(LeitstandError):
     """A store did not do what it was asked.
 
-    ``permanent``: trying again cannot help. ``denied``: these credentials may not do it. ``retry_after``:
-    the seconds that the store asked us to wait.
+    ``permanent``: trying again cannot help. ``denied``: these credentials may not do it; ``whose``: the
+    store that knows them all the same. ``retry_after``: the seconds that the store asked us to wait.
     """
 
     def __init__(
@@ -28,9 +28,10 @@ class StoreError(LeitstandError):
         permanent: bool = False,
         denied: bool = False,
         retry_after: float = 0,
+        whose: str = "",
     ) -> None:
         super().__init__(message, hint)
-        self.permanent, self.denied, self.retry_after = permanent, denied, retry_after
+        self.permanent, self.denied, self.retry_after, self.whose = permanent, denied, retry_after, whose
 
 
 class ObjectMissingError(StoreError):

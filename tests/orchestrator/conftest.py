@@ -327,6 +327,8 @@ def site(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Site:
         "sources": [{"files": str(tmp_path / "www")}, {"sqlite": str(tmp_path / "guestbook.sqlite")}],
         "stores": ["disk"],
         "schedule": "daily 03:00",
+        "verify": "never",  # a test that wants either asks for it
+        "drill": "never",
         "keys_file": str(tmp_path / "keys"),
         "volume_size": "128KiB",
         "scratch": str(tmp_path / "scratch"),
