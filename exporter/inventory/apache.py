@@ -1,24 +1,45 @@
 """Apache's virtual hosts, from its configuration; Apache itself is not asked.
 
-Conditions (IfModule, IfDefine …) count as true, as a reader cannot know them. Macros are not expanded.
+Macros are expanded, ``<IfDefine>`` and ``<IfFile>`` are decided. Other conditions count as true, but one that
+wants a module away which is loaded: what is compiled in is not known.
 """
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from exporter.inventory.text import search
 from exporter.inventory.virtual_host import VirtualHost, backend
 from exporter.tree import Tree
 
-CONFIGURATIONS = ("/etc/apache2/apache2.conf", "/etc/httpd/conf/httpd.conf", "/etc/apache2/httpd.conf")
+CONFIGURATIONS = (
+    "/etc/apache2/apache2.conf",
+    "/etc/httpd/conf/httpd.conf",
+    "/etc/apache2/httpd.conf",
+    "/etc/apache2/conf/httpd.conf",  # cPanel
+    "/usr/local/apache2/conf/httpd.conf",  # the project's own, and its container image
+    "/opt/bitnami/apache*/conf/httpd.conf",
+    "/opt/lampp/etc/httpd.conf",
+    "/snap/*/current/conf/httpd.conf",
+)
+# Where distributions keep what httpd is started with -> the variable there.
+OPTIONS = {
+    "/etc/apache2/envvars": "APACHE_ARGUMENTS",
+    "/etc/sysconfig/httpd": "OPTIONS",
+    "/etc/sysconfig/apache2": "APACHE_SERVER_FLAGS",
+}
 # What these name may be relative to the server's root, unless it is on a token or set in the environment.
 RELATIVE = ("documentroot", "sslcertificatefile")
+CONDITIONS = ("<ifdefine", "<ifmodule", "<iffile")
 MAXIMUM_FILES = 5_000
 MAXIMUM_DEPTH = 32
+MAXIMUM_LINES = 300_000
 _ARGUMENT = re.compile(r""""((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s"']\S*)""")
 _VARIABLE = re.compile(r"\$\{(\w{1,64})\}")
+_ESCAPED = re.compile(r"""\\(["'\\])""")
+# Left over where neither Define nor we know a variable.
+_UNKNOWN = "${"
 
 
 @dataclass(frozen=True)
@@ -30,55 +51,125 @@ class Line:
     file: str
 
 
+@dataclass(frozen=True)
+class Macro:
+    """What ``<Macro name $a $b>`` holds: its parameters, its lines as written, and where it stands."""
+
+    parameters: tuple[str, ...]
+    lines: list[str]
+    file: str
+
+
 def apache_hosts(tree: Tree) -> tuple[list[VirtualHost], int]:
-    """Every virtual host of every Apache configuration, and how many files could not be read."""
+    """Every virtual host of every Apache configuration, and how many files and lines could not be read."""
     hosts: list[VirtualHost] = []
     skipped = 0
-    for path in filter(tree.stat, CONFIGURATIONS):
+    for path in [path for pattern in CONFIGURATIONS for path in tree.glob(pattern)]:
         loader = Loader(tree, path)
-        hosts += virtual_hosts(without_macros(loader.load(path)))
+        hosts += virtual_hosts(loader.load(path))
         skipped += loader.skipped
     return hosts, skipped
 
 
 class Loader:
-    """Reads a configuration with everything it includes, and puts in what Define has set."""
+    """Reads a configuration with everything it includes; puts in macros, and what Define has set."""
 
     def __init__(self, tree: Tree, path: str) -> None:
         self._tree = tree
         # Red Hat's conf/httpd.conf names its ServerRoot; Debian compiles it in.
         self._server_root = posixpath.dirname(path)
-        self._variables: dict[str, str] = {}
-        self._left = MAXIMUM_FILES
+        snap = search(r"^(/snap/[^/]+/current)/", path)
+        self._variables: dict[str, str] = {"SNAP": snap} if snap else {}
+        self._variables |= dict.fromkeys(defined_at_start(tree), "")
+        self._modules: set[str] = set()
+        self._macros: dict[str, Macro] = {}
+        self._in_use: set[str] = set()
+        self._files_left, self._lines_left = MAXIMUM_FILES, MAXIMUM_LINES
         self.skipped = 0
 
     def load(self, path: str, depth: int = 0) -> Iterator[Line]:
-        """The lines of a file, those of included files in their place."""
-        self._left -= 1
+        """The lines of a file, those of included files and of macros in their place."""
+        self._files_left -= 1
         try:
-            if self._left < 0 or depth > MAXIMUM_DEPTH:
+            if self._files_left < 0 or depth > MAXIMUM_DEPTH:
                 raise OSError("too many includes")
             text = self._tree.text(path)
         except OSError:
             self.skipped += 1
             return
-        for line in parse(text, path):
-            yield from self._line(Line(line.name, tuple(map(self._filled, line.arguments)), line.file), depth)
+        yield from self._lines(iter(logical_lines(text)), path, depth)
+
+    def _lines(self, lines: Iterator[str], file: str, depth: int) -> Iterator[Line]:
+        for text in lines:
+            self._lines_left -= 1
+            if self._lines_left < 0:
+                self.skipped += 1
+                return
+            line = parse_line(text, file)
+            if line.name == "<macro" and line.arguments:
+                body = list(section(lines, "macro"))
+                self._macros[line.arguments[0].lower()] = Macro(line.arguments[1:], body, file)
+                continue
+            line = replace(line, arguments=tuple(map(self._filled, line.arguments)))
+            if line.name in CONDITIONS and not self._holds(line):
+                for _ in section(lines, line.name[1:]):
+                    pass
+            else:
+                yield from self._line(line, depth)
 
     def _line(self, line: Line, depth: int) -> Iterator[Line]:
         arguments = line.arguments
         if line.name in ("include", "includeoptional") and arguments:
+            self.skipped += _UNKNOWN in arguments[0]
             for path in self._files(posixpath.join(self._server_root, arguments[0])):
                 yield from self.load(path, depth + 1)
             return
-        if line.name == "serverroot" and arguments:
-            self._server_root = arguments[0]
+        if line.name == "use" and arguments:
+            yield from self._used(line, depth)
+            return
         if line.name in RELATIVE and arguments and not arguments[0].startswith(("pkcs11:", "$")):
             path = posixpath.join(self._server_root, arguments[0])
             line = replace(line, arguments=(path, *arguments[1:]))
-        if line.name == "define" and len(arguments) == 2 and len(self._variables) < 1000:
-            self._variables[arguments[0]] = arguments[1][:1024]
+        self._remember(line)
         yield line
+
+    def _used(self, line: Line, depth: int) -> Iterator[Line]:
+        """The lines of a macro; one that is unknown, uses itself or has other parameters is skipped."""
+        name, *values = line.arguments
+        macro = self._macros.get(name.lower())
+        if macro is None or len(values) != len(macro.parameters) or name.lower() in self._in_use:
+            self.skipped += 1
+            return
+        lines = (substituted(text, dict(zip(macro.parameters, values, strict=True))) for text in macro.lines)
+        self._in_use.add(name.lower())
+        yield from self._lines(lines, macro.file, depth + 1)
+        self._in_use.discard(name.lower())
+
+    def _remember(self, line: Line) -> None:
+        """Take what a line says of the lines after it."""
+        name, value = (*line.arguments, "", "")[:2]
+        if line.name == "serverroot":
+            self._server_root = name
+        elif line.name == "define" and len(self._variables) < 1000:
+            self._variables[name] = value[:1024]
+        elif line.name == "undefine":
+            self._variables.pop(name, None)
+        elif line.name == "undefmacro":
+            self._macros.pop(name.lower(), None)
+        elif line.name == "loadmodule":
+            self._modules |= {name, f"mod_{name.removesuffix('_module')}.c"}
+
+    def _holds(self, line: Line) -> bool:
+        """Whether a condition is fulfilled."""
+        wanted = line.arguments[0] if line.arguments else ""
+        word = wanted.removeprefix("!")
+        if line.name == "<ifmodule":
+            return not (wanted.startswith("!") and word in self._modules)
+        if line.name == "<iffile":
+            found = self._tree.stat(posixpath.join(self._server_root, word)) is not None
+        else:
+            found = word in self._variables
+        return found != wanted.startswith("!")
 
     def _filled(self, argument: str) -> str:
         return _VARIABLE.sub(lambda found: self._variables.get(found[1], found[0]), argument)
@@ -91,28 +182,52 @@ class Loader:
                 yield path
 
 
+def defined_at_start(tree: Tree) -> list[str]:
+    """Names that httpd is started with (-D), where a distribution keeps that in a file."""
+    found: list[str] = []
+    for path, variable in OPTIONS.items():
+        text = search(rf"^[ \t]*(?:export[ \t]+)?{variable}=(.*)", tree.text_or_empty(path))
+        found += re.findall(r"-D\s*(\w+)", text)
+        found += text.strip("\"' ").split() if variable == "APACHE_SERVER_FLAGS" and "-D" not in text else []
+    return found
+
+
+def logical_lines(text: str) -> list[str]:
+    """The lines of a text that say something, joined where a backslash ends them."""
+    lines = (line.strip() for line in re.sub(r"\\\r?\n", " ", text).splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def section(lines: Iterator[str], name: str) -> Iterator[str]:
+    """The lines up to the end of a section that has begun; its last line is taken, and not given."""
+    depth = 1
+    for line in lines:
+        word = re.match(rf"<(/?){name}\b", line, re.IGNORECASE)
+        depth += (-1 if word[1] else 1) if word else 0
+        if not depth:
+            return
+        yield line
+
+
+def substituted(line: str, values: Mapping[str, str]) -> str:
+    """A line of a macro with its parameters replaced, the longest name first."""
+    names = sorted(filter(None, values), key=len, reverse=True)
+    if not names:
+        return line
+    return re.sub("|".join(map(re.escape, names)), lambda found: values[found[0]], line)
+
+
 def parse(text: str, file: str) -> Iterator[Line]:
     """The directives of a text."""
-    for raw in re.sub(r"\\\r?\n", " ", text).splitlines():
-        line = raw.strip()
-        if not line or line.startswith("#"):
-            continue
-        if line.startswith("<"):
-            line = line.rstrip(">")
-        name, *rest = line.split(None, 1)
-        arguments = [
-            double or single or bare for double, single, bare in _ARGUMENT.findall(rest[0] if rest else "")
-        ]
-        yield Line(name.lower(), tuple(arguments), file)
+    return (parse_line(line, file) for line in logical_lines(text))
 
 
-def without_macros(lines: Iterator[Line]) -> Iterator[Line]:
-    """The lines outside of macros: a host called ``$name`` is none."""
-    is_macro = False
-    for line in lines:
-        is_macro = line.name != "</macro" if is_macro else line.name == "<macro"
-        if not is_macro:
-            yield line
+def parse_line(line: str, file: str) -> Line:
+    """One directive."""
+    name, *rest = (line.rstrip(">") if line.startswith("<") else line).split(None, 1)
+    words = _ARGUMENT.findall(rest[0] if rest else "")
+    arguments = [_ESCAPED.sub(r"\1", double or single or bare) for double, single, bare in words]
+    return Line(name.lower(), tuple(arguments), file)
 
 
 def virtual_hosts(lines: Iterator[Line]) -> list[VirtualHost]:
@@ -138,7 +253,19 @@ def virtual_hosts(lines: Iterator[Line]) -> list[VirtualHost]:
         host.folders += main.folders
     if main.root and not hosts:
         hosts.append(main)
-    return hosts
+    return [known(host) for host in hosts]
+
+
+def known(host: VirtualHost) -> VirtualHost:
+    """A virtual host without what only httpd's environment, or a request (mod_vhost_alias), tells."""
+    return replace(
+        host,
+        names=[name for name in host.names if _UNKNOWN not in name],
+        listen=[address for address in host.listen if _UNKNOWN not in address],
+        root="" if _UNKNOWN in host.root or "%" in host.root else host.root,
+        folders=[path for path in host.folders if _UNKNOWN not in path],
+        backends=[address for address in host.backends if _UNKNOWN not in address],
+    )
 
 
 def apply(host: VirtualHost, line: Line) -> None:
@@ -149,13 +276,13 @@ def apply(host: VirtualHost, line: Line) -> None:
     match line.name:
         case "servername" | "serveralias":
             host.names += [re.sub(r"^\w+://|:\d+$", "", name) for name in line.arguments]
-        case "documentroot":
+        case "documentroot" | "virtualdocumentroot":
             host.root, host.file = value.rstrip("/") or "/", host.file or line.file
         case "alias" if "$" not in line.arguments[-1]:
             host.folders.append(line.arguments[-1].rstrip("/"))
         case "listen":
             host.listen.append(value)
-        case "sslcertificatefile" if value.startswith("/"):
+        case "sslcertificatefile" if value.startswith("/") and _UNKNOWN not in value:
             host.certificates.append(value)
         case "sethandler" | "addhandler" | "proxypassmatch" | "proxypass":
             host.backends += [backend(word) for word in line.arguments if "fcgi://" in word]

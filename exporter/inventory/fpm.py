@@ -1,6 +1,5 @@
 """PHP-FPM's pools: how they are set up, and how they fare by their own status page."""
 
-import errno
 import posixpath
 import time
 from collections.abc import Callable, Mapping
@@ -9,21 +8,13 @@ from typing import Any
 
 from exporter.inventory import fastcgi
 from exporter.inventory.php import BINARY_LIMIT, branch_of_version, parse_version
-from exporter.inventory.php_ini import IMPORTANT, pools
+from exporter.inventory.php_ini import IMPORTANT, Pools, listen_address
+from exporter.inventory.php_layouts import branch_of, pool_files
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import load_json, search
 from exporter.tree import Tree
 from leitstand.exposition import Family, Kind
 
-# Configuration -> the program that says which PHP it is, where the path does not.
-CONFIGURATIONS = {
-    "/etc/php/*/fpm/php-fpm.conf": "",
-    "/etc/php[0-9]*/php-fpm.conf": "",
-    "/etc/php-fpm.conf": "/usr/sbin/php-fpm",
-    "/etc/opt/remi/php*/php-fpm.conf": "",
-    "/usr/local/etc/php-fpm.conf": "/usr/local/sbin/php-fpm",
-    "/opt/plesk/php/*/etc/php-fpm.conf": "",
-}
 # Mark of the system that runs -> where it keeps what is to run.
 WANTED = {
     "/run/systemd/system": "/etc/systemd/system/*.wants/*php*fpm*.service",
@@ -72,40 +63,61 @@ FIGURES: dict[str, tuple[str, Kind, str]] = {
 LABELS = ("pool", "branch")
 
 
+class Figures:
+    """The figures of all pools."""
+
+    def __init__(self) -> None:
+        self.up = Family(
+            "leitstand_php_fpm_up", "gauge", "Whether somebody listens for a pool that is to run.", LABELS
+        )
+        self.answering = Family(
+            "leitstand_php_fpm_status_up", "gauge", "Whether the pool's status page answers.", LABELS
+        )
+        self.most = Family(
+            "leitstand_php_fpm_max_children", "gauge", "Most processes the pool may have.", LABELS
+        )
+        self._status = {key: Family(*figure, LABELS) for key, figure in FIGURES.items()}
+
+    def add_status(self, labels: tuple[str, str], status: Mapping[str, float] | None) -> None:
+        """Add what a status page tells: empty if it does not answer, None without one."""
+        if status is not None:
+            self.answering.add(int(bool(status)), *labels)
+        for key, value in (status or {}).items():
+            self._status[key].add(value, *labels)
+
+    def families(self) -> list[Family]:
+        """All of them."""
+        return [self.up, self.answering, self.most, *self._status.values()]
+
+
 def read(context: Context) -> Findings:
     """Every pool, and its status where ``pm.status_path`` is set and the socket is ours to open."""
-    findings = Findings()
-    families = {key: Family(*figure, LABELS) for key, figure in FIGURES.items()}
-    up = Family(
-        "leitstand_php_fpm_up", "gauge", "Whether somebody listens for a pool that is to run.", LABELS
-    )
-    answering = Family(
-        "leitstand_php_fpm_status_up", "gauge", "Whether the pool's status page answers.", LABELS
-    )
-    most = Family("leitstand_php_fpm_max_children", "gauge", "Most processes the pool may have.", LABELS)
+    findings, figures = Findings(), Figures()
     listening = parse_listening(read_unix_sockets(context.roots.proc))
     wanted = wanted_branches(context.tree)
     found = all_pools(context.tree, findings)
     patience = Patience(len(found))
+    told: set[tuple[str, str]] = set()
     for branch, name, settings in found:
         add_pool(findings, branch, name, settings)
-        labels = (name, branch)
+        labels, limit = (name, branch), patience.share()
+        if labels in told:  # by another PHP of this branch; the figures would be the same series
+            findings.skip(reason=f"figures of a second pool {name} of PHP {branch}")
+            continue
+        told.add(labels)
         children = settings.get("pm.max_children", "")
         if children.isascii() and children.isdigit():
-            most.add(int(children[:9]), *labels)
-        limit = patience.share()
+            figures.most.add(int(children[:9]), *labels)
         accepting = accepts(context.tree, settings.get("listen", ""), listening, limit)
         if accepting is None:
-            findings.skip()
+            findings.skip(
+                reason=f"pool {name} of PHP {branch}: its address is not known, or not ours to open"
+            )
             continue
         if accepting or wanted & {branch, ""}:
-            up.add(int(accepting), *labels)
-        status = ask(context.tree, settings, limit)
-        if status is not None:
-            answering.add(int(bool(status)), *labels)
-        for key, value in (status or {}).items():
-            families[key].add(value, *labels)
-    findings.families += [up, answering, most, *families.values()]
+            figures.up.add(int(accepting), *labels)
+        figures.add_status(labels, ask(context.tree, settings, limit))
+    findings.families += figures.families()
     return findings
 
 
@@ -127,27 +139,35 @@ class Patience:
 
 
 def all_pools(tree: Tree, findings: Findings) -> list[tuple[str, str, dict[str, str]]]:
-    """(branch, pool, settings) of every pool of every configuration."""
-    found: dict[tuple[str, str], dict[str, str]] = {}
-    for pattern, program in CONFIGURATIONS.items():
-        for path in tree.glob(pattern):
-            by_name, skipped = pools(tree, path)
-            findings.skip(skipped)
-            branch = branch_of(path) or branch_of_program(tree, program)
-            for name, settings in sorted(by_name.items()):
-                # A second pool of both names would be a second series of the same labels.
-                findings.skip((branch, name) in found)
-                found.setdefault((branch, name), settings)
-    kept = [(branch, name, settings) for (branch, name), settings in found.items()]
-    findings.skip(len(kept[MAXIMUM_POOLS:]))
+    """(branch, pool, settings) of every pool; ``listen`` is an address where it is known."""
+    found: dict[tuple[str, str, str], dict[str, str]] = {}
+    for file in pool_files(tree):
+        pools = Pools(tree, file.place.prefix, file.place.variables(), findings)
+        pools.load(file.path)
+        branch = file.branch or branch_of_program(tree, file.program)
+        for name, settings in sorted(pools.found.items()):
+            known = with_addresses(tree, settings, file.place.prefix)
+            key = (branch, name, known.get("listen", ""))
+            findings.skip(key in found, f"{file.path}: a second pool {name} of PHP {branch}")
+            found.setdefault(key, known)
+    kept = [(branch, name, settings) for (branch, name, _), settings in found.items()]
+    findings.skip(len(kept[MAXIMUM_POOLS:]), f"more than {MAXIMUM_POOLS} pools")
     return kept[:MAXIMUM_POOLS]
 
 
-def branch_of(path: str) -> str:
-    """The PHP branch a path names: /etc/php/8.2/…, /etc/php82/…, php8.2-fpm.service; empty if none."""
-    dotted = search(r"php-?(?:fpm)?/?(\d\.\d+)", path)
-    digits = search(r"php-?(?:fpm)?(\d\d)(?!\d)", path)
-    return dotted or (f"{digits[0]}.{digits[1:]}" if digits else "")
+def with_addresses(tree: Tree, settings: dict[str, str], prefix: str) -> dict[str, str]:
+    """The settings of a pool, with addresses for relative names; those that are not sure are left out."""
+    own = settings.get("prefix", "")
+    known = dict(settings)
+    for name in ("listen", "pm.status_listen"):
+        if name not in settings:
+            continue
+        known[name] = listen_address(settings[name], own, prefix)
+        # An option of PHP-FPM's command line may give another prefix.
+        is_sure = known[name] == settings[name] or own.startswith("/")
+        if not is_sure and tree.stat(known[name]) is None:
+            del known[name]
+    return known
 
 
 def branch_of_program(tree: Tree, path: str) -> str:
@@ -163,7 +183,13 @@ def wanted_branches(tree: Tree) -> set[str]:
 
     Packages bring pools that nobody uses: one without listener is down only where its service is enabled.
     """
-    links = [path for mark, pattern in WANTED.items() if tree.is_folder(mark) for path in tree.glob(pattern)]
+    links = [
+        path
+        for mark, pattern in WANTED.items()
+        if tree.is_folder(mark)
+        for path in tree.glob(pattern)
+        if not posixpath.basename(path).startswith("snap.")  # its pools listen where only it knows
+    ]
     masked = {
         path
         for path in links
@@ -220,21 +246,25 @@ def accepts(tree: Tree, listen: str, listening: set[str], seconds: float) -> boo
     """Whether somebody listens for the pool, as one whose processes are all busy still does.
 
     The kernel's table is asked first: a connection would wake a pool that starts its processes on demand.
-    None if that does not know the socket, and it is not ours to open: then nothing is known of the pool.
+    None where that is not known: "no" are a refused connection and a socket that is missing, nothing else.
     """
     if listen in listening:
         return True
+    if not listen:
+        return None
     try:
         fastcgi.connect(address_of(tree, listen), seconds).close()
-    except (OSError, ValueError) as error:
-        # A sandbox may know no TCP at all (RestrictAddressFamilies).
-        refused = isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EAFNOSUPPORT
-        return None if refused else False
+    except BlockingIOError:  # as many wait for an answer as may, unix(7)
+        return True
+    except (ConnectionRefusedError, FileNotFoundError):
+        return False
+    except (OSError, ValueError):  # not ours to open, a name that is not known, a sandbox without TCP
+        return None
     return True
 
 
 def ask(tree: Tree, settings: Mapping[str, str], seconds: float) -> dict[str, float] | None:
-    """The figures of a pool's status page; empty if it does not answer in time; None if it has none.
+    """The figures of a pool's status page; empty if it does not answer in time; None if it has none for us.
 
     A saturated pool cannot answer on its own socket: ``pm.status_listen`` gives the page one apart (PHP 8).
     """
@@ -245,6 +275,8 @@ def ask(tree: Tree, settings: Mapping[str, str], seconds: float) -> dict[str, fl
     try:
         status, body = fastcgi.get(address_of(tree, listen), path, "json", seconds)
         return parse_status(body.decode("utf-8", "replace")) if status == 200 else {}
+    except PermissionError:
+        return None
     except (OSError, ValueError, fastcgi.FastCgiError):
         return {}
 

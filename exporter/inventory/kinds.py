@@ -128,7 +128,7 @@ KINDS: dict[str, Kind] = {
         {
             "version": "e.g. 8.2.29",
             "branch": "e.g. 8.2",
-            "sapi": "cli, fpm, apache or cgi",
+            "sapi": "cli, fpm, apache, cgi or litespeed",
             "path": "of the program or module",
             "ini_files": "list, in the order PHP reads them",
             "end_of_life": "last day of security support by the PHP project, null for a newer branch",
@@ -137,7 +137,12 @@ KINDS: dict[str, Kind] = {
     "php_setting": Kind(
         "An important PHP setting that an ini file makes.",
         ("branch", "sapi", "name", "value"),
-        {"branch": "", "sapi": "", "name": "", "value": "as written"},
+        {
+            "branch": "",
+            "sapi": "",
+            "name": "",
+            "value": "as written; one that PHP's environment decides is left out",
+        },
     ),
     "php_extension": Kind(
         "A PHP extension that is loaded.",
@@ -150,7 +155,7 @@ KINDS: dict[str, Kind] = {
         {
             "name": "",
             "branch": "PHP branch by the place of its file, else empty",
-            "listen": "as written",
+            "listen": "address, empty where only PHP-FPM's environment tells it",
             "user": "",
             "manager": "static, dynamic or ondemand",
             "max_children": "as written",

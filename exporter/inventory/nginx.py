@@ -5,7 +5,7 @@ Tolerant: what this reader does not know passes, and a file that breaks off give
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from exporter.inventory.virtual_host import VirtualHost, backend
@@ -16,16 +16,29 @@ CONFIGURATIONS = (
     "/usr/local/nginx/conf/nginx.conf",
     "/usr/local/etc/nginx/nginx.conf",
     "/usr/local/openresty/nginx/conf/nginx.conf",
+    "/opt/nginx/conf/nginx.conf",
+    "/opt/bitnami/nginx/conf/nginx.conf",
+    "/etc/nginx-sp/nginx.conf",  # ServerPilot
+    "/www/server/nginx/conf/nginx.conf",  # aaPanel
 )
 MAXIMUM_FILES = 5_000
 MAXIMUM_DEPTH = 32
 _TOKEN = re.compile(
     r"""\s+|\#[^\n]*|"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<mark>[{};])"""
-    r"""|(?P<bare>(?:\\.|\$\{\w{1,64}\}|[^\s{};\\])+|\\)""",
+    r"""|(?P<bare>(?:\\.|\$\{|[^\s{;\\])+|\\)""",
     re.DOTALL,
 )
-# nginx takes the backslash away before these only.
+# nginx takes the backslash away before these only, in quotes or not.
 _ESCAPED = re.compile(r"""\\(["'\\])""")
+# A block in Lua (lua-nginx-module) has Lua's words: braces in its strings and comments are none of nginx's.
+_LUA_BLOCK = re.compile(r"\w*_by_lua_block")
+_LUA_TOKEN = re.compile(
+    r"""(?:--)?\[(?P<level>=*)\[.*?\](?P=level)\]|--[^\n]*|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[{}]""",
+    re.DOTALL,
+)
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+# Value of each variable of a server; None where it is another for each request.
+Variables = Mapping[str, str | None]
 
 
 @dataclass
@@ -93,13 +106,29 @@ class Loader:
 
 
 def tokens(text: str) -> Iterator[tuple[str, bool]]:
-    """(word, whether it is one of ``{ } ;``)."""
-    for found in _TOKEN.finditer(text):
+    """(word, whether it is one of ``{ } ;``); a block of Lua is empty."""
+    place = 0
+    first = ""
+    while found := _TOKEN.match(text, place):
+        place = found.end()
         kind = found.lastgroup
-        if kind in ("double", "single"):
-            yield _ESCAPED.sub(r"\1", found[kind]), False
-        elif kind:
-            yield found[kind], kind == "mark"
+        if not kind:
+            continue
+        word = found[kind] if kind == "mark" else _ESCAPED.sub(r"\1", found[kind])
+        if word == "{" and kind == "mark" and _LUA_BLOCK.fullmatch(first):
+            place = end_of_lua(text, place)
+        first = "" if kind == "mark" else first or word
+        yield word, kind == "mark"
+
+
+def end_of_lua(text: str, place: int) -> int:
+    """Where the brace stands that closes a block of Lua begun at ``place``; the text's end without one."""
+    depth = 1
+    for found in _LUA_TOKEN.finditer(text, place):
+        depth += {"{": 1, "}": -1}.get(found[0], 0)
+        if not depth:
+            return found.start()
+    return len(text)
 
 
 def parse(text: str, file: str) -> list[Directive]:
@@ -124,6 +153,48 @@ def parse(text: str, file: str) -> list[Directive]:
     return top
 
 
+def filled(text: str, variables: Variables) -> str:
+    """Text with its variables replaced; empty if the value of one is not known."""
+    values = [variables.get(braced or bare) for braced, bare in _VARIABLE.findall(text)]
+    if None in values:
+        return ""
+    return _VARIABLE.sub(lambda found: variables[found[1] or found[2]] or "", text)
+
+
+def variables_of(block: list[Directive], outer: Variables) -> Variables:
+    """What holds in a block: the variables around it and those it sets, in order.
+
+    One that is set by a condition, or by anything but ``set``, may be another for each request.
+    """
+    known = dict(outer)
+    for entry in block:
+        if entry.name == "set" and len(entry.arguments) == 2:
+            name, value = entry.arguments
+            known[name.strip("${}")] = filled(value, known) if "$" in value else value
+        for name in assigned([entry] if entry.name != "set" else []):
+            known[name] = None
+    return {name: value or None for name, value in known.items()}
+
+
+def assigned(directives: list[Directive]) -> set[str]:
+    """Names of variables that directives set, those in conditions among them but not those in locations."""
+    found: set[str] = set()
+    for entry in directives:
+        if "set" in entry.name:
+            found |= {word[1:] for word in entry.arguments if re.fullmatch(r"\$\w+", word)}
+        if entry.name == "if":
+            found |= assigned(entry.block)
+    return found
+
+
+def walk(block: list[Directive], outer: Variables) -> Iterator[tuple[Directive, Variables]]:
+    """Every directive here and in the blocks below, with the variables that hold there."""
+    known = variables_of(block, outer)
+    for entry in block:
+        yield entry, known
+        yield from walk(entry.block, known)
+
+
 def values(directives: list[Directive], name: str) -> list[list[str]]:
     """Arguments of every directive of this name, here and in the blocks below."""
     found: list[list[str]] = []
@@ -132,12 +203,6 @@ def values(directives: list[Directive], name: str) -> list[list[str]]:
             found.append(directive.arguments)
         found += values(directive.block, name)
     return found
-
-
-def first(directives: list[Directive], name: str, otherwise: str) -> str:
-    """The first argument of a directive at this level."""
-    own = [entry.arguments[0] for entry in directives if entry.name == name and entry.arguments]
-    return own[0] if own else otherwise
 
 
 def certificate_paths(directives: list[Directive], folder: str) -> list[str]:
@@ -151,14 +216,23 @@ def certificate_paths(directives: list[Directive], folder: str) -> list[str]:
     ]
 
 
-def folders(block: list[Directive]) -> list[str]:
+def folders(block: list[Directive], known: Variables) -> list[str]:
     """What the locations of a server serve besides its root."""
-    found = [arguments[0].rstrip("/") for arguments in values(block, "alias") if arguments]
-    for location in [entry for entry in block if entry.name == "location" and entry.arguments]:
-        root, place = first(location.block, "root", ""), location.arguments[-1]
+    found: list[str] = []
+    for entry, here in walk(block, known):
+        if entry.name == "alias" and entry.arguments:
+            found.append(filled(entry.arguments[0], here))
+        place = entry.arguments[-1] if entry.name == "location" and entry.arguments else ""
+        root = argument(entry.block, "root", variables_of(entry.block, here))
         if root and place.startswith("/"):
-            found.append(f"{root.rstrip('/')}{place.rstrip('/')}")
-    return [path for path in found if path.startswith("/") and "$" not in path]
+            found.append(f"{root.rstrip('/')}{place}")
+    return [path.rstrip("/") for path in found if path.startswith("/")]
+
+
+def argument(block: list[Directive], name: str, known: Variables) -> str | None:
+    """The first argument of a directive at this level, empty if it is not known; None without one."""
+    own = [entry.arguments[0] for entry in block if entry.name == name and entry.arguments]
+    return filled(own[0], known) if own else None
 
 
 def servers(directives: list[Directive], folder: str) -> list[VirtualHost]:
@@ -180,22 +254,39 @@ def servers(directives: list[Directive], folder: str) -> list[VirtualHost]:
 
 
 def server(directive: Directive, outer: list[Directive], upstreams: dict[str, list[str]]) -> VirtualHost:
-    """One server, but for its certificates; what it does not say comes from the ``http`` block around it."""
+    """One server, but for its certificates; what it does not say comes from the ``http`` block around it.
+
+    What depends on the request, by a variable that is not set once for all, is left out.
+    """
     block = directive.block
     own = [entry for entry in block if not entry.block]
-    passes = [backend(arguments[0]) for arguments in values(block, "fastcgi_pass") if arguments]
-    root = first(own, "root", "") or first(outer, "root", "")
-    if not root:
-        inner = [arguments[0] for arguments in values(block, "root") if arguments]
-        root = inner[0] if inner else ""
+    names = [name for arguments in values(own, "server_name") for name in arguments]
+    # The first name is $server_name, unless it is a regular expression or the machine's name.
+    outside = {"server_name": names[0] if names and not re.search(r"[~$]", names[0]) else None}
+    known, below = variables_of(block, outside), list(walk(block, outside))
+    passes = [
+        backend(filled(entry.arguments[0], here))
+        for entry, here in below
+        if entry.name == "fastcgi_pass" and entry.arguments
+    ]
+    root = argument(block, "root", known)
+    root = argument(outer, "root", known) if root is None else root
+    if root is None:
+        inner = [filled(entry.arguments[0], here) for entry, here in below if is_root(entry)]
+        root = next(filter(None, inner), "")
     return VirtualHost(
         server="nginx",
         file=directive.file,
-        names=[
-            name for arguments in values(own, "server_name") for name in arguments if name not in ("_", "")
-        ],
+        names=[name for name in names if name not in ("_", "") and (name.startswith("~") or "$" not in name)],
         listen=[arguments[0] for arguments in values(own, "listen") if arguments] or ["80"],
         root=root,
-        folders=folders(block),
-        backends=sorted({address for name in passes for address in upstreams.get(name, [name])}),
+        folders=folders(block, known),
+        backends=sorted(
+            {address for name in filter(None, passes) for address in upstreams.get(name, [name])}
+        ),
     )
+
+
+def is_root(entry: Directive) -> bool:
+    """Whether a directive names a root."""
+    return entry.name == "root" and bool(entry.arguments)

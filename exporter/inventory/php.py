@@ -4,10 +4,11 @@ import datetime
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exporter.inventory.php_branches import END_OF_LIFE
 from exporter.inventory.php_ini import ini_files, settings
+from exporter.inventory.php_layouts import LAYOUTS, Place, places
 from exporter.inventory.programs import ask
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import VERSION, search
@@ -20,74 +21,14 @@ _POWERED_BY = re.compile(rb"X-Powered-By: PHP/([0-9A-Za-z.+~_-]{3,64})")
 EXTENSIONS_SCRIPT = r'foreach (get_loaded_extensions() as $e) echo $e, "\t", phpversion($e), "\n";'
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where a distribution puts PHP: SAPI -> programs, the ini file, the folder of further ones.
-
-    ``{branch}`` stands for 8.2, ``{number}`` for 82, ``{sapi}`` for what Debian calls the SAPI.
-    """
-
-    programs: dict[str, str]
-    ini: str
-    folder: str
-
-
-LAYOUTS = (
-    # Debian and Ubuntu
-    Layout(
-        {
-            "cli": "/usr/bin/php[0-9].[0-9]*",
-            "fpm": "/usr/sbin/php-fpm[0-9].[0-9]*",
-            "apache": "/usr/lib/apache2/modules/libphp[0-9]*.so",
-            "cgi": "/usr/bin/php-cgi[0-9].[0-9]*",
-        },
-        "/etc/php/{branch}/{sapi}/php.ini",
-        "/etc/php/{branch}/{sapi}/conf.d",
-    ),
-    # Alpine
-    Layout(
-        {
-            "cli": "/usr/bin/php[0-9][0-9]",
-            "fpm": "/usr/sbin/php-fpm[0-9][0-9]",
-            "apache": "/usr/lib/apache2/mod_php[0-9][0-9].so",
-        },
-        "/etc/php{number}/php.ini",
-        "/etc/php{number}/conf.d",
-    ),
-    # Red Hat, and Remi's side by side packages
-    Layout(
-        {
-            "cli": "/usr/bin/php",
-            "fpm": "/usr/sbin/php-fpm",
-            "apache": "/usr/lib64/httpd/modules/libphp*.so",
-        },
-        "/etc/php.ini",
-        "/etc/php.d",
-    ),
-    Layout(
-        {"cli": "/opt/remi/php*/root/usr/bin/php", "fpm": "/opt/remi/php*/root/usr/sbin/php-fpm"},
-        "/etc/opt/remi/php{number}/php.ini",
-        "/etc/opt/remi/php{number}/php.d",
-    ),
-    # PHP's own installation, and its container images
-    Layout(
-        {"cli": "/usr/local/bin/php", "fpm": "/usr/local/sbin/php-fpm"},
-        "/usr/local/etc/php/php.ini",
-        "/usr/local/etc/php/conf.d",
-    ),
-    # Plesk
-    Layout(
-        {"cli": "/opt/plesk/php/*/bin/php", "fpm": "/opt/plesk/php/*/sbin/php-fpm"},
-        "/opt/plesk/php/{branch}/etc/php.ini",
-        "/opt/plesk/php/{branch}/etc/php.d",
-    ),
-)
-DEBIAN_NAMES = {"apache": "apache2"}
+SAPI_NAMES = {"apache": "apache2"}
+_INI_PATH = re.compile(rb"'--with-config-file-path=(/[ -&(-~]{1,200})'")
+_INI_FOLDER = re.compile(rb"'--with-config-file-scan-dir=(/[ -&(-~]{1,200})'")
 
 
 @dataclass(frozen=True)
 class Installation:
-    """One SAPI of one version. ``branch`` is what PHP calls 8.2."""
+    """One SAPI of one version. ``branch`` is what PHP calls 8.2, ``place`` where its other programs are."""
 
     version: str
     branch: str
@@ -95,21 +36,23 @@ class Installation:
     path: str
     ini: str
     folder: str
+    place: Place
 
 
 def read(context: Context) -> Findings:
     """Every installation with its settings and extensions."""
     findings = Findings()
     found = list(installations(context.tree, findings))
-    clients = {entry.branch: entry.path for entry in found if entry.sapi == "cli"}
+    clients = {(entry.place.prefix, entry.branch): entry.path for entry in found if entry.sapi == "cli"}
     for entry in found:
         files = ini_files(context.tree, entry.ini, entry.folder)
-        values, declared, skipped = settings(context.tree, files)
-        findings.skip(skipped)
+        values, declared, skipped = settings(context.tree, files, entry.place.variables())
+        findings.skip(skipped, f"{entry.ini} and what belongs to it: a file or line that is not understood")
         add_installation(findings, entry, files)
         for name, value in sorted(values.items()):
             findings.add("php_setting", branch=entry.branch, sapi=entry.sapi, name=name, value=value)
-        loaded = extensions(context, entry, clients.get(entry.branch, "")) or dict.fromkeys(declared, "")
+        client = clients.get((entry.place.prefix, entry.branch), "")
+        loaded = extensions(context, entry, client) or dict.fromkeys(declared, "")
         for name, version in sorted(loaded.items()):
             findings.add("php_extension", branch=entry.branch, sapi=entry.sapi, name=name, version=version)
     findings.families += figures(found)
@@ -117,32 +60,72 @@ def read(context: Context) -> Findings:
 
 
 def installations(tree: Tree, findings: Findings) -> Iterator[Installation]:
-    """Every SAPI that is installed, each once however many links lead to it."""
-    seen: set[tuple[str, str]] = set()
+    """Every SAPI that is installed, each once however many links lead to it and layouts have it."""
+    programs: dict[tuple[str, str], list[tuple[str, Place]]] = {}
     for layout in LAYOUTS:
-        for sapi, pattern in layout.programs.items():
-            for path in filter(tree.is_file, tree.glob(pattern)):
-                key = (sapi, tree.resolve(path))
-                if key in seen:
-                    continue
-                seen.add(key)
-                found = installation(tree, layout, sapi, path)
-                if found:
-                    yield found
-                else:
-                    findings.skip()
+        for place in places(tree, layout):
+            for sapi, pattern in layout.programs.items():
+                for path in filter(tree.is_file, tree.glob(place.path(pattern))):
+                    programs.setdefault((sapi, tree.resolve(path)), []).append((path, place))
+    for (sapi, real), candidates in programs.items():
+        try:
+            found = best_installation(tree, sapi, tree.read(real, BINARY_LIMIT), candidates)
+        except OSError as error:
+            findings.skip(reason=f"{real}: {error.strerror or error}")
+            continue
+        if found:
+            yield found
+        else:
+            findings.skip(reason=f"{real}: tells no version of PHP")
 
 
-def installation(tree: Tree, layout: Layout, sapi: str, path: str) -> Installation | None:
-    """What a program or module is; None if it tells no version."""
-    try:
-        version = parse_version(tree.read(path, BINARY_LIMIT))
-    except OSError:
+def best_installation(
+    tree: Tree, sapi: str, binary: bytes, candidates: list[tuple[str, Place]]
+) -> Installation | None:
+    """What a program or module is; None if it tells no version.
+
+    Of several (path, place) the first counts whose configuration is there, rather no link.
+    """
+    version = parse_version(binary)
+    if not version:
         return None
+    known = [installation(tree, sapi, version, path, place) for path, place in candidates]
+    best = min(known, key=lambda one: (not is_configured(tree, one), one.path != tree.resolve(one.path)))
+    ini, folder = configured(binary)
+    return replace(best, ini=ini or best.ini, folder=folder or best.folder)
+
+
+def installation(tree: Tree, sapi: str, version: str, path: str, place: Place) -> Installation:
+    """A program as its layout has it."""
     branch = branch_of_version(version)
-    places = {"branch": branch, "number": branch.replace(".", ""), "sapi": DEBIAN_NAMES.get(sapi, sapi)}
-    ini, folder = layout.ini.format(**places), layout.folder.format(**places)
-    return Installation(version, branch, sapi, path, ini, folder) if version else None
+    words = {
+        "branch": branch,
+        "number": branch.replace(".", ""),
+        "major": branch[:1],
+        "sapi": SAPI_NAMES.get(sapi, sapi),
+    }
+    ini = [place.path(name.format(**words)) for name in place.layout.ini]
+    folders = [place.path(name.format(**words)) for name in place.layout.folders]
+    return Installation(
+        version,
+        branch,
+        sapi,
+        path,
+        next(filter(tree.is_file, ini), ini[0]),
+        next(filter(tree.is_folder, folders), folders[0]),
+        place,
+    )
+
+
+def configured(binary: bytes) -> tuple[str, str]:
+    """(ini file, folder of further ones) by PHP's configure options; empty if it does not tell."""
+    path, folder = _INI_PATH.search(binary), _INI_FOLDER.search(binary)
+    return f"{path[1].decode()}/php.ini" if path else "", folder[1].decode() if folder else ""
+
+
+def is_configured(tree: Tree, entry: Installation) -> bool:
+    """Whether an installation has a configuration where it looks for one."""
+    return tree.is_file(entry.ini) or tree.is_folder(entry.folder)
 
 
 def branch_of_version(version: str) -> str:

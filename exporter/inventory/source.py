@@ -16,20 +16,24 @@ class Findings:
     """What one run of one source found.
 
     ``items`` is the lasting content (kind, fields): it makes the document and its hash. ``families`` are
-    figures for /metrics, which may change at any time. ``skipped`` counts what could not be understood.
+    figures for /metrics, which may change at any time. ``skipped`` counts what could not be understood;
+    ``reason`` says of the first such thing where it is and what is wrong with it, never what it holds.
     """
 
     items: list[tuple[str, Item]] = field(default_factory=list)
     families: list[Family] = field(default_factory=list)
     skipped: int = 0
+    reason: str = ""
 
     def add(self, kind: str, **fields: Value) -> None:
         """Add one item; ``kind`` is a key of ``kinds.KINDS``, the fields are those of the kind."""
         self.items.append((kind, fields))
 
-    def skip(self, count: int = 1) -> None:
+    def skip(self, count: int = 1, reason: str = "") -> None:
         """Count items that were there but could not be read or understood."""
         self.skipped += count
+        if count:
+            self.reason = self.reason or reason
 
 
 @dataclass(frozen=True)

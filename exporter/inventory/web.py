@@ -18,8 +18,18 @@ PLACES = (
     "/srv/*/*",
     "/srv/www/*/*",
     "/home/*/public_html",
+    "/home/*/public_html/*",
     "/home/*/www",
+    "/home/*/www/*",
+    "/home/*/htdocs/*",  # CloudPanel
+    "/home/*/web/*/public_html",  # Hestia
+    "/home/*/domains/*/public_html",  # DirectAdmin
+    "/home/*/webapps/*",  # RunCloud
+    "/www/wwwroot/*",  # aaPanel
     "/opt/*",
+    "/opt/*/*",
+    "/snap/*/current/htdocs",
+    "/var/lib/snapd/snap/*/current/htdocs",
     "/usr/share/wordpress",
     "/usr/share/phpmyadmin",
     "/usr/share/roundcube",
@@ -36,6 +46,7 @@ PLACES = (
 )
 FORGES = {"Gitea": "gitea", "Forgejo": "forgejo"}
 EVERYWHERE = ("", "*", "0.0.0.0", "[::]", "localhost")  # noqa: S104 - read, not bound
+LIBRARIES = ("/node_modules", "/vendor")
 MAXIMUM_FOLDERS = 20_000
 
 
@@ -98,16 +109,27 @@ def served(host: VirtualHost) -> list[str]:
 
 
 def folders(tree: Tree, hosts: list[VirtualHost]) -> list[str]:
-    """Where an application may stand: what is served, its parent (for roots like public/), what is below."""
+    """Where an application may stand: what is served, its parent (for roots like public/), what is below.
+
+    The second level below comes last: should there be more folders than we take, it is cut first.
+    """
     found: dict[str, None] = {}
+    deeper: dict[str, None] = {}
     for root in dict.fromkeys(path for host in hosts for path in served(host)):
         if root.count("/") > 1:
             found[root.rpartition("/")[0]] = None
-        found[root] = None
-        found |= dict.fromkeys(f"{root}/{name}" for name in tree.names(root) if not name.startswith("."))
+        below = folders_in(tree, root)
+        found |= dict.fromkeys([root, *below])
+        deeper |= dict.fromkeys(path for folder in below for path in folders_in(tree, folder))
     for place in PLACES:
         found |= dict.fromkeys(tree.glob(place))
-    return list(found)
+    return list(found | deeper)
+
+
+def folders_in(tree: Tree, folder: str) -> list[str]:
+    """What stands in a folder, without what is hidden and what are libraries."""
+    names = [] if folder.endswith(LIBRARIES) else tree.names(folder)
+    return [f"{folder}/{name}" for name in names if not name.startswith(".")]
 
 
 class HostsByFolder:

@@ -33,6 +33,11 @@ set -e
 mount --bind "$WORK/nginx" /etc/nginx
 mount --bind "$WORK/www" /var/www
 mount --bind "$WORK/pool.d" "/etc/php/$BRANCH/fpm/pool.d"
+mount -t tmpfs none /etc/systemd/system
+mount -t tmpfs none /run
+mkdir -p /run/systemd/system /etc/systemd/system/multi-user.target.wants
+touch "/etc/systemd/system/multi-user.target.wants/php$BRANCH-fpm.service"
+export FPM_LISTEN=/var/www/hidden.sock
 "/usr/sbin/php-fpm$BRANCH" --allow-to-run-as-root --daemonize --fpm-config "$WORK/php-fpm.conf"
 /usr/sbin/nginx -e "$WORK/error.log" -g "pid $WORK/nginx.pid; error_log $WORK/error.log;"
 exec "$PYTHON" -m leitstand exporter --web.listen-address "127.0.0.1:$PORT" --inventory.interval 1
@@ -69,6 +74,12 @@ server {{
     fastcgi_read_timeout 300s;
   }}
 }}
+server {{
+  listen 127.0.0.1:{web};
+  server_name wiki.example.org;
+  set $base /var/www/wiki;
+  root $base/public;
+}}
 """
 POOLS = """
 [blog]
@@ -81,8 +92,22 @@ pm.status_listen = /var/www/status.sock
 php_admin_value[memory_limit] = 300M
 
 [idle]
-user = root
+include = {pools}/ondemand.inc
 listen = /var/www/idle.sock
+
+[prefixed]
+prefix = /var/www/$pool
+include = {pools}/ondemand.inc
+listen = run/fpm.sock
+
+[hidden]
+include = {pools}/ondemand.inc
+listen = ${{FPM_LISTEN}}
+"""
+
+
+ONDEMAND = """
+user = root
 pm = ondemand
 pm.max_children = 1
 """
@@ -150,13 +175,24 @@ def write_certificate(folder: Path) -> None:
 
 
 def write_tree(work: Path, web: int, tls: int) -> None:
-    for name in ("nginx/sites-enabled", "www/blog/wp-includes", "pool.d", "body"):
+    for name in (
+        "nginx/sites-enabled",
+        "www/blog/wp-includes",
+        "www/wiki/public",
+        "www/wiki/includes",
+        "pool.d",
+        "body",
+    ):
         (work / name).mkdir(parents=True)
     (work / "php-fpm.conf").write_text(FPM.format(work=work, branch=BRANCH))
     (work / "nginx/nginx.conf").write_text(NGINX.format(work=work))
     (work / "nginx/sites-enabled/blog").write_text(SITE.format(web=web, tls=tls))
     write_certificate(work / "nginx")
-    (work / "pool.d/blog.conf").write_text(POOLS)
+    (work / "www/prefixed/run").mkdir(parents=True)
+    (work / "pool.d/blog.conf").write_text(POOLS.format(pools=f"/etc/php/{BRANCH}/fpm/pool.d"))
+    (work / "pool.d/ondemand.inc").write_text(ONDEMAND)
+    (work / "www/wiki/includes/Defines.php").write_text("define( 'MW_VERSION', '1.43.1' );\n")
+    (work / "www/wiki/public/where.txt").write_text("here")
     (work / "www/blog/wp-includes/version.php").write_text("<?php\n$wp_version = '6.8.3';\n")
     (work / "www/blog/index.php").write_text("<?php echo 'served by PHP ', PHP_VERSION;")
     (work / "www/blog/slow.php").write_text("<?php while (!file_exists('/var/www/go')) usleep(20000);")
@@ -192,7 +228,7 @@ def test_the_site_itself_is_served_by_php(web_host: WebHost) -> None:
 
 
 def test_the_virtual_host_is_found_with_names_root_certificate_and_php(web_host: WebHost) -> None:
-    (found,) = [item for item in web_host.items("virtual_host") if item["server"] == "nginx"]
+    (found,) = [item for item in web_host.items("virtual_host") if item["name"] == "blog.example.org"]
     assert found["server"] == "nginx"
     assert (found["name"], found["aliases"]) == ("blog.example.org", ["www.blog.example.org"])
     assert found["root"] == "/var/www/blog"
@@ -202,9 +238,19 @@ def test_the_virtual_host_is_found_with_names_root_certificate_and_php(web_host:
 
 
 def test_wordpress_is_found_with_the_php_that_serves_it(web_host: WebHost) -> None:
-    (found,) = web_host.items("web_application")
+    (found,) = [item for item in web_host.items("web_application") if item["name"] == "WordPress"]
     assert (found["name"], found["version"], found["path"]) == ("WordPress", "6.8.3", "/var/www/blog")
     assert (found["php"], found["hosts"]) == ([BRANCH], ["blog.example.org"])
+
+
+def test_a_root_that_a_variable_names_is_the_one_that_nginx_serves(web_host: WebHost) -> None:
+    request = urllib.request.Request(f"{web_host.site}/where.txt", headers={"Host": "wiki.example.org"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert answer.read() == b"here"
+    (found,) = [item for item in web_host.items("virtual_host") if item["name"] == "wiki.example.org"]
+    assert found["root"] == "/var/www/wiki/public"
+    (found,) = [item for item in web_host.items("web_application") if item["name"] == "MediaWiki"]
+    assert (found["path"], found["hosts"]) == ("/var/www/wiki", ["wiki.example.org"])
 
 
 def test_every_sapi_of_php_is_found_with_the_version_php_reports(web_host: WebHost) -> None:
@@ -245,7 +291,7 @@ def test_settings_are_those_that_php_itself_works_with(web_host: WebHost) -> Non
 
 def test_pools_are_found_with_what_they_override(web_host: WebHost) -> None:
     pools = {item["name"]: item for item in web_host.items("php_pool")}
-    assert set(pools) == {"blog", "idle"}
+    assert set(pools) == {"blog", "idle", "prefixed", "hidden"}
     assert pools["blog"]["settings"] == ["memory_limit=300M"]
     assert (pools["blog"]["branch"], pools["blog"]["max_children"]) == (BRANCH, "2")
 
@@ -261,6 +307,18 @@ def test_the_pools_figures_are_those_of_its_status_page(web_host: WebHost) -> No
     ] in (1, 2)
     assert figures[("leitstand_php_fpm_up", ("idle", BRANCH))] == 1
     assert ("leitstand_php_fpm_status_up", ("idle", BRANCH)) not in figures
+
+
+def test_a_pool_below_a_prefix_is_up_and_one_whose_address_a_variable_hides_is_not_called_down(
+    web_host: WebHost,
+) -> None:
+    assert Path(f"{web_host.go.parent}/prefixed/run/fpm.sock").is_socket()
+    assert Path(f"{web_host.go.parent}/hidden.sock").is_socket()
+    figures = web_host.figures()
+    assert figures[("leitstand_php_fpm_up", ("prefixed", BRANCH))] == 1
+    assert ("leitstand_php_fpm_up", ("hidden", BRANCH)) not in figures
+    listen = {item["name"]: item["listen"] for item in web_host.items("php_pool")}
+    assert (listen["prefixed"], listen["hidden"]) == ("/var/www/prefixed/run/fpm.sock", "")
 
 
 def answering(
