@@ -150,7 +150,10 @@ def metrics_page() -> str:
             "## The exporter itself, in `/metrics`\n\n",
             _table(sorted(set(live))),
             "\nThe verdicts on collectors are `node_scrape_collector_…`; with `--no-node-metrics` they are\n"
-            "`leitstand_scrape_collector_success` and `leitstand_scrape_collector_duration_seconds`.\n\n",
+            "`leitstand_scrape_collector_success` and `leitstand_scrape_collector_duration_seconds`.\n"
+            "`node_scrape_collector_skipped_entries_total` (or `leitstand_…`) is ours: it counts the lines and\n"
+            "other entries that a collector did not understand and left out. Such an entry costs itself, not its\n"
+            "neighbours; the log shows the first of each list.\n\n",
             "## Inventory, in `/metrics`\n\n",
             _table(sorted(metric for metric in inventory if metric[0].startswith("leitstand_"))),
             "\nEach pool of PHP-FPM adds the figures of its status page as `leitstand_php_fpm_…`.\n\n",

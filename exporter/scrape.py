@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from exporter.collectors.collector import Collector, NoData
+from exporter.collectors.collector import Collector, NoData, Skipping
 from exporter.guard import Guard, Outcome, Stuck
-from leitstand.exposition import Family, Renderer
+from exporter.skipped import Skipped
+from leitstand.exposition import Family, Renderer, Sample, format_value
 
 DEFAULT_DEADLINE = 9.5  # seconds; Prometheus gives up after 10 unless it is told otherwise
 _LOG = logging.getLogger(__name__)
@@ -57,10 +58,15 @@ class Scraper:
         prefix = "node" if node_metrics else "leitstand"
         self._duration = f"{prefix}_scrape_collector_duration_seconds"
         self._success = f"{prefix}_scrape_collector_success"
-        self._reserved = frozenset((*reserved, self._duration, self._success))
+        self._skipped_total = f"{prefix}_scrape_collector_skipped_entries_total"
+        self._reserved = frozenset((*reserved, self._duration, self._success, self._skipped_total))
         self._guard: Guard[Ready] = Guard("collector", patience, maximum_stuck=len(self._collectors) + 1)
         self._renderer = Renderer()
-        self._tasks = {name: self._task(collector) for name, collector in self._collectors.items()}
+        self._skipped = {
+            name: collector.skipped if isinstance(collector, Skipping) else Skipped()
+            for name, collector in self._collectors.items()
+        }
+        self._tasks = {name: self._task(name, collector) for name, collector in self._collectors.items()}
         self._verdicts: dict[str, str] = {}
         self._flights: dict[tuple[frozenset[str] | None, float], _Flight] = {}
         self._lock = threading.Lock()
@@ -118,7 +124,9 @@ class Scraper:
         report = self._self_report(outcomes, dict.fromkeys(outcomes, False))
         return _page([report], self._inventory() if wanted is None else b"")
 
-    def _task(self, collector: Collector) -> Callable[[], Ready]:
+    def _task(self, name: str, collector: Collector) -> Callable[[], Ready]:
+        skipped = self._skipped[name]
+
         def collect() -> Ready:
             try:
                 families = list(collector.collect())
@@ -129,9 +137,17 @@ class Scraper:
             names = frozenset([family.name for family in families])
             if len(names) < len(families):
                 raise ValueError("a metric comes twice")
-            return Ready(self._renderer.render(families), names)
+            return Ready(self._rendered(families, skipped), names)
 
         return collect
+
+    def _rendered(self, families: list[Family], skipped: Skipped) -> str:
+        try:
+            return self._renderer.render(families)
+        except OverflowError:
+            for family in families:
+                family.samples = [sample for sample in family.samples if _fits(sample, family.name, skipped)]
+            return self._renderer.render(families)
 
     def _texts(
         self, outcomes: Mapping[str, Outcome[Ready]], taken: frozenset[str]
@@ -180,7 +196,24 @@ class Scraper:
             ("collector",),
             [((name,), int(good)) for name, good in successes.items()],
         )
-        return self._renderer.render((duration, success))
+        skipped = Family(
+            self._skipped_total,
+            "counter",
+            "Lines and other entries that the collector did not understand and left out.",
+            ("collector",),
+            [((name,), self._skipped[name].count) for name in successes],
+        )
+        return self._renderer.render((duration, success, skipped))
+
+
+def _fits(sample: Sample, name: str, skipped: Skipped) -> bool:
+    """Whether a float can hold the sample's number; one that cannot is skipped."""
+    try:
+        format_value(sample[1])
+    except OverflowError as error:
+        skipped.add(name, error)
+        return False
+    return True
 
 
 def _page(texts: Iterable[str], inventory: bytes) -> bytes:

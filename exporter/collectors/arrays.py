@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from exporter.collectors.collector import NoData, Roots
 from exporter.collectors.files import Files
+from exporter.skipped import Skipped
 from leitstand.exposition import Family
 
 # The words of mdstat (md_seq_show in drivers/md/md.c) and the state we call it by.
@@ -18,6 +19,8 @@ _REQUIRED = re.compile(r"\[(\d+)/(\d+)\]")
 _PROGRESS = re.compile(
     r"(recovery|resync|check|reshape)\s*=\s*(?:[\d.]+%\s*\((\d+)/\d+\)|DELAYED|PENDING|REMOTE)"
 )
+# Lines that are no array; the last is what unRAID's own driver writes, which knows no arrays.
+_HEADING = re.compile(r"(?:Personalities|read_ahead|unused devices|event)\b|\w+(?:\.\d+)?=")
 _NOT_ACTIVE = ("S", "F", "R", "J")  # spare, failed, replacement, journal
 
 
@@ -40,12 +43,14 @@ class SoftwareRaid:
 
     def __init__(self, roots: Roots) -> None:
         self._files, self._sys = roots.proc_files, roots.sys_files
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
         try:
-            arrays = parse_arrays(self._files.read("mdstat").decode("utf-8", "replace"))
+            content = self._files.read("mdstat").decode("utf-8", "replace")
         except FileNotFoundError as error:
             raise NoData("no software RAID") from error
+        arrays = parse_arrays(content, self.skipped)
         disks = Family("node_md_disks", "gauge", "Disks of the array, by state.", ("device", "state"))
         states = Family("node_md_state", "gauge", "Whether the array is in this state.", ("device", "state"))
         required = Family("node_md_disks_required", "gauge", "Disks the array should have.", ("device",))
@@ -76,21 +81,38 @@ class SoftwareRaid:
         return members, missing
 
 
-def parse_arrays(content: str) -> list[Array]:
-    """Every array of mdstat. Raises ValueError when one is named twice."""
-    arrays: list[Array] = []
-    is_known = False
+def parse_arrays(content: str, skipped: Skipped) -> list[Array]:
+    """Every array of mdstat."""
+    arrays = skipped.each("mdstat", _blocks(content), _parse_array)
+    return list(skipped.unique("mdstat", ((array.name, array) for array in arrays)).values())
+
+
+def _blocks(content: str) -> list[list[str]]:
+    """The lines of each array. Blank lines, and those that begin at the margin, stand between them."""
+    blocks: list[list[str]] = []
+    is_open = False
     for line in content.split("\n"):
-        if match := _ARRAY.fullmatch(line.rstrip()):
-            arrays.append(_begin(match[1], match[2], match[3] or ""))
-            is_known = True
-        elif not line.startswith((" ", "\t")):
-            is_known = False
-        elif is_known:
-            _continue(arrays[-1], line)
-    if len({array.name for array in arrays}) < len(arrays):
-        raise ValueError("an array is named twice")
-    return arrays
+        if not line.strip() or _HEADING.match(line):
+            is_open = False
+        elif is_open and line[0].isspace():
+            blocks[-1].append(line)
+        else:
+            blocks.append([line])
+            is_open = True
+    return blocks
+
+
+def _parse_array(lines: list[str]) -> Array:
+    match = _ARRAY.fullmatch(lines[0].rstrip())
+    if match is None:
+        raise ValueError(f"not an array: {lines[0][:80]!r}")
+    array = _begin(match[1], match[2], match[3] or "")
+    counts = [line for line in lines[1:] if _BLOCKS.match(line)]
+    if len(counts) != 1 and array.active:
+        raise ValueError(f"{len(counts)} lines of blocks: {lines[0][:80]!r}")
+    for line in lines[1:]:
+        _continue(array, line)
+    return array
 
 
 def _begin(name: str, state: str, rest: str) -> Array:
@@ -122,6 +144,7 @@ class Bonds:
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.sys_files
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
         try:
@@ -130,16 +153,23 @@ class Bonds:
             raise NoData("no bonded device") from error
         slaves = Family("node_bonding_slaves", "gauge", "Devices of the bond.", ("master",))
         active = Family("node_bonding_active", "gauge", "Devices of the bond that are up.", ("master",))
-        for master in masters:
-            states = _link_states(self._files, f"class/net/{master}")
+        for master, states in self.skipped.each("bonding", dict.fromkeys(masters), self._states):
             slaves.add(len(states), master)
             active.add(states.count(b"up"), master)
         return slaves, active
 
+    def _states(self, master: str) -> tuple[str, list[bytes]]:
+        place = f"class/net/{master}"
+        names = dict.fromkeys(self._files.attribute(f"{place}/bonding/slaves").decode().split())
+        return master, [self._state(place, name) for name in names]
 
-def _link_states(files: Files, place: str) -> list[bytes]:
-    names = files.attribute(f"{place}/bonding/slaves").decode().split()
-    return [_link_state(files, place, name) for name in names]
+    def _state(self, place: str, name: str) -> bytes:
+        """What the bond says of the device's link; empty, which is not "up", where it does not say it."""
+        try:
+            return _link_state(self._files, place, name)
+        except OSError as error:
+            self.skipped.add("bonding slaves", error)
+            return b""
 
 
 def _link_state(files: Files, place: str, name: str) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from exporter.collectors.collector import NoData, Roots, counter, gauge
 from exporter.collectors.files import Files
+from exporter.skipped import Skipped
 from leitstand.exposition import Family
 
 _SOURCES = "devices/system/clocksource"
@@ -16,14 +17,12 @@ class Clock:
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.sys_files
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
-        now = time.time()
-        local = time.localtime(now)
-        yield gauge("node_time_seconds", "The host's clock, in Unix time.", now)
-        explanation = "How far the host's time zone is ahead of UTC."
-        zone = [((local.tm_zone,), local.tm_gmtoff)]
-        yield Family("node_time_zone_offset_seconds", "gauge", explanation, ("time_zone",), list(zone))
+        return self.skipped.parts("time", _now, self._sources)
+
+    def _sources(self) -> Iterable[Family]:
         available = Family(
             "node_time_clocksource_available_info",
             "gauge",
@@ -36,14 +35,30 @@ class Clock:
             "The clock source the kernel uses.",
             ("clocksource", "device"),
         )
-        for device in _devices(self._files):
-            place = f"{_SOURCES}/clocksource{device}"
-            names = self._files.attribute(f"{place}/available_clocksource").decode().split()
-            for name in dict.fromkeys(names):
+        for device, names, in_use in self.skipped.each("clocksource", _devices(self._files), self._source):
+            for name in names:
                 available.add(1, name, device)
-            current.add(1, self._files.attribute(f"{place}/current_clocksource").decode(), device)
-        yield available
-        yield current
+            current.add(1, in_use, device)
+        return available, current
+
+    def _source(self, device: str) -> tuple[str, list[str], str]:
+        """The device, the sources it could use, and the one it uses."""
+        place = f"{_SOURCES}/clocksource{device}"
+        names = self._files.attribute(f"{place}/available_clocksource").decode().split()
+        return (
+            device,
+            list(dict.fromkeys(names)),
+            self._files.attribute(f"{place}/current_clocksource").decode(),
+        )
+
+
+def _now() -> Iterable[Family]:
+    now = time.time()
+    local = time.localtime(now)
+    yield gauge("node_time_seconds", "The host's clock, in Unix time.", now)
+    explanation = "How far the host's time zone is ahead of UTC."
+    zone = [((local.tm_zone,), local.tm_gmtoff)]
+    yield Family("node_time_zone_offset_seconds", "gauge", explanation, ("time_zone",), list(zone))
 
 
 def _devices(files: Files) -> list[str]:

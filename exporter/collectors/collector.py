@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from exporter.collectors.files import Files
+from exporter.skipped import Skipped
 from leitstand.exposition import Family
 
 
@@ -20,6 +21,15 @@ class Collector(Protocol):
     def collect(self) -> Iterable[Family]:
         """The families of this moment. Raises NoData, or anything else, which counts as a failure."""
         ...
+
+
+@runtime_checkable
+class Skipping(Protocol):
+    """A collector that reads lists."""
+
+    @property
+    def skipped(self) -> Skipped:
+        """The entries it did not understand."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,11 @@ class Roots:
     def root_files(self) -> Files:
         """The host's own files, as ``/etc``."""
         return Files(self.root)
+
+
+def unique(source: str, families: Iterable[Family], skipped: Skipped) -> Iterable[Family]:
+    """The families; of two of one name the first, as of entries of a list."""
+    return skipped.unique(source, ((family.name, family) for family in families)).values()
 
 
 def gauge(name: str, documentation: str, value: float) -> Family:

@@ -3,12 +3,12 @@ sysfs.
 """
 
 import os
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from exporter.collectors.collector import Roots
 from exporter.collectors.files import Files
-from leitstand.exposition import Family
+from exporter.skipped import Skipped, in_range
+from leitstand.exposition import Family, Sample
 
 # The columns of a cpu line, in the kernel's order (fs/proc/stat.c); guest times follow.
 _MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
@@ -22,12 +22,13 @@ class ProcessorTime:
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.proc_files
-        self._throttles = Throttles(roots.sys_files)
+        self.skipped = Skipped()
+        self._throttles = Throttles(roots.sys_files, self.skipped)
         self._ticks = os.sysconf("SC_CLK_TCK")
         self._last: dict[str, list[int]] = {}
 
     def collect(self) -> Iterable[Family]:
-        times = parse_times(self._files.read("stat"))
+        times = parse_times(self._files.read("stat"), self.skipped)
         self._last = {cpu: _without_steps_back(self._last.get(cpu), now) for cpu, now in times.items()}
         seconds = Family("node_cpu_seconds_total", "counter", "Time spent in each mode.", ("cpu", "mode"))
         guest = Family(
@@ -42,20 +43,22 @@ class ProcessorTime:
         return seconds, guest, *self._throttles.families(tuple(times))
 
 
-def parse_times(content: bytes) -> dict[str, list[int]]:
+def parse_times(content: bytes, skipped: Skipped) -> dict[str, list[int]]:
     """Clock ticks per CPU and column: ``{"0": [user, nice, system, idle, …], …}``."""
-    times = {}
-    for line in content.splitlines():
-        if not line.startswith(b"cpu"):
-            break  # the cpu lines are the first
-        name, *columns = line.split()
-        if name != b"cpu":
-            if len(columns) < _LEAST_COLUMNS:
-                raise ValueError(f"too few columns: {line[:80]!r}")
-            times[str(int(name[3:]))] = [int(column) for column in columns]
+    # The first lines are about CPUs, and the very first is their sum.
+    lines = content.partition(b"\nintr ")[0].splitlines()
+    each = (line for line in lines if not line.startswith(b"cpu "))
+    times = skipped.unique("stat", skipped.each("stat", each, _parse_cpu))
     if not times:
         raise ValueError("no line about a CPU")
     return times
+
+
+def _parse_cpu(line: bytes) -> tuple[str, list[int]]:
+    name, *columns = line.split()
+    if not name.startswith(b"cpu") or len(columns) < _LEAST_COLUMNS:
+        raise ValueError(f"not a line about a CPU: {line[:80]!r}")
+    return str(int(name[3:])), in_range([int(column) for column in columns])
 
 
 def _without_steps_back(last: list[int] | None, now: list[int]) -> list[int]:
@@ -72,17 +75,18 @@ _RESET_TICKS = 300  # 3 s at the usual 100 ticks a second
 
 
 _CPUS = "devices/system/cpu"
+Labels = tuple[str, ...]
 
 
 class Throttles:
     """node_cpu_core_throttles_total, node_cpu_package_throttles_total and node_cpu_isolated."""
 
-    def __init__(self, files: Files) -> None:
-        self._files = files
+    def __init__(self, files: Files, skipped: Skipped) -> None:
+        self._files, self._skipped = files, skipped
         self._cpus: tuple[str, ...] = ()
         # Which file counts for which core or package, found once: most machines have none.
-        self._cores: dict[tuple[str, str], str] = {}
-        self._packages: dict[tuple[str], str] = {}
+        self._cores: dict[Labels, str] = {}
+        self._packages: dict[Labels, str] = {}
         self._isolated: list[str] = []
 
     def families(self, cpus: tuple[str, ...]) -> Iterable[Family]:
@@ -95,20 +99,31 @@ class Throttles:
         packages = Family(
             "node_cpu_package_throttles_total", "counter", "Times the package was throttled.", ("package",)
         )
-        cores.samples = [(labels, int(self._files.attribute(path))) for labels, path in self._cores.items()]
-        packages.samples = [
-            (labels, int(self._files.attribute(path))) for labels, path in self._packages.items()
-        ]
+        cores.samples = self._counts(self._cores)
+        packages.samples = self._counts(self._packages)
         isolated = Family("node_cpu_isolated", "gauge", "CPUs kept free of the scheduler.", ("cpu",))
         isolated.samples = [((cpu,), 1) for cpu in self._isolated]
         return cores, packages, isolated
 
+    def _counts(self, places: Mapping[Labels, str]) -> list[Sample]:
+        """What stands in each file; a CPU that was taken away meanwhile has none."""
+        samples: list[Sample] = []
+        for labels, place in places.items():
+            try:
+                samples.append((labels, int(self._files.attribute(place))))
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError) as error:
+                self._skipped.add("thermal_throttle", error)
+        return samples
+
     def _discover(self, cpus: tuple[str, ...]) -> None:
         self._cores, self._packages, self._cpus = {}, {}, cpus
         try:
-            self._isolated = parse_cpu_list(self._files.attribute(f"{_CPUS}/isolated").decode("ascii"))
+            isolated = self._files.attribute(f"{_CPUS}/isolated").decode("ascii", "replace")
         except OSError:
-            self._isolated = []
+            isolated = ""
+        self._isolated = parse_cpu_list(isolated, self._skipped)
         for cpu in cpus:
             place = f"{_CPUS}/cpu{cpu}"
             try:
@@ -119,7 +134,7 @@ class Throttles:
             self._note(self._cores, (core, package), f"{place}/thermal_throttle/core_throttle_count")
             self._note(self._packages, (package,), f"{place}/thermal_throttle/package_throttle_count")
 
-    def _note(self, known: dict[Any, str], labels: tuple[str, ...], path: str) -> None:
+    def _note(self, known: dict[Labels, str], labels: Labels, path: str) -> None:
         if labels not in known and self._files.exists(path):
             known[labels] = path
 
@@ -127,13 +142,15 @@ class Throttles:
 _MOST_CPUS = 65536
 
 
-def parse_cpu_list(text: str) -> list[str]:
+def parse_cpu_list(text: str, skipped: Skipped) -> list[str]:
     """``0-2,7`` as ``["0", "1", "2", "7"]``; the empty text as no CPU."""
-    found: list[str] = []
-    for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        numbers = range(int(first), int(last or first) + 1)
-        if len(found) + len(numbers) > _MOST_CPUS:
-            raise ValueError("too many CPUs")
-        found += [str(number) for number in numbers]
-    return found
+    ranges = skipped.each("list of CPUs", filter(None, text.split(",")), _parse_range)
+    return list(dict.fromkeys([str(number) for numbers in ranges for number in numbers]))
+
+
+def _parse_range(part: str) -> range:
+    first, _, last = part.partition("-")
+    numbers = range(int(first), int(last or first) + 1)
+    if len(numbers) > _MOST_CPUS:
+        raise ValueError("too many CPUs")
+    return numbers

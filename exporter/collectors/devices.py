@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from exporter.collectors.collector import Roots
 from exporter.collectors.hardware import folders
+from exporter.skipped import Skipped
 from leitstand.exposition import Family
 
 
@@ -12,14 +13,17 @@ class NvmeControllers:
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.sys_files
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
         labels = ("device", "firmware_revision", "model", "serial", "state")
         family = Family("node_nvme_info", "gauge", "What the controller says of itself.", labels)
-        for device in folders(self._files, "class/nvme"):
-            with self._files.folder(f"class/nvme/{device}") as folder:
-                family.add(1, device, *map(folder.text, ("firmware_rev", "model", "serial", "state")))
+        self.skipped.each("nvme", folders(self._files, "class/nvme"), lambda name: self._read(name, family))
         return [family]
+
+    def _read(self, device: str, family: Family) -> None:
+        with self._files.folder(f"class/nvme/{device}", self.skipped) as folder:
+            family.add(1, device, *map(folder.text, ("firmware_rev", "model", "serial", "state")))
 
 
 # File, metric and explanation.
@@ -44,6 +48,7 @@ class Watchdogs:
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.sys_files
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
         information = Family("node_watchdog_info", "gauge", "What it says of itself.", ("name", *_WORDS))
@@ -51,10 +56,13 @@ class Watchdogs:
             Family(f"node_watchdog_{name}", "gauge", explanation, ("name",))
             for _, name, explanation in _FIGURES
         ]
-        for name in folders(self._files, "class/watchdog"):
-            with self._files.folder(f"class/watchdog/{name}") as folder:
-                information.add(1, name, *map(folder.text, _WORDS))
-                for (file, _, _), family in zip(_FIGURES, families, strict=True):
-                    if (value := folder.number(file)) is not None:
-                        family.add(value, name)
+        names = folders(self._files, "class/watchdog")
+        self.skipped.each("watchdog", names, lambda name: self._read(name, information, families))
         return information, *families
+
+    def _read(self, name: str, information: Family, families: Iterable[Family]) -> None:
+        with self._files.folder(f"class/watchdog/{name}", self.skipped) as folder:
+            information.add(1, name, *map(folder.text, _WORDS))
+            for (file, _, _), family in zip(_FIGURES, families, strict=True):
+                if (value := folder.number(file)) is not None:
+                    family.add(value, name)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from exporter.collectors.collector import Roots
 from exporter.collectors.files import Files
 from exporter.collectors.options import Options, selection
+from exporter.skipped import Skipped, in_range
 from leitstand.exposition import Family, Kind, Sample
 
 _SECTOR = 512  # bytes, whatever the device's own sectors are
@@ -31,6 +32,7 @@ _COLUMNS: tuple[tuple[str, Kind, str, float], ...] = (
     ("flush_requests_time_seconds_total", "counter", "Time spent by all flushes.", _MILLISECOND),
 )
 _LEAST_COLUMNS = 11
+Disk = tuple[str, str, str, list[int]]
 _MOST_DIGITS = 16
 _INFO_LABELS = ("device", "major", "minor", "model", "path", "revision", "serial", "wwn")
 # For each label from "model" to "wwn" the properties of udev, of which the first that has something counts.
@@ -76,11 +78,11 @@ class DiskStatistics:
     def __init__(self, roots: Roots, options: Options) -> None:
         self._files, self._host = roots.proc_files, roots.root_files
         self._selection = selection(options, "diskstats_device")
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
-        disks = [
-            disk for disk in parse_disks(self._files.read("diskstats")) if self._selection.takes(disk[2])
-        ]
+        content = self._files.read("diskstats")
+        disks = [disk for disk in parse_disks(content, self.skipped) if self._selection.takes(disk[2])]
         families = []
         for index, (name, kind, explanation, unit) in enumerate(_COLUMNS):
             # The kernel's thousandths are divided: 0.001 has no exact double, and 7 * 0.001 is not 0.007.
@@ -98,18 +100,18 @@ class DiskStatistics:
         return [*families, information, *_udev_families(known)]
 
 
-def parse_disks(content: bytes) -> list[tuple[str, str, str, list[int]]]:
+def parse_disks(content: bytes, skipped: Skipped) -> list[Disk]:
     """Each device as major, minor, name and columns."""
-    disks = []
-    for line in content.splitlines():
-        major, minor, name, *columns = line.split()
-        if len(columns) < _LEAST_COLUMNS:
-            raise ValueError(f"too few columns: {line[:80]!r}")
-        word = name.decode("utf-8", "replace")
-        disks.append((str(int(major)), str(int(minor)), word, [int(column) for column in columns]))
-    if len({disk[2] for disk in disks}) < len(disks):
-        raise ValueError("a device is named twice")
-    return disks
+    disks = skipped.each("diskstats", content.splitlines(), _parse_disk)
+    return list(skipped.unique("diskstats", ((disk[2], disk) for disk in disks)).values())
+
+
+def _parse_disk(line: bytes) -> Disk:
+    major, minor, name, *columns = line.split()
+    if len(columns) < _LEAST_COLUMNS:
+        raise ValueError(f"too few columns: {line[:80]!r}")
+    word = name.decode("utf-8", "replace")
+    return str(int(major)), str(int(minor)), word, in_range([int(column) for column in columns])
 
 
 def read_udev(files: Files, path: str) -> dict[str, str]:

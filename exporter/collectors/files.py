@@ -10,6 +10,7 @@ import errno
 import os
 from pathlib import Path
 
+from exporter.skipped import Skipped, in_range
 from exporter.tree import TooLarge, Tree
 
 DEFAULT_LIMIT = 8 * 1024 * 1024  # bytes; the largest real one is /proc/net/tcp or mountinfo of a huge host
@@ -102,9 +103,9 @@ class Files:
             os.close(descriptor)
         return os.path.relpath(found, os.path.realpath(self.root))
 
-    def folder(self, path: str) -> "Folder":
+    def folder(self, path: str, skipped: Skipped | None = None) -> "Folder":
         """A folder held open, to read many files of it."""
-        return Folder(self._open(path, _LIST))
+        return Folder(self._open(path, _LIST), skipped or Skipped())
 
     def _open(self, path: str, how: "ctypes._Pointer[_How]") -> int:
         if self._tree is not None:
@@ -142,8 +143,8 @@ class Folder:
     No link in it is followed, as nothing here would keep it inside the root.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, descriptor: int, skipped: Skipped) -> None:
+        self._descriptor, self._skipped = descriptor, skipped
 
     def __enter__(self) -> "Folder":
         return self
@@ -171,12 +172,20 @@ class Folder:
             return ""
 
     def number(self, name: str) -> int | None:
-        """The attribute as an integer, decimal or ``0x`` and hexadecimal; None when it is none or cannot be
-        read.
+        """The attribute as an integer, decimal or ``0x`` and hexadecimal.
+
+        None when it cannot be read: a device that is off has no speed. One that is no number is skipped;
+        the kernel's own word for what it does not know is ``<unknown>``.
         """
         try:
-            return int(self.attribute(name), 0)
-        except (OSError, ValueError):
+            text = self.attribute(name)
+        except OSError:
+            return None
+        try:
+            return in_range([int(text, 0)])[0]
+        except ValueError as error:
+            if not text.startswith(b"<"):
+                self._skipped.add(name, error)
             return None
 
     def names(self) -> list[str]:

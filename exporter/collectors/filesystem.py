@@ -11,6 +11,7 @@ from exporter.collectors.collector import Roots
 from exporter.collectors.mounts import Mount, read_mounts
 from exporter.collectors.options import Options, seconds, selection
 from exporter.guard import Guard, Stuck
+from exporter.skipped import Skipped
 from leitstand.exposition import Family, Sample
 
 _LOG = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class FileSystems:
         self._local: Guard[Space] = Guard("mount", _PATIENCE, _MOST_STUCK)
         self._remote: Guard[None] = Guard("remote-mount", _PATIENCE, _MOST_STUCK)
         self._told: dict[str, str] = {}
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
         mounts = self._mounts()
@@ -66,7 +68,7 @@ class FileSystems:
     def _mounts(self) -> list[Mount]:
         """The mounts that are wanted; the last where several stand on one point, as it hides the others."""
         wanted: dict[tuple[str, str, str], Mount] = {}
-        for mount in map(self._as_the_host_sees_it, read_mounts(self._files)):
+        for mount in map(self._as_the_host_sees_it, read_mounts(self._files, self.skipped)):
             if self._kinds.takes(mount.kind) and self._points.takes(mount.point):
                 wanted[mount.device, mount.kind, mount.point] = mount
         return list(wanted.values())

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterable
+from functools import partial
 
 from exporter.collectors.collector import NoData, Roots, gauge
 from exporter.collectors.files import Files, Folder
+from exporter.skipped import Skipped
 from leitstand.exposition import Family
 
 _DMI = (
@@ -45,6 +47,7 @@ class Firmware:
         return [Family("node_dmi_info", "gauge", "What the firmware says.", labels, [(values, 1)])]
 
 
+_EDAC = "devices/system/edac/mc"
 _CONTROLLER = re.compile(r"mc(\d+)")
 _ROW = re.compile(r"csrow(\d+)")
 _CHANNEL = re.compile(r"ch(\d+)_ce_count")
@@ -56,40 +59,41 @@ class MemoryErrors:
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.sys_files
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
-        base = "devices/system/edac/mc"
         totals = _pair("", ("controller",), "memory errors")
         rows = _pair("csrow_", ("controller", "csrow"), "memory errors of a row")
         labels = ("controller", "csrow", "channel", "dimm_label")
         channels = _pair("channel_", labels, "memory errors of a channel")
-        for controller in folders(self._files, base):
-            if match := _CONTROLLER.fullmatch(controller):
-                self._count(f"{base}/{controller}", match[1], totals, rows)
-                for name in self._files.names(f"{base}/{controller}"):
-                    if row := _ROW.fullmatch(name):
-                        self._count_row(f"{base}/{controller}/{name}", (match[1], row[1]), rows, channels)
+        controllers = filter(None, map(_CONTROLLER.fullmatch, folders(self._files, _EDAC)))
+        found = self.skipped.each("edac", controllers, partial(self._count, totals, rows))
+        of_all = ((controller, row) for controller, names in found for row in names)
+        self.skipped.each("edac", of_all, partial(self._count_row, rows, channels))
         return *totals, *rows, *channels
 
-    def _count(self, place: str, controller: str, totals: Pair, rows: Pair) -> None:
-        for letter, total, row in zip("cu", totals, rows, strict=True):
-            total.add(int(self._files.attribute(f"{place}/{letter}e_count")), controller)
-            row.add(int(self._files.attribute(f"{place}/{letter}e_noinfo_count")), controller, "unknown")
+    def _count(self, totals: Pair, rows: Pair, controller: re.Match[str]) -> tuple[str, list[re.Match[str]]]:
+        """The controller's number, and the names of its rows."""
+        with self._files.folder(f"{_EDAC}/{controller[0]}", self.skipped) as folder:
+            _add(folder, "{}e_count", totals, controller[1])
+            _add(folder, "{}e_noinfo_count", rows, controller[1], "unknown")
+            return controller[1], list(filter(None, map(_ROW.fullmatch, folder.names())))
 
-    def _count_row(self, place: str, labels: tuple[str, str], rows: Pair, channels: Pair) -> None:
-        with self._files.folder(place) as folder:
-            for letter, row in zip("cu", rows, strict=True):
-                row.add(int(folder.attribute(f"{letter}e_count")), *labels)
-            for name in folder.names():
-                if match := _CHANNEL.fullmatch(name):
-                    _count_channel(folder, match[1], labels, channels)
+    def _count_row(self, rows: Pair, channels: Pair, place: tuple[str, re.Match[str]]) -> None:
+        controller, row = place
+        labels = controller, row[1]
+        with self._files.folder(f"{_EDAC}/mc{controller}/{row[0]}", self.skipped) as folder:
+            _add(folder, "{}e_count", rows, *labels)
+            for channel in filter(None, map(_CHANNEL.fullmatch, folder.names())):
+                module = _module(folder.text(f"ch{channel[1]}_dimm_label"))
+                _add(folder, f"ch{channel[1]}_{{}}e_count", channels, *labels, channel[1], module)
 
 
-def _count_channel(folder: Folder, number: str, labels: tuple[str, str], channels: Pair) -> None:
-    module = _module(folder.text(f"ch{number}_dimm_label"))
-    for letter, channel in zip("cu", channels, strict=True):
-        if (value := folder.number(f"ch{number}_{letter}e_count")) is not None:
-            channel.add(value, *labels, number, module)
+def _add(folder: Folder, file: str, families: Pair, *labels: str) -> None:
+    """The counts of correctable and of uncorrectable errors; not every driver has all of them."""
+    for letter, family in zip("cu", families, strict=True):
+        if (value := folder.number(file.format(letter))) is not None:
+            family.add(value, *labels)
 
 
 def _module(label: str) -> str:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 
 from exporter.collectors.collector import NoData, Roots, counter, gauge
+from exporter.skipped import Skipped
 from leitstand.exposition import Family
 
 
@@ -41,22 +42,25 @@ class KernelStat:
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.proc_files
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
-        values = parse_stat(self._files.read("stat"))
+        values = parse_stat(self._files.read("stat"), self.skipped)
         for key, name, make, explanation in _STAT_FIELDS:
             if key in values:
                 yield make(name, explanation, values[key])
 
 
-def parse_stat(content: bytes) -> dict[bytes, int]:
+def parse_stat(content: bytes, skipped: Skipped) -> dict[bytes, int]:
     """The first number of each line that is a total: ``{b"ctxt": 99, …}``."""
-    start = content.find(b"intr ")
-    return {
-        key: int(rest.split(None, 1)[0])
-        for key, _, rest in (line.partition(b" ") for line in content[max(start, 0) :].splitlines())
-        if rest and not key.startswith(b"cpu")
-    }
+    lines = content[max(content.find(b"intr "), 0) :].splitlines()
+    totals = (line for line in lines if not line.startswith(b"cpu"))
+    return skipped.unique("stat", skipped.each("stat", totals, _parse_total))
+
+
+def _parse_total(line: bytes) -> tuple[bytes, int]:
+    key, value = line.split(None, 2)[:2]
+    return key, int(value)
 
 
 class OpenFiles:
@@ -91,17 +95,26 @@ class HungTasks:
         yield counter("node_kernel_hung_tasks_total", "Tasks found waiting for minutes without end.", count)
 
 
+_ENTROPY = (
+    ("entropy_avail", "available_bits", "Bits of entropy at hand."),
+    ("poolsize", "pool_size_bits", "Bits of entropy that the pool can hold."),
+)
+
+
 class Entropy:
     """/proc/sys/kernel/random, see random(4)."""
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.proc_files
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
-        available = int(self._files.attribute("sys/kernel/random/entropy_avail"))
-        size = int(self._files.attribute("sys/kernel/random/poolsize"))
-        yield gauge("node_entropy_available_bits", "Bits of entropy at hand.", available)
-        yield gauge("node_entropy_pool_size_bits", "Bits of entropy that the pool can hold.", size)
+        return self.skipped.each("random", _ENTROPY, self._figure)
+
+    def _figure(self, entry: tuple[str, str, str]) -> Family:
+        file, name, explanation = entry
+        value = int(self._files.attribute(f"sys/kernel/random/{file}"))
+        return gauge(f"node_entropy_{name}", explanation, value)
 
 
 class Uname:

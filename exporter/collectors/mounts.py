@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from exporter.collectors.files import Files
+from exporter.skipped import Skipped
 
 _LEAST_FIELDS = 6
 _OCTAL = re.compile(r"\\([0-7]{3})")
@@ -30,23 +31,26 @@ class Mount:
         return _readable(self.device), self.kind, _readable(self.point)
 
 
-def read_mounts(files: Files) -> list[Mount]:
+def read_mounts(files: Files, skipped: Skipped) -> list[Mount]:
     """The mounts as process 1 sees them; as this one does where that is hidden. Raises OSError."""
     try:
         content = files.read("1/mountinfo", _LIMIT)
     except (FileNotFoundError, PermissionError):
         content = files.read("self/mountinfo", _LIMIT)
-    return parse_mounts(content)
+    return parse_mounts(content, skipped)
 
 
-def parse_mounts(content: bytes) -> list[Mount]:
-    """Each line of mountinfo. Raises ValueError for what is not one."""
-    return [_parse_line(line) for line in content.decode("utf-8", "surrogateescape").split("\n") if line]
+def parse_mounts(content: bytes, skipped: Skipped) -> list[Mount]:
+    """Each line of mountinfo."""
+    # Not splitlines(): a name may hold every other sign that ends a line.
+    lines = content.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n") if content else []
+    return skipped.each("mountinfo", lines, _parse_line)
 
 
 def _parse_line(line: str) -> Mount:
     before, separator, after = line.partition(" - ")
-    fields, rest = before.split(" "), after.split(" ")
+    # The options may hold blanks, as of drvfs: "rw,aname=drvfs;path=C:\\Program Files\\Docker".
+    fields, rest = before.split(" "), after.split(" ", 2)
     if not separator or len(fields) < _LEAST_FIELDS or len(rest) != 3:
         raise ValueError(f"not a line of mountinfo: {line[:80]!r}")
     kind, device, super_options = rest

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from exporter.collectors.collector import Roots
 from exporter.collectors.files import Folder
 from exporter.collectors.options import Options, pattern
+from exporter.skipped import Skipped
 from leitstand.exposition import Family, Kind
 
 # File, metric, kind.
@@ -37,6 +38,7 @@ class NetworkDevices:
     def __init__(self, roots: Roots, options: Options) -> None:
         self._files = roots.sys_files
         self._ignored = pattern(options, "netclass_ignored_devices")
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
         explanation = "What the device says of itself in words."
@@ -50,7 +52,7 @@ class NetworkDevices:
             if self._ignored.search(device):
                 continue
             try:
-                folder = self._files.folder(f"class/net/{device}")
+                folder = self._files.folder(f"class/net/{device}", self.skipped)
             except OSError:
                 continue  # bonding_masters is a file; or the device went away meanwhile
             with folder:

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from exporter.collectors.collector import Roots
 from exporter.collectors.options import Options, selection
 from exporter.netlink import dump_addresses, parse_addresses
+from exporter.skipped import Skipped
 from leitstand.exposition import Family, Sample
 
 # The columns in the kernel's order, as node_exporter names them.
@@ -26,11 +27,12 @@ class NetworkTraffic:
         self._files, self._sys = roots.proc_files, roots.sys_files
         self._selection = selection(options, "netdev_device")
         self._with_addresses = options.netdev_address_info
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
         devices = {
             device: columns
-            for device, columns in parse_devices(self._files.read("net/dev")).items()
+            for device, columns in parse_devices(self._files.read("net/dev"), self.skipped).items()
             if self._selection.takes(device)
         }
         for index, name in enumerate(_COLUMNS):
@@ -75,13 +77,16 @@ def _scope(address: str) -> str:
     return "link-local" if number.is_loopback or number.is_link_local else "global"
 
 
-def parse_devices(content: bytes) -> dict[str, list[int]]:
-    """The sixteen columns of each device; a name may hold anything but blanks and slashes, colons too."""
-    devices = {}
-    for line in content.splitlines()[_HEADER_LINES:]:
-        name, separator, rest = line.rpartition(b":")
-        columns = [int(column) for column in rest.split()]
-        if not separator or len(columns) != len(_COLUMNS):
-            raise ValueError(f"not a line of net/dev: {line[:80]!r}")
-        devices[name.strip().decode("utf-8", "replace")] = columns
-    return devices
+def parse_devices(content: bytes, skipped: Skipped) -> dict[str, list[int]]:
+    """The sixteen columns of each device."""
+    lines = content.splitlines()[_HEADER_LINES:]
+    return skipped.unique("net/dev", skipped.each("net/dev", lines, _parse_device))
+
+
+def _parse_device(line: bytes) -> tuple[str, list[int]]:
+    # A name may hold anything but blanks and slashes, colons too.
+    name, separator, rest = line.rpartition(b":")
+    columns = [int(column) for column in rest.split()]
+    if not separator or len(columns) != len(_COLUMNS):
+        raise ValueError(f"not a line of net/dev: {line[:80]!r}")
+    return name.strip().decode("utf-8", "replace"), columns

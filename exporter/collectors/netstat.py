@@ -1,12 +1,21 @@
 """Counters of the protocols: /proc/net/netstat, snmp and snmp6."""
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from exporter.collectors.collector import Roots
+from exporter.collectors.collector import Roots, unique
 from exporter.collectors.options import Options, pattern
+from exporter.skipped import Skipped
 from leitstand.exposition import Family
 
 _MOST_HEADERS = 1000
+
+
+class Columns(NamedTuple):
+    """How many words stand in a line of names, and those that are asked for, each with its place."""
+
+    width: int
+    wanted: list[tuple[int, str]]
 
 
 class ProtocolCounters:
@@ -16,60 +25,92 @@ class ProtocolCounters:
         self._files = roots.proc_files
         self._fields = pattern(options, "netstat_fields")
         # Which columns of a header line are wanted, under which name: the header never changes.
-        self._columns: dict[bytes, list[tuple[int, str]]] = {}
+        self._columns: dict[bytes, Columns] = {}
         self._names: dict[bytes, str] = {}
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
-        for file in ("net/netstat", "net/snmp"):
-            for name, value in self._tables(self._files.read(file)):
-                yield _family(name, value)
+        parts = (lambda: self._read("net/netstat"), lambda: self._read("net/snmp"), self._read_lines)
+        return unique("netstat", self.skipped.parts("netstat", *parts), self.skipped)
+
+    def _read(self, file: str) -> Iterable[Family]:
+        return [_family(name, value) for name, value in self._tables(self._files.read(file))]
+
+    def _read_lines(self) -> Iterable[Family]:
         try:
-            lines = self._files.read("net/snmp6")
+            content = self._files.read("net/snmp6")
         except FileNotFoundError:
-            return  # IPv6 is switched off
-        for name, value in self._lines(lines):
-            yield _family(name, value)
+            return []  # IPv6 is switched off
+        return [_family(name, value) for name, value in self._lines(content)]
 
-    def _tables(self, content: bytes) -> Iterator[tuple[str, int]]:
-        lines = content.splitlines()
-        for header, values in zip(lines[::2], lines[1::2], strict=True):
-            columns = self._columns.get(header)
-            if columns is None:
-                columns = self._wanted(header)
-            figures = values.split()
-            for index, name in columns:
-                yield name, int(figures[index])
+    def _tables(self, content: bytes) -> list[tuple[str, int]]:
+        tables = self.skipped.each("netstat", _pairs(content), self._table)
+        return [figure for table in tables for figure in table]
 
-    def _wanted(self, header: bytes) -> list[tuple[int, str]]:
+    def _table(self, pair: tuple[bytes, bytes]) -> list[tuple[str, int]]:
+        header, values = pair
+        figures = values.split()
+        if not figures:
+            raise ValueError(f"no figures: {header[:80]!r}")
+        columns = self._columns.get(header) or self._wanted(header)
+        if len(figures) != columns.width:
+            raise ValueError(f"no figures for each field: {header[:80]!r}")
+        return [(name, int(figures[index])) for index, name in columns.wanted]
+
+    def _wanted(self, header: bytes) -> "Columns":
         if len(self._columns) > _MOST_HEADERS:
-            raise ValueError("the header lines change without end")
+            self._columns.clear()
         protocol, *fields = header.decode("ascii", "replace").split()
         names = [f"{protocol.removesuffix(':')}_{field}" for field in fields]
         # From 1: the values' line begins with the protocol as well.
         wanted = [(index, name) for index, name in enumerate(names, start=1) if self._wants(name)]
-        self._columns[header] = wanted
-        return wanted
+        self._columns[header] = columns = Columns(len(names) + 1, wanted)
+        return columns
 
     def _wants(self, name: str) -> bool:
         return name.isidentifier() and self._fields.search(name) is not None
 
-    def _lines(self, content: bytes) -> Iterator[tuple[str, int]]:
-        for line in content.splitlines():
-            key, value = line.split()
-            name = self._names.get(key)
-            if name is None:
-                name = self._name_of(key)
-            if name:
-                yield name, int(value)
+    def _lines(self, content: bytes) -> list[tuple[str, int]]:
+        figures = self.skipped.each("snmp6", content.splitlines(), self._line)
+        return [(name, value) for name, value in figures if name]
+
+    def _line(self, line: bytes) -> tuple[str, int]:
+        key, value = line.split()
+        name = self._names.get(key)
+        if name is None:
+            name = self._name_of(key)
+        return name, int(value) if name else 0
 
     def _name_of(self, key: bytes) -> str:
         """``Udp6InDatagrams`` as ``Udp6_InDatagrams``; empty when it is not wanted."""
         if len(self._names) > _MOST_HEADERS:
-            raise ValueError("snmp6 has too many fields")
+            self._names.clear()
         protocol, six, field = key.decode("ascii", "replace").partition("6")
         name = f"{protocol}6_{field}"
         self._names[key] = name = name if six and self._wants(name) else ""
         return name
+
+
+def _pairs(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Each line of names with the line of figures behind it; one that lacks the other stands alone."""
+    lines = iter(content.splitlines())
+    line = next(lines, None)
+    while line is not None:
+        following = next(lines, None)
+        if (
+            following is not None
+            and following.partition(b" ")[0] == line.partition(b" ")[0]
+            and _is_names(line) > _is_names(following)
+        ):
+            yield line, following
+            line = next(lines, None)
+        else:
+            yield line, b""
+            line = following
+
+
+def _is_names(line: bytes) -> bool:
+    return line.partition(b" ")[2][:1].isalpha()
 
 
 def _family(name: str, value: int) -> Family:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from exporter.collectors.collector import NoData, Roots
 from exporter.collectors.files import Files
+from exporter.skipped import Skipped
 from leitstand.exposition import Family
 
 _PLACES = ("etc/os-release", "usr/lib/os-release")
@@ -26,10 +27,11 @@ class OperatingSystem:
         self._files = roots.root_files
         self._content = b""
         self._families: list[Family] = []
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
         if (content := _read(self._files)) != self._content:
-            self._families, self._content = list(_families(parse_release(content))), content
+            self._families, self._content = list(_families(parse_release(content, self.skipped))), content
         return self._families
 
 
@@ -54,14 +56,18 @@ def _read(files: Files) -> bytes:
     raise NoData("no os-release")
 
 
-def parse_release(content: bytes) -> dict[str, str]:
-    """The assignments, unquoted as a shell would; lines that are none are passed over."""
-    values = {}
-    for line in content.decode("utf-8", "replace").split("\n"):
-        key, separator, value = line.strip().partition("=")
-        if separator and key.isidentifier():
-            values[key] = _unquoted(value)
-    return values
+def parse_release(content: bytes, skipped: Skipped) -> dict[str, str]:
+    """The assignments, unquoted as a shell would; of two of one name the last counts."""
+    lines = [line.strip() for line in content.decode("utf-8", "replace").split("\n")]
+    written = (line for line in lines if line and not line.startswith("#"))
+    return dict(skipped.each("os-release", written, _parse_assignment))
+
+
+def _parse_assignment(line: str) -> tuple[str, str]:
+    key, separator, value = line.partition("=")
+    if not separator or not key.isidentifier():
+        raise ValueError(f"not an assignment: {line[:80]!r}")
+    return key, _unquoted(value)
 
 
 def _unquoted(value: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from exporter.collectors.collector import Roots
 from exporter.collectors.files import Folder
 from exporter.collectors.hardware import folders
+from exporter.skipped import Skipped
 from leitstand.exposition import Family
 
 _PLAIN, _MICRO, _TENTH = 1, 1_000_000, 10  # divisors
@@ -45,6 +46,7 @@ class PowerSupplies:
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.sys_files
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
         families = [
@@ -53,11 +55,14 @@ class PowerSupplies:
         ]
         explanation = "What the power supply says of itself."
         information = Family("node_power_supply_info", "gauge", explanation, ("power_supply", *_TEXTS))
-        for supply in folders(self._files, "class/power_supply"):
-            with self._files.folder(f"class/power_supply/{supply}") as folder:
-                information.add(1, supply, *[folder.text(name) for name in _TEXTS])
-                _read_numbers(folder, supply, families)
+        supplies = folders(self._files, "class/power_supply")
+        self.skipped.each("power_supply", supplies, lambda supply: self._read(supply, information, families))
         return information, *families
+
+    def _read(self, supply: str, information: Family, families: Iterable[Family]) -> None:
+        with self._files.folder(f"class/power_supply/{supply}", self.skipped) as folder:
+            information.add(1, supply, *[folder.text(name) for name in _TEXTS])
+            _read_numbers(folder, supply, families)
 
 
 def _read_numbers(folder: Folder, supply: str, families: Iterable[Family]) -> None:

@@ -4,7 +4,13 @@ from collections import Counter
 from collections.abc import Iterable
 
 from exporter.collectors.collector import Roots, gauge
+from exporter.skipped import Skipped
 from leitstand.exposition import Family
+
+_LIMITS = (
+    ("pid_max", "max_processes", "Processes that can be."),
+    ("threads-max", "max_threads", "Threads that can be."),
+)
 
 
 class Processes:
@@ -12,23 +18,18 @@ class Processes:
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.proc_files
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
         states: Counter[str] = Counter()
         thread_states: Counter[str] = Counter()
         threads = 0
-        for pid in filter(str.isdigit, self._files.names(".")):
-            try:
-                state, count = parse_process(self._files.attribute(f"{pid}/stat"))
-                others = self._thread_states(pid) if count > 1 else []
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # it ended meanwhile
-            states[state] += 1
+        processes = filter(str.isdigit, self._files.names("."))
+        for own, count, others in filter(None, self.skipped.each("processes", processes, self._process)):
+            states[own] += 1
             threads += count
-            thread_states.update([state, *others])
-        limits = [int(self._files.attribute(f"sys/kernel/{name}")) for name in ("pid_max", "threads-max")]
-        yield gauge("node_processes_max_processes", "Processes that can be.", limits[0])
-        yield gauge("node_processes_max_threads", "Threads that can be.", limits[1])
+            thread_states.update([own, *others])
+        yield from self.skipped.each("limits of processes", _LIMITS, self._limit)
         yield gauge("node_processes_pids", "Processes that are.", states.total())
         yield gauge("node_processes_threads", "Threads that are.", threads)
         yield _by_state("node_processes_state", "Processes in each state.", "state", states)
@@ -36,15 +37,25 @@ class Processes:
             "node_processes_threads_state", "Threads in each state.", "thread_state", thread_states
         )
 
-    def _thread_states(self, pid: str) -> list[str]:
-        states = []
-        for thread in self._files.names(f"{pid}/task"):
-            if thread != pid:
-                try:
-                    states.append(parse_process(self._files.attribute(f"{pid}/task/{thread}/stat"))[0])
-                except (FileNotFoundError, ProcessLookupError):
-                    continue
-        return states
+    def _limit(self, entry: tuple[str, str, str]) -> Family:
+        file, name, explanation = entry
+        return gauge(f"node_processes_{name}", explanation, int(self._files.attribute(f"sys/kernel/{file}")))
+
+    def _process(self, pid: str) -> tuple[str, int, list[str]] | None:
+        """Its state, how many threads it has, and the states of the others; None when it ended meanwhile."""
+        try:
+            state, count = parse_process(self._files.attribute(f"{pid}/stat"))
+            threads = self._files.names(f"{pid}/task") if count > 1 else []
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        others = [f"{pid}/task/{thread}" for thread in threads if thread != pid]
+        return state, count, list(filter(None, self.skipped.each("threads", others, self._thread)))
+
+    def _thread(self, place: str) -> str:
+        try:
+            return parse_process(self._files.attribute(f"{place}/stat"))[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return ""
 
 
 def _by_state(name: str, explanation: str, label: str, counts: Counter[str]) -> Family:

@@ -5,9 +5,11 @@ from collections.abc import Iterable
 
 from exporter.collectors.collector import NoData, Roots
 from exporter.collectors.files import Folder
+from exporter.skipped import Skipped, in_range
 from leitstand.exposition import Family
 
 _NANOSECONDS = 1_000_000_000
+_NOT_OF_A_CPU = (b"version", b"timestamp", b"domain")
 _RUNNING, _WAITING, _SLICES = 7, 8, 9
 
 
@@ -16,16 +18,17 @@ class SchedulerStatistics:
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.proc_files
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
         try:
-            rows = parse_scheduler(self._files.read("schedstat"))
+            content = self._files.read("schedstat")
         except FileNotFoundError as error:
             raise NoData("the kernel keeps no scheduler statistics") from error
         running = _counter("schedstat_running_seconds_total", "Time tasks ran.")
         waiting = _counter("schedstat_waiting_seconds_total", "Time tasks waited to run.")
         slices = _counter("schedstat_timeslices_total", "Time slices run.")
-        for cpu, (ran, waited, count) in rows.items():
+        for cpu, (ran, waited, count) in parse_scheduler(content, self.skipped).items():
             running.add(ran / _NANOSECONDS, cpu)
             waiting.add(waited / _NANOSECONDS, cpu)
             slices.add(count, cpu)
@@ -36,15 +39,18 @@ def _counter(name: str, explanation: str) -> Family:
     return Family(f"node_{name}", "counter", explanation, ("cpu",))
 
 
-def parse_scheduler(content: bytes) -> dict[str, tuple[int, int, int]]:
+def parse_scheduler(content: bytes, skipped: Skipped) -> dict[str, tuple[int, int, int]]:
     """Nanoseconds run, nanoseconds waited and slices of each CPU."""
-    rows = {}
-    for line in content.splitlines():
-        if line.startswith(b"cpu"):
-            fields = line.split()
-            cpu = str(int(fields[0][3:]))
-            rows[cpu] = int(fields[_RUNNING]), int(fields[_WAITING]), int(fields[_SLICES])
-    return rows
+    lines = (line for line in content.splitlines() if not line.startswith(_NOT_OF_A_CPU))
+    return skipped.unique("schedstat", skipped.each("schedstat", lines, _parse_cpu))
+
+
+def _parse_cpu(line: bytes) -> tuple[str, tuple[int, int, int]]:
+    fields = line.split()
+    if not fields[0].startswith(b"cpu"):
+        raise ValueError(f"not a line of schedstat: {line[:80]!r}")
+    ran, waited, slices = in_range([int(fields[column]) for column in (_RUNNING, _WAITING, _SLICES)])
+    return str(int(fields[0][3:])), (ran, waited, slices)
 
 
 # File of cpufreq, metric, explanation; the files hold kHz.
@@ -66,6 +72,7 @@ class Frequencies:
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.sys_files
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
         families = [
@@ -80,7 +87,7 @@ class Frequencies:
             if match is None:
                 continue
             try:
-                folder = self._files.folder(f"{_CPUS}/{name}/cpufreq")
+                folder = self._files.folder(f"{_CPUS}/{name}/cpufreq", self.skipped)
             except OSError:
                 continue  # virtual machines have none
             with folder:

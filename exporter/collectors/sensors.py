@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from exporter.collectors.collector import NoData, Roots
-from exporter.collectors.files import Files
+from exporter.collectors.files import Files, Folder
 from exporter.collectors.hardware import folders
 from exporter.collectors.options import Options, selection
+from exporter.skipped import Skipped
 from leitstand.exposition import Family, Kind
 
 _CHIPS = "class/hwmon"
@@ -51,21 +52,21 @@ class Sensors:
     def __init__(self, roots: Roots, options: Options) -> None:
         self._files = roots.sys_files
         self._selection = selection(options, "hwmon_chip")
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
         entries = folders(self._files, _CHIPS)
         families: dict[str, Family] = {}
         names = chip_names(self._files, entries)
-        for entry, chip in names.items():
-            if self._selection.takes(chip):
-                self._read_chip(f"{_CHIPS}/{entry}", chip, families)
+        chips = [(f"{_CHIPS}/{entry}", chip) for entry, chip in names.items() if self._selection.takes(chip)]
+        self.skipped.each("hwmon", chips, lambda chip: self._read_chip(*chip, families))
         return families.values()
 
     def _read_chip(self, place: str, chip: str, families: dict[str, Family]) -> None:
-        sensors = read_sensors(self._files, place)
+        sensors = self._sensors(place)
         if self._files.exists(f"{place}/device"):
             # Old drivers put their files beside the device instead.
-            for sensor, parts in read_sensors(self._files, f"{place}/device").items():
+            for sensor, parts in self._sensors(f"{place}/device").items():
                 sensors.setdefault(sensor, {}).update(parts)
         if name := clean(_text(self._files, f"{place}/name")):
             family = _family(families, "node_hwmon_chip_names", "gauge", ("chip", "chip_name"))
@@ -77,6 +78,14 @@ class Sensors:
             for figure in figures(sensor, parts):
                 family = _family(families, f"node_hwmon_{figure.name}", figure.kind, ("chip", "sensor"))
                 family.add(figure.value, chip, sensor)
+
+    def _sensors(self, place: str) -> dict[str, Sensor]:
+        try:
+            folder = self._files.folder(place, self.skipped)
+        except OSError:
+            return {}
+        with folder:
+            return read_sensors(folder)
 
 
 def _family(families: dict[str, Family], name: str, kind: Kind, labels: tuple[str, ...]) -> Family:
@@ -127,24 +136,19 @@ def _device_name(files: Files, entry: str) -> str:
     return clean(_text(files, f"{_CHIPS}/{entry}/name")) or clean(entry)
 
 
-def read_sensors(files: Files, place: str) -> dict[str, Sensor]:
+def read_sensors(folder: Folder) -> dict[str, Sensor]:
     """The files of one chip, by sensor: ``{"temp1": {"input": "42000", "label": "Core 0"}}``."""
     sensors: dict[str, Sensor] = {}
-    try:
-        folder = files.folder(place)
-    except OSError:
-        return sensors
-    with folder:
-        for name in folder.names()[:_MOST_FILES]:
-            match = _FILE.fullmatch(name)
-            if match is None or match[1] not in _TYPES:
-                continue
-            try:
-                value = folder.raw(name).strip(b"\n")  # the blanks of a label belong to it
-            except OSError:
-                continue  # some drivers answer EAGAIN or ENODATA while a sensor sleeps
-            sensor = f"{match[1]}{int(match[2] or 0)}"
-            sensors.setdefault(sensor, {})[match[3] or ""] = value.decode("utf-8", "replace")
+    for name in folder.names()[:_MOST_FILES]:
+        match = _FILE.fullmatch(name)
+        if match is None or match[1] not in _TYPES:
+            continue
+        try:
+            value = folder.raw(name).strip(b"\n")  # the blanks of a label belong to it
+        except OSError:
+            continue  # some drivers answer EAGAIN or ENODATA while a sensor sleeps
+        sensor = f"{match[1]}{int(match[2] or 0)}"
+        sensors.setdefault(sensor, {})[match[3] or ""] = value.decode("utf-8", "replace")
     return sensors
 
 
@@ -217,19 +221,23 @@ class ThermalZones:
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.sys_files
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
         zones = Family("node_thermal_zone_temp", "gauge", "Temperature in degrees Celsius.", ("type", "zone"))
         current = Family("node_cooling_device_cur_state", "gauge", "How much it cools now.", ("name", "type"))
         most = Family("node_cooling_device_max_state", "gauge", "How much it can cool.", ("name", "type"))
-        for name in folders(self._files, "class/thermal"):
-            with self._files.folder(f"class/thermal/{name}") as folder:
+
+        def read(name: str) -> None:
+            with self._files.folder(f"class/thermal/{name}", self.skipped) as folder:
                 kind = folder.text("type")
                 if (match := _ZONE.fullmatch(name)) and (value := folder.number("temp")) is not None:
                     zones.add(value / _MILLI, kind, match[1])
                 if match := _COOLER.fullmatch(name):
                     _add_number(current, folder.number("cur_state"), match[1], kind)
                     _add_number(most, folder.number("max_state"), match[1], kind)
+
+        self.skipped.each("thermal", folders(self._files, "class/thermal"), read)
         if not zones.samples and not current.samples:
             raise NoData("no thermal zone")
         return zones, current, most

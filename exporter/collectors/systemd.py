@@ -3,13 +3,16 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from exporter.collectors.collector import NoData, Roots, gauge
 from exporter.collectors.dbus import BusError, Call, Connection, property_of, read_rows, read_variant
 from exporter.collectors.options import Options, pattern
-from leitstand.exposition import Family, Kind
+from exporter.skipped import Skipped
+from leitstand.exposition import Family, Kind, Sample
 
 _SOCKET = "run/dbus/system_bus_socket"
 _BOOTED = "run/systemd/system"  # sd_booted(3)
@@ -26,6 +29,7 @@ _IMPATIENCE, _SUSPECT = 0.3, 60.0
 _TYPES_KEPT = 600.0  # seconds; a service's type changes with its file only
 _VERSION = re.compile(r"\d{3,}(?:\.\d+)?", re.ASCII)
 _MICROSECONDS = 1_000_000
+Value = TypeVar("Value", str, int)
 # Property of a socket, metric, kind, explanation; the last is a gauge there, too.
 CONNECTIONS: tuple[tuple[str, str, Kind, str], ...] = (
     ("NAccepted", "accepted_connections_total", "counter", "Connections accepted."),
@@ -58,6 +62,7 @@ class SystemdUnits:
         self._types: dict[str, str] = {}
         self._types_since = 0.0
         self._suspect_until = 0.0
+        self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
         is_suspect = time.monotonic() < self._suspect_until
@@ -110,11 +115,17 @@ class SystemdUnits:
             if not self._host.exists(_BOOTED):
                 raise NoData("a system bus without systemd")
             raise answers[0]
-        units = parse_units(answers[0])
+        units = parse_units(answers[0], self.skipped)
         wanted = [unit for unit in units if unit.loaded == "loaded" and self._wants(unit.name)]
         self._learn_types(bus, wanted)
-        families = [*_manager_families(answers[1:]), _summary(units), self._states(wanted)]
-        return [*families, *_timers(bus, wanted), *_sockets(bus, wanted), *self._optional(bus, wanted)]
+        of_manager = self.skipped.parts("manager", *_manager_parts(answers[1:]))
+        families = [*of_manager, _summary(units), self._states(wanted)]
+        return [
+            *families,
+            *self._timers(bus, wanted),
+            *self._sockets(bus, wanted),
+            *self._optional(bus, wanted),
+        ]
 
     def _wants(self, name: str) -> bool:
         return self._include.fullmatch(name) is not None and self._exclude.fullmatch(name) is None
@@ -125,9 +136,9 @@ class SystemdUnits:
         if now - self._types_since > _TYPES_KEPT:
             self._types, self._types_since = {}, now
         services = [unit for unit in units if unit.name.endswith(".service") and unit.name not in self._types]
-        types = _properties(bus, services, "Service", "Type")
+        types = self._properties(bus, services, "Service", "Type", str)
         # What had no answer is asked again: a label that is wrong for ten minutes makes another series.
-        self._types.update({name: str(kind) for name, kind in types.items()})
+        self._types.update(types)
 
     def _states(self, units: Sequence[Unit]) -> Family:
         family = Family(
@@ -147,75 +158,112 @@ class SystemdUnits:
             restarts = Family(
                 "node_systemd_service_restart_total", "counter", "Times the service was restarted.", ("name",)
             )
-            _add_numbers(restarts, _properties(bus, services, "Service", "NRestarts"))
+            restarts.samples = self._numbers(bus, services, "Service", "NRestarts")
             yield restarts
         if self._with_tasks:
             tasks = Family("node_systemd_unit_tasks_current", "gauge", "Tasks of the service.", ("name",))
-            _add_numbers(tasks, _properties(bus, services, "Service", "TasksCurrent"))
+            tasks.samples = self._numbers(bus, services, "Service", "TasksCurrent")
             most = Family("node_systemd_unit_tasks_max", "gauge", "Tasks the service may have.", ("name",))
-            _add_numbers(most, _properties(bus, services, "Service", "TasksMax"))
+            most.samples = self._numbers(bus, services, "Service", "TasksMax")
             yield from (tasks, most)
         if self._with_start_times:
-            yield _start_times(bus, units)
+            yield self._start_times(bus, units)
+
+    def _start_times(self, bus: Connection, units: Sequence[Unit]) -> Family:
+        family = Family(
+            "node_systemd_unit_start_time_seconds",
+            "gauge",
+            "Since when the unit is active, in Unix time; 0: it is not.",
+            ("name",),
+        )
+        active = [unit for unit in units if unit.state == "active"]
+        moments = self._properties(bus, active, "Unit", "ActiveEnterTimestamp", int)
+        for unit in units:
+            if unit.state != "active" or unit.name in moments:
+                family.add(moments.get(unit.name, 0) / _MICROSECONDS, unit.name)
+        return family
+
+    def _timers(self, bus: Connection, units: Sequence[Unit]) -> list[Family]:
+        timers = [unit for unit in units if unit.name.endswith(".timer")]
+        family = Family(
+            "node_systemd_timer_last_trigger_seconds",
+            "gauge",
+            "When the timer started its unit last, in Unix time.",
+            ("name",),
+        )
+        for name, moment in self._properties(bus, timers, "Timer", "LastTriggerUSec", int).items():
+            family.add(moment / _MICROSECONDS, name)
+        return [family]
+
+    def _sockets(self, bus: Connection, units: Sequence[Unit]) -> list[Family]:
+        sockets = [unit for unit in units if unit.name.endswith(".socket")]
+        families = []
+        for name, metric, kind, explanation in CONNECTIONS:
+            family = Family(f"node_systemd_socket_{metric}", kind, explanation, ("name",))
+            family.samples = self._numbers(bus, sockets, "Socket", name)
+            families.append(family)
+        return families
+
+    def _numbers(self, bus: Connection, units: Sequence[Unit], kind: str, name: str) -> list[Sample]:
+        numbers = self._properties(bus, units, kind, name, int)
+        return [((unit,), number) for unit, number in numbers.items() if number != _NO_NUMBER]
+
+    def _properties(
+        self, bus: Connection, units: Sequence[Unit], kind: str, name: str, form: Callable[[str | int], Value]
+    ) -> dict[str, Value]:
+        """One property of each unit; units that do not have it are left out."""
+        answers = bus.ask([property_of(_SERVICE, unit.path, f"{_PREFIX}.{kind}", name) for unit in units])
+        pairs = zip(units, answers, strict=True)
+        told = ((unit.name, answer) for unit, answer in pairs if not isinstance(answer, BusError))
+        try:
+            return dict(self.skipped.each(name, told, lambda pair: (pair[0], form(read_variant(pair[1])))))
+        except ValueError:
+            return {}  # none of them; what else is known of the units stays
 
 
 _NO_NUMBER = 2**64 - 1  # what systemd says where there is no limit, or nobody counts
 
 
-def _add_numbers(family: Family, numbers: Mapping[str, str | int]) -> None:
-    family.samples = [((name,), int(number)) for name, number in numbers.items() if number != _NO_NUMBER]
-
-
-def _start_times(bus: Connection, units: Sequence[Unit]) -> Family:
-    family = Family(
-        "node_systemd_unit_start_time_seconds",
-        "gauge",
-        "Since when the unit is active, in Unix time; 0: it is not.",
-        ("name",),
-    )
-    active = [unit for unit in units if unit.state == "active"]
-    moments = _properties(bus, active, "Unit", "ActiveEnterTimestamp")
-    for unit in units:
-        family.add(int(moments.get(unit.name, 0)) / _MICROSECONDS, unit.name)
-    return family
-
-
-def parse_units(body: bytes) -> list[Unit]:
+def parse_units(body: bytes, skipped: Skipped) -> list[Unit]:
     """The units in the answer to ListUnits. Raises ValueError when it is cut short."""
     try:
-        return [Unit(row[0], row[2], row[3], row[6]) for row in read_rows(body, _UNIT_KINDS)]
+        units = [Unit(row[0], row[2], row[3], row[6]) for row in read_rows(body, _UNIT_KINDS)]
     except Exception as error:
         raise ValueError("not a list of units") from error
+    return list(skipped.unique("units", ((unit.name, unit) for unit in units)).values())
 
 
-def _properties(bus: Connection, units: Sequence[Unit], kind: str, name: str) -> dict[str, str | int]:
-    """One property of each unit; units that do not have it are left out."""
-    interface = f"{_PREFIX}.{kind}"
-    answers = bus.ask([property_of(_SERVICE, unit.path, interface, name) for unit in units])
-    return {
-        unit.name: read_variant(answer)
-        for unit, answer in zip(units, answers, strict=True)
-        if not isinstance(answer, BusError)
-    }
-
-
-def _manager_families(answers: Sequence[bytes | BusError]) -> Iterable[Family]:
+def _manager_parts(answers: Sequence[bytes | BusError]) -> Iterable[Callable[[], Iterable[Family]]]:
     """What the manager says of itself: its version, the system's state, what the machine runs on."""
-    version, state, machine = (
-        "" if isinstance(answer, BusError) else str(read_variant(answer)) for answer in answers
-    )
-    yield gauge(
-        "node_systemd_system_running", "Whether all is well with the system.", int(state == "running")
-    )
-    ground = Family(
+    for answer, make in zip(answers, (_version, _running, _virtualization), strict=True):
+        yield partial(_of_manager, make, answer)
+
+
+def _of_manager(make: Callable[[str], list[Family]], answer: bytes | BusError) -> list[Family]:
+    return make("" if isinstance(answer, BusError) else str(read_variant(answer)))
+
+
+def _running(state: str) -> list[Family]:
+    return [
+        gauge("node_systemd_system_running", "Whether all is well with the system.", int(state == "running"))
+    ]
+
+
+def _virtualization(machine: str) -> list[Family]:
+    family = Family(
         "node_systemd_virtualization_info", "gauge", "What the machine runs on.", ("virtualization_type",)
     )
-    ground.add(1, machine or "none")
-    yield ground
-    if match := _VERSION.search(version):
-        family = Family("node_systemd_version", "gauge", "Version of systemd.", ("version",))
-        family.add(float(match[0]), version)
-        yield family
+    family.add(1, machine or "none")
+    return [family]
+
+
+def _version(version: str) -> list[Family]:
+    match = _VERSION.search(version)
+    if match is None:
+        return []
+    family = Family("node_systemd_version", "gauge", "Version of systemd.", ("version",))
+    family.add(float(match[0]), version)
+    return [family]
 
 
 def _summary(units: Sequence[Unit]) -> Family:
@@ -223,26 +271,3 @@ def _summary(units: Sequence[Unit]) -> Family:
     family = Family("node_systemd_units", "gauge", "Units in each state.", ("state",))
     family.samples = [((state,), counts[state]) for state in _STATES]
     return family
-
-
-def _timers(bus: Connection, units: Sequence[Unit]) -> list[Family]:
-    timers = [unit for unit in units if unit.name.endswith(".timer")]
-    family = Family(
-        "node_systemd_timer_last_trigger_seconds",
-        "gauge",
-        "When the timer started its unit last, in Unix time.",
-        ("name",),
-    )
-    for name, moment in _properties(bus, timers, "Timer", "LastTriggerUSec").items():
-        family.add(int(moment) / _MICROSECONDS, name)
-    return [family]
-
-
-def _sockets(bus: Connection, units: Sequence[Unit]) -> list[Family]:
-    sockets = [unit for unit in units if unit.name.endswith(".socket")]
-    families = []
-    for name, metric, kind, explanation in CONNECTIONS:
-        family = Family(f"node_systemd_socket_{metric}", kind, explanation, ("name",))
-        _add_numbers(family, _properties(bus, sockets, "Socket", name))
-        families.append(family)
-    return families

@@ -10,6 +10,7 @@ import pytest
 from exporter.collectors.filesystem import FileSystems
 from exporter.collectors.mounts import parse_mounts
 from exporter.collectors.options import Options
+from exporter.skipped import Skipped
 from leitstand.errors import UsageError
 
 LINE = "{number} 1 8:{number} / {point} {options} shared:1 - {kind} {device} {super_options}\n"
@@ -161,7 +162,7 @@ def test_a_server_that_comes_back_is_measured_again(host, options, figures):
 
 
 def test_blanks_and_backslashes_in_a_mount_point_are_read_back():
-    (mount,) = parse_mounts(b"1 1 8:1 / /srv/a\\040b\\011c\\134d rw - ext4 /dev/sd\\040a rw\n")
+    (mount,) = parse_mounts(b"1 1 8:1 / /srv/a\\040b\\011c\\134d rw - ext4 /dev/sd\\040a rw\n", Skipped())
     assert mount.point == "/srv/a b\tc\\d"
     assert mount.device == "/dev/sd a"
 

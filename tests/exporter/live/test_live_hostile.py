@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 import struct
 import time
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ from exporter.collectors.sockets import (
 from exporter.collectors.systemd import parse_units
 from exporter.collectors.textfile_format import BadTextfile, parse_textfile
 from exporter.scrape import Scraper
+from exporter.skipped import Skipped
 
 
 def packed(text):
@@ -113,8 +115,9 @@ REFUSALS = (ValueError, IndexError, BadTextfile, BusError)
 
 def run(parser, content):
     """Call a parser as its collector does."""
+    text = content.decode("utf-8", "replace") if parser in TAKES_TEXT else content
     try:
-        return parser(content.decode("utf-8", "replace") if parser in TAKES_TEXT else content)
+        return parser(text, Skipped()) if "skipped" in signature(parser).parameters else parser(text)
     except REFUSALS:
         return None
 
@@ -218,12 +221,13 @@ def test_a_clock_source_that_is_listed_twice_is_one(host, scraper):
     assert len(series) == 2
 
 
-def test_a_number_that_no_float_holds_costs_its_collector_alone(host, scraper, page_of):
-    host.write("proc/stat", b"cpu0 1 2 3 4\nintr 1\nctxt " + b"9" * 400 + b"\n")
-    host.write("proc/loadavg", "0.5 0.5 0.5 1/2 3\n")
+def test_a_number_that_no_float_holds_costs_itself_alone(host, scraper, page_of):
+    host.write("proc/stat", b"cpu0 1 2 3 4\nintr 1\nctxt " + b"9" * 400 + b"\nprocesses 7\n")
     page = page_of(scraper.render().decode())
-    assert page["node_scrape_collector_success", (("collector", "stat"),)] == 0
-    assert page["node_load1", ()] == 0.5
+    assert page["node_scrape_collector_success", (("collector", "stat"),)] == 1
+    assert page["node_scrape_collector_skipped_entries_total", (("collector", "stat"),)] == 1
+    assert page["node_forks_total", ()] == 7
+    assert ("node_context_switches_total", ()) not in page
 
 
 def test_a_huge_file_is_refused_and_costs_its_collector_alone(host, scraper, page_of):

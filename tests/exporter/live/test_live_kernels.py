@@ -8,6 +8,7 @@ from exporter.collectors.arrays import parse_arrays
 from exporter.collectors.collector import NoData
 from exporter.collectors.files import Files
 from exporter.collectors.memory import Pressure
+from exporter.skipped import Skipped
 
 
 class Refusing(Files):
@@ -34,7 +35,8 @@ def test_an_array_called_broken_since_linux_6_3_is_told_and_leaves_its_neighbour
         "md0 : active raid1 sda1[0] sdb1[1]\n      104320 blocks super 1.2 [2/2] [UU]\n\n"
         "md1 : broken (read-only) raid1 sdc1[0]\n      10 blocks super 1.2 [2/1] [U_]\n\n"
         "md2 : unheard-of raid0 sdd1[0]\n      20 blocks super 1.2\n\n"
-        "md3 : active raid0 sde1[0]\n      30 blocks super 1.2\n"
+        "md3 : active raid0 sde1[0]\n      30 blocks super 1.2\n",
+        Skipped(),
     )
     assert (healthy.blocks, other.blocks) == (104320, 30)
     assert (broken.state, broken.required, broken.active) == ("broken", 2, 1)
