@@ -19,6 +19,7 @@ from leitstand.config import load_document, read
 from leitstand.errors import EXIT_FAILED, EXIT_OK, EXIT_WARNINGS, UsageError
 from leitstand.fleet import ExporterAccess, Fleet
 from leitstand.options import config_option, json_option
+from leitstand.tables import echo_fields
 
 DEFAULT_DATABASE = Path("/var/lib/leitstand/inventory.sqlite")
 database_option = click.option(
@@ -162,7 +163,8 @@ def search_command(database_path: Path, as_json: bool, words: tuple[str, ...]) -
         click.echo(json.dumps([row_object(row) for row in rows], indent=2, ensure_ascii=False))
     else:
         for row in rows:
-            click.echo(f"{row.host}\t{found(row)}\tsince {day(row.first_seen)}{age(states.get(row.host))}")
+            line = f"{row.host}\t{found(row)}\tsince {day(row.first_seen)}{age(states.get(row.host))}"
+            echo_fields(line.split("\t"))
     return EXIT_OK if rows else EXIT_WARNINGS
 
 
@@ -197,7 +199,7 @@ def diff_command(database_path: Path, as_json: bool, host: str, since: str, unti
         click.echo(json.dumps([change_object(change) for change in changes], indent=2, ensure_ascii=False))
     else:
         for change in changes:
-            click.echo(change_line(change))
+            echo_fields(change_line(change).split("\t"))
     return EXIT_OK
 
 
@@ -232,7 +234,7 @@ def show_command(database_path: Path, as_json: bool, host: str | None, kind: str
         click.echo(json.dumps([row_object(row) for row in rows], indent=2, ensure_ascii=False))
     else:
         for row in rows:
-            click.echo(f"{row.item.kind}\t{shown(row)}\tsince {day(row.first_seen)}")
+            echo_fields(f"{row.item.kind}\t{shown(row)}\tsince {day(row.first_seen)}".split("\t"))
     return EXIT_OK
 
 
@@ -256,7 +258,7 @@ def show_hosts(states: Iterable[HostState], as_json: bool) -> int:
     for state in states:
         last = minute(state.checked) if state.checked else "never"
         changed = minute(state.pulled) if state.pulled else "never"
-        click.echo(f"{state.name}\tanswered {last}\tchanged {changed}\t{state.error}".rstrip())
+        echo_fields((state.name, f"answered {last}", f"changed {changed}", state.error))
     return EXIT_OK
 
 

@@ -1,12 +1,11 @@
 """What the demo prints: a table that fits the terminal, and a line that follows the state."""
 
-import shutil
-import sys
 import time
 from dataclasses import dataclass
 
 from lab.promises import Outcome
 from lab.stack import Stack
+from leitstand.tables import terminal_width
 
 Row = tuple[str, str, str]
 
@@ -40,11 +39,6 @@ def promise_row(outcome: Outcome) -> Row:
     """A promise and, in one line, whether it was kept."""
     seen = outcome.seen.strip().splitlines() or [""]
     return outcome.what, outcome.where, f"{'ok' if outcome.held else 'FAILED':<6} {seen[0]}"
-
-
-def terminal_width() -> int | None:
-    """Columns of the terminal; None where the output is none, so that nothing is cut or broken."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def table_lines(rows: list[Row], width: int | None) -> list[str]:

@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem
 from leitstand import __version__
 from leitstand.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, LeitstandError
 from leitstand.logs import LogFormat, set_up_logging
+from leitstand.text import harmless, visible
 
 # Name, where its click command stands, and the one line of `leitstand --help`.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -136,12 +137,16 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _have_standard_streams() -> None:
-    """Put /dev/null in place of streams that were closed (`>&-`): else a file of ours would become one."""
+    """Put /dev/null in place of streams that were closed (`>&-`): else a file of ours would become one.
+
+    What is written to them from now on steers no terminal.
+    """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - a number, for ever
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    # Open for ever, as a number is: no context manager.
+    sys.stdout = harmless(sys.stdout or open(1, "w", closefd=False))  # noqa: SIM115
+    sys.stderr = harmless(sys.stderr or open(2, "w", closefd=False))  # noqa: SIM115
 
 
 def _show(error: click.ClickException) -> None:
@@ -151,7 +156,7 @@ def _show(error: click.ClickException) -> None:
         return
     context = error.ctx if isinstance(error, click.UsageError) else None
     command = context.command_path if context else "leitstand"
-    click.echo(f"{command}: {error.format_message()}", err=True)
+    click.echo(visible(f"{command}: {error.format_message()}"), err=True)
     click.echo(f"  hint: {command} --help", err=True)
 
 
@@ -162,10 +167,10 @@ def _unexpected(error: BaseException) -> int:
         reader_is_gone = isinstance(error, BrokenPipeError) and _nobody_reads(sys.stdout)
         _give_up_output()
         if not reader_is_gone:
-            click.echo(f"{error.filename or 'input or output'}: {error.strerror or error}", err=True)
+            click.echo(visible(f"{error.filename or 'input or output'}: {error.strerror or error}"), err=True)
         return EXIT_FAILED
     first_line = next(iter(str(error).splitlines()), "")
-    click.echo(f"internal error: {type(error).__name__}: {first_line}", err=True)
+    click.echo(visible(f"internal error: {type(error).__name__}: {first_line}"), err=True)
     click.echo("  hint: run again with 'leitstand --log-level debug …' and report what it prints", err=True)
     return EXIT_FAILED
 

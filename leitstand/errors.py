@@ -4,6 +4,8 @@ Exit codes of every command: 0 all good, 1 finished with warnings, 2 wrong usage
 130 interrupted.
 """
 
+from leitstand.text import visible
+
 EXIT_OK = 0
 EXIT_WARNINGS = 1
 EXIT_USAGE = 2
@@ -25,8 +27,8 @@ class LeitstandError(Exception):
         self.hint = hint
 
     def lines(self) -> list[str]:
-        """The error as printed: the message, then the hint if there is one."""
-        return [self.message, *([f"  hint: {self.hint}"] if self.hint else [])]
+        """The error as printed: the message, then the hint if there is one, a line each."""
+        return [visible(line) for line in (self.message, f"  hint: {self.hint}" if self.hint else "") if line]
 
 
 class UsageError(LeitstandError):

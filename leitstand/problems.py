@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from leitstand.errors import UsageError
+from leitstand.text import visible
 
 KeyPath = tuple[str | int, ...]
 _LONGEST = 300  # characters of what is printed of a key or a message; a file may hold anything
@@ -36,6 +37,10 @@ class ConfigError(UsageError):
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = sorted(set(problems))
         super().__init__("\n".join(map(str, self.problems)))
+
+    def lines(self) -> list[str]:
+        """A line for each problem."""
+        return [visible(str(problem)) for problem in self.problems]
 
 
 def dotted(path: KeyPath) -> str:

@@ -1,8 +1,46 @@
-"""Text that comes from elsewhere: file names, answers of other hosts."""
+"""Text that comes from elsewhere: file names, answers of other hosts, the last words of programs."""
+
+import io
+import re
+from typing import TextIO
+
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+# What a terminal obeys, or what turns the order of letters around: control characters but line feed and tab,
+# C1 (U+009B begins a sequence as ESC [ does), other ends of lines, marks of direction, tags, lone surrogates.
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
 
 
 def visible(text: str) -> str:
     """``text`` without anything that steers a terminal or begins a line; each such letter is replaced."""
     if text.isprintable():
         return text
-    return "".join([letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text])
+    return "".join([letter if letter.isprintable() else _REPLACEMENT for letter in text])
+
+
+class HarmlessStream(io.TextIOWrapper):
+    """The one door to the terminal: what is written through it shows letters and ends lines, no more."""
+
+    def __init__(self, below: io.TextIOWrapper) -> None:
+        super().__init__(
+            below.buffer,
+            encoding=below.encoding,
+            errors=below.errors,
+            line_buffering=below.line_buffering,
+            write_through=below.write_through,
+        )
+        self.below = below  # for what draws; and it would close the descriptor when it is forgotten
+
+    def write(self, text: str) -> int:
+        """Write ``text``; each letter that would steer a terminal is replaced."""
+        return super().write(_STEERING.sub(_REPLACEMENT, text))
+
+
+def harmless(stream: TextIO) -> TextIO:
+    """A stream that writes to where ``stream`` does; one that has no bytes below it stays as it is."""
+    if not isinstance(stream, io.TextIOWrapper) or isinstance(stream, HarmlessStream):
+        return stream
+    stream.flush()
+    return HarmlessStream(stream)

@@ -7,6 +7,7 @@ import click
 
 from leitstand.errors import EXIT_FAILED, LeitstandError
 from leitstand.options import json_option
+from leitstand.tables import table
 from orchestrator import show
 from orchestrator.catalog import Listed
 from orchestrator.cli_authorize import authorize
@@ -68,7 +69,7 @@ def _tell(rows: list[dict[str, Any]]) -> None:
          show.size(row["content_bytes"]), show.size(row["stored_bytes"]))
         for row in rows
     ]  # fmt: skip
-    show.table(
+    table(
         ("JOB", "SNAPSHOT", "STORE", "STATE", "ENTRIES", "SIZE", "STORED"),
         cells,
         ("ENTRIES", "SIZE", "STORED"),

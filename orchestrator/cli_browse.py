@@ -12,6 +12,7 @@ import click
 
 from leitstand.errors import EXIT_OK, EXIT_WARNINGS, LeitstandError
 from leitstand.options import json_option
+from leitstand.tables import terminal_width
 from leitstand.text import visible
 from orchestrator import show
 from orchestrator.archive import FileRecord, Kind
@@ -53,7 +54,7 @@ def ls(
     with readable_snapshot(context, context.job(job), job, snapshot_id, only, warn) as snapshot:
         for record in _selected(snapshot, patterns):
             found = True
-            click.echo(json.dumps(_facts(record)) if as_json else _line(record))
+            _tell(record, as_json)
     if patterns and not found:
         click.echo("nothing in the snapshot matches; patterns: docs/backups.md", err=True)
         return EXIT_WARNINGS
@@ -76,9 +77,7 @@ def find(context: Context, job: str, patterns: tuple[str, ...], only: str | None
     for snapshot in every_snapshot(context, job, only, warn):
         for record in _selected(snapshot, patterns):
             found = True
-            name = snapshot.name.id
-            facts = {"snapshot": name, "store": snapshot.store.name, **_facts(record)}
-            click.echo(json.dumps(facts) if as_json else f"{name}  {_line(record)}")
+            _tell(record, as_json, {"snapshot": snapshot.name.id, "store": snapshot.store.name})
     return 0 if found else EXIT_WARNINGS
 
 
@@ -168,7 +167,21 @@ def _iso(seconds: float) -> str | None:
         return None
 
 
-def _line(record: FileRecord) -> str:
+def _tell(record: FileRecord, as_json: bool, found: dict[str, str] | None = None) -> None:
+    """An entry of a snapshot; ``found`` says in which, where that was the question."""
+    if as_json:
+        click.echo(json.dumps({**(found or {}), **_facts(record)}))
+        return
+    name = [found["snapshot"]] if found else []
+    about, path = _about(record)
+    line, width = "  ".join([*name, f"{about} {path}"]), terminal_width()
+    narrow = width is not None and len(line) > width
+    # Blocks: a path stays whole, whatever blanks are in it.
+    click.echo("\n    ".join([*name, path, " ".join(about.split())]) if narrow else line)
+
+
+def _about(record: FileRecord) -> tuple[str, str]:
+    """Mode, owner, size and time as ``ls -l`` has them; the path, and where a link leads."""
     metadata = record.metadata
     # A device's type stands in its mode.
     kind = _TYPES.get(metadata.kind) or stat.S_IFMT(metadata.mode) or stat.S_IFREG
@@ -177,4 +190,4 @@ def _line(record: FileRecord) -> str:
     when = show.moment(metadata.mtime_ns / 1e9)
     arrow = f" -> {os.fsdecode(metadata.link)}" if metadata.link else ""
     path = visible(os.fsdecode(metadata.path) + arrow)
-    return f"{mode} {owner:<17} {record.size:>12} {when} {path}"
+    return f"{mode} {visible(owner):<17} {record.size:>12} {when}", path

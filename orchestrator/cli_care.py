@@ -10,6 +10,7 @@ import click
 
 from leitstand.errors import EXIT_FAILED, EXIT_WARNINGS, LeitstandError, UsageError
 from leitstand.options import json_option
+from leitstand.tables import flow, table, terminal_width
 from orchestrator import show
 from orchestrator.agenda import Task, is_default, plans, schedule_of
 from orchestrator.cli_options import (
@@ -135,7 +136,7 @@ def _tell_prune(rows: list[dict[str, Any]], as_json: bool, dry_run: bool) -> Non
         return
     if dry_run:
         columns = ("job", "store", "snapshot", "action", "why")
-        show.table([column.upper() for column in columns], [[row[each] for each in columns] for row in rows])
+        table([column.upper() for column in columns], [[row[each] for each in columns] for row in rows])
     counts = Counter(row["action"] for row in rows)
     click.echo(", ".join(f"{count} {action}" for action, count in sorted(counts.items())) or "nothing there")
 
@@ -217,5 +218,6 @@ def _tell_status(rows: list[dict[str, Any]]) -> None:
         )
         for row in rows
     ]
-    show.table(columns, cells, right=("STORED", "COUNT"))
-    click.echo(f"as of {show.moment(time.time())}; what the stores really hold: leitstand backup list")
+    table(columns, cells, right=("STORED", "COUNT"))
+    note = f"as of {show.moment(time.time())}; what the stores really hold: leitstand backup list"
+    click.echo("\n".join(flow([note], terminal_width())))

@@ -41,4 +41,4 @@ def _tell(check: Check) -> None:
     found = check.found
     click.echo(visible(f"{found.result:<8}{check.job}: {check.what}: {found.told}"))
     if found.hint:
-        click.echo(f"          hint: {found.hint}")
+        click.echo(visible(f"          hint: {found.hint}"))

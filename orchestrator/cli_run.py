@@ -11,6 +11,7 @@ import click
 
 from leitstand.errors import EXIT_FAILED, EXIT_WARNINGS, LeitstandError, UsageError
 from leitstand.options import json_option
+from leitstand.tables import table
 from orchestrator import show
 from orchestrator.batch import run_all
 from orchestrator.children import Children, Ended
@@ -53,7 +54,7 @@ def _run_all(context: Context, children: Children, limits: Limits, as_json: bool
     if as_json:
         click.echo(json.dumps(reports, indent=1))
     else:
-        show.table(_COLUMNS, [_cells(report) for report in reports], _RIGHT)
+        table(_COLUMNS, [_cells(report) for report in reports], _RIGHT)
     return max((ended.status for ended in done), default=0)
 
 

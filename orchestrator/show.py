@@ -1,4 +1,4 @@
-"""How things look on a terminal: sizes, ages, tables, progress.
+"""How things look on a terminal: sizes, ages, progress.
 
 ``rich`` is imported where it draws: it takes 0.1 s, and a timer's run draws nothing.
 """
@@ -7,7 +7,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from leitstand.text import visible
@@ -31,25 +31,6 @@ def moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else "never"
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
-    """Print a table on standard output: with lines on a terminal, plain columns elsewhere."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    found = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        found.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        found.add_row(*(printable(cell) for cell in row))
-    console.print(found)
-
-
-def printable(text: str) -> str:
-    """Visible text in which nothing is markup of `rich`."""
-    return visible(text).replace("[", r"\[")
-
-
 @contextmanager
 def progress(title: str, done: Callable[[], float], total: float | None) -> Iterator[None]:
     """A bar on standard error while the block runs; when that is no terminal a line in the log a minute."""
@@ -67,11 +48,12 @@ def _bar(title: str, total: float | None) -> Iterator[Callable[[float], None]]:
     from rich.console import Console
 
     columns = (
-        *(bars.TextColumn("{task.description}"), bars.BarColumn(), bars.DownloadColumn()),
+        *(bars.TextColumn("{task.description}", markup=False), bars.BarColumn(), bars.DownloadColumn()),
         *(bars.TransferSpeedColumn(), bars.TimeElapsedColumn(), bars.TimeRemainingColumn()),
     )
-    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
-        task = drawn.add_task(title, total=total)
+    below = getattr(sys.stderr, "below", sys.stderr)  # as `HarmlessStream` lets nothing through that draws
+    with bars.Progress(*columns, console=Console(file=below), transient=True) as drawn:
+        task = drawn.add_task(visible(title), total=total)
         # The total is what the last run had: more may come.
         yield lambda done: drawn.update(task, completed=done, total=total and max(total, done))
 

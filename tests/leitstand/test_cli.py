@@ -174,6 +174,15 @@ def test_a_log_entry_is_one_line_whatever_it_holds(role):
     assert "\x1b" not in done.stderr
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_no_log_steers_a_terminal(role, log_format):
+    hostile = "'a\\x1b[2J\\x9b31m\\u202e\\u2028\\x85'"
+    body = f"log.warning({hostile}), log.error('x', exc_info=ValueError({hostile}))"
+    told = role(body, "--log-format", log_format).stderr
+    assert "ValueError: a" in told
+    assert not {"\x1b", "\x9b", "\u202e", "\u2028", "\x85"} & set(told)
+
+
 def test_what_is_below_the_level_is_not_logged(role):
     body = "log.debug('quiet'), log.info('told')"
     assert "quiet" not in role(body).stderr
