@@ -151,9 +151,9 @@ def metrics_page() -> str:
             _table(sorted(set(live))),
             "\nThe verdicts on collectors are `node_scrape_collector_…`; with `--no-node-metrics` they are\n"
             "`leitstand_scrape_collector_success` and `leitstand_scrape_collector_duration_seconds`.\n"
-            "`node_scrape_collector_skipped_entries_total` (or `leitstand_…`) is ours: it counts the lines and\n"
-            "other entries that a collector did not understand and left out. Such an entry costs itself, not its\n"
-            "neighbours; the log shows the first of each list.\n\n",
+            "`node_scrape_collector_skipped_entries_total` (or `leitstand_…`) is ours: it counts the lines\n"
+            "and other entries that a collector did not understand and left out. Such an entry costs itself\n"
+            "and no neighbour; the log shows the first of each list.\n\n",
             "## Inventory, in `/metrics`\n\n",
             _table(sorted(metric for metric in inventory if metric[0].startswith("leitstand_"))),
             "\nEach pool of PHP-FPM adds the figures of its status page as `leitstand_php_fpm_…`.\n\n",
