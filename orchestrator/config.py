@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from leitstand.fleet import Finding, Fleet, unknown
-from leitstand.models import AbsolutePath, Duration, Model, Name
+from leitstand.models import AbsolutePath, Duration, Model, Name, SettingError
 from orchestrator.conflicts import overlapping_sources, repeated_accounts, same_places, sources_in_stores
 from orchestrator.fields import (
     KIBIBYTE,
@@ -56,6 +56,10 @@ class S3Store(Model):
     )
     prefix: Prefix = Field(
         default="", description="Folder in the bucket that everything stands below, such as team/backups."
+    )
+    path_style: bool = Field(
+        default=True,
+        description="Whether the bucket stands in the path, as Swift wants it, or in the host's name.",
     )
     credentials_file: AbsolutePath = Field(description="ini file, mode 0600, with access_key and secret_key.")
     ca_file: AbsolutePath | None = Field(
@@ -265,6 +269,8 @@ class Pruning(Model):
 
 
 def _never_alone(value: object) -> object:
+    if value is False or value in ("off", "no", "none"):
+        raise SettingError("this is turned off with another word", f"write {NEVER}")
     return {"schedule": NEVER} if value == NEVER else value
 
 

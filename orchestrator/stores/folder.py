@@ -22,6 +22,7 @@ class FolderStore:
     """A store in a folder. A file appears under its name only when all of it is on the disk."""
 
     checks_md5 = False
+    lacks = ()
 
     def __init__(self, name: str, settings: FolderSettings, credit: Path | None = None) -> None:
         self.name, self.root = name, settings.path

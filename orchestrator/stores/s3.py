@@ -7,20 +7,12 @@ Swift some of them replace the object or delete the bucket), no multipart upload
 import base64
 import configparser
 import hashlib
-import io
 import logging
 import re
-import threading
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import boto3
-from botocore import UNSIGNED
-from botocore.auth import S3SigV4Auth
-from botocore.config import Config
-from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, SSLError
 from pydantic import SecretStr
 from urllib3.exceptions import HTTPError
@@ -28,20 +20,31 @@ from urllib3.exceptions import HTTPError
 from leitstand.errors import UsageError
 from orchestrator.config import S3Store as S3Settings
 from orchestrator.pages import Buffer, pieces
+from orchestrator.stores.dialect import ETAGS, LISTING, Dialect, is_encrypted, refuses_a_header
 from orchestrator.stores.limit import Line
 from orchestrator.stores.retry import Retry
+from orchestrator.stores.s3_client import Body, connect
 from orchestrator.stores.store import ObjectInfo, ObjectMissingError, StoreError, check_key
 
 Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
-CONNECT_SECONDS = 10
-CONNECTIONS = 12  # more than a run and its checks ever use at a time
 _MD5_DIGITS = 32
+_NO_HEAD_OF_A_BUCKET = ("405", "501", "MethodNotAllowed", "NotImplemented")
 _MISSING = ("NoSuchKey", "404", "NotFound")
 # Refusals that are worth another try all the same: the bytes were damaged or cut on the way.
-_DAMAGED = ("BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch", "SlowDown")
+_DAMAGED = (
+    "BadDigest",
+    "IncompleteBody",
+    "RequestTimeout",
+    "XAmzContentSHA256Mismatch",
+    "SlowDown",
+    "ConditionalRequestConflict",
+    "OperationAborted",
+)
 _WRONG_KEY = ("SignatureDoesNotMatch", "InvalidAccessKeyId")
 _FULL = "the store's quota is used up: prune, or ask for a larger one"
+_NO_MD5 = "its ETags are no MD5s, and it does not say that it encrypts the bucket"
+_NEVER_TWICE = f"nothing is ever overwritten; if the object is new: {_NO_MD5}"
 _NO_S3 = (
     "is 'endpoint' the S3 API's address alone, without a path such as /v1/AUTH_…, and 'region' the store's?"
 )
@@ -56,27 +59,14 @@ _HINTS = {
     "EntityTooLarge": _FULL,
     "507": "the store is full",
     "AuthorizationHeaderMalformed": "the store's region is another one: set 'region'",
+    "InvalidRegion": "the store's region is another one: set 'region'",
+    "PermanentRedirect": "the bucket is at another address, or in another region: set 'endpoint', 'region'",
+    "SecondLevelDomainForbidden": "this store wants the bucket in the host's name: set 'path_style: false'",
+    "MissingContentLength": "a proxy before the store takes the request's length away: go past it",
+    "411": "a proxy before the store takes the request's length away: go past it",
+    "405": "the store, or a proxy before it, does not allow this call",
+    "501": "the store does not know this call, or a header of it",
 }
-
-
-class _Body(io.RawIOBase):
-    """An object's bytes as boto3 takes them: a file, whose length is all that it asks before it is sent.
-
-    What is sent are its ``pieces``: boto3 would read a file in blocks of 16 KiB, thousands for each volume.
-    """
-
-    def __init__(self, data: Buffer, line: Line) -> None:
-        self._length, self.pieces = memoryview(data).nbytes, line.pieces(data)
-
-    def __len__(self) -> int:
-        return self._length
-
-
-class _Signer(S3SigV4Auth):
-    """SigV4 with the SHA-256 that the request names already: the body is not read once more for it."""
-
-    def payload(self, request: Any) -> str:
-        return base64.b64decode(request.headers["x-amz-checksum-sha256"]).hex()
 
 
 class S3Store:
@@ -98,11 +88,12 @@ class S3Store:
         self.page_keys = 1000
         self.root = f"{settings.prefix}/" if settings.prefix else ""
         self.line = Line(settings.upload_limit, credit)
-        credentials = read_credentials(settings.credentials_file)
-        self.client = _connect(settings, credentials)
-        _sign_and_send_puts(self.client, _Signer(_frozen(credentials), "s3", settings.region))
-        self._write_once = threading.Event()  # set while the server is not known to refuse If-None-Match
-        self._write_once.set()
+        self.client = connect(settings, read_credentials(settings.credentials_file))
+        self.dialect = Dialect()
+
+    @property
+    def lacks(self) -> list[str]:
+        return self.dialect.lacks
 
     def prepare(self) -> None:
         """Make the bucket of a new store when it is not there. A writer that may not ask is believed."""
@@ -122,48 +113,74 @@ class S3Store:
             code = _code(error.__cause__)
             if code == "400":  # HEAD has no text: a signed path is not the one it got, or a region
                 raise StoreError(error.message, _NO_S3, permanent=True) from error
-            if not error.denied or code not in ("403", "AccessDenied"):
+            if code not in ("403", "AccessDenied", *_NO_HEAD_OF_A_BUCKET):
                 raise
 
     def _make(self, bucket: str) -> None:
         try:
             self._call("bucket", lambda: self.client.create_bucket(Bucket=bucket))
-        except ObjectMissingError as error:  # Swift's own API, a web server
+        except StoreError as error:  # ObjectMissingError: Swift's own API, a web server
+            if not isinstance(error, ObjectMissingError):
+                raise
             message = f"{self.name}: {self.settings.endpoint} neither has nor makes a bucket '{bucket}'"
             raise StoreError(message, _NO_S3, permanent=True) from error
 
     def put(self, key: str, data: Buffer, *, sha256: str, md5: str = "") -> None:
         """One PutObject, refused by the server when there is an object under this key."""
         digest = bytes.fromhex(md5) if md5 else _md5(data)
-        request: dict[str, Any] = {
-            "Bucket": self.settings.bucket,
-            "Key": self.root + check_key(key),
+        headers = {
+            "IfNoneMatch": "*",
             "ContentMD5": base64.b64encode(digest).decode(),
             "ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode(),
         }
-        self.retry.call(self.name, lambda: self._put(key, data, request, digest.hex()))
-
-    def _put(self, key: str, data: Buffer, request: dict[str, Any], md5: str) -> None:
-        conditions = {"IfNoneMatch": "*"} if self._write_once.is_set() else {}
-        body = _Body(data, self.line)  # one for each try: a failed one leaves it sent to its middle or end
         try:
-            answer = self._once(key, lambda: self.client.put_object(Body=body, **request, **conditions))
-            if answer["ETag"].strip('"') != md5:
-                raise StoreError(f"{self.name}: {key}: the store took other bytes than were sent")
+            self.retry.call(self.name, lambda: self._put(key, data, sha256, headers, digest.hex()))
         except StoreError as error:
-            code = _code(error.__cause__)
-            if code == "NotImplemented" and conditions:
-                self._write_once.clear()  # Swift before 2.36; keys are unique by their random part anyway
-                self._put(key, data, request, md5)
-            elif code != "PreconditionFailed":
+            if _code(error.__cause__) != "PreconditionFailed":
                 raise
-            elif not self._holds(key, md5):
+            if not self._holds(key, sha256, digest.hex()):
                 message = f"{self.name}: {key} is there already, with other bytes than were sent"
-                raise StoreError(message, "nothing is ever overwritten", permanent=True) from error
+                raise StoreError(message, _NEVER_TWICE, permanent=True) from error
 
-    def _holds(self, key: str, md5: str) -> bool:
-        info = self._stat(key)
-        return info is not None and info.md5 == md5
+    def _put(self, key: str, data: Buffer, sha256: str, headers: dict[str, str], md5: str) -> None:
+        """One PutObject, and once more without each header that the store may have refused."""
+        refusal: StoreError | None = None
+        for left_out in self.dialect.ways():
+            chosen = {name: value for name, value in headers.items() if name not in left_out}
+            try:
+                self._put_once(key, Body(data, self.line, sha256), chosen, md5)
+            except StoreError as error:
+                cause = error.__cause__
+                if not (isinstance(cause, ClientError) and refuses_a_header(_code(cause), _status(cause))):
+                    raise
+                refusal = refusal or error
+            else:
+                self._learn(left_out)
+                return
+        raise refusal or AssertionError("unreachable: there is always one way")
+
+    def _put_once(self, key: str, body: Body, headers: dict[str, str], md5: str) -> None:
+        place = {"Bucket": self.settings.bucket, "Key": self.root + check_key(key)}
+        answer = self._once(key, lambda: self.client.put_object(Body=body, **place, **headers))
+        etag = _etag(answer)
+        if etag == md5 or not self.dialect.knows(ETAGS):
+            return
+        if len(etag) != _MD5_DIGITS or is_encrypted(answer):
+            self._learn([ETAGS])
+            return
+        message = f"{self.name}: {key}: the store took other bytes than were sent"
+        raise StoreError(message, f"or {_NO_MD5}")
+
+    def _learn(self, lacking: Collection[str]) -> None:
+        for each in self.dialect.learn(lacking):
+            _log.info("%s does not have %s", self.name, each)
+
+    def _holds(self, key: str, sha256: str, md5: str) -> bool:
+        """Whether an object has these bytes: by its MD5, or read back where the store tells none."""
+        info = self.stat(key)
+        if info is None or info.md5:
+            return info is not None and info.md5 == md5
+        return hashlib.sha256(self.get(key)).hexdigest() == sha256
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """One GetObject with a range."""
@@ -177,7 +194,7 @@ class S3Store:
             answer = self.client.get_object(Bucket=self.settings.bucket, Key=full_key, **span)
             with answer["Body"] as body:
                 data: bytes = body.read()
-            if not _is_whole(answer, data):
+            if not _is_whole(answer, data, self.dialect.knows(ETAGS)):
                 raise StoreError(f"{self.name}: {key}: the answer was cut or damaged on its way")
             return data
 
@@ -200,7 +217,14 @@ class S3Store:
             )
         except ObjectMissingError:
             return None
-        return ObjectInfo(key, answer["ContentLength"], answer["LastModified"], answer["ETag"].strip('"'))
+        if is_encrypted(answer):
+            self._learn([ETAGS])
+        return ObjectInfo(key, answer["ContentLength"], answer["LastModified"], self._md5_of(answer))
+
+    def _md5_of(self, answer: dict[str, Any]) -> str:
+        """The MD5 that an answer tells; none where ETags mean something else."""
+        etag = _etag(answer)
+        return etag if len(etag) == _MD5_DIGITS and self.dialect.knows(ETAGS) else ""
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """ListObjectsV2, page by page."""
@@ -210,13 +234,28 @@ class S3Store:
             "MaxKeys": self.page_keys,
         }
         while True:
-            page = self._call("listing", lambda: self.client.list_objects_v2(**request))
+            page = self._page(request)
             for entry in page.get("Contents", []):
                 key = entry["Key"].removeprefix(self.root)
-                yield ObjectInfo(key, entry["Size"], entry["LastModified"], entry["ETag"].strip('"'))
+                yield ObjectInfo(key, entry["Size"], entry["LastModified"], self._md5_of(entry))
             if not page.get("IsTruncated"):
                 return
-            request["ContinuationToken"] = page["NextContinuationToken"]
+            if token := page.get("NextContinuationToken"):
+                request["ContinuationToken"] = token
+            else:  # it speaks the first version only, whatever it was asked
+                self._learn([LISTING])
+                request["Marker"] = page.get("NextMarker") or page["Contents"][-1]["Key"]
+
+    def _page(self, request: dict[str, Any]) -> dict[str, Any]:
+        """A page of a listing, in the version that the store speaks."""
+        if self.dialect.knows(LISTING):
+            try:
+                return dict(self._call("listing", lambda: self.client.list_objects_v2(**request)))
+            except StoreError as error:
+                if _code(error.__cause__) != "NotImplemented":
+                    raise
+                self._learn([LISTING])
+        return dict(self._call("listing", lambda: self.client.list_objects(**request)))
 
     def delete(self, key: str) -> None:
         """One DeleteObject."""
@@ -259,6 +298,8 @@ class S3Store:
         message = f"{self.name}: {key}: {code} ({status}) {text}".rstrip()
         permanent = permanent or code == "NotImplemented"
         hint = _HINTS.get(code) or _HINTS.get(str(status), "")
+        if region := error.response.get("Error", {}).get("Region"):
+            hint = f"the store's region is another one: set 'region: {region}'"
         wait = _retry_after(error)
         denied = status == 403
         whose = self.name if denied and code not in _WRONG_KEY else ""
@@ -292,56 +333,6 @@ def _md5(data: Buffer) -> bytes:
     return digest.digest()
 
 
-def _frozen(credentials: tuple[str, SecretStr]) -> ReadOnlyCredentials:
-    return ReadOnlyCredentials(credentials[0], credentials[1].get_secret_value(), None)
-
-
-_SESSION = threading.Lock()  # clients are made one after the other, a session is no place for two threads
-
-
-def _connect(settings: S3Settings, credentials: tuple[str, SecretStr]) -> Any:
-    config = Config(
-        signature_version="s3v4",
-        s3={"addressing_style": "path", "payload_signing_enabled": True},
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=settings.timeout.total_seconds(),
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        max_pool_connections=CONNECTIONS,
-    )
-    with _SESSION:
-        return _session().client(
-            "s3",
-            aws_access_key_id=credentials[0],
-            aws_secret_access_key=credentials[1].get_secret_value(),
-            endpoint_url=settings.endpoint,
-            region_name=settings.region,
-            verify=str(settings.ca_file) if settings.ca_file else True,
-            config=config,
-        )
-
-
-@cache
-def _session() -> boto3.session.Session:
-    """One for all stores: it keeps boto3's description of S3, which takes 0.1 s to read."""
-    return boto3.session.Session()
-
-
-def _sign_and_send_puts(client: Any, signer: _Signer) -> None:
-    """Let ``signer`` sign every PutObject in place of boto3, and send its body in pieces."""
-
-    def sign(request: Any, **_: Any) -> None:
-        signer.add_auth(request)
-
-    def send(request: Any, **_: Any) -> None:
-        request.body = request.body.pieces
-
-    client.meta.events.register_first("choose-signer.s3.PutObject", lambda **_: UNSIGNED)
-    client.meta.events.register_last("before-sign.s3.PutObject", sign)
-    client.meta.events.register("before-send.s3.PutObject", send)
-
-
 def _code(error: BaseException | None) -> str:
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
 
@@ -350,15 +341,21 @@ def _status(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _is_whole(answer: dict[str, Any], data: bytes) -> bool:
+def _etag(answer: dict[str, Any]) -> str:
+    return str(answer.get("ETag", "")).strip('"').lower()
+
+
+def _is_whole(answer: dict[str, Any], data: bytes, knows_md5: bool) -> bool:
     """Whether the bytes are as many as the answer says, and, of a whole object, have its MD5."""
     span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.get("ContentRange", ""))
     if span:
         first, last, size = map(int, span.groups())
         if len(data) != last - first + 1 or len(data) != size:
             return len(data) == last - first + 1
-    etag = answer["ETag"].strip('"')
-    return len(etag) != _MD5_DIGITS or hashlib.md5(data, usedforsecurity=False).hexdigest() == etag
+    etag = _etag(answer)
+    if not knows_md5 or is_encrypted(answer) or len(etag) != _MD5_DIGITS:
+        return True
+    return hashlib.md5(data, usedforsecurity=False).hexdigest() == etag
 
 
 def _retry_after(error: ClientError) -> float:

@@ -1,7 +1,7 @@
 """What a store is: objects under keys, written once, with the time at which the store took them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -61,6 +61,10 @@ class Store(Protocol):
     name: str
     line: Line  # what was sent there, tries that failed included
     checks_md5: bool  # of what it is given: then it is worth taking
+
+    @property
+    def lacks(self) -> Sequence[str]:
+        """What other stores of its kind have and it was found not to have, in words."""
 
     def prepare(self) -> None:
         """Make the bucket of a new store when it is not there, or say clearly why nothing can be stored."""

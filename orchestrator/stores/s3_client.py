@@ -1,0 +1,102 @@
+"""boto3 as a store uses it: signed once, sent in pieces, nothing tried again."""
+
+import io
+import threading
+from functools import cache
+from typing import Any, Literal
+
+import boto3
+from botocore import UNSIGNED
+from botocore.auth import S3SigV4Auth
+from botocore.config import Config
+from botocore.credentials import ReadOnlyCredentials
+from botocore.handlers import add_retry_headers
+from pydantic import SecretStr
+
+from orchestrator.config import S3Store as S3Settings
+from orchestrator.pages import Buffer
+from orchestrator.stores.limit import Line
+
+CONNECT_SECONDS = 10
+CONNECTIONS = 12  # more than a run and its checks ever use at a time
+
+
+class Body(io.RawIOBase):
+    """An object's bytes as boto3 takes them: a file, whose length is all that it asks before it is sent.
+
+    What is sent are its ``pieces``: boto3 would read a file in blocks of 16 KiB, thousands for each volume.
+    """
+
+    def __init__(self, data: Buffer, line: Line, sha256: str) -> None:
+        self._length, self.pieces, self.sha256 = memoryview(data).nbytes, line.pieces(data), sha256
+
+    def __len__(self) -> int:
+        return self._length
+
+
+class _Signer(S3SigV4Auth):
+    """SigV4 with the SHA-256 that is known already: the body is not read once more for it."""
+
+    def payload(self, request: Any) -> str:
+        return str(request.data.sha256)
+
+
+_SESSION = threading.Lock()  # clients are made one after the other, a session is no place for two threads
+
+
+def connect(settings: S3Settings, credentials: tuple[str, SecretStr]) -> Any:
+    """A client of S3 that signs and sends PutObject our way: its body is a `Body`."""
+    access_key, secret_key = credentials[0], credentials[1].get_secret_value()
+    config = Config(
+        signature_version="s3v4",
+        s3={"addressing_style": _addressing(settings), "payload_signing_enabled": True},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=settings.timeout.total_seconds(),
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=CONNECTIONS,
+    )
+    with _SESSION:
+        client = _session().client(
+            "s3",
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            endpoint_url=settings.endpoint,
+            region_name=settings.region,
+            verify=str(settings.ca_file) if settings.ca_file else True,
+            config=config,
+        )
+    signer = _Signer(ReadOnlyCredentials(access_key, secret_key, None), "s3", settings.region)
+    _sign_and_send_puts(client, signer)
+    return client
+
+
+def _addressing(settings: S3Settings) -> Literal["path", "virtual"]:
+    return "path" if settings.path_style else "virtual"
+
+
+@cache
+def _session() -> boto3.session.Session:
+    """One for all stores: it keeps boto3's description of S3, which takes 0.1 s to read."""
+    return boto3.session.Session()
+
+
+def _sign_and_send_puts(client: Any, signer: _Signer) -> None:
+    """Let ``signer`` sign every PutObject in place of boto3, and send its body in pieces."""
+
+    def sign(request: Any, **_: Any) -> None:
+        signer.add_auth(request)
+
+    def send(request: Any, **_: Any) -> None:
+        request.body = request.body.pieces
+
+    def stay(params: Any, **_: Any) -> None:
+        # boto would go to another region or host by itself, but cannot sign or send this body once more.
+        params["context"].setdefault("s3_redirect", {})["redirected"] = True
+
+    client.meta.events.unregister("request-created", add_retry_headers)  # unsigned, and of no use to a store
+    client.meta.events.register("before-call.s3", stay)
+    client.meta.events.register_first("choose-signer.s3.PutObject", lambda **_: UNSIGNED)
+    client.meta.events.register_last("before-sign.s3.PutObject", sign)
+    client.meta.events.register("before-send.s3.PutObject", send)

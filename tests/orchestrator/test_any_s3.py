@@ -1,0 +1,187 @@
+"""An S3 that refuses what Swift takes: done without it, or said. A stand-in server does the refusing."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from lab.refusing_s3 import RefusingS3
+from orchestrator.config import Store as StoreSettings
+from orchestrator.stores import StoreError, open_store
+from orchestrator.stores.retry import Retry
+from orchestrator.stores.s3 import S3Store
+
+Site = Any
+CONDITION, CHECKSUM, MD5 = "If-None-Match", "x-amz-checksum-sha256", "Content-MD5"
+
+
+@pytest.fixture
+def s3() -> Iterator[RefusingS3]:
+    with RefusingS3() as server:
+        yield server
+
+
+@pytest.fixture
+def credentials(tmp_path: Path) -> Path:
+    file = tmp_path / "s3.ini"
+    file.touch(mode=0o600)
+    file.write_text("[default]\naccess_key = key\nsecret_key = secret\n")
+    return file
+
+
+def settings(s3: RefusingS3, credentials: Path, **more: Any) -> dict[str, Any]:
+    own = {"type": "s3", "endpoint": s3.url, "bucket": "backups", "credentials_file": str(credentials)}
+    return {**own, "tries": 2, **more}
+
+
+@pytest.fixture
+def store(s3: RefusingS3, credentials: Path) -> Iterator[S3Store]:
+    found = open_store("s3", TypeAdapter(StoreSettings).validate_python(settings(s3, credentials)))
+    assert isinstance(found, S3Store)
+    found.retry = Retry(tries=2, first_pause=0.01)
+    yield found
+    found.close()
+
+
+def put(store: S3Store, key: str, data: bytes) -> None:
+    store.put(key, data, sha256=hashlib.sha256(data).hexdigest())
+
+
+NO, BAD = (501, "NotImplemented"), (400, "InvalidArgument")
+REFUSALS = {
+    "501 to If-None-Match": {CONDITION: NO},
+    "400 to If-None-Match": {CONDITION: BAD},
+    "501 to the checksum": {CHECKSUM: NO},
+    "400 to the checksum": {CHECKSUM: (400, "InvalidRequest")},
+    "400 to Content-MD5": {MD5: BAD},
+    "both": {CONDITION: BAD, CHECKSUM: NO},
+    "all three": {CONDITION: NO, CHECKSUM: BAD, MD5: (400, "XNotImplemented")},
+}
+
+
+@pytest.mark.parametrize("refuses", REFUSALS.values(), ids=REFUSALS)
+def test_a_header_that_is_refused_is_left_out_from_then_on(
+    s3: RefusingS3, store: S3Store, refuses: dict[str, tuple[int, str]]
+) -> None:
+    s3.refuses = refuses
+    put(store, "a/COMMIT", b"hello")
+    first = len(s3.seen)
+    put(store, "a/meta.json", b"again")
+    assert (s3.objects["backups/a/COMMIT"], s3.objects["backups/a/meta.json"]) == (b"hello", b"again")
+    assert len(s3.seen) == first + 1, "what it refuses is remembered"
+    assert not any(name.lower() in s3.seen[-1] for name in refuses)
+    others = {CONDITION, CHECKSUM, MD5} - set(refuses)
+    assert all(name.lower() in s3.seen[-1] for name in others), "what it takes is still sent"
+    assert len(store.dialect.lacks) == len(refuses)
+
+
+def test_a_refusal_that_is_about_the_data_is_no_reason_to_send_less(s3: RefusingS3, store: S3Store) -> None:
+    s3.refuses = {"Authorization": (400, "EntityTooLarge")}
+    with pytest.raises(StoreError, match="EntityTooLarge"):
+        put(store, "a/COMMIT", b"hello")
+    assert len(s3.seen) == 1
+
+
+def test_what_is_refused_whatever_is_left_out_is_the_first_refusal(s3: RefusingS3, store: S3Store) -> None:
+    s3.refuses = {"Authorization": NO}
+    with pytest.raises(StoreError, match="NotImplemented") as caught:
+        put(store, "a/COMMIT", b"hello")
+    assert caught.value.permanent
+    assert "does not know this call" in caught.value.hint
+    assert store.dialect.lacks == []
+
+
+@pytest.mark.parametrize("etags", ["encrypted", "odd"])
+def test_an_etag_that_is_no_md5_is_not_taken_for_damage(s3: RefusingS3, store: S3Store, etags: Any) -> None:
+    s3.etags = etags
+    put(store, "a/COMMIT", b"hello")
+    put(store, "a/COMMIT", b"hello")  # the answer may have been lost: compared by what it holds
+    with pytest.raises(StoreError, match="is there already"):
+        put(store, "a/COMMIT", b"other")
+    assert store.get("a/COMMIT") == b"hello"
+    info = store.stat("a/COMMIT")
+    assert info is not None and info.md5 == ""
+    assert [each.md5 for each in store.list("a/")] == [""]
+    assert "ETags that are the MD5" in store.dialect.lacks[0]
+
+
+def test_an_encrypted_object_is_read_by_a_store_that_never_wrote_one(s3: RefusingS3, store: S3Store) -> None:
+    s3.etags = "encrypted"
+    s3.objects["backups/a/COMMIT"] = b"hello"
+    assert store.get("a/COMMIT") == b"hello"
+    info = store.stat("a/COMMIT")
+    assert info is not None and info.md5 == ""
+
+
+def test_another_etag_without_a_word_of_encryption_is_damage_and_says_so(
+    s3: RefusingS3, store: S3Store
+) -> None:
+    s3.etags = "unannounced"
+    with pytest.raises(StoreError, match="other bytes") as caught:
+        put(store, "a/COMMIT", b"hello")
+    assert "does not say that it encrypts" in caught.value.hint
+
+
+@pytest.mark.parametrize("listing", [0, 1])
+def test_a_store_that_lists_in_the_first_version_only_is_listed(
+    s3: RefusingS3, store: S3Store, listing: int
+) -> None:
+    s3.listing = listing
+    names = [f"a/object-{number}" for number in range(7)]
+    s3.objects = {f"backups/{name}": b"x" for name in names}
+    store.page_keys = 3
+    assert [info.key for info in store.list("a/")] == names
+    assert [info.key for info in store.list("a/")] == names
+
+
+def test_the_region_that_a_store_wants_is_named(s3: RefusingS3, store: S3Store) -> None:
+    s3.region = "eu-central-9"
+    with pytest.raises(StoreError) as caught:
+        put(store, "a/COMMIT", b"hello")
+    assert caught.value.hint == "the store's region is another one: set 'region: eu-central-9'"
+
+
+def test_nothing_is_sent_that_belongs_to_an_sdk_alone_or_in_chunks(s3: RefusingS3, store: S3Store) -> None:
+    put(store, "a/COMMIT", b"hello")
+    sent = s3.seen[-1]
+    assert not [name for name in sent if name.startswith("amz-sdk") or "trailer" in name]
+    assert "aws-chunked" not in sent.get("content-encoding", "")
+    assert (sent["content-length"], sent.get("transfer-encoding")) == ("5", None)
+
+
+def test_a_bucket_may_stand_in_the_name_of_the_host(s3: RefusingS3, credentials: Path) -> None:
+    own = settings(s3, credentials, endpoint="https://s3.example.org", path_style=False)
+    found = open_store("s3", TypeAdapter(StoreSettings).validate_python(own))
+    assert isinstance(found, S3Store)
+    url = found.client.generate_presigned_url("get_object", {"Bucket": "backups", "Key": "a/COMMIT"})
+    assert url.startswith("https://backups.s3.example.org/a/COMMIT?")
+    found.close()
+
+
+def test_doctor_names_each_thing_that_the_store_lacks_and_the_job_runs(
+    site: Site, s3: RefusingS3, credentials: Path
+) -> None:
+    s3.refuses, s3.etags, s3.listing = {CONDITION: BAD, CHECKSUM: NO}, "encrypted", 1
+    site.document["stores"]["s3"] = settings(s3, credentials)
+    site.job["stores"] = ["s3"]
+    rows = {row["check"]: row for row in site.good("doctor", "site", "--json").json()}
+    told = rows["store s3"]["told"]
+    for lacking in ("If-None-Match", "x-amz-checksum-sha256", "ETags", "second version of listings"):
+        assert lacking in told
+    site.good("run", "site")
+    site.good("verify", "site")
+    site.good("verify", "site", "--share", "1/2")
+    site.good("restore", "site", "--target", site.folder / "again")
+
+
+def test_doctor_says_that_a_store_overwrites_in_silence(
+    site: Site, s3: RefusingS3, credentials: Path
+) -> None:
+    s3.overwrites = True
+    site.document["stores"]["s3"] = settings(s3, credentials)
+    site.job["stores"] = ["s3"]
+    rows = {row["check"]: row for row in site.good("doctor", "site", "--json").json()}
+    assert "If-None-Match" in rows["store s3"]["told"]
