@@ -33,7 +33,7 @@ def read(context: Context) -> Findings:
     proc = context.roots.proc / "net"
     for path, parse in (("route", parse_routes), ("ipv6_route", parse_routes6)):
         with contextlib.suppress(FileNotFoundError):  # no IPv6 in this kernel
-            for route in sorted(parse((proc / path).read_text()), key=str):
+            for route in sorted(parse((proc / path).read_text(), findings), key=str):
                 findings.add("default_route", **vars(route))
     for server in name_servers(context.tree):
         findings.add("dns_server", address=server)
@@ -70,26 +70,34 @@ def add_addresses(findings: Findings, addresses: list[Address], interfaces: dict
         if len(family.samples) < MAXIMUM_SERIES:
             family.add(1, interface, entry.family, entry.address, str(entry.prefix), entry.scope)
         else:
-            findings.skip()
+            findings.skip(reason=f"more than {MAXIMUM_SERIES} addresses")
     findings.families.append(family)
 
 
-def parse_routes(text: str) -> Iterator[Route]:
+@contextlib.contextmanager
+def skipping(findings: Findings | None, reason: str) -> Iterator[None]:
+    """Count what cannot be read in the block."""
+    try:
+        yield
+    except (ValueError, IndexError):
+        if findings:
+            findings.skip(reason=reason)
+
+
+def parse_routes(text: str, findings: Findings | None = None) -> Iterator[Route]:
     """Default routes of /proc/net/route: hexadecimal in host byte order (net/ipv4/fib_trie.c)."""
-    for line in text.splitlines()[1:]:
-        fields = line.split()
-        with contextlib.suppress(ValueError, IndexError):
+    for fields in map(str.split, text.splitlines()[1:]):
+        with skipping(findings, "/proc/net/route: a line that is no route"):
             destination, mask, flags = int(fields[1], 16), int(fields[7], 16), int(fields[3], 16)
             if destination == mask == 0 and flags & RTF_UP and not flags & RTF_REJECT:
                 gateway = socket.inet_ntoa(bytes.fromhex(fields[2])[::-1]) if flags & RTF_GATEWAY else ""
                 yield Route("inet", gateway, fields[0], int(fields[6]))
 
 
-def parse_routes6(text: str) -> Iterator[Route]:
+def parse_routes6(text: str, findings: Findings | None = None) -> Iterator[Route]:
     """Default routes of /proc/net/ipv6_route (net/ipv6/route.c); the reject route on lo is none."""
-    for line in text.splitlines():
-        fields = line.split()
-        with contextlib.suppress(ValueError, IndexError):
+    for fields in map(str.split, text.splitlines()):
+        with skipping(findings, "/proc/net/ipv6_route: a line that is no route"):
             flags, next_hop = int(fields[8], 16), ipaddress.IPv6Address(bytes.fromhex(fields[4]))
             is_default = int(fields[0], 16) == 0 and int(fields[1], 16) == 0
             if is_default and flags & RTF_UP and not flags & RTF_REJECT and fields[9] != "lo":

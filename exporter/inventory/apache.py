@@ -36,6 +36,7 @@ MAXIMUM_FILES = 5_000
 MAXIMUM_DEPTH = 32
 MAXIMUM_LINES = 300_000
 _ARGUMENT = re.compile(r""""((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s"']\S*)""")
+_DIRECTIVE = re.compile(r"</?[A-Za-z]|[A-Za-z]")
 _VARIABLE = re.compile(r"\$\{(\w{1,64})\}")
 _ESCAPED = re.compile(r"""\\(["'\\])""")
 # Left over where neither Define nor we know a variable.
@@ -105,6 +106,9 @@ class Loader:
             if self._lines_left < 0:
                 self.skipped += 1
                 return
+            if not _DIRECTIVE.match(text):
+                self.skipped += 1
+                continue
             line = parse_line(text, file)
             if line.name == "<macro" and line.arguments:
                 body = list(section(lines, "macro"))

@@ -17,22 +17,14 @@ def read(context: Context) -> Findings:
         raise NoData("no apk here")
     wanted = parse_world(context.tree.text_or_empty("/etc/apk/world"))
     findings = Findings()
-    for package in parse_installed(context.tree.text(database, LIMIT)):
-        if package is None:
-            findings.skip()
-        else:
-            findings.add("package", **package, manual=package["name"] in wanted, installed=None)
+    for package in findings.known(database, parse_installed(context.tree.text(database, LIMIT))):
+        findings.add("package", **package, manual=package["name"] in wanted, installed=None)
     return findings
 
 
 def parse_installed(text: str) -> Iterator[Item | None]:
     """The paragraphs of the list: one-letter fields, apk-db(5); None for one without name or version."""
-    for paragraph in text.split("\n\n"):
-        fields = {
-            line[0]: line[2:] for line in paragraph.split("\n") if line[1:2] == ":" and line[0] in "PVAo"
-        }
-        if not paragraph.strip():
-            continue
+    for fields in paragraphs(text):
         name, version = fields.get("P"), fields.get("V")
         source = fields.get("o", "")
         yield (
@@ -47,6 +39,25 @@ def parse_installed(text: str) -> Iterator[Item | None]:
             if name and version
             else None
         )
+
+
+def paragraphs(text: str) -> Iterator[dict[str, str]]:
+    """Letter -> value of each paragraph; empty for a line that is none.
+
+    A second checksum or name begins a paragraph, too, should the line between two be missing.
+    """
+    fields: dict[str, str] = {}
+    for line in text.split("\n"):
+        letter = line[:1] if line[1:2] == ":" else ""
+        if fields and (not line.strip() or (letter in ("C", "P") and letter in fields)):
+            yield fields
+            fields = {}
+        if letter:
+            fields[letter] = line[2:]
+        elif line.strip():
+            yield {}
+    if fields:
+        yield fields
 
 
 def parse_world(text: str) -> set[str]:

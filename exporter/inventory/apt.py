@@ -68,14 +68,18 @@ def read(context: Context) -> Findings:
     wanted = {package.name.encode() for package in installed}
     releases = {name: parse_release(tree.text_or_empty(f"{LISTS}/{name}")) for name in release_files(tree)}
     offers: Offers = {}
-    findings = Findings()
+    findings, lists_left = Findings(), len(lists)
     for name in lists:
         release = release_of(name, list(releases))
         archive = archive_of(name, release, releases.get(release, Archive()))
         try:
-            collect(offers, decompressed(context, f"{LISTS}/{name}"), wanted, archive)
-        except (OSError, *_DAMAGED):
-            findings.skip()
+            unknown = collect(offers, decompressed(context, f"{LISTS}/{name}"), wanted, archive)
+            findings.skip(unknown, f"{LISTS}/{name}: a package without version or architecture")
+        except (OSError, *_DAMAGED) as error:
+            findings.skip(reason=f"{LISTS}/{name}: {error}")
+            lists_left -= 1
+    if not lists_left:
+        raise ValueError(findings.reason)
     add_updates(findings, installed, offers, Policy(read_pins(tree)))
     findings.families.append(lists_family(tree))
     return findings
@@ -84,7 +88,7 @@ def read(context: Context) -> Findings:
 def parse_installed(status: str) -> list[Installed]:
     """The installed packages of dpkg's status file; the last word on each holds."""
     found: dict[tuple[str, str], Installed] = {}
-    for fields in stanzas(status):
+    for fields in stanzas(status):  # whose damage is counted by the source that lists the packages
         package = parse_package(fields)
         if package:
             held = fields["status"].startswith("hold ")
@@ -139,25 +143,41 @@ def decompressed(context: Context, path: str) -> bytes:
     return answer.stdout
 
 
-def collect(offers: Offers, text: bytes, wanted: set[bytes], archive: Archive) -> None:
-    """Add to ``offers`` what a Packages file offers of the wanted names; key: (name, architecture)."""
+def collect(offers: Offers, text: bytes, wanted: set[bytes], archive: Archive) -> int:
+    """Add to ``offers`` what a Packages file offers of the wanted names; key: (name, architecture).
+
+    Returns how many of them have no version or architecture. Raises ValueError for what is no such file.
+    """
+    if text.strip() and not _PACKAGE.search(text):
+        raise ValueError("no list of packages")
+    unknown = 0
     for name, version, arch in parse_packages(text, wanted):
-        offers.setdefault((name, arch), {}).setdefault(version, {})[archive] = None
+        if version and arch:
+            offers.setdefault((name, arch), {}).setdefault(version, {})[archive] = None
+        else:
+            unknown += 1
+    return unknown
 
 
 def parse_packages(text: bytes, wanted: set[bytes]) -> Iterator[tuple[str, str, str]]:
-    """(name, version, architecture) of the wanted paragraphs. A regular expression, as the file has 50 MB."""
+    """(name, version, architecture) of the wanted paragraphs, a version that is missing as the empty text.
+
+    A regular expression, as the file has 50 MB. A paragraph also ends where the next Package begins.
+    """
+    end_before = 0
     for found in _PACKAGE.finditer(text):
+        begin, end_before = end_before, found.end()
         if found[1] not in wanted:
             continue
         # Bounded to both sides: a file without an empty line must not be searched whole for each package.
-        first, last = max(0, found.start() - PARAGRAPH_LIMIT), found.end() + PARAGRAPH_LIMIT
-        start = max(first, text.rfind(b"\n\n", first, found.start()) + 1)
-        end = text.find(b"\n\n", found.end(), last)
-        paragraph = text[start : end if end >= 0 else last].decode("utf-8", "replace")
+        first, last = max(begin, found.start() - PARAGRAPH_LIMIT), found.end() + PARAGRAPH_LIMIT
+        blank = text.rfind(b"\n\n", first, found.start())
+        start = blank + 1 if blank >= 0 else found.start() if begin else first
+        ends = [text.find(mark, found.end(), last) for mark in (b"\n\n", b"\nPackage:")]
+        end = min([end for end in ends if end >= 0], default=last)
+        paragraph = text[start:end].decode("utf-8", "replace")
         version = search(r"^Version: *(\S+)", paragraph)
-        if version:
-            yield found[1].decode(), version, search(r"^Architecture: *(\S+)", paragraph)
+        yield found[1].decode(), version, search(r"^Architecture: *(\S+)", paragraph)
 
 
 def candidates(package: Installed, offers: Offers) -> list[Candidate]:

@@ -69,15 +69,17 @@ def read(context: Context) -> Findings:
     used = nginx_certificates(context.tree)
     used |= {path for host in apache_hosts(context.tree)[0] for path in host.certificates}
     paths = sorted(used | set(candidates(context.tree)))
-    findings.skip(len(paths[MAXIMUM_CERTIFICATES:]))
+    findings.skip(
+        len(paths[MAXIMUM_CERTIFICATES:]), f"more than {MAXIMUM_CERTIFICATES} files of certificates"
+    )
     for path in paths[:MAXIMUM_CERTIFICATES]:
         try:
             certificate = parse_certificate(context.tree.read(path, FILE_LIMIT))
         except PermissionError:
-            findings.skip()
+            findings.skip(reason=f"{path}: not ours to read")
             continue
-        except (OSError, ValueError):
-            findings.skip(path in used)
+        except (OSError, ValueError) as error:
+            findings.skip(path in used, f"{path}: {error}")
             continue
         if certificate:
             expiry.add(certificate.not_valid_after_utc.timestamp(), path)

@@ -28,8 +28,8 @@ def read(context: Context) -> Findings:
             continue
         try:
             packages = parse_installed(context.tree.text(path, LIMIT))
-        except (OSError, ValueError):
-            findings.skip()
+        except (OSError, ValueError) as error:
+            findings.skip(reason=f"{path}: {error}")
             continue
         for pair in packages:
             add_package(findings, "composer", pair, folder)

@@ -30,21 +30,33 @@ class UnixConnection(http.client.HTTPConnection):
 def read(context: Context) -> Findings:
     """Every image and every running container of each engine. NoData when no socket is ours to open."""
     findings, asked = Findings(), 0
+    failure: Exception = NoData("no container engine that may be asked")
     for runtime, paths in SOCKETS.items():
         path = next((path for path in paths if context.tree.stat(path)), None)
         if path is None:
             continue
         try:
-            images = get(context.tree.real(path), "/images/json")
-            running = get(context.tree.real(path), "/containers/json")
+            images = entries(get(context.tree.real(path), "/images/json"))
+            running = entries(get(context.tree.real(path), "/containers/json"))
         except (PermissionError, ConnectionRefusedError):  # not ours to ask; stopped
+            continue
+        except (OSError, ValueError) as error:
+            findings.skip(reason=str(error))
+            failure = error
             continue
         asked += 1
         add_images(findings, runtime, images)
         add_containers(findings, runtime, running)
     if not asked:
-        raise NoData("no container engine that may be asked")
+        raise failure
     return findings
+
+
+def entries(raw: Any) -> list[Any]:
+    """The list that an engine answers with. Raises ValueError for another answer."""
+    if not isinstance(raw, list):
+        raise ValueError("a container engine answers with something else than a list")
+    return raw
 
 
 def get(path: str, target: str) -> Any:
@@ -67,7 +79,7 @@ def add_images(findings: Findings, runtime: str, raw: Any) -> None:
     """Add the images of an answer to /images/json; one item per name, or one without name."""
     for image in raw if isinstance(raw, list) else []:
         if not isinstance(image, dict) or not text_of(image.get("Id")):
-            findings.skip()
+            findings.skip(reason=f"an image of {runtime} without Id")
             continue
         created, names = image.get("Created"), image.get("RepoTags")
         for name in names if names and isinstance(names, list) else ["<none>:<none>"]:
@@ -87,7 +99,7 @@ def add_containers(findings: Findings, runtime: str, raw: Any) -> None:
     for entry in raw if isinstance(raw, list) else []:
         names = entry.get("Names") if isinstance(entry, dict) else None
         if not isinstance(names, list) or not names:
-            findings.skip()
+            findings.skip(reason=f"a container of {runtime} without name")
             continue
         findings.add(
             "container",

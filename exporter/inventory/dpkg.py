@@ -21,11 +21,7 @@ def read(context: Context) -> Findings:
     states = context.tree.text_or_empty("/var/lib/apt/extended_states", STATUS_LIMIT)
     automatic = parse_automatic(states)
     times = install_times(context.tree)
-    for fields in stanzas(status):
-        package = parse_package(fields)
-        if package is None:
-            findings.skip(is_malformed(fields))
-            continue
+    for package in findings.known(STATUS, parse_status(status, findings)):
         name, arch = str(package["name"]), str(package["arch"])
         # apt lists what is of architecture "all" under the native architecture.
         is_automatic = (name, arch) in automatic or (arch == "all" and (name, "") in automatic)
@@ -34,18 +30,35 @@ def read(context: Context) -> Findings:
     return findings
 
 
-def stanzas(text: str) -> Iterator[dict[str, str]]:
-    """The paragraphs of a control file, deb822(5): field name in lower case -> first line of its value."""
-    for paragraph in text.split("\n\n"):
-        fields: dict[str, str] = {}
-        for line in paragraph.split("\n"):
-            if line[:1] in (" ", "\t", "#", ""):
-                continue
-            name, colon, value = line.partition(":")
-            if colon:
-                fields[name.lower()] = value.strip()
-        if fields:
+def stanzas(text: str, findings: Findings | None = None) -> Iterator[dict[str, str]]:
+    """The paragraphs of a control file, deb822(5): field name in lower case -> first line of its value.
+
+    A second Package begins a paragraph, too: where the line between two is damaged, neither costs the other.
+    Lines that are no fields are counted in ``findings``.
+    """
+    fields: dict[str, str] = {}
+    for line in text.split("\n"):
+        name, colon, value = line.partition(":")
+        name = name.lower()
+        if fields and (not line.strip() or (name == "package" and name in fields)):
             yield fields
+            fields = {}
+        if line[:1] in ("#", "", " ", "\t", "\r"):
+            continue
+        if colon and name.isascii() and not set(name) & set(" \t"):
+            fields[name] = value.strip()
+        elif findings:
+            findings.skip(reason="a line of a control file that is no field")
+    if fields:
+        yield fields
+
+
+def parse_status(text: str, findings: Findings) -> Iterator[Item | None]:
+    """The installed packages of dpkg's status file; None for a paragraph that is no package at all."""
+    for fields in stanzas(text, findings):
+        package = parse_package(fields)
+        if package or is_malformed(fields):
+            yield package
 
 
 def parse_package(fields: dict[str, str]) -> Item | None:

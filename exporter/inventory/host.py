@@ -35,11 +35,12 @@ def read(context: Context) -> Findings:
     fqdn, aliases = names_of(
         hostname, tree.text_or_empty("/etc/hosts"), tree.text_or_empty("/etc/resolv.conf")
     )
-    release = parse_os_release(
-        tree.text_or_empty("/etc/os-release") or tree.text_or_empty("/usr/lib/os-release")
-    )
+    text = tree.text_or_empty("/etc/os-release") or tree.text_or_empty("/usr/lib/os-release")
+    release = parse_os_release(text)
     vendor, model = hardware(roots.sys)
     findings = Findings()
+    said = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    findings.skip(max(0, len(said) - len(release)), "os-release: a line that is no variable")
     findings.add(
         "host",
         hostname=hostname,

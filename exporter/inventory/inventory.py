@@ -16,6 +16,7 @@ from exporter.inventory.compose import SourceState, document, metrics, series
 from exporter.inventory.order import Order
 from exporter.inventory.runner import Outcome, Runner, WorkerProcess
 from exporter.inventory.watch import WATCHED
+from exporter.skipped import Skipped
 from exporter.tree import Tree
 from leitstand.errors import LeitstandError
 from leitstand.files import write_atomically
@@ -76,6 +77,7 @@ class InventoryService:
         self._due = dict.fromkeys(self._states, 0.0)
         self._signatures: dict[str, Signature] = {}
         self._stuck: dict[str, int] = {}
+        self._skipped = Skipped()
         self._digest, self._changed = load_state(state)
         self._snapshot = InventorySnapshot()
         self._stop = threading.Event()
@@ -178,6 +180,8 @@ class InventoryService:
             return
         state.part, state.refreshed = outcome.part, time.time()
         state.skipped += outcome.part.skipped
+        if outcome.part.skipped:
+            self._skipped.add(f"inventory, {outcome.source}", outcome.part.reason or "not understood")
         self._signatures[outcome.source] = mark
 
     def _is_stuck(self, name: str) -> bool:

@@ -90,7 +90,9 @@ class Loader:
         except OSError:
             self.skipped += 1
             return []
-        return self._included(parse(text, path), depth)
+        blocks = read_blocks(text, path)
+        self.skipped += blocks.unmatched
+        return self._included(blocks.top, depth)
 
     def _included(self, directives: list[Directive], depth: int) -> list[Directive]:
         found: list[Directive] = []
@@ -131,26 +133,69 @@ def end_of_lua(text: str, place: int) -> int:
     return len(text)
 
 
+class Blocks:
+    """Directives in their blocks, as a text goes on. Blocks deeper than 32 are flattened.
+
+    ``unmatched`` counts braces that have no other.
+    """
+
+    def __init__(self, file: str) -> None:
+        self.top: list[Directive] = []
+        self.unmatched = 0
+        self._file = file
+        self._open: list[tuple[str, list[Directive]]] = []
+
+    def add(self, words: list[str], *, opens: bool) -> None:
+        """Add ``words`` as a directive, or the head of a block; what is before ``server`` is a lost line."""
+        name = words[0] if words else ""
+        if opens and words[-1:] == ["server"] and name != "upstream":
+            name = "server"
+            self._close_server()
+        inside = self._open[-1][1] if self._open else self.top
+        directive = Directive(name, words[1:], self._file)
+        if words:
+            inside.append(directive)
+        if opens:
+            is_flat = not words or len(self._open) >= MAXIMUM_DEPTH
+            self._open.append((name, inside if is_flat else directive.block))
+
+    def _close_server(self) -> None:
+        """A server within a server begins beside it: the brace between them is missing."""
+        names = [name for name, _ in self._open[: MAXIMUM_DEPTH + 1]]
+        if "server" in names:
+            self.unmatched += len(self._open) - names.index("server")
+            del self._open[names.index("server") :]
+
+    def close(self) -> None:
+        """End the innermost block."""
+        self.unmatched += not self._open
+        del self._open[-1:]
+
+    def end(self) -> None:
+        """The text has come to its end."""
+        self.unmatched += len(self._open)
+
+
 def parse(text: str, file: str) -> list[Directive]:
-    """The directives of a text. Blocks deeper than 32 are flattened."""
-    top: list[Directive] = []
-    stack = [top]
+    """The directives of a text."""
+    return read_blocks(text, file).top
+
+
+def read_blocks(text: str, file: str) -> Blocks:
+    """The directives of a text in their blocks."""
+    blocks = Blocks(file)
     words: list[str] = []
     for word, is_mark in tokens(text):
         if not is_mark:
             words.append(word)
             continue
-        if words:
-            directive = Directive(words[0], words[1:], file)
-            stack[-1].append(directive)
-            if word == "{":
-                stack.append(directive.block if len(stack) < MAXIMUM_DEPTH else stack[-1])
-        elif word == "{":
-            stack.append(stack[-1])
-        if word == "}" and len(stack) > 1:
-            stack.pop()
+        if words or word == "{":
+            blocks.add(words, opens=word == "{")
+        if word == "}":
+            blocks.close()
         words = []
-    return top
+    blocks.end()
+    return blocks
 
 
 def filled(text: str, variables: Variables) -> str:
@@ -238,6 +283,8 @@ def argument(block: list[Directive], name: str, known: Variables) -> str | None:
 def servers(directives: list[Directive], folder: str) -> list[VirtualHost]:
     """The servers of a whole configuration that stands in ``folder``."""
     hosts: list[VirtualHost] = []
+    # A server beside the http block is one whose http block a surplus brace has ended.
+    stray = [entry for entry in directives if entry.name == "server" and entry.block]
     for http in [entry for entry in directives if entry.name == "http"]:
         upstreams = {
             entry.arguments[0]: [backend(server[0]) for server in values(entry.block, "server") if server]
@@ -245,7 +292,7 @@ def servers(directives: list[Directive], folder: str) -> list[VirtualHost]:
             if entry.name == "upstream" and entry.arguments
         }
         inherited = certificate_paths([entry for entry in http.block if not entry.block], folder)
-        for entry in http.block:
+        for entry in http.block + stray:
             if entry.name == "server":
                 host = server(entry, http.block, upstreams)
                 host.certificates = certificate_paths(entry.block, folder) or inherited

@@ -58,8 +58,8 @@ def add_one(tree: Tree, findings: Findings, folder: str, path: str) -> None:
     """Add the package in one folder."""
     try:
         add_package(findings, "npm", parse_manifest(tree.text(f"{path}/package.json")), folder)
-    except (OSError, ValueError):
-        findings.skip()
+    except (OSError, ValueError) as error:
+        findings.skip(reason=f"{path}/package.json: {error}")
 
 
 def parse_manifest(text: str) -> tuple[str, str]:
@@ -82,6 +82,7 @@ def parse_lock(text: str) -> list[tuple[str, str, str]]:
     found = []
     for path, fields in packages.items():
         above, mark, name = path.rpartition("node_modules/")
-        if mark and isinstance(fields, dict) and not fields.get("link"):
-            found.append((f"{above}node_modules", name, text_of(fields.get("version"))))
+        entry = fields if isinstance(fields, dict) else {}
+        if mark and not entry.get("link"):
+            found.append((f"{above}node_modules", name, text_of(entry.get("version"))))
     return found

@@ -15,7 +15,7 @@ def add_package(
     """Add a package by ``pair``, its name and version; one that lacks either is skipped."""
     name, version = pair
     if not name or not version:
-        findings.skip()
+        findings.skip(reason=f"a package of {manager} without name or version{' in ' * bool(path)}{path}")
         return
     findings.add(
         "package",

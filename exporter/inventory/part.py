@@ -33,7 +33,8 @@ class KindPart:
 class Part:
     """What one source contributes.
 
-    ``packages`` counts by manager, ``watched`` are the (name, version) that the watch list asks for.
+    ``packages`` counts by manager, ``watched`` are the (name, version) that the watch list asks for,
+    ``reason`` says of one of the skipped items what is wrong with it.
     """
 
     kinds: dict[str, KindPart] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Part:
     packages: dict[str, int] = field(default_factory=dict)
     watched: list[tuple[str, str]] = field(default_factory=list)
     skipped: int = 0
+    reason: str = ""
 
 
 def clean(text: str) -> str:
@@ -85,11 +87,12 @@ def render_document(items: list[Item]) -> str:
 def render_part(findings: Findings, watch: Sequence[str]) -> Part:
     """Make the finished form; what stands beyond 50,000 items is cut and counted as skipped."""
     kept = findings.items[:MAXIMUM_ITEMS]
+    findings.skip(len(findings.items) - len(kept), f"more than {MAXIMUM_ITEMS} items")
     by_kind: dict[str, list[Item]] = {}
     for kind, item in kept:
         cleaned = {name: clean_value(value) for name, value in item.items()}
         by_kind.setdefault(kind, []).append(cleaned)
-    part = Part(families=findings.families, skipped=findings.skipped + len(findings.items) - len(kept))
+    part = Part(families=findings.families, skipped=findings.skipped, reason=clean(findings.reason))
     for kind, items in by_kind.items():
         document = render_document(items)
         count = document.count("\n") + 1 if document else 0  # one line per distinct item
@@ -120,6 +123,7 @@ def _part(raw: dict[str, Any]) -> Part:
         packages=dict(raw["packages"]),
         watched=[(name, version) for name, version in raw["watched"]],
         skipped=int(raw["skipped"]),
+        reason=str(raw["reason"]),
     )
 
 

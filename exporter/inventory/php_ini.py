@@ -160,13 +160,18 @@ class Pools:
             self._findings.skip(reason=f"{path}: {error.strerror or error}")
             return
         section = ""
+        # A line that is not understood may have begun another pool: after it, nothing overrides this one's.
+        doubtful = False
         for entry in parse(text, self._variables):
             if entry is None:
                 self._findings.skip(reason=f"{path}: a line that is no setting")
+                doubtful = True
                 continue
             if entry.section != section:
                 section = self._section = entry.section
-            self._take(entry, depth)
+                doubtful = False
+            if not (doubtful and entry.name in self.found.get(self._section, {})):
+                self._take(entry, depth)
 
     def _take(self, entry: Setting, depth: int) -> None:
         if entry.name == "include":

@@ -42,8 +42,8 @@ def add_one(context: Context, findings: Findings, folder: str, entry: str, file:
     path = f"{folder}/{entry}"
     try:
         text = context.tree.text(f"{path}/{file}" if context.tree.is_folder(path) else path, METADATA_LIMIT)
-    except OSError:
-        findings.skip()
+    except OSError as error:
+        findings.skip(reason=f"{path}: {error.strerror or error}")
         return
     status = context.tree.stat(path)
     installed = int(status.st_mtime) if status else None

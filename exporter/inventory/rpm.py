@@ -33,13 +33,10 @@ def read(context: Context) -> Findings:
         raise OSError(f"rpm: {answer.stderr.strip()[:200]}")
     findings = Findings()
     reasons = read_reasons(tree)
-    for package in parse_query(answer.stdout.decode("utf-8", "replace")):
-        if package is None:
-            findings.skip()
-        else:
-            reason = reasons.get((str(package["name"]), str(package["arch"])), UNKNOWN)
-            manual = reason not in (DEPENDENCY, WEAK_DEPENDENCY) if reason != UNKNOWN else None
-            findings.add("package", **package, manual=manual)
+    for package in findings.known("rpm -qa", parse_query(answer.stdout.decode("utf-8", "replace"))):
+        reason = reasons.get((str(package["name"]), str(package["arch"])), UNKNOWN)
+        manual = reason not in (DEPENDENCY, WEAK_DEPENDENCY) if reason != UNKNOWN else None
+        findings.add("package", **package, manual=manual)
     return findings
 
 

@@ -1,7 +1,8 @@
 """What a source of the inventory is: a function that looks at the host and returns what it found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from exporter.collectors.collector import Roots
 from exporter.tree import Tree
@@ -9,6 +10,7 @@ from leitstand.exposition import Family
 
 Value = str | int | float | bool | None | list[str]
 Item = dict[str, Value]
+Entry = TypeVar("Entry")
 
 
 @dataclass(slots=True)
@@ -34,6 +36,22 @@ class Findings:
         self.skipped += count
         if count:
             self.reason = self.reason or reason
+
+    def known(self, source: str, entries: Iterable[Entry | None]) -> Iterator[Entry]:
+        """The entries of a list without those that are not understood, which are None and are skipped.
+
+        Raises ValueError if there are several of them and no other: then nothing is known of the list.
+        """
+        understood = skipped = 0
+        for entry in entries:
+            if entry is None:
+                skipped += 1
+                self.skip(reason=f"{source}: an entry that is not understood")
+            else:
+                understood += 1
+                yield entry
+        if skipped > 1 and not understood:
+            raise ValueError(f"{source}: no entry is understood")
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,12 @@ _OTHER = re.compile(r"\s*(?:#(?!\d)|@|Defaults|(?:Runas|Host|Cmnd|Cmd)_Alias\b)"
 class SudoRules:
     """``subjects`` are users, ``%groups``, ``#numbers`` of users and ``%#numbers`` of groups.
 
-    ``readable`` is false if the rules are not ours to read.
+    ``readable`` is false if the rules are not ours to read; ``unknown`` counts lines that are no rules.
     """
 
     subjects: frozenset[str]
     readable: bool = True
+    unknown: int = 0
 
     def allow(self, name: str, uid: int, groups: Collection[tuple[str, int]]) -> bool | None:
         """True if a rule names the user or one of the groups (name, number); None if that is not known."""
@@ -37,7 +38,8 @@ class SudoRules:
 def read_sudo(tree: Tree) -> SudoRules:
     """The rules of this host; none without sudo."""
     try:
-        return SudoRules(frozenset(parse_subjects(list(read_lines(tree, "/etc/sudoers")))))
+        lines = list(read_lines(tree, "/etc/sudoers"))
+        return SudoRules(frozenset(parse_subjects(lines)), unknown=sum(map(is_unknown, lines)))
     except OSError:
         return SudoRules(frozenset(), readable=False)
 
@@ -64,6 +66,11 @@ def included(tree: Tree, path: str, is_folder: str | None) -> list[str]:
         raise PermissionError(f"{path}: not ours to list")
     names = [name for name in tree.names(path) if "." not in name and not name.endswith("~")]
     return [f"{path}/{name}" for name in names]
+
+
+def is_unknown(line: str) -> bool:
+    """Whether a line is neither rule nor setting, alias, include or comment."""
+    return bool(line.strip()) and not _OTHER.match(line) and "=" not in line
 
 
 def parse_subjects(lines: list[str]) -> set[str]:

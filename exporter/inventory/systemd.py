@@ -1,6 +1,7 @@
 """Failed units and the last result of every timer, asked from systemd through its own program."""
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,6 +14,7 @@ TIME_LIMIT = 8.0
 MAXIMUM_TIMERS = 500
 # As every version writes moments where this is the zone; --timestamp=unix is known to 251 and later only.
 ZONE = {"TZ": "UTC", "LC_ALL": "C"}
+UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.[a-z]+")  # systemd.unit(5)
 MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC", re.ASCII)
 
 
@@ -30,11 +32,13 @@ def read(context: Context) -> Findings:
     if not context.tree.is_folder("/run/systemd/system"):
         raise NoData("systemd does not run here")
     findings = Findings()
-    for name in parse_units(systemctl("list-units", "--state=failed")):
+    for name in list_units(findings, "--state=failed"):
         findings.add("failed_unit", name=name)
-    names = parse_units(systemctl("list-units", "--all", "--type=timer"))
-    findings.skip(len(names[MAXIMUM_TIMERS:]))
-    timers = [parse_timer(fields) for fields in show(names[:MAXIMUM_TIMERS], "Id,Unit,LastTriggerUSec")]
+    names = list_units(findings, "--all", "--type=timer")
+    findings.skip(len(names[MAXIMUM_TIMERS:]), f"more than {MAXIMUM_TIMERS} timers")
+    shown = list(map(parse_timer, show(names[:MAXIMUM_TIMERS], "Id,Unit,LastTriggerUSec")))
+    timers = [timer for timer in shown if UNIT.fullmatch(timer.name) and UNIT.fullmatch(timer.unit)]
+    findings.skip(len(shown) - len(timers), "systemctl show: a timer without its name or its unit's")
     results = {
         fields.get("Id", ""): fields.get("Result", "")
         for fields in show([timer.unit for timer in timers], "Id,Result")
@@ -56,10 +60,26 @@ def systemctl(*arguments: str) -> str:
     return answer.stdout.decode("utf-8", "replace")
 
 
+def list_units(findings: Findings, *selection: str) -> list[str]:
+    """Names of units that systemd lists. Raises ValueError if it prints something else than a list."""
+    rows = findings.known("systemctl list-units", unit_rows(systemctl("list-units", *selection)))
+    return found_units(rows)
+
+
 def parse_units(text: str) -> list[str]:
-    """Names in the first column of ``list-units``. A unit that is not found has failed nothing."""
-    rows = [line.split() for line in text.splitlines()]
-    return sorted(row[0] for row in rows if len(row) > 1 and row[1] != "not-found")
+    """Names in the first column of ``list-units``, sorted; lines of another form are left out."""
+    return found_units(filter(None, unit_rows(text)))
+
+
+def unit_rows(text: str) -> Iterator[list[str] | None]:
+    """The words of each line; None for one of another form."""
+    for row in [line.split() for line in text.splitlines() if line.strip()]:
+        yield row if len(row) > 3 and UNIT.fullmatch(row[0]) else None
+
+
+def found_units(rows: Iterable[list[str]]) -> list[str]:
+    """Names in rows of ``list-units``. A unit that is not found has failed nothing."""
+    return sorted({row[0] for row in rows if row[1] != "not-found"})
 
 
 def show(units: list[str], properties: str) -> list[dict[str, str]]:

@@ -38,13 +38,15 @@ def read(context: Context) -> Findings:
     tree = context.tree
     findings = Findings()
     users, malformed = parse_passwd(tree.text_if_there("/etc/passwd", ACCOUNTS_LIMIT))
-    findings.skip(malformed)
-    groups = parse_groups(tree.text_if_there("/etc/group", ACCOUNTS_LIMIT))
+    findings.skip(malformed, "/etc/passwd: a line that is no account")
+    groups, malformed = parse_groups(tree.text_if_there("/etc/group", ACCOUNTS_LIMIT))
+    findings.skip(malformed, "/etc/group: a line that is no group")
     rules = read_sudo(tree)
+    findings.skip(rules.unknown, "the rules of sudo: a line that is none")
     patterns = read_key_files(tree)
     logins = [user for user in users if user.shell.rpartition("/")[2] not in NO_LOGIN]
     logins = list(dict.fromkeys(logins))
-    findings.skip(len(logins[MAXIMUM_USERS:]))
+    findings.skip(len(logins[MAXIMUM_USERS:]), f"more than {MAXIMUM_USERS} users")
     for user in logins[:MAXIMUM_USERS]:
         findings.add(
             "user",
@@ -76,14 +78,19 @@ def parse_passwd(text: str) -> tuple[list[User], int]:
     return users, malformed
 
 
-def parse_groups(text: str) -> dict[str, tuple[int, set[str]]]:
-    """Group -> (number, members), group(5)."""
+def parse_groups(text: str) -> tuple[dict[str, tuple[int, set[str]]], int]:
+    """Group -> (number, members), group(5), and how many lines are none; members of two lines add up."""
     groups: dict[str, tuple[int, set[str]]] = {}
+    malformed = 0
     for line in text.split("\n"):
         fields = line.split(":")
         if len(fields) >= 4 and fields[2].isascii() and fields[2].isdigit():
-            groups[fields[0]] = (int(fields[2][:10]), set(filter(None, fields[3].strip().split(","))))
-    return groups
+            _, members = groups.get(fields[0], (0, set()))
+            members = members | set(filter(None, fields[3].strip().split(",")))
+            groups[fields[0]] = (int(fields[2][:10]), members)
+        else:
+            malformed += bool(line.strip()) and not line.startswith(("+", "-", "#"))
+    return groups, malformed
 
 
 def groups_of(user: User, groups: dict[str, tuple[int, set[str]]]) -> list[tuple[str, int]]:
@@ -117,10 +124,10 @@ def add_keys(tree: Tree, findings: Findings, user: str, path: str) -> None:
         keys, malformed = parse_keys(tree.text(path, KEY_FILE_LIMIT))
     except (FileNotFoundError, NotADirectoryError):
         return
-    except OSError:
-        findings.skip()
+    except OSError as error:
+        findings.skip(reason=f"{path}: {error.strerror or error}")
         return
-    findings.skip(malformed)
+    findings.skip(malformed, f"{path}: a line that is no key")
     for kind, fingerprint, comment in keys:
         findings.add("ssh_key", user=user, type=kind, fingerprint=fingerprint, comment=comment, path=path)
 
@@ -128,7 +135,7 @@ def add_keys(tree: Tree, findings: Findings, user: str, path: str) -> None:
 def parse_keys(text: str) -> tuple[list[tuple[str, str, str]], int]:
     """[(type, fingerprint, comment)] and how many lines are none; sshd(8), AUTHORIZED_KEYS FILE FORMAT."""
     keys, malformed = [], 0
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         found = _KEY.search(line.strip())

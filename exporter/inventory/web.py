@@ -54,9 +54,10 @@ def read(context: Context) -> Findings:
     """Every virtual host and every application."""
     findings = Findings()
     hosts: list[VirtualHost] = []
-    for found, skipped in (nginx_hosts(context.tree), apache_hosts(context.tree)):
+    for server, read_hosts in (("nginx", nginx_hosts), ("Apache", apache_hosts)):
+        found, skipped = read_hosts(context.tree)
         hosts += found
-        findings.skip(skipped)
+        findings.skip(skipped, f"configuration of {server}: a file or line that is not understood")
     branches = branches_of_pools(context.tree)
     for host in hosts:
         add_host(findings, host, php_of(context.tree, host, branches))
@@ -161,7 +162,9 @@ def add_applications(
 ) -> None:
     """Add every application once."""
     candidates = folders(tree, hosts)
-    findings.skip(len(candidates[MAXIMUM_FOLDERS:]))
+    findings.skip(
+        len(candidates[MAXIMUM_FOLDERS:]), f"more than {MAXIMUM_FOLDERS} folders that may be applications"
+    )
     unread = tree.closed.intersection(path for host in hosts for path in served(host))
     serving_hosts = HostsByFolder(tree, hosts)
     seen: dict[str, list[str]] = {}
@@ -181,7 +184,7 @@ def add_applications(
                 php=sorted({branch for host in serving for branch in php_of(tree, host, branches)}),
                 hosts=sorted({host.names[0] for host in serving if host.names}),
             )
-    findings.skip(len(unread))
+    findings.skip(len(unread), next(iter(sorted(unread)), "") + ": not ours to read, or too large")
 
 
 def is_another(folder: str, known: list[str], *, is_served: bool) -> bool:

@@ -43,7 +43,7 @@ def look(name: str, order: Order) -> Findings:
         findings = load(name)(Context(order.roots, tree, time.time()))
     except NoData:
         findings = Findings()
-    findings.skip(tree.cut)
+    findings.skip(tree.cut, "a folder with too many entries")
     return findings
 
 
