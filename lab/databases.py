@@ -21,12 +21,17 @@ def owned_by(user: str, folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     for path in (folder, *folder.rglob("*")):
         os.chown(path, entry.pw_uid, entry.pw_gid)
-    for parent in folder.parents:  # a server that is not root must be able to walk to its folder
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
+    passable(folder)
     words = ["setpriv", f"--reuid={user}", f"--regid={entry.pw_gid}", "--clear-groups"]
     # A change of user makes the kernel forget that the child is to die with us: so it is told again.
     return [*words, "--pdeathsig", "TERM", "--"]
+
+
+def passable(folder: Path) -> None:
+    """Let every user walk to ``folder``: a server is not root."""
+    for parent in folder.parents:
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o011)
 
 
 def run(argv: list[str], text: str = "") -> str:
@@ -42,7 +47,7 @@ class DatabaseServer:
     """What both servers share: a folder of their own, a start that waits for the first answer, an end."""
 
     folder: Path
-    server: Server = field(init=False)
+    server: Server = field(init=False, kw_only=True)
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -99,11 +104,30 @@ class MariaDB(DatabaseServer):
         return f"'{escaped}'"
 
 
-class PostgreSQL(DatabaseServer):
-    """PostgreSQL in ``folder``, reachable by its socket without a password."""
+class MySQL(MariaDB):
+    """MySQL in ``folder``, of the programs that are first in PATH."""
 
     def install(self) -> list[str]:
-        programs = max(POSTGRESQL.glob("*/bin"), key=lambda path: int(path.parent.name))
+        data, socket = self.folder / "data", self.folder / "socket"
+        user = owned_by("mysql", self.folder)
+        run([*user, "mysqld", "--no-defaults", "--initialize-insecure", f"--datadir={data}"])
+        self.defaults_file.touch(mode=0o600)
+        self.defaults_file.write_text(f"[client]\nuser = root\nsocket = {socket}\n")
+        server = [*user, "mysqld", "--no-defaults", f"--datadir={data}", f"--socket={socket}", "--mysqlx=OFF"]
+        # With transaction ids, which its dumps then tell of.
+        server += ["--secure-file-priv=", "--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--server-id=1"]
+        return [*server, "--skip-networking", f"--pid-file={self.folder}/pid"]
+
+
+@dataclass
+class PostgreSQL(DatabaseServer):
+    """PostgreSQL in ``folder``, reachable by its socket without a password; by default the newest here."""
+
+    programs: Path | None = None
+
+    def install(self) -> list[str]:
+        installed = sorted(POSTGRESQL.glob("*/bin"), key=lambda path: int(path.parent.name))
+        programs = self.programs or installed[-1]
         user = owned_by("postgres", self.folder)
         data = self.folder / "data"
         options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-D", str(data)]
@@ -117,5 +141,12 @@ class PostgreSQL(DatabaseServer):
         return {"host": str(self.folder), "user": "postgres"}
 
     def execute(self, statements: str, database: str = "") -> str:
+        return run([*self._client(database), "-c", statements])
+
+    def script(self, statements: str, database: str = "") -> str:
+        """As ``execute``, each statement in a transaction of its own."""
+        return run(self._client(database), statements)
+
+    def _client(self, database: str) -> list[str]:
         options = ["-h", str(self.folder), "-U", "postgres", "--no-psqlrc", "-Atq", "-v", "ON_ERROR_STOP=1"]
-        return run(["psql", *options, "-d", database or "postgres", "-c", statements])
+        return ["psql", *options, "-d", database or "postgres"]

@@ -4,6 +4,7 @@ Every program leads its own session: so a time limit ends its children too, and 
 """
 
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -21,6 +22,12 @@ INHERITED = (
     *("TMPDIR", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK"),
 )
 STDERR_KEPT = 65536  # bytes; what a program says last is what explains its failure
+_ERROR = re.compile(r"\b(?:error|fatal|panic)\b", re.IGNORECASE)
+# A line that goes on with the message before: indented, or as PostgreSQL's programs and servers mark it.
+_MORE = re.compile(
+    r"\s|(?:[\w./-]+: )?(?:detail|hint|context|line \d+|statement|command was): ", re.IGNORECASE
+)
+_LONGEST_WORDS = 1000  # characters
 _GRACE = 5.0  # seconds for the kernel to end what was killed, and for the last words on stderr
 
 
@@ -38,6 +45,24 @@ class Finished:
     status: int
     stdout: bytes
     stderr: str
+
+    @property
+    def last_words(self) -> str:
+        """What explains a failure, in one line: the last message that names an error, else the last one."""
+        found = messages(self.stderr)
+        named = [message for message in found if _ERROR.search(message)]
+        return (named or found or [f"exit status {self.status}"])[-1][:_LONGEST_WORDS]
+
+
+def messages(text: str) -> list[str]:
+    """What a program said, a line for each message: lines that go on with the one before are joined to it."""
+    found: list[str] = []
+    for line in text.splitlines():
+        if found and _MORE.match(line):
+            found[-1] += f" {line.strip()}"
+        elif line.strip():
+            found.append(line.strip())
+    return found
 
 
 class Stream:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from leitstand.errors import EXIT_FAILED, EXIT_OK, LeitstandError, UsageError
+from leitstand.errors import EXIT_FAILED, EXIT_OK, EXIT_WARNINGS, LeitstandError, UsageError
 from leitstand.options import json_option
 from orchestrator import show
 from orchestrator.cli_options import (
@@ -23,7 +23,7 @@ from orchestrator.cli_options import (
     with_context,
 )
 from orchestrator.context import Context, keys_of
-from orchestrator.drill import Drilled
+from orchestrator.drill import Drilled, Verdict
 from orchestrator.facts import read_facts
 from orchestrator.proofs import drill_job, rebuild_catalog, share_in, spot_in, spot_is_due, verify_in
 from orchestrator.restore import Restored
@@ -31,6 +31,19 @@ from orchestrator.share import Shared, parse_share
 from orchestrator.spot import Spotted
 from orchestrator.stores import Store
 from orchestrator.verify import Verified
+
+_DRILL_EXIT = {
+    Verdict.PROVEN: 0,
+    Verdict.CANNOT_LOAD: EXIT_WARNINGS,
+    Verdict.DIFFERS: EXIT_FAILED,
+    Verdict.DAMAGED: EXIT_FAILED,
+}
+_DRILL_WORDS = {
+    Verdict.PROVEN: "proven restorable",
+    Verdict.CANNOT_LOAD: "NOT PROVEN, this machine cannot load it",
+    Verdict.DIFFERS: "NOT USABLE, it loads but differs",
+    Verdict.DAMAGED: "NOT USABLE, damaged",
+}
 
 
 @click.command(epilog="Example: leitstand backup verify website")
@@ -204,7 +217,8 @@ def drill(
     """Restore a snapshot of JOB (the newest) to a scratch place and prove that it can be used.
 
     The tree is compared with the manifest, dumps are loaded into databases made for it (as many rows as were
-    saved?), the job's check command is run. All of it is removed at the end. Exit codes: 0 proven, 3 not.
+    saved?), the job's check command is run. All of it is removed at the end. Exit codes: 0 proven, 1 this
+    machine cannot load it (it lacks a server, a version, an extension), 3 loads but differs, or damaged.
     """
     live = Restored()
     known = read_facts(context.state, context.settings.backups).get(job, {}).values()
@@ -218,16 +232,21 @@ def drill(
             raise
     context.facts().allowed(job, store, "drill")
     if as_json:
-        click.echo(json.dumps({"job": job, "snapshot": name, "store": store, **asdict(result)}, indent=1))
+        report = {"job": job, "snapshot": name, "store": store, "verdict": result.verdict, **asdict(result)}
+        click.echo(json.dumps(report, indent=1))
     else:
         _tell_drill(job, name, store, result)
-    return EXIT_FAILED if result.findings else 0
+    return _DRILL_EXIT[result.verdict]
 
 
 def _tell_drill(job: str, name: str, store: str, result: Drilled) -> None:
     for finding in result.findings:
         warn(str(finding))
-    verdict = f"NOT USABLE, {len(result.findings)} findings" if result.findings else "proven restorable"
+    for note in result.notes:
+        warn(note)
+    verdict = _DRILL_WORDS[result.verdict]
+    if result.findings:
+        verdict += f", {len(result.findings)} findings"
     dumps = f", {result.dumps} dumps with {result.rows} rows loaded" if result.dumps else ""
     check = ", own check run" if result.checked else ""
     click.echo(

@@ -133,6 +133,9 @@ class MysqlSource(DumpSettings):
         default=None, description="Option file on the host, mode 0600, with user and password."
     )
     users: bool = Field(default=False, description="Save users and grants too (MariaDB).")
+    history: bool = Field(
+        default=True, description="Save what rows of system-versioned tables were before (MariaDB 10.11)."
+    )
     by_table: bool = Field(
         default=False,
         description="A file for each table; all of one transaction. See docs/backups-recipes.md.",

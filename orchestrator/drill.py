@@ -12,16 +12,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from leitstand import process
 from leitstand.errors import LeitstandError
 from orchestrator.archive import FileRecord, Kind, Metadata
 from orchestrator.config import Drill
-from orchestrator.drills import loader_for
+from orchestrator.drills import CannotLoadError, loader_for
 from orchestrator.manifest import Row
 from orchestrator.owners import Owners
-from orchestrator.restore import Restored, restore
+from orchestrator.restore import Restored, RestoreError, restore
 from orchestrator.snapshot import Snapshot
 from orchestrator.sources.patterns import Selection
 from orchestrator.verify import Finding
@@ -38,12 +39,46 @@ _FORMATS: Mapping[Kind, Callable[[int], bool]] = {
 }
 
 
+class Verdict(StrEnum):
+    """What a drill says of a snapshot, from good to bad. Only the last two are the backup's fault."""
+
+    PROVEN = "proven"
+    CANNOT_LOAD = "cannot load"
+    DIFFERS = "differs"
+    DAMAGED = "damaged"
+
+    @property
+    def severity(self) -> int:
+        """0 for proven, to 3 for damaged."""
+        return list(Verdict).index(self)
+
+
+def verdict_of(error: Exception) -> Verdict:
+    """What a drill says that ended early: only what was read back can be damaged."""
+    damaged = isinstance(error, RestoreError) and not isinstance(error.__cause__, OSError)
+    return Verdict.DAMAGED if damaged else Verdict.CANNOT_LOAD
+
+
+_TOLD: Mapping[Verdict, str] = {
+    Verdict.CANNOT_LOAD: "this machine cannot load it",
+    Verdict.DIFFERS: "loads but differs",
+    Verdict.DAMAGED: "damaged, does not load",
+}
+
+
+@dataclass(frozen=True)
+class Fault(Finding):
+    """A finding of a drill, and which of the verdicts it means."""
+
+    verdict: Verdict
+
+
 @dataclass
 class Drilled:
     """What a drill did: paths compared, dumps loaded with their rows, the seconds of the restore alone.
 
     ``tables`` has the rows of each table that was loaded, by the dump's path; also of dumps that do not tell
-    their rows while they are made.
+    their rows while they are made. ``notes`` say what of a dump was not tried.
     """
 
     entries: int = 0
@@ -52,7 +87,18 @@ class Drilled:
     tables: dict[str, dict[str, int]] = field(default_factory=dict)
     restore_seconds: float = 0
     checked: bool = False
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of what was found."""
+        found = (finding.verdict for finding in self.findings)
+        return max(found, key=lambda verdict: verdict.severity, default=Verdict.PROVEN)
+
+    def found(self, where: str, verdict: Verdict, what: str) -> None:
+        """Note what is wrong with a dump."""
+        self.findings.append(Fault(where, f"{_TOLD[verdict]}: {what}", verdict))
 
 
 def drill(snapshot: Snapshot, settings: Drill, scratch: Path, live: Restored) -> Drilled:
@@ -90,7 +136,7 @@ def _compare(target: Path, record: FileRecord, owners: Owners, result: Drilled) 
         return  # only root restores devices; and what lies too deep can only be reached step by step
     result.entries += 1
     for problem in _differences(path, record, owners):
-        result.findings.append(Finding(os.fsdecode(record.path), problem))
+        result.findings.append(Fault(os.fsdecode(record.path), problem, Verdict.DIFFERS))
 
 
 def _differences(path: Path, record: FileRecord, owners: Owners) -> Iterator[str]:
@@ -139,20 +185,19 @@ def _load(target: Path, row: Row, folder: Path, result: Drilled) -> None:
         return
     result.dumps += 1
     try:
-        found = load(target / path, folder)
-    except LeitstandError as error:
-        result.findings.append(Finding(path, f"cannot be loaded: {error.message}"))
+        loaded = load(target / path, folder)
+    except (CannotLoadError, process.ProcessError) as error:
+        result.found(path, Verdict.CANNOT_LOAD, error.message)
         return
-    result.tables[path] = dict(found)
-    result.rows += sum(found.values())
-    expected = dict(row.tables or {})
+    except LeitstandError as error:
+        result.found(path, Verdict.DAMAGED, error.message)
+        return
+    result.tables[path] = dict(loaded.tables)
+    result.rows += sum(loaded.tables.values())
+    result.notes += [f"{path}: {note}" for note in loaded.notes]
     # Not every kind of dump tells its rows while it is made: then there is nothing to compare with.
-    for table in sorted(expected.keys() | found.keys()) if expected else ():
-        if expected.get(table) != found.get(table):
-            what = (
-                f"table {table} has {found.get(table, 'no')} rows, {expected.get(table, 'none')} were saved"
-            )
-            result.findings.append(Finding(path, what))
+    for difference in loaded.differences(row.tables or {}):
+        result.found(path, Verdict.DIFFERS, difference)
 
 
 def _check(settings: Drill, target: Path, result: Drilled) -> None:
@@ -162,8 +207,9 @@ def _check(settings: Drill, target: Path, result: Drilled) -> None:
     try:
         done = process.run(argv, timeout=settings.timeout.total_seconds(), env={"RESTORED": str(target)})
     except process.ProcessError as error:
-        result.findings.append(Finding("check", error.message))
+        result.found("check", Verdict.CANNOT_LOAD, error.message)
         return
     if done.status:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        result.findings.append(Finding("check", f"{argv[0]} ended with status {done.status}: {last}"))
+        last = done.last_words if done.stderr.strip() else "it said nothing"
+        what = f"{argv[0]} ended with status {done.status}: {last}"
+        result.findings.append(Fault("check", what, Verdict.DIFFERS))

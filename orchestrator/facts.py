@@ -34,6 +34,7 @@ class StoreFacts:
     ``proven`` has the time of the newest snapshot that a level found good, whenever that was. ``problem`` is
     the last run's, ``unproven`` what a level's last proof found, until it finds all good; ``damaged`` what is
     wrong with a snapshot, by its name, until that one is read back good, or is gone.
+    ``drilled`` is the severity of the last drill's verdict on the newest snapshot.
     ``released`` are the snapshots that `prune --force` let go, ``denied`` the tasks that the store's
     credentials may not do, as one with --if-allowed found.
     """
@@ -58,6 +59,7 @@ class StoreFacts:
     problem: str = ""
     unproven: Mapping[str, str] = field(default_factory=dict)
     damaged: Mapping[str, str] = field(default_factory=dict)
+    drilled: int | None = None
     released: Sequence[str] = ()
     denied: Sequence[str] = ()
 

@@ -78,5 +78,4 @@ class RunHooks:
             return error.message
         if not finished.status:
             return ""
-        last = (finished.stderr.strip().splitlines() or [f"exit status {finished.status}"])[-1]
-        return f"{argv[0]} on {self.transport.name} failed: {last}"
+        return f"{argv[0]} on {self.transport.name} failed: {finished.last_words}"

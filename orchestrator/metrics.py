@@ -57,6 +57,12 @@ _GAUGES: tuple[tuple[str, str, Callable[[Any], float | None]], ...] = (
         _of_success("gone"),
     ),
     ("damaged_snapshots", "Snapshots that are known to be damaged.", lambda f: len(f.damaged)),
+    (
+        "drill_verdict",
+        "The last drill of the newest snapshot: 0 proven, 1 this machine cannot load it, 2 loads but differs,"
+        " 3 damaged.",
+        lambda f: f.drilled,
+    ),
     ("oldest_timestamp_seconds", "When the oldest snapshot was made.", lambda f: f.oldest or None),
 )
 

@@ -1,7 +1,7 @@
 """Verification shares, drills and what is learnt of a store, with what is remembered of them."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -10,7 +10,7 @@ from leitstand.errors import UsageError
 from orchestrator.catalog import complete, find, newest
 from orchestrator.config import FilesSource as FilesSettings
 from orchestrator.context import Context, keys_of
-from orchestrator.drill import Drilled, drill
+from orchestrator.drill import Drilled, Verdict, drill, verdict_of
 from orchestrator.facts import in_a_line, kept_of
 from orchestrator.keys import KeyRing
 from orchestrator.layout import COMMIT, parse_key
@@ -107,8 +107,13 @@ def drill_job(
     with readable_snapshot(context, job, job_name, snapshot_id, only, tell) as snapshot:
         name, store = snapshot.name.id, snapshot.store.name
         with _noting_failure(context, job_name, store, "drill", snapshot_id):
-            result = drill(snapshot, job.drill, place.absolute(), live)
+            try:
+                result = drill(snapshot, job.drill, place.absolute(), live)
+            except Exception as error:
+                _note_verdict(context, snapshot, verdict_of(error))
+                raise
             _note(context, snapshot, "drill", result.findings)
+            _note_verdict(context, snapshot, result.verdict)
     return name, store, result
 
 
@@ -126,7 +131,7 @@ def _noting_failure(
         raise
 
 
-def _note(context: Context, snapshot: Snapshot, level: str, findings: list[Finding]) -> None:
+def _note(context: Context, snapshot: Snapshot, level: str, findings: Sequence[Finding]) -> None:
     """Remember a proof. One of an older snapshot says nothing of the newest."""
     facts, store, name = context.facts(), snapshot.store, snapshot.name
     if not findings:
@@ -137,6 +142,12 @@ def _note(context: Context, snapshot: Snapshot, level: str, findings: list[Findi
         facts.not_verified(name.job, store.name, level, str(findings[0]))
     else:
         facts.verified(name.job, store.name, level, time.time())
+
+
+def _note_verdict(context: Context, snapshot: Snapshot, verdict: Verdict) -> None:
+    store, name = snapshot.store, snapshot.name
+    if name == newest(store, name.host, name.job):
+        context.facts().update(name.job, store.name, drilled=verdict.severity)
 
 
 def _made(snapshot: Snapshot) -> float:

@@ -1,15 +1,19 @@
 """Every kind of dump that a drill can load, by its path in a snapshot."""
 
 import fnmatch
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
+from orchestrator.drills.loaded import CannotLoadError, Loaded
 from orchestrator.drills.mariadb import load_mariadb, load_mariadb_tables
 from orchestrator.drills.postgresql import load_postgresql
 from orchestrator.drills.sqlite import load_sqlite, load_sqlite_text
 
-# Takes a dump and a folder for what it needs; gives the rows of each table. Raises LeitstandError.
-Loader = Callable[[Path, Path], Mapping[str, int]]
+__all__ = ["CannotLoadError", "Loaded", "Loader", "loader_for"]
+
+# Takes a dump and a folder for what it needs. Raises CannotLoadError and ProcessError where this machine
+# lacks something, DumpError when the dump is at fault.
+Loader = Callable[[Path, Path], Loaded]
 
 _LOADERS: tuple[tuple[str, Loader], ...] = (
     ("sqlite/*.sql", load_sqlite_text),

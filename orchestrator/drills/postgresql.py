@@ -7,22 +7,37 @@ from itertools import islice
 from pathlib import Path
 
 from leitstand import process
-from orchestrator.drills.server import READY_SECONDS, confined, feed, running, server_folder, succeed
-from orchestrator.drills.sqlite import LOAD_SECONDS, DumpError
+from leitstand.errors import LeitstandError
+from orchestrator.drills.loaded import LOAD_SECONDS, CannotLoadError, DumpError, Loaded
+from orchestrator.drills.postgresql_needs import Needs, needs_of
+from orchestrator.drills.server import READY_SECONDS, Fed, confined, feed, running, server_folder, succeed
 
 _USER = "postgres"
 _DATABASE = "drill"
 _INSTALLED = Path("/usr/lib/postgresql")  # where Debian keeps the servers, by major version
-_ROLE = re.compile(rb'(?:OWNER TO|TO|FROM) ("(?:[^"\0]|"")+"|[A-Za-z_][A-Za-z0-9_$]*);$')
 _HEAD_LINES = 30  # pg_dump's own line is the fifth
 _RESTRICT = re.compile(rb"\\restrict ([A-Za-z0-9]+)$")
+_PARTS = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
+_PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
+# Each real table once: a partitioned parent has no rows of its own. 'e': an extension put rows there, too.
 _TABLES = (
-    "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables"
-    " WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"
+    "SELECT CASE WHEN EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass"
+    " AND d.objid = c.oid AND d.deptype = 'e') THEN 'e' ELSE 't' END || format('%I.%I', n.nspname, c.relname)"
+    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'"
+    " AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') ORDER BY n.nspname, c.relname"
+)
+_EXTENSIONS = "SELECT quote_ident(name) FROM pg_available_extensions"
+# Errors that tell of this machine, not of the dump.
+_LACKS = re.compile(
+    r"(?:extension|access method|role|tablespace) \"[^\n]*\" (?:is not available|does not exist)"
+    r"|security label provider .* is not loaded|could not (?:load library|access file|create locale)"
+    r"|could not connect to server"
+    r"|must be loaded via \"?shared_preload_libraries|[Nn]o space left on device|could not extend file"
+    r"|ICU is not supported|unsupported XML feature|conversion between .* not supported"
 )
 
 
-def load_postgresql(dump: Path, folder: Path) -> Mapping[str, int]:
+def load_postgresql(dump: Path, folder: Path) -> Loaded:
     """The rows of each table once the dump (plain or custom) was loaded. Needs Debian's postgresql."""
     programs = newest_programs(_INSTALLED)
     with server_folder(folder, "postgresql") as place:
@@ -32,23 +47,58 @@ def load_postgresql(dump: Path, folder: Path) -> Mapping[str, int]:
         succeed([*user, str(programs / "initdb"), *options])
         server = [*user, str(programs / "postgres"), "-D", str(data), "-k", str(place)]
         server += ["-c", "listen_addresses=", "-c", "fsync=off"]
-        where = ["-h", str(place), "-U", _USER]
-        ask = [str(programs / "psql"), *where, "--no-psqlrc", "-Atq", "-v", "ON_ERROR_STOP=1"]
-        with running(server, [*user, *ask, "-d", "postgres", "-c", "SELECT 1"]):
-            succeed([*user, *ask, "-d", "postgres", "-c", f"CREATE DATABASE {_DATABASE}"])
-            ask = [*user, *ask, "-d", _DATABASE]
-            for role in roles_in(dump) if dump.suffix == ".sql" else ():
-                process.run([*ask, "-c", f"CREATE ROLE {role}"], timeout=READY_SECONDS)
-            restore = [*user, str(programs / "pg_restore"), *where, "-d", _DATABASE]
-            restore += ["--no-owner", "--no-privileges"]
-            if dump.suffix == ".pgc":
-                feed(restore, ["cat", "--", str(dump)])
-            else:
-                _feed_restricted(ask, dump)
-            return {table: _rows(ask, table) for table in succeed([*ask, "-c", _TABLES]).splitlines()}
+        ask = [*user, str(programs / "psql"), "-h", str(place), "-U", _USER, "--no-psqlrc", "-Atq"]
+        with running(server, [*ask, "-d", "postgres", "-c", "SELECT 1"]):
+            to_sql = [*user, str(programs / "pg_restore"), "--file=-", "--no-tablespaces"]
+            needs = _needs(dump, to_sql)
+            _prepare(ask, needs)
+            ask += ["-v", "ON_ERROR_STOP=1", "-d", _DATABASE]
+            fed = _feed_custom(ask, dump, to_sql) if dump.suffix == ".pgc" else _feed_plain(ask, dump)
+            if fed.error:
+                raise _judged(fed.error, needs, int(programs.parent.name))
+            return _loaded(ask)
 
 
-def _feed_restricted(psql: Sequence[str], dump: Path) -> None:
+def _needs(dump: Path, to_sql: Sequence[str]) -> Needs:
+    with dump.open("rb") as file:
+        if dump.suffix != ".pgc":
+            return needs_of(file)
+        with process.open_stream([*to_sql, "--schema-only"], stdin=file) as stream:
+            needs = needs_of(stream.stdout)
+            ended = stream.finish(READY_SECONDS)
+    if "unsupported version" in ended.stderr:
+        raise CannotLoadError(f"needs PostgreSQL {_version_of(dump)}: {ended.last_words}", "install it")
+    return needs
+
+
+def _version_of(dump: Path) -> str:
+    """The major version of the pg_dump that wrote an archive, from its header."""
+    with dump.open("rb") as file:
+        found = re.findall(rb"\0[\x01-\xff]\0\0\0(\d+)(?:\.\d+)+", file.read(4096))
+    return found[1].decode() if len(found) > 1 else "of a newer version"
+
+
+def _prepare(ask: Sequence[str], needs: Needs) -> None:
+    """Make what only the source has. Raises CannotLoadError for extensions that are not installed here."""
+    ask = [*ask, "-d", "postgres"]
+    here = set(succeed([*ask, "-c", _EXTENSIONS]).splitlines())
+    if missing := [name for name in needs.extensions if name not in here and name.strip('"') not in here]:
+        raise CannotLoadError(f"needs the extension {', '.join(missing)}", "install its package here")
+    # Any encoding goes with this locale. Superusers may own whatever a dump gives them.
+    made = f"CREATE DATABASE {_DATABASE} TEMPLATE template0 ENCODING '{needs.encoding}' LOCALE 'C';\n"
+    made += "".join(f"CREATE ROLE {role} SUPERUSER;\n" for role in needs.roles)
+    made += "SET allow_in_place_tablespaces = on;\n"
+    made += "".join(f"CREATE TABLESPACE {name} LOCATION '';\n" for name in needs.tablespaces)
+    # One that is no role after all costs itself.
+    process.run(ask, timeout=LOAD_SECONDS, stdin=made.encode(errors="replace"))
+
+
+def _feed_custom(psql: Sequence[str], dump: Path, to_sql: Sequence[str]) -> Fed:
+    with dump.open("rb") as file:
+        return feed(psql, to_sql, file)
+
+
+def _feed_plain(psql: Sequence[str], dump: Path) -> Fed:
     r"""Load a plain dump with psql's own commands (``\!`` runs a program) forbidden, where psql can do that.
 
     Since the releases of August 2025 (psql(1), ``\restrict``) dumps begin and end so themselves: these lines
@@ -58,11 +108,10 @@ def _feed_restricted(psql: Sequence[str], dump: Path) -> None:
     lock = f"\\restrict {key}\n".encode()
     both = lock + f"\\unrestrict {key}\n".encode()
     if process.run(psql, timeout=READY_SECONDS, stdin=both).status:
-        feed(psql, ["cat", "--", str(dump)])
-        return
+        return feed(psql, ["cat", "--", str(dump)])
     own = own_lock(dump)
     drop = ["-e", f"{own[0] + 1}d", "-e", f"/^\\\\unrestrict {own[1]}$/d"] if own else ["-e", ""]
-    feed(psql, ["sed", *drop, "--", "-", str(dump)], lock)
+    return feed(psql, ["sed", *drop, "--", "-", str(dump)], lock)
 
 
 def own_lock(dump: Path) -> tuple[int, str] | None:
@@ -74,29 +123,38 @@ def own_lock(dump: Path) -> tuple[int, str] | None:
     return None
 
 
-def roles_in(dump: Path) -> list[str]:
-    """The roles that a plain dump gives tables and rights to, quoted as they stand there.
-
-    Only the source has them, and without them the dump stops. What looks like a role in somebody's rows does
-    no harm: a role more, or a statement that fails.
-    """
-    found: dict[str, None] = {}
-    with dump.open("rb") as file:
-        for line in file:
-            if line.startswith((b"ALTER ", b"GRANT ", b"REVOKE ")) and (role := _ROLE.search(line)):
-                found[role[1].decode(errors="replace")] = None
-    return [role for role in found if role not in (_USER, "PUBLIC")]
-
-
 def newest_programs(installed: Path) -> Path:
-    """The folder with the programs of the newest server. Raises DumpError when there is none."""
+    """The folder with the programs of the newest server. Raises CannotLoadError when there is none."""
     servers = installed.glob("*/bin/postgres")  # a client alone may be newer
     found = [path.parent for path in servers if path.parts[-3].isdigit()]
     if not found:
-        raise DumpError("no PostgreSQL server is installed", "apt-get install postgresql")
+        raise CannotLoadError("no PostgreSQL server is installed", "apt-get install postgresql")
     return max(found, key=lambda path: int(path.parent.name))
 
 
-def _rows(ask: list[str], table: str) -> int:
-    query = f"SELECT count(*) FROM {table}"  # noqa: S608 - quoted by format('%I')
-    return int(succeed([*ask, "-c", query], LOAD_SECONDS))
+def _judged(error: str, needs: Needs, version: int) -> LeitstandError:
+    """Whose fault an error is."""
+    if needs.version > version:
+        return CannotLoadError(f"needs PostgreSQL {needs.version}: {error}", "install it")
+    return CannotLoadError(error) if _LACKS.search(error) else DumpError(error)
+
+
+def _loaded(ask: Sequence[str]) -> Loaded:
+    listed = succeed([*ask, "-0", "-c", _TABLES]).strip("\0\n").split("\0")
+    tables = [line[1:] for line in listed if line]
+    # Quoted by format('%I'); ONLY, as the tables that inherit from it are counted for themselves.
+    counts = "".join(f"SELECT count(*) FROM ONLY {table};\n" for table in tables)  # noqa: S608
+    rows = succeed(ask, LOAD_SECONDS, counts.encode()).split()
+    found: Mapping[str, int] = {
+        postgresql_name(table): int(each) for table, each in zip(tables, rows, strict=True)
+    }
+    shared = frozenset(postgresql_name(line[1:]) for line in listed if line.startswith("e"))
+    return Loaded(found, shared, postgresql_name)
+
+
+def postgresql_name(name: str) -> str:
+    """The name of a table with quotes where it needs them; programs and versions differ in their words."""
+    parts = [quoted.replace('""', '"') or plain for quoted, plain in _PARTS.findall(name)]
+    return ".".join(
+        part if _PLAIN.fullmatch(part) else f'"{part.replace(chr(34), chr(34) * 2)}"' for part in parts
+    )

@@ -11,10 +11,13 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from leitstand import process
-from orchestrator.drills.sqlite import LOAD_SECONDS, DumpError
+from leitstand.process import Finished
+from orchestrator.drills.loaded import LOAD_SECONDS, CannotLoadError
 from orchestrator.time_limit import TimeLimit
 
 READY_SECONDS = 90.0
@@ -25,6 +28,24 @@ _APART = (
     *("unshare", "--user", "--map-current-user", "--net", "--ipc"),
     *("--pid", "--fork", "--kill-child", "--"),
 )
+
+
+@dataclass(frozen=True)
+class Fed:
+    """How a client, and what it was fed by, ended."""
+
+    client_name: str
+    client: Finished
+    source_name: str
+    source: Finished
+
+    @property
+    def error(self) -> str:
+        """Why it failed, in one line; empty when it did not. The client comes first: it is what stops."""
+        for name, ended in ((self.client_name, self.client), (self.source_name, self.source)):
+            if ended.status:
+                return f"{name}: {ended.last_words}"
+        return ""
 
 
 def confined(place: Path) -> list[str]:
@@ -48,7 +69,7 @@ def _account() -> pwd.struct_passwd | None:
     for name in _USERS:
         with suppress(KeyError):
             return pwd.getpwnam(name)
-    raise DumpError("there is no user to run the scratch database", f"useradd --system {_USERS[0]}")
+    raise CannotLoadError("there is no user to run the scratch database", f"useradd --system {_USERS[0]}")
 
 
 @contextmanager
@@ -70,40 +91,38 @@ def server_folder(folder: Path, name: str) -> Iterator[Path]:
 def _require_way(folder: Path, user: str) -> None:
     closed = [parent for parent in folder.parents if not parent.stat().st_mode & 0o001]
     if closed:
-        raise DumpError(
+        raise CannotLoadError(
             f"user '{user}', who runs the scratch database, cannot pass {closed[-1]}",
             "name another folder as drill.scratch",
         )
 
 
-def succeed(argv: Sequence[str], timeout: float = READY_SECONDS) -> str:
-    """What a program prints. Raises DumpError with its last words when it fails."""
-    done = process.run(argv, timeout=timeout)
+def succeed(argv: Sequence[str], timeout: float = READY_SECONDS, stdin: bytes = b"") -> str:
+    """What a program prints. Raises CannotLoadError when it fails: it does nothing that a dump chose."""
+    done = process.run(argv, timeout=timeout, stdin=stdin)
     if done.status:
-        raise DumpError(f"{_name(argv)}: {_last_words(done.stderr)}")
+        raise CannotLoadError(f"{_name(argv)}: {done.last_words}")
     return done.stdout.decode(errors="replace")
 
 
-def feed(argv: Sequence[str], source: Sequence[str], first: bytes = b"") -> None:
-    """Run a client that reads what ``source`` writes, which may read ``first`` from its standard input.
+def feed(argv: Sequence[str], source: Sequence[str], stdin: bytes | IO[bytes] = b"") -> Fed:
+    """Run a client that reads what ``source`` writes, which may itself read ``stdin``.
 
-    Raises DumpError at the client's first error.
+    Raises CannotLoadError when they take too long.
     """
     with (
-        process.open_stream(source, stdin=first, env={"LC_ALL": "C"}) as dump,
+        process.open_stream(source, stdin=stdin, env={"LC_ALL": "C"}) as dump,
         process.open_stream(argv, stdin=dump.stdout) as stream,
     ):
         # A dump may have its server sleep, or count for ever.
         with TimeLimit(LOAD_SECONDS, stream.kill) as limit:
             while stream.stdout.read(1 << 16):
                 pass
-        done = stream.finish(READY_SECONDS)
+        client = stream.finish(READY_SECONDS)
         read = dump.finish(READY_SECONDS)
     if limit.struck:
-        raise DumpError(f"{_name(argv)}: took longer than {LOAD_SECONDS:.0f} s")
-    for words, ended in ((argv, done), (source[:1], read)):
-        if ended.status:
-            raise DumpError(f"{_name(words)}: {_last_words(ended.stderr)}")
+        raise CannotLoadError(f"{_name(argv)}: took longer than {LOAD_SECONDS:.0f} s")
+    return Fed(_name(argv), client, _name(source), read)
 
 
 @contextmanager
@@ -113,7 +132,7 @@ def running(argv: Sequence[str], probe: Sequence[str]) -> Iterator[None]:
         deadline = time.monotonic() + READY_SECONDS
         while (done := process.run(probe, timeout=READY_SECONDS)).status:
             if time.monotonic() > deadline:
-                raise DumpError(f"the scratch database does not start: {_last_words(done.stderr)}")
+                raise CannotLoadError(f"the scratch database does not start: {done.last_words}")
             time.sleep(_PAUSE_SECONDS)
         yield
 
@@ -121,8 +140,3 @@ def running(argv: Sequence[str], probe: Sequence[str]) -> Iterator[None]:
 def _name(argv: Sequence[str]) -> str:
     # What confines a program ends with these two dashes.
     return Path(argv[-argv[::-1].index("--")] if "--" in argv else argv[0]).name
-
-
-def _last_words(text: str) -> str:
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"

@@ -1,33 +1,35 @@
 """Load a restored SQLite database: SQLite's own full check, then the rows of each table."""
 
+import re
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
 from leitstand.errors import LeitstandError
+from orchestrator.drills.loaded import LOAD_SECONDS, CannotLoadError, DumpError, Loaded
 from orchestrator.sources.sqlite import table_rows
 
-LOAD_SECONDS = 6 * 3600.0
 _STEPS = 100_000  # of SQLite's machine, between two looks at the clock
+# What an application brings itself, or only a newer SQLite knows; and a full disk.
+_LACKS = re.compile(
+    r"no such (?:module|function|collation sequence)|unknown (?:function|tokenizer)|unsupported file format"
+    r"|database or disk is full|^interrupted"
+)
 
 
-class DumpError(LeitstandError):
-    """A dump does not load, or what it loads is damaged."""
-
-
-def load_sqlite(dump: Path, folder: Path) -> Mapping[str, int]:
+def load_sqlite(dump: Path, folder: Path) -> Loaded:
     """The rows of a database file. It is opened read-only and checked in full, its foreign keys, too."""
     try:
         with closing(sqlite3.connect(f"file:{quote(str(dump))}?mode=ro&immutable=1", uri=True)) as database:
             return _checked(database)
     except sqlite3.Error as error:
-        raise DumpError(str(error)) from error
+        raise _judged(str(error)) from error
 
 
-def load_sqlite_text(dump: Path, folder: Path) -> Mapping[str, int]:
+def load_sqlite_text(dump: Path, folder: Path) -> Loaded:
     """The rows that the SQL of sqlite3's ``.dump`` gives, loaded into a file in ``folder``."""
     scratch = folder / "sqlite-scratch"
     scratch.unlink(missing_ok=True)
@@ -41,7 +43,7 @@ def load_sqlite_text(dump: Path, folder: Path) -> Mapping[str, int]:
                 database.execute(statement)
             return _checked(database)
     except (sqlite3.Error, UnicodeDecodeError) as error:
-        raise DumpError(str(error)) from error
+        raise _judged(str(error)) from error
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -58,8 +60,12 @@ def _statements(dump: Path) -> Iterator[str]:
     yield "".join(lines)
 
 
-def _checked(database: sqlite3.Connection) -> Mapping[str, int]:
+def _judged(error: str) -> LeitstandError:
+    return CannotLoadError(error) if _LACKS.search(error) else DumpError(error)
+
+
+def _checked(database: sqlite3.Connection) -> Loaded:
     problems = [row[0] for row in database.execute("PRAGMA integrity_check(3)") if row != ("ok",)]
     if problems:
-        raise DumpError(f"the database is damaged: {problems[0]}")
-    return table_rows(database)
+        raise _judged(f"the database is damaged: {problems[0]}")
+    return Loaded(table_rows(database))

@@ -14,7 +14,7 @@ from orchestrator.config import (
     SqliteSource,
     source_label,
 )
-from orchestrator.sources.dump import Dump, DumpReader, last_words
+from orchestrator.sources.dump import Dump, DumpReader
 from orchestrator.sources.rows import GlobalsWatcher, MysqlWatcher, PostgresqlWatcher, SqliteWatcher
 from orchestrator.sources.source import Report, SourceError
 from orchestrator.transport import Transport
@@ -27,8 +27,14 @@ MYSQL_OWN = {"information_schema", "performance_schema", "sys", "mysql"}
 MYSQL_OPTIONS = (
     *("--single-transaction", "--quick", "--routines", "--events", "--triggers", "--hex-blob"),
     *("--default-character-set=utf8mb4", "--order-by-primary", "--skip-dump-date"),
+    "--skip-add-locks",  # a table with a sequence as default would not load: the sequence is not locked
+    # Unknown to MariaDB, which says so and goes on ("loose"): with transaction ids a dump loads only once.
+    "--loose-set-gtid-purged=OFF",
     "--no-tablespaces",  # MySQL's client needs the right PROCESS for them, and no InnoDB table needs them
 )
+
+# What rows of versioned tables were before. Programs that do not have it go on without.
+HISTORY = "--loose-dump-history"
 
 
 def _either(program: str, other: str) -> tuple[str, ...]:
@@ -71,7 +77,7 @@ class DumpSource:
         except ProcessError as error:
             raise SourceError(f"{self.label}: {error.message}", error.hint) from error
         if finished.status:
-            why = last_words(finished)
+            why = finished.last_words
             raise SourceError(f"{self.label}: {program or argv[0]} on {self.transport.name} failed: {why}")
         return finished.stdout.decode().splitlines()
 
@@ -104,7 +110,8 @@ class MysqlDumps(DumpSource):
     def dumps(self) -> Iterator[Dump]:
         for database in self._databases():
             # Without --databases, so that the dump can be loaded under another name: the drill does that.
-            argv = (*MYSQLDUMP, *self._options, *MYSQL_OPTIONS, "--", database)
+            history = [HISTORY] if self.settings.history else []
+            argv = (*MYSQLDUMP, *self._options, *MYSQL_OPTIONS, *history, "--", database)
             name = BY_TABLE if self.settings.by_table else "/dump.sql"
             yield self._dump(f"mysql/{quote(database, safe='')}{name}", argv)
         if self.settings.users:

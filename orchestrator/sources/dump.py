@@ -92,8 +92,9 @@ class DumpReader:
         if late:
             raise SourceError(f"{dump.path}: {program} took longer than {dump.timeout:.0f} s and was ended")
         if finished.status:
-            why = last_words(finished)
-            raise SourceError(f"{dump.path}: {program} on {self.transport.name} failed: {why}")
+            raise SourceError(
+                f"{dump.path}: {program} on {self.transport.name} failed: {finished.last_words}"
+            )
         if not watcher.saw_the_end():
             expected = watcher.trailer.decode()
             raise SourceError(f"{dump.path}: the dump is cut short: '{expected}' is missing at its end")
@@ -102,17 +103,6 @@ class DumpReader:
                 f"{dump.path}: {program} wrote {size} bytes, fewer than {dump.minimum}",
                 "is it the right database? minimum_size in leitstand.yml sets the floor",
             )
-
-
-def last_words(finished: Finished) -> str:
-    """The last message of a program that failed. Lines that begin with a space go on with the one before:
-    PostgreSQL's programs say what happened in the first and ask about the server in the second."""
-    words: list[str] = []
-    for line in reversed(finished.stderr.strip().splitlines()):
-        words.insert(0, line.strip())
-        if not line[:1].isspace():
-            break
-    return " ".join(words) or f"exit status {finished.status}"
 
 
 def _metadata(path: str) -> Metadata:

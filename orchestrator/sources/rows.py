@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from typing import Protocol
 
 _MYSQL_TABLE = re.compile(rb"^(?:CREATE TABLE|INSERT INTO) `((?:[^`]|``)+)`(?: VALUES)?(.*)", re.DOTALL)
-_MYSQL_TEXT = re.compile(rb"'(?:[^'\\]|\\.)*'", re.DOTALL)
+_MYSQL_TEXT = re.compile(rb"'(?:[^'\\]|\\.)*'|`(?:[^`]|``)*`", re.DOTALL)
 _LOOSE_ENGINE = re.compile(rb"^\) ENGINE=(?:MyISAM|Aria|MEMORY|CSV|ARCHIVE|MRG_M[yY]ISAM)\b")
 TABLES_NAMED = 10
-_POSTGRESQL_COPY = re.compile(rb"^COPY (\S+|\".*\") \(.*\) FROM stdin;$")
+_PART = rb'(?:"(?:[^"]|"")+"|[^\s".]+)'
+# A table without columns has no list of them.
+_POSTGRESQL_COPY = re.compile(rb"^COPY (" + _PART + rb"(?:\." + _PART + rb")?) (?:\(.*\))? ?FROM stdin;$")
 # Of a line no more is kept. mysqldump puts several rows into one of 16 MiB at most: a longer one is one row.
 LONGEST_LINE, _MOST_OF_ROWS = 17 << 20, 16 << 20
 LAST_LINES = 8  # since 2025 pg_dump writes a \unrestrict line behind its trailer
@@ -67,31 +69,61 @@ class LineWatcher:
 
 
 class MysqlWatcher(LineWatcher):
-    """mysqldump's SQL: MariaDB writes a row a line, MySQL an INSERT a line; texts hold no raw newline."""
+    """mysqldump's SQL: MariaDB writes a row a line, MySQL an INSERT a line; texts hold no raw newline.
+
+    Partitions stand in lines that look like rows, and the text of a routine may look like anything.
+    """
 
     trailer = b"-- Dump completed"
 
     def __init__(self) -> None:
         super().__init__()
         self._table = ""
+        self._in_rows = self._in_routine = False
         self._loose: set[str] = set()
+        self._versioned: set[str] = set()
+        self._has_history = False
 
     def notes(self) -> Iterable[str]:
-        """Tables of engines without transactions: others may have written them while they were dumped."""
+        """Tables that others may have written while they were dumped, or that lose what their rows were."""
         if self._loose:
-            names = ", ".join(sorted(self._loose)[:TABLES_NAMED])
-            more = ", …" if len(self._loose) > TABLES_NAMED else ""
-            yield f"not of the same moment as the rest, as their engine has no transactions: {names}{more}"
+            names = _few(self._loose)
+            yield f"not of the same moment as the rest, as their engine has no transactions: {names}"
+        if self._versioned and not self._has_history:
+            yield f"what the rows of these versioned tables were before is not saved: {_few(self._versioned)}"
 
     def line(self, line: bytes) -> None:
-        if line.startswith(b"("):
-            self.tables[self._table] = self.tables.get(self._table, 0) + 1
-        elif line.startswith(b") ENGINE=") and _LOOSE_ENGINE.match(line):
-            self._loose.add(self._table)
+        if line.startswith(b"DELIMITER "):
+            self._in_routine = line.startswith(b"DELIMITER ;;")
+        elif self._in_rows and line.startswith(b"("):
+            self.tables[self._table] += 1
+            self._in_rows = not line.endswith(b");")
+        elif not self._in_routine:
+            self._outside(line)
+
+    def _outside(self, line: bytes) -> None:
+        """A line that is no row alone and not of a routine."""
+        self._in_rows = False
+        if line.startswith(b") ENGINE="):
+            self._options(line)
+        elif line.startswith(b"/*M!") and b"system_versioning_insert_history" in line:
+            self._has_history = True
         elif line.startswith((b"INSERT INTO `", b"CREATE TABLE `")) and (found := _MYSQL_TABLE.match(line)):
             self._table = found[1].replace(b"``", b"`").decode(errors="replace")
+            self._in_rows = line.startswith(b"INSERT") and not line.endswith(b");")
             rows = _rows_in(found[2]) if line.startswith(b"INSERT") else 0
             self.tables[self._table] = self.tables.get(self._table, 0) + rows
+
+    def _options(self, line: bytes) -> None:
+        """The end of CREATE TABLE."""
+        if _LOOSE_ENGINE.match(line):
+            self._loose.add(self._table)
+        if b" WITH SYSTEM VERSIONING" in line:
+            self._versioned.add(self._table)
+
+
+def _few(names: set[str]) -> str:
+    return ", ".join(sorted(names)[:TABLES_NAMED]) + (", …" if len(names) > TABLES_NAMED else "")
 
 
 def _rows_in(values: bytes) -> int:

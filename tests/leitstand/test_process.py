@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from leitstand.process import STDERR_KEPT, ProcessError, open_stream, run
+from leitstand.process import STDERR_KEPT, Finished, ProcessError, open_stream, run
 
 LONG = "600"  # seconds; no test waits so long
 PATIENCE = 60  # seconds; far more than a busy machine needs
@@ -187,3 +187,37 @@ def test_arguments_are_never_a_shell_line():
     assert not re.search(
         r"shell\s*=\s*True", Path(sys.modules["leitstand.process"].__file__ or "").read_text()
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "pg_dump: error: query failed: ERROR:  permission denied for large object 7\n"
+            "pg_dump: detail: Query was: SELECT 1\n",
+            "pg_dump: error: query failed: ERROR:  permission denied for large object 7"
+            " pg_dump: detail: Query was: SELECT 1",
+        ),
+        (
+            "pg_dump: error: connection to server on socket failed: FATAL:  permission denied\n"
+            "DETAIL:  User does not have CONNECT privilege.\n",
+            "pg_dump: error: connection to server on socket failed: FATAL:  permission denied"
+            " DETAIL:  User does not have CONNECT privilege.",
+        ),
+        (
+            'pg_restore: error: could not execute query: ERROR:  role "pol" does not exist\n'
+            "Command was: CREATE POLICY p;\n\n\npg_restore: warning: errors ignored on restore: 1\n",
+            'pg_restore: error: could not execute query: ERROR:  role "pol" does not exist'
+            " Command was: CREATE POLICY p;",
+        ),
+        (
+            "Warning: mysqldump: unknown variable 'loose-x'\n"
+            'mysqldump: Got error: 1045: "Access denied"\n-- a last line\n',
+            'mysqldump: Got error: 1045: "Access denied"',
+        ),
+        ("half\nbroken\n", "broken"),
+        ("", "exit status 7"),
+    ],
+)
+def test_the_error_itself_is_told_and_not_the_line_below_it(said, told):
+    assert Finished(7, b"", said).last_words == told

@@ -5,6 +5,7 @@ import datetime
 import ipaddress
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from lab.databases import MariaDB, PostgreSQL
 from lab.sshd import Sshd
 from leitstand.cli import run as run_leitstand
 
@@ -391,3 +394,28 @@ def rsync_differences(source: Path, restored: Path) -> str:
 @pytest.fixture
 def rsync() -> Callable[[Path, Path], str]:
     return rsync_differences
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A scratch folder that the users of database servers can reach: pytest's own are closed to them."""
+    # What a server still does as it ends is no failure of a test that is over.
+    with TemporaryDirectory(dir="/var/tmp", prefix="leitstand-test-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+@pytest.fixture
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+    if shutil.which("mariadbd") is None and not Path("/usr/sbin/mariadbd").exists():
+        pytest.skip("mariadb-server is not installed")
+    with MariaDB(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    if not list(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
+        pytest.skip("postgresql is not installed")
+    with PostgreSQL(tmp_path_factory.mktemp("postgresql")) as server:
+        yield server

@@ -1,12 +1,10 @@
 """Drills: what is restored is compared, and its dumps are loaded into servers of their own."""
 
+import io
 import os
-import shutil
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from pwd import getpwall
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -14,7 +12,8 @@ import pytest
 from lab.databases import MariaDB, PostgreSQL
 from leitstand.errors import LeitstandError
 from orchestrator.drills import loader_for
-from orchestrator.drills.postgresql import own_lock, roles_in
+from orchestrator.drills.postgresql import own_lock
+from orchestrator.drills.postgresql_needs import needs_of
 from orchestrator.drills.server import feed
 from orchestrator.restore import restore
 
@@ -30,7 +29,7 @@ def test_sql_of_another_host_reaches_no_file_but_its_own(tmp_path: Path, evil: s
     load = loader_for("sqlite/srv/guestbook.sqlite.sql")
     assert load is not None
     dump.write_text(good)
-    assert load(dump, tmp_path) == {"entry": 1}
+    assert load(dump, tmp_path).tables == {"entry": 1}
     dump.write_text(f"{good}{evil.format(outside)}\n")
     with pytest.raises(LeitstandError, match="attached"):
         load(dump, tmp_path)
@@ -124,37 +123,12 @@ def test_a_database_that_lost_rows_on_the_way_is_found(tmp_path: Path) -> None:
     connection.close()
     load = loader_for("sqlite/srv/lost.sqlite")
     assert load is not None
-    assert load(database, tmp_path) == {"entry": 2000}
+    assert load(database, tmp_path).tables == {"entry": 2000}
     data = bytearray(database.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 4096] = bytes(4096)
     database.write_bytes(data)
     with pytest.raises(Exception, match=r"damaged|malformed"):
         load(database, tmp_path)
-
-
-@pytest.fixture
-def scratch() -> Iterator[Path]:
-    """A scratch folder that the users of database servers can reach: pytest's own are closed to them."""
-    # What a server still does as it ends is no failure of a test that is over.
-    with TemporaryDirectory(dir="/var/tmp", prefix="leitstand-test-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o711)
-        yield Path(folder)
-
-
-@pytest.fixture
-def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
-    if shutil.which("mariadbd") is None and not Path("/usr/sbin/mariadbd").exists():
-        pytest.skip("mariadb-server is not installed")
-    with MariaDB(tmp_path_factory.mktemp("mariadb")) as server:
-        yield server
-
-
-@pytest.fixture
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
-    if not list(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
-        pytest.skip("postgresql is not installed")
-    with PostgreSQL(tmp_path_factory.mktemp("postgresql")) as server:
-        yield server
 
 
 @pytest.mark.slow
@@ -179,7 +153,7 @@ def test_a_drill_loads_a_mariadb_dump_into_a_server_of_its_own(
     site.good("run", "site")
     if os.geteuid() == 0:  # else the server runs as this user, who may pass
         closed = site.leitstand("drill", "site")
-        assert closed.status == 3
+        assert closed.status == 1, "the machine's fault"
         assert "cannot pass" in closed.errors[0]
     result = site.good("drill", "site", "--json", "--scratch", scratch).json()
     assert (result["dumps"], result["rows"], result["findings"]) == (2, 6, [])
@@ -219,7 +193,7 @@ def test_what_a_dump_has_the_scratch_cluster_run_has_no_rights(scratch: Path) ->
     dump.write_text(f"CREATE TEMPORARY TABLE t (x text);\nCOPY t FROM PROGRAM '{ask}';\n")
     load = loader_for("postgresql/shop/dump.sql")
     assert load is not None
-    assert load(dump, scratch) == {}
+    assert load(dump, scratch).tables == {}
     user, no_new_rights, *variables = told.read_text().splitlines()
     nobodies = [entry.pw_uid for entry in getpwall() if entry.pw_name in ("leitstand-drill", "nobody")]
     assert int(user) in (nobodies if os.geteuid() == 0 else [os.geteuid()])
@@ -252,10 +226,27 @@ def test_a_drill_loads_a_postgresql_dump_into_a_cluster_of_its_own(
     assert result["tables"] == {name: {'public."Odd Name"': 2}}
 
 
-def test_roles_of_a_dump_are_found(tmp_path: Path) -> None:
-    dump = tmp_path / "dump.sql"
-    dump.write_text(
-        'ALTER TABLE public.a OWNER TO alice;\nGRANT SELECT ON TABLE public.a TO "odd ""name";\n'
-        "REVOKE USAGE ON SCHEMA public FROM PUBLIC;\nALTER TABLE public.a OWNER TO postgres;\nTO nobody;\n"
-    )
-    assert roles_in(dump) == ["alice", '"odd ""name"']
+@pytest.mark.parametrize(
+    ("statement", "roles"),
+    [
+        ("ALTER TABLE public.a OWNER TO alice;", ["alice"]),
+        ('ALTER TABLE public."two\nlines" OWNER TO alice;', ["alice"]),
+        ('GRANT SELECT ON TABLE public.a TO "odd ""name";', ['"odd ""name"']),
+        ("GRANT SELECT(id),INSERT(id) ON TABLE public.a TO bob WITH GRANT OPTION;", ["bob"]),
+        ("REVOKE USAGE ON SCHEMA public FROM PUBLIC;", []),
+        ("ALTER TABLE public.a OWNER TO postgres;", []),
+        (
+            "ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA s GRANT SELECT ON TABLES TO reader;",
+            ["owner", "reader"],
+        ),
+        ('CREATE POLICY p ON public.t TO pol, "Pol 2" USING (((\n a = 1)));', ["pol", '"Pol 2"']),
+        ("CREATE USER MAPPING FOR mapped SERVER s OPTIONS (\n    host 'x'\n);", ["mapped"]),
+        ('SET SESSION AUTHORIZATION "grantor";\nGRANT ALL ON TABLE t TO b;', ['"grantor"', "b"]),
+        ("CREATE SCHEMA s AUTHORIZATION größe;", ["größe"]),
+        ("COPY public.t (a) FROM stdin;\nGRANT x TO y;\n\\.\nGRANT x TO z;", ["z"]),
+        ("TO nobody;", []),
+    ],
+)
+def test_the_roles_that_a_dump_expects_are_found(statement: str, roles: list[str]) -> None:
+    lines = io.BytesIO(f"--\n-- PostgreSQL database dump\n{statement}\n".encode())
+    assert needs_of(lines).roles == roles

@@ -1,0 +1,42 @@
+"""What became of a dump that was loaded, and the two ways in which it may not load."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from leitstand.errors import LeitstandError
+
+LOAD_SECONDS = 6 * 3600.0
+
+
+class DumpError(LeitstandError):
+    """A dump does not load, or what it loads is damaged."""
+
+
+class CannotLoadError(LeitstandError):
+    """This machine lacks what the dump needs; that says nothing about the dump."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The rows of each table that a dump made.
+
+    Of ``shared`` tables only some rows are the dump's own: an extension, or other tables, have the rest.
+    ``named`` writes the name of a table as ``tables`` has it. ``notes`` say what was left out, a line each.
+    """
+
+    tables: Mapping[str, int]
+    shared: Collection[str] = frozenset()
+    named: Callable[[str], str] = str
+    notes: tuple[str, ...] = ()
+
+    def differences(self, saved: Mapping[str, int]) -> list[str]:
+        """What differs from the rows that were counted while the dump was made, a line for each table.
+
+        A table that was not counted then is no difference: nothing comes from a dump that it does not have.
+        """
+        found = ((table, rows, self.tables.get(self.named(table))) for table, rows in sorted(saved.items()))
+        return [
+            f"table {table} has {'no' if now is None else now} rows, {rows} were saved"
+            for table, rows, now in found
+            if now is None or (now < rows if self.named(table) in self.shared else now != rows)
+        ]
