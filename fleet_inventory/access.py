@@ -1,30 +1,17 @@
 """How an exporter is asked: with TLS, certificates and a password, as leitstand.yml says of each host."""
 
 import base64
-import http.client
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from leitstand.ask import Server
 from leitstand.errors import UsageError
 from leitstand.fleet import ExporterAccess
 
 
 class AccessError(UsageError):
     """A file that is needed to ask an exporter cannot be used."""
-
-
-class NamedConnection(http.client.HTTPSConnection):
-    """HTTPS to a server whose certificate may have another name than its address."""
-
-    def __init__(self, address: str, port: int, timeout: float, context: ssl.SSLContext, name: str) -> None:
-        super().__init__(address, port, timeout=timeout, context=context)
-        self._wrap, self._name = context.wrap_socket, name
-
-    def connect(self) -> None:
-        """Connect, then shake hands under the name expected."""
-        http.client.HTTPConnection.connect(self)
-        self.sock = self._wrap(self.sock, server_hostname=self._name)
 
 
 @dataclass(frozen=True)
@@ -52,11 +39,9 @@ class Access:
             headers["Authorization"] = f"Basic {pair}"
         return headers
 
-    def connection(self, address: str, port: int, timeout: float) -> http.client.HTTPConnection:
-        """A connection, not open yet; ``timeout`` in seconds is for each step."""
-        if self.tls:
-            return NamedConnection(address, port, timeout, self.tls, self.name or address)
-        return http.client.HTTPConnection(address, port, timeout=timeout)
+    def server(self, address: str, port: int) -> Server:
+        """The exporter at an address, as it is asked."""
+        return Server(address, port, self.tls, self.name)
 
 
 def open_access(settings: ExporterAccess) -> Access:

@@ -25,7 +25,7 @@ DEFAULT_DATABASE = Path("/var/lib/leitstand/inventory.sqlite")
 database_option = click.option(
     "--database",
     "database_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, dir_okay=False, readable=False),
     default=DEFAULT_DATABASE,
     show_default=True,
     envvar="LEITSTAND_INVENTORY",

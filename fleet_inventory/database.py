@@ -7,7 +7,7 @@ pull; ``last_seen`` is null as long as it is still there. Rows never change but 
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,8 @@ CREATE TABLE IF NOT EXISTS host (
   etag TEXT NOT NULL DEFAULT '',
   pulled REAL,           -- when a document was last taken over
   checked REAL,          -- when the host last answered
-  error TEXT NOT NULL DEFAULT ''
+  error TEXT NOT NULL DEFAULT '',
+  begins REAL            -- what went before this time is forgotten
 ) STRICT;
 CREATE TABLE IF NOT EXISTS item (
   host TEXT NOT NULL,
@@ -37,7 +38,11 @@ CREATE TABLE IF NOT EXISTS item (
 CREATE INDEX IF NOT EXISTS item_of_host ON item (host, kind);
 CREATE INDEX IF NOT EXISTS item_by_name ON item (name COLLATE NOCASE, kind);
 """
-VERSION = 1
+VERSION = 2
+# Of each host; the current state does not count. A host that sends other items at each pull fills no disk.
+HISTORY_SECONDS = 800 * 86_400
+HISTORY_BYTES = 64 << 20
+_ROW_BYTES = 400  # what a row takes beside its fields, indexes included
 
 
 class DatabaseError(LeitstandError):
@@ -92,19 +97,14 @@ class Database:
         with self._connection:
             # Two pulls at once must not both add what neither has seen of the other.
             self._connection.execute("BEGIN IMMEDIATE")
-            known = {
-                (kind, fields): (number, manager)
-                for number, kind, fields, manager in self._connection.execute(
-                    "SELECT rowid, kind, fields, manager FROM item WHERE host = ? AND last_seen IS NULL",
-                    (host,),
-                )
-            }
+            known = self._connection.execute(
+                "SELECT rowid, kind, fields, manager FROM item WHERE host = ? AND last_seen IS NULL", (host,)
+            )
             gone = [
                 number
-                for (kind, fields), (number, manager) in known.items()
-                if (kind, fields) not in new and document.tells_of(kind, manager)
+                for number, kind, fields, manager in known
+                if not new.pop((kind, fields), None) and document.tells_of(kind, manager)
             ]
-            added = [item for key, item in new.items() if key not in known]
             self._connection.executemany(
                 "UPDATE item SET last_seen = ? WHERE rowid = ?", [(moment, number) for number in gone]
             )
@@ -112,13 +112,29 @@ class Database:
                 "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)",
                 [
                     (host, item.kind, item.name, item.version, item.manager, item.key, item.fields, moment)
-                    for item in added
+                    for item in new.values()
                 ],
             )
             self._connection.execute(
-                "INSERT OR REPLACE INTO host VALUES (?, ?, ?, ?, '')", (host, etag, moment, moment)
+                "INSERT INTO host VALUES (?1, ?2, ?3, ?3, '', NULL) ON CONFLICT (name) DO UPDATE"
+                " SET etag = ?2, pulled = ?3, checked = ?3, error = ''",
+                (host, etag, moment),
             )
-        return len(gone) + len(added)
+            if gone:
+                self._forget_oldest(host, moment - HISTORY_SECONDS)
+        return len(gone) + len(new)
+
+    def _forget_oldest(self, host: str, earliest: float) -> None:
+        """Remove what a host no longer has since before ``earliest``, or where the history is too large."""
+        (begin,) = self._connection.execute(
+            "SELECT max(last_seen) FROM (SELECT last_seen,"
+            " sum(length(fields) + ?) OVER (ORDER BY last_seen DESC, rowid DESC) AS size"
+            " FROM item WHERE host = ? AND last_seen IS NOT NULL) WHERE size > ? OR last_seen < ?",
+            (_ROW_BYTES, host, HISTORY_BYTES, earliest),
+        ).fetchone()
+        if begin is not None:
+            self._connection.execute("DELETE FROM item WHERE host = ? AND last_seen <= ?", (host, begin))
+            self._connection.execute("UPDATE host SET begins = ? WHERE name = ?", (begin, host))
 
     def at(self, host: str, moment: float | None = None) -> list[Row]:
         """What was on a host at a moment; None is now."""
@@ -127,6 +143,10 @@ class Database:
         return self._rows(
             "host = ? AND first_seen <= ? AND (last_seen IS NULL OR last_seen > ?)", (host, moment, moment)
         )
+
+    def now(self, host: str, kind: str) -> list[Row]:
+        """What of one kind is on a host."""
+        return self._rows("host = ? AND kind = ? AND last_seen IS NULL", (host, kind))
 
     def current(self, kinds: Sequence[str], pattern: str = "*") -> list[Row]:
         """What is on all hosts now, of these kinds, with a name or words in it like the pattern.
@@ -149,8 +169,11 @@ class Database:
 
     def first_pull(self, host: str) -> float | None:
         """When the host's history begins."""
-        row = self._connection.execute("SELECT min(first_seen) FROM item WHERE host = ?", (host,)).fetchone()
-        return None if row is None or row[0] is None else float(row[0])
+        first, begins = self._connection.execute(
+            "SELECT min(first_seen), (SELECT begins FROM host WHERE name = ?1) FROM item WHERE host = ?1",
+            (host,),
+        ).fetchone()
+        return None if first is None else max(float(first), begins or 0.0)
 
     def rename(self, old: str, new: str) -> None:
         """Let a host that has no history have another's, which is no more."""
@@ -180,7 +203,8 @@ def open_database(path: Path, *, create: bool = False) -> Iterator[Database]:
     if not create and not path.exists():
         raise DatabaseError(f"{path}: no inventory has been pulled yet", "leitstand inventory pull")
     try:
-        make_public_folder(path.parent)  # paths.state as a rule: metrics stand in it
+        make_public_folder(path.parent)  # metrics may stand in it
+        make_private(path)
         with closing(sqlite3.connect(path, timeout=30)) as connection:
             prepare(connection, path)
             yield Database(connection)
@@ -191,10 +215,26 @@ def open_database(path: Path, *, create: bool = False) -> Iterator[Database]:
         raise DatabaseError(f"{path}: {error}", hint) from error
 
 
+def make_private(path: Path) -> None:
+    """The file, new or not, is for its owner alone: it tells of users, keys and weak software of all hosts.
+
+    SQLite gives the files beside it the same mode. Raises OSError.
+    """
+    if not path.exists():
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    for file in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))):
+        with suppress(FileNotFoundError):
+            state = file.stat()
+            if state.st_mode & 0o077 and os.geteuid() in (0, state.st_uid):
+                file.chmod(0o600)
+
+
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Make the tables, or see that they are of this release."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version not in (0, VERSION):
+    if version == 1:
+        connection.execute("ALTER TABLE host ADD COLUMN begins REAL")
+    elif version not in (0, VERSION):
         raise DatabaseError(
             f"{path}: made by another release ({version})", f"this one knows version {VERSION}"
         )

@@ -9,7 +9,10 @@ from leitstand.errors import LeitstandError
 from leitstand.text import visible
 
 SCHEMA_VERSION = 1
-MAXIMUM_ITEMS = 500_000
+MAXIMUM_ITEMS = 60_000
+MAXIMUM_VALUES = 600_000
+# Letters of what is known of one item, and of what is looked up: long keys make an index slow for all hosts.
+MAXIMUM_TEXT, MAXIMUM_NAME = 1 << 20, 8192
 # What an exporter of this release tells of; another may know more.
 KINDS = (
     *("address", "certificate", "container", "container_image", "database", "default_route", "dns_server"),
@@ -75,23 +78,39 @@ class InventoryDocument:
 
 def parse(data: bytes) -> InventoryDocument:
     """Read a document. Raises DocumentError with what is wrong."""
+    must_be_bounded(data)
     try:
         raw = json.loads(data)
+        del data  # and each entry once it is read, or everything would be in memory several times
         version, items = raw["schema_version"], raw["items"]
         if version != SCHEMA_VERSION:
             raise DocumentError(
                 f"the inventory has schema version {version}", "let exporter and leitstand be of one release"
             )
-        found = [item_of(kind, fields) for kind, entries in printable(items).items() for fields in entries]
+        found = [
+            item_of(printable(kind), printable(entries.pop()))
+            for kind, entries in items.items()
+            for _ in range(len(entries))
+        ]
         incomplete = frozenset(map(str, printable(raw["incomplete"])))
-        document = InventoryDocument(printable(str(raw["sha256"])), found, incomplete)
+        return InventoryDocument(printable(str(raw["sha256"])), found, incomplete)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DocumentError(
             "the answer is no inventory", "does a leitstand exporter listen there?"
         ) from error
-    if len(found) > MAXIMUM_ITEMS:
-        raise DocumentError(f"the inventory has {len(found)} items", f"at most {MAXIMUM_ITEMS} are taken")
-    return document
+
+
+def must_be_bounded(data: bytes) -> None:
+    """Raises DocumentError for JSON whose objects would take far more memory than its text.
+
+    Counted before any is built. Letters within texts count as well: that errs to the safe side.
+    """
+    found = data.count(b"{")
+    if found > MAXIMUM_ITEMS:
+        raise DocumentError(f"the inventory has {found} items", f"at most {MAXIMUM_ITEMS} are taken")
+    values = found + data.count(b"[") + data.count(b",")
+    if values > MAXIMUM_VALUES:
+        raise DocumentError(f"the inventory has {values} values", f"at most {MAXIMUM_VALUES} are taken")
 
 
 def printable(value: Any) -> Any:
@@ -118,4 +137,9 @@ def item_of(kind: str, fields: dict[str, Any]) -> Item:
     manager = str(fields.get("manager", ""))
     apart = [str(fields[part]) for part in APART if fields.get(part) and part not in NAMES.get(kind, ())]
     text = json.dumps(fields, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    for part, most in ((text, MAXIMUM_TEXT), (name, MAXIMUM_NAME), (kind, MAXIMUM_NAME)):
+        if len(part) > most:
+            raise DocumentError(
+                f"an item of the inventory has a text of {len(part)} letters", f"at most {most} are taken"
+            )
     return Item(kind, name, version, manager, "\x1f".join([name, *apart]), text)

@@ -6,19 +6,22 @@ import ssl
 import time
 import zlib
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from fleet_inventory.access import Access, AccessError, open_access
 from fleet_inventory.database import Database, HostState
 from fleet_inventory.document import DocumentError, InventoryDocument, Item, parse, printable
+from leitstand.ask import Reply, get
 from leitstand.errors import LeitstandError
 from leitstand.fleet import ExporterAccess
 
 TIMEOUT_SECONDS = 15.0
-ANSWER_SECONDS = 60.0  # a body that trickles in must not hold the others up for ever
+ANSWER_SECONDS = 60.0  # for everything: an answer that trickles in must not hold the others up for ever
 AT_ONCE = 8
-MAXIMUM_BYTES = 64 * 1024 * 1024
+# As sent, and without its compression; some wait in memory, one at a time is unpacked.
+LARGEST_ANSWER = 4 * 1024 * 1024
+MAXIMUM_BYTES = 16 * 1024 * 1024
 IN_FILE = "name under the host's exporter: in leitstand.yml"
 MAYBE_TLS = f"does it want TLS? {IN_FILE} tls: true, or give --tls"
 
@@ -38,11 +41,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Answer:
-    """A host's answer: a document with its ETag, or nothing new, or what went wrong."""
+    """A host's answer, or what went wrong."""
 
     host: str
-    etag: str = ""
-    document: InventoryDocument | None = None
+    reply: Reply | None = None
     error: str = ""
     hint: str = ""
 
@@ -61,32 +63,29 @@ class Pulled:
     formerly: str = ""
 
 
-def fetch(address: str, port: int, access: Access, etag: str) -> tuple[str, bytes | None]:
-    """(ETag, document) of an exporter; no document when it is still ``etag``. Raises PullError."""
-    connection = access.connection(address, port, TIMEOUT_SECONDS)
+def fetch(address: str, port: int, access: Access, etag: str) -> Reply:
+    """An exporter's answer: a document, or that it is still ``etag``. Raises PullError."""
+    limits = {"seconds": ANSWER_SECONDS, "silence": TIMEOUT_SECONDS}
     try:
-        connection.request("GET", "/inventory", headers=access.headers(etag))
-        response = connection.getresponse()
-        if response.status == http.HTTPStatus.NOT_MODIFIED:
-            return etag, None
-        if response.status != http.HTTPStatus.OK:
-            raise refusal(response, access)
-        body = body_of(response, time.monotonic() + ANSWER_SECONDS)
-        return response.getheader("ETag", ""), unpacked(body, response.getheader("Content-Encoding", ""))
+        server, headers = access.server(address, port), access.headers(etag)
+        reply = get(server, "/inventory", headers, largest=LARGEST_ANSWER, **limits)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise failure(error, access) from error
-    finally:
-        connection.close()
+    if reply.status not in (http.HTTPStatus.OK, http.HTTPStatus.NOT_MODIFIED):
+        raise refusal(reply, access)
+    if len(reply.body) > LARGEST_ANSWER:
+        raise PullError(f"the answer has more than {LARGEST_ANSWER >> 20} MiB")
+    return reply
 
 
-def refusal(response: http.client.HTTPResponse, access: Access) -> PullError:
+def refusal(reply: Reply, access: Access) -> PullError:
     """What an answer without a document means."""
     hint = ""
-    if response.status == http.HTTPStatus.UNAUTHORIZED:
+    if reply.status == http.HTTPStatus.UNAUTHORIZED:
         hint = f"{IN_FILE} username and password_file, or give --user and --password-file"
-    elif response.status == http.HTTPStatus.BAD_REQUEST and not access.tls:
+    elif reply.status == http.HTTPStatus.BAD_REQUEST and not access.tls:
         hint = MAYBE_TLS
-    return PullError(f"answered {response.status} {response.reason}".rstrip(), hint)
+    return PullError(f"answered {reply.status} {reply.reason}".rstrip(), hint)
 
 
 def failure(error: Exception, access: Access) -> PullError:
@@ -123,22 +122,6 @@ def hung_up(access: Access) -> PullError:
     )
 
 
-def body_of(response: http.client.HTTPResponse, deadline: float) -> bytes:
-    """The whole body, or as much of it as is too much. Raises PullError if it is short or late."""
-    expected, body = response.length, bytearray()
-    while len(body) <= MAXIMUM_BYTES and len(body) != expected:
-        # read1: what has come so far, as waiting for a full buffer would forget the deadline.
-        chunk = response.read1(1 << 16)
-        if not chunk:
-            break
-        body += chunk
-        if time.monotonic() > deadline:
-            raise PullError(f"the answer takes longer than {ANSWER_SECONDS:.0f} s")
-    if expected is not None and len(body) < min(expected, MAXIMUM_BYTES):
-        raise PullError("the answer breaks off")
-    return bytes(body)
-
-
 def unpacked(body: bytes, encoding: str) -> bytes:
     """The body without its compression. Raises PullError for what is too large or damaged."""
     if encoding == "gzip":
@@ -164,43 +147,58 @@ def opened(settings: ExporterAccess) -> Access | AccessError:
 
 
 def ask(host: str, target: Target, access: Access | AccessError, state: HostState) -> Answer:
-    """One host's answer, errors included."""
+    """One host's answer, errors included. What it sent is not looked into here, where many are at work."""
     try:
         if isinstance(access, AccessError):
             raise access
-        etag, body = fetch(target.address, target.port, access, state.etag if state.pulled else "")
-        return Answer(host, etag, parse(body) if body is not None else None)
-    except (AccessError, PullError, DocumentError) as error:
+        return Answer(host, fetch(target.address, target.port, access, state.etag if state.pulled else ""))
+    except (AccessError, PullError) as error:
         return Answer(host, error=printable(error.message), hint=error.hint)
 
 
 def pull(database: Database, hosts: Mapping[str, Target], gone: Collection[str] = ()) -> list[Pulled]:
-    """Ask every host and take over what is new, in the order of the hosts.
+    """Ask every host and take over what is new, as the answers come; the results in the order of the hosts.
 
     ``gone`` are names that the fleet no longer has: a new host may be one of them under another name.
     """
     states = database.states()
     ways = {settings: opened(settings) for settings in {target.settings for target in hosts.values()}}
+    left, waiting, pulled = list(hosts)[::-1], set[Future[Answer]](), dict[str, Pulled]()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        answers = pool.map(
-            lambda host: ask(
-                host, hosts[host], ways[hosts[host].settings], states.get(host, HostState(host))
-            ),
-            hosts,
-        )
-        return [take(database, answer, time.time(), gone) for answer in answers]
+        while left or waiting:
+            # No more answers than these are in memory, whatever takes longer: asking or taking over.
+            while left and len(waiting) < AT_ONCE:
+                host = left.pop()
+                state = states.get(host, HostState(host))
+                waiting.add(pool.submit(ask, host, hosts[host], ways[hosts[host].settings], state))
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            while done:
+                answer = done.pop().result()
+                pulled[answer.host] = take(database, answer, time.time(), gone)
+    return [pulled[host] for host in hosts]
 
 
 def take(database: Database, answer: Answer, moment: float, gone: Collection[str]) -> Pulled:
     """Write one answer down."""
-    if answer.error or answer.document is None:
+    try:
+        document = document_of(answer.reply) if answer.reply else None
+    except (PullError, DocumentError) as error:
+        answer, document = Answer(answer.host, error=printable(error.message), hint=error.hint), None
+    if document is None or answer.reply is None:
         database.note(answer.host, moment, answer.error)
         return Pulled(answer.host, error=answer.error, hint=answer.hint)
-    formerly = former_name(database, answer.host, answer.document, gone)
+    formerly = former_name(database, answer.host, document, gone)
     if formerly:
         database.rename(formerly, answer.host)
-    changes = database.take(answer.host, answer.etag, answer.document, moment)
+    changes = database.take(answer.host, answer.reply.headers.get("ETag", ""), document, moment)
     return Pulled(answer.host, changes, formerly=formerly)
+
+
+def document_of(reply: Reply) -> InventoryDocument | None:
+    """What the answer holds; None when nothing is new. Raises PullError, DocumentError."""
+    if reply.status == http.HTTPStatus.NOT_MODIFIED:
+        return None
+    return parse(unpacked(reply.body, reply.headers.get("Content-Encoding", "")))
 
 
 def former_name(database: Database, host: str, document: InventoryDocument, gone: Collection[str]) -> str:
@@ -208,7 +206,11 @@ def former_name(database: Database, host: str, document: InventoryDocument, gone
     if not gone or database.first_pull(host) is not None:
         return ""
     machine = machine_of(document.items)
-    same = [name for name in gone if machine and machine_of(row.item for row in database.at(name)) == machine]
+    same = [
+        name
+        for name in gone
+        if machine and machine_of(row.item for row in database.now(name, "host")) == machine
+    ]
     return same[0] if len(same) == 1 else ""
 
 

@@ -3,17 +3,15 @@
 Whatever Prometheus does (away, hung, dribbling, garbage), a query ends within its time limit, in an error.
 """
 
-import contextlib
 import http.client
 import json
 import math
-import socket
-import threading
-from collections.abc import Iterator
+import ssl
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from leitstand.ask import Server, get
 from leitstand.errors import LeitstandError
 
 LARGEST_ANSWER = 8 * 1024 * 1024
@@ -36,10 +34,10 @@ class Prometheus:
 
     def __init__(self, url: str, timeout: float = 3.0) -> None:
         parts = urlsplit(url)
-        self._connection_type = (
-            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        )
-        self._host, self._port, self._prefix = parts.hostname or "", parts.port, parts.path.rstrip("/")
+        secure = parts.scheme == "https"
+        tls = ssl.create_default_context() if secure else None
+        self._server = Server(parts.hostname or "", parts.port or (443 if secure else 80), tls)
+        self._prefix = parts.path.rstrip("/")
         self._timeout = timeout
 
     def vector(self, expression: str, at: float | None = None) -> list[Sample]:
@@ -53,39 +51,17 @@ class Prometheus:
         return parse_rule_interval(self._get("/api/v1/rules?type=record"), record)
 
     def _get(self, target: str) -> bytes:
-        connection = self._connection_type(self._host, self._port, timeout=self._timeout)
+        limits = {"seconds": self._timeout, "silence": self._timeout}
+        headers = {"Accept": "application/json"}
         try:
-            with _ended_after(connection, self._timeout):
-                connection.request("GET", self._prefix + target, headers={"Accept": "application/json"})
-                answer = connection.getresponse()
-                body = answer.read(LARGEST_ANSWER + 1)
+            answer = get(self._server, self._prefix + target, headers, largest=LARGEST_ANSWER, **limits)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise PrometheusError(f"Prometheus does not answer: {type(error).__name__}: {error}") from error
-        finally:
-            connection.close()
         if answer.status != 200:
             raise PrometheusError(f"Prometheus answers with HTTP status {answer.status}")
-        if len(body) > LARGEST_ANSWER:
+        if len(answer.body) > LARGEST_ANSWER:
             raise PrometheusError("Prometheus' answer is too large")
-        return body
-
-
-@contextlib.contextmanager
-def _ended_after(connection: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
-    """Connect, and cut the connection after ``seconds``: a socket's timeout starts anew with each byte."""
-    connection.connect()
-
-    def end() -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+        return answer.body
 
 
 def parse_vector(body: bytes) -> list[Sample]:

@@ -94,7 +94,7 @@ def test_a_pull_killed_midway_leaves_the_last_whole_state(tmp_path: Path) -> Non
         "with open_database(pathlib.Path(sys.argv[1]), create=True) as store:\n"
         "    store.take('web1', 'a', document('a', 'b'), 1.0)\n"
         "    store._connection.set_trace_callback(\n"
-        "        lambda text: os.kill(os.getpid(), 9) if text.startswith('INSERT OR REPLACE') else None)\n"
+        "        lambda text: os.kill(os.getpid(), 9) if text.startswith('INSERT INTO host') else None)\n"
         "    store.take('web1', 'b', document('c'), 2.0)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -217,7 +217,7 @@ def test_compressed_answers_are_unpacked_up_to_a_limit(exporter: Start, tmp_path
         b"".join(packer.compress(bytes(1 << 20)) for _ in range((MAXIMUM_BYTES >> 20) + 2)) + packer.flush()
     )
     assert len(bomb) < 1 << 20
-    with pytest.raises(PullError, match="more than 64 MiB"):
+    with pytest.raises(PullError, match="more than 16 MiB"):
         unpacked(bomb, "gzip")
     with pytest.raises(PullError, match="damaged"):
         unpacked(b"no gzip", "gzip")

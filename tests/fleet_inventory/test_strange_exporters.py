@@ -48,7 +48,7 @@ ANSWERS = {
     "no number": (answer(GOOD.replace(b'"1"', b"NaN")), "the answer is no inventory"),
     "too much": (
         b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n" + bytes(80 << 20),
-        "the answer has more than 64 MiB",
+        "the answer has more than 4 MiB",
     ),
 }
 
