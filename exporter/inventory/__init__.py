@@ -44,6 +44,7 @@ SOURCES: dict[str, SourceEntry] = {
             "/etc/apt/preferences.d/*",
             "/etc/apt/apt.conf",
             "/etc/apt/apt.conf.d/*",
+            "/etc/machine-id",
         ),
         limit=60.0,
     ),

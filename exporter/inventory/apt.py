@@ -1,7 +1,7 @@
 """Pending updates, from the lists that apt already has. Nothing is downloaded and no lock is taken.
 
 python-apt needs 90 MB and a second of CPU for this; here only paragraphs of installed packages are read.
-Phased updates count like others.
+What apt itself would not install yet, by phasing, is not pending.
 """
 
 import bz2
@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from exporter.collectors.collector import NoData
 from exporter.inventory.apt_policy import INSTALLED, Archive, Candidate, Policy, read_pins
 from exporter.inventory.dpkg import STATUS, STATUS_LIMIT, parse_package, stanzas
+from exporter.inventory.phasing import ALL, Phasing, read_phasing
 from exporter.inventory.programs import may_run
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import search
@@ -54,8 +55,22 @@ class Installed:
     held: bool
 
 
-# (name, architecture) -> version -> the archives that offer it, each once, in order.
-Offers = dict[tuple[str, str], dict[str, dict[Archive, None]]]
+@dataclass(frozen=True)
+class Offered:
+    """A paragraph of a Packages file; what it does not say is empty.
+
+    ``source`` is as written, with its version in parentheses where that is another.
+    """
+
+    name: str
+    version: str
+    arch: str
+    source: str
+    phased: int
+
+
+# (name, architecture) -> version -> who offers it, each archive once, in order.
+Offers = dict[tuple[str, str], dict[str, dict[Archive, Offered]]]
 
 
 def read(context: Context) -> Findings:
@@ -80,7 +95,7 @@ def read(context: Context) -> Findings:
             lists_left -= 1
     if not lists_left:
         raise ValueError(findings.reason)
-    add_updates(findings, installed, offers, Policy(read_pins(tree)))
+    add_updates(findings, installed, offers, Policy(read_pins(tree)), read_phasing(tree))
     findings.families.append(lists_family(tree))
     return findings
 
@@ -151,16 +166,17 @@ def collect(offers: Offers, text: bytes, wanted: set[bytes], archive: Archive) -
     if text.strip() and not _PACKAGE.search(text):
         raise ValueError("no list of packages")
     unknown = 0
-    for name, version, arch in parse_packages(text, wanted):
-        if version and arch:
-            offers.setdefault((name, arch), {}).setdefault(version, {})[archive] = None
+    for offered in parse_packages(text, wanted):
+        if offered.version and offered.arch:
+            versions = offers.setdefault((offered.name, offered.arch), {})
+            versions.setdefault(offered.version, {})[archive] = offered
         else:
             unknown += 1
     return unknown
 
 
-def parse_packages(text: bytes, wanted: set[bytes]) -> Iterator[tuple[str, str, str]]:
-    """(name, version, architecture) of the wanted paragraphs, a version that is missing as the empty text.
+def parse_packages(text: bytes, wanted: set[bytes]) -> Iterator[Offered]:
+    """The wanted paragraphs.
 
     A regular expression, as the file has 50 MB. A paragraph also ends where the next Package begins.
     """
@@ -176,20 +192,49 @@ def parse_packages(text: bytes, wanted: set[bytes]) -> Iterator[tuple[str, str, 
         ends = [text.find(mark, found.end(), last) for mark in (b"\n\n", b"\nPackage:")]
         end = min([end for end in ends if end >= 0], default=last)
         paragraph = text[start:end].decode("utf-8", "replace")
-        version = search(r"^Version: *(\S+)", paragraph)
-        yield found[1].decode(), version, search(r"^Architecture: *(\S+)", paragraph)
+        yield Offered(
+            found[1].decode(),
+            search(r"^Version: *(\S+)", paragraph),
+            search(r"^Architecture: *(\S+)", paragraph),
+            search(r"^Source: *(.*)", paragraph).strip(),
+            int(search(r"^Phased-Update-Percentage: *(\d{1,3})[ \t]*$", paragraph) or ALL),
+        )
 
 
 def candidates(package: Installed, offers: Offers) -> list[Candidate]:
     """Every version of a package that there is: those offered, and the one installed."""
-    found: dict[str, dict[Archive, None]] = {package.version: {}}
+    found: dict[str, dict[Archive, Offered]] = {package.version: {}}
     for arch in (package.arch, "all"):  # a package may become "all" or cease to be
         for version, archives in offers.get((package.name, arch), {}).items():
             found.setdefault(version, {}).update(archives)
     return [
-        Candidate(package.name, package.source, version, tuple(archives))
+        Candidate(
+            package.name,
+            package.source,
+            version,
+            tuple(archives),
+            next(map(built_from, archives.values()), ""),
+            min((offered.phased for offered in archives.values()), default=ALL),
+        )
         for version, archives in found.items()
     ]
+
+
+def built_from(offered: Offered) -> str:
+    """Name and version of the source package, as apt joins them."""
+    name, _, version = offered.source.partition(" ")
+    return f"{name or offered.name}-{version.strip('()') or offered.version}"
+
+
+def waits(package: Installed, best: Candidate, offered: list[Candidate], phasing: Phasing) -> bool:
+    """Whether apt keeps a package back until its update is for more machines.
+
+    Not if something between the two is from a security archive, by its suite.
+    """
+    own, new = dpkg_key(package.version), dpkg_key(best.version)
+    between = [one for one in offered if own < dpkg_key(one.version) < new]
+    is_secure = any(archive.suite.endswith("-security") for one in between for archive in one.archives)
+    return not is_secure and phasing.holds_back(best.built_from, best.phased)
 
 
 def closes_a_hole(package: Installed, offered: list[Candidate]) -> bool:
@@ -198,14 +243,16 @@ def closes_a_hole(package: Installed, offered: list[Candidate]) -> bool:
     return any(archive.security for one in offered if dpkg_key(one.version) > own for archive in one.archives)
 
 
-def add_updates(findings: Findings, installed: list[Installed], offers: Offers, policy: Policy) -> None:
+def add_updates(
+    findings: Findings, installed: list[Installed], offers: Offers, policy: Policy, phasing: Phasing
+) -> None:
     """Add an item for each pending update, and their counts; what is held counts apart."""
     pending = Counter({"true": 0, "false": 0})
     held = 0
     for package in installed:
         offered = candidates(package, offers)
         best = policy.choose(package.version, offered)
-        if best is None:
+        if best is None or waits(package, best, offered, phasing):
             continue
         security = closes_a_hole(package, offered)
         findings.add(

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from exporter.inventory.dpkg import stanzas
-from exporter.inventory.text import search
+from exporter.inventory.phasing import ALL, option, read_configuration
 from exporter.tree import Tree
 from leitstand.versions import dpkg_key
 
@@ -26,7 +26,6 @@ RELEASE_FIELDS = {
     "c": "component",
     "b": "architecture",
 }
-_COMMENT = re.compile(r'("[^"\n]*")|/\*.*?\*/', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,18 @@ class Pin:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What could be installed: names of the package, one of its versions, and who offers it."""
+    """What could be installed: names of the package, one of its versions, and who offers it.
+
+    ``built_from`` is the name and version of the source package, joined by "-"; ``phased`` is the percentage
+    of machines that it is for.
+    """
 
     name: str
     source: str
     version: str
     archives: tuple[Archive, ...]
+    built_from: str = ""
+    phased: int = ALL
 
 
 def parse_pins(text: str) -> list[Pin]:
@@ -79,10 +84,7 @@ def parse_pins(text: str) -> list[Pin]:
 
 def read_pins(tree: Tree) -> list[Pin]:
     """Every pin in the order in which apt reads them; that of APT::Default-Release goes first."""
-    configuration = [
-        tree.text_or_empty(path) for path in [*tree.glob("/etc/apt/apt.conf.d/*"), "/etc/apt/apt.conf"]
-    ]
-    chosen = [name for text in configuration if (name := parse_default_release(text))]
+    chosen = [name for text in read_configuration(tree) if (name := parse_default_release(text))]
     default = [Pin((), "release", chosen[-1], 990)] if chosen else []
     names = [name for name in tree.names("/etc/apt/preferences.d") if re.fullmatch(r"[\w-]+(\.pref)?", name)]
     paths = [f"/etc/apt/preferences.d/{name}" for name in names]
@@ -91,9 +93,8 @@ def read_pins(tree: Tree) -> list[Pin]:
 
 
 def parse_default_release(text: str) -> str:
-    """APT::Default-Release of an apt.conf(5), in either notation."""
-    plain = _COMMENT.sub(lambda found: found[1] or "", text)
-    return search(r'(?i)^(?![ \t]*(?://|#)).*\bDefault-Release\s+"?([^";\n]+?)"?\s*;', plain)
+    """APT::Default-Release of an apt.conf(5)."""
+    return option([text], "Default-Release")
 
 
 def matches(expression: str, value: str) -> bool:
