@@ -9,9 +9,16 @@ def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> Non
     """Replace ``path`` by ``content`` (text is UTF-8) in one step, durable when this returns.
 
     The temporary file stands beside the target, as a rename is atomic within one file system only.
-    Raises OSError and leaves the old file as it was.
+    Raises OSError, which names the file, and leaves the old one as it was.
     """
-    data = content.encode() if isinstance(content, str) else content
+    try:
+        _replace(path, content.encode() if isinstance(content, str) else content, mode)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk is told without one
+        raise
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -3,31 +3,44 @@
 import json
 import logging
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Literal
 
 LogFormat = Literal["text", "json"]
 
 
-class TextFormatter(logging.Formatter):
-    """One line an entry: time (RFC 3339, local), level, logger, message."""
+class _Formatter(logging.Formatter):
+    """``zone`` is that of the times; None: this machine's."""
+
+    zone: tzinfo | None = None
+
+    def time(self, record: logging.LogRecord) -> str:
+        """When it was logged, as of RFC 3339."""
+        return (
+            datetime.fromtimestamp(record.created, UTC)
+            .astimezone(self.zone)
+            .isoformat(timespec="milliseconds")
+        )
+
+
+class TextFormatter(_Formatter):
+    """One line an entry: time, level, logger, message."""
 
     def format(self, record: logging.LogRecord) -> str:
         # A file name from elsewhere may hold a line break and forge an entry, or steer a terminal.
         message = "".join(
             letter if letter.isprintable() else repr(letter)[1:-1] for letter in record.getMessage()
         )
-        time = datetime.fromtimestamp(record.created, UTC).astimezone().isoformat(timespec="milliseconds")
         trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
-        return f"{time} {record.levelname} {record.name}: {message}{trace}"
+        return f"{self.time(record)} {record.levelname} {record.name}: {message}{trace}"
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (RFC 3339, UTC), level, logger, message."""
+class JsonFormatter(_Formatter):
+    """One JSON object a line: time, level, logger, message."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "time": self.time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -35,6 +48,13 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry)
+
+
+def log_times_in(zone: tzinfo) -> None:
+    """Tell times in this zone from now on: the site's, once it is known."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, _Formatter):
+            handler.formatter.zone = zone
 
 
 def set_up_logging(level: str = "info", log_format: LogFormat = "text") -> None:

@@ -55,10 +55,14 @@ class Plan:
     schedule: Schedule
     offset: timedelta
 
-    def after(self, moment: datetime) -> datetime | None:
-        """The first start after ``moment``; None if there is none for years."""
+    def after(self, moment: datetime, *, again: bool = False) -> datetime | None:
+        """The first start after ``moment``; None if there is none for years.
+
+        What is counted from its last start (``again``) was put off by its first one already.
+        """
         start = self.schedule.next_after(moment)
-        return start and start + self.offset
+        is_put_off = again and self.schedule.every is not None
+        return start and start + (timedelta(0) if is_put_off else self.offset)
 
 
 def plans(jobs: Mapping[str, Job]) -> dict[Task, Plan]:
@@ -126,8 +130,13 @@ def offset(task: Task, jitter: timedelta, interval: timedelta) -> timedelta:
 
     So hosts do not all start at once, and the distance between two starts stays what it is.
     """
-    most = min(jitter, interval / JITTER_SHARE).total_seconds()
+    most = longest_offset(jitter, interval).total_seconds()
     return timedelta(seconds=int(most * _drawn(task) / 2**64))
+
+
+def longest_offset(jitter: timedelta, interval: timedelta) -> timedelta:
+    """How much a start is put off at most."""
+    return min(jitter, interval / JITTER_SHARE)
 
 
 @dataclass
@@ -188,7 +197,7 @@ class Agenda:
         # A stamp from far in the future was made by a wrong clock: it must not keep a job from running.
         believed = last <= (now + plan.schedule.interval).timestamp()
         moment = datetime.fromtimestamp(last if believed else now.timestamp(), self.zone)
-        self._entries[task] = _Entry(plan.after(moment), failures)
+        self._entries[task] = _Entry(plan.after(moment, again=task.name in self.done), failures)
 
 
 def read_stamps(path: Path) -> tuple[dict[str, float], dict[str, float]]:

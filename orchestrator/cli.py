@@ -1,6 +1,7 @@
 """``leitstand backup …``: parse, call, print, exit code. Nothing is decided here."""
 
 import json
+from datetime import tzinfo
 from typing import Any
 
 import click
@@ -53,7 +54,7 @@ def list_(context: Context, job: str | None, only: str | None, as_json: bool) ->
     """
     errors: list[LeitstandError] = []
     found = list_snapshots(context, context.job_names(job), only, errors.append)
-    rows = [_row(listed) for listed in found]
+    rows = [_row(listed, context.fleet.site.zone) for listed in found]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     else:
@@ -79,7 +80,7 @@ def _tell(rows: list[dict[str, Any]]) -> None:
 offer_names(backup)
 
 
-def _row(listed: Listed) -> dict[str, Any]:
+def _row(listed: Listed, zone: tzinfo) -> dict[str, Any]:
     meta = listed.meta
     return {
         "job": listed.name.job,
@@ -87,8 +88,8 @@ def _row(listed: Listed) -> dict[str, Any]:
         "snapshot": listed.name.id,
         "store": listed.store,
         "state": meta.state if meta else "unreadable",
-        "began": listed.name.began.isoformat(),
-        "committed": listed.committed.isoformat() if listed.committed else None,
+        "began": listed.name.began.astimezone(zone).isoformat(),
+        "committed": listed.committed.astimezone(zone).isoformat() if listed.committed else None,
         "entries": meta.entries if meta else 0,
         "content_bytes": meta.content_bytes if meta else 0,
         "stored_bytes": listed.stored_bytes,

@@ -5,21 +5,21 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 import click
 
-from leitstand.errors import EXIT_OK, EXIT_WARNINGS, LeitstandError
+from leitstand.errors import EXIT_OK, EXIT_WARNINGS, LeitstandError, UsageError
 from leitstand.options import json_option
 from leitstand.tables import terminal_width
 from leitstand.text import visible
 from orchestrator import show
 from orchestrator.archive import FileRecord, Kind
-from orchestrator.cli_options import snapshot_option, store_option, warn, with_context
+from orchestrator.cli_options import snapshot_option, store_option, warn, warn_of, with_context
 from orchestrator.compare import Change, compare
 from orchestrator.context import Context
-from orchestrator.operations import every_snapshot, readable_snapshot
+from orchestrator.operations import every_snapshot, list_snapshots, readable_snapshot
 from orchestrator.snapshot import Snapshot
 from orchestrator.sources.patterns import Selection
 
@@ -54,7 +54,7 @@ def ls(
     with readable_snapshot(context, context.job(job), job, snapshot_id, only, warn) as snapshot:
         for record in _selected(snapshot, patterns):
             found = True
-            _tell(record, as_json)
+            _tell(record, context.fleet.site.zone, as_json)
     if patterns and not found:
         click.echo("nothing in the snapshot matches; patterns: docs/backups.md", err=True)
         return EXIT_WARNINGS
@@ -77,7 +77,8 @@ def find(context: Context, job: str, patterns: tuple[str, ...], only: str | None
     for snapshot in every_snapshot(context, job, only, warn):
         for record in _selected(snapshot, patterns):
             found = True
-            _tell(record, as_json, {"snapshot": snapshot.name.id, "store": snapshot.store.name})
+            place = {"snapshot": snapshot.name.id, "store": snapshot.store.name}
+            _tell(record, context.fleet.site.zone, as_json, place)
     return 0 if found else EXIT_WARNINGS
 
 
@@ -109,18 +110,22 @@ def _is(path: bytes, wanted: str) -> bool:
     epilog="Example: leitstand backup diff website 20261120T030000Z-aaaaaaaa 20261121T030000Z-bbbbbbbb"
 )
 @click.argument("job")
-@click.argument("older")
+@click.argument("older", required=False)
 @click.argument("newer", required=False)
 @store_option
 @json_option
 @with_context
-def diff(context: Context, job: str, older: str, newer: str | None, only: str | None, as_json: bool) -> int:
-    """Say what differs between two snapshots of JOB; without NEWER, up to the newest.
+def diff(
+    context: Context, job: str, older: str | None, newer: str | None, only: str | None, as_json: bool
+) -> int:
+    """Say what differs between two snapshots of JOB: up to the newest, or without OLDER between the last two.
 
     '+' new, '-' gone, 'M' other content, 'm' other owner, rights or times. Exit codes: 0 the same, 1
     different.
     """
     settings = context.job(job)
+    if older is None:
+        older, newer = _last_two(context, job, only)
     different = False
     with (
         readable_snapshot(context, settings, job, older, only, warn) as before,
@@ -130,6 +135,13 @@ def diff(context: Context, job: str, older: str, newer: str | None, only: str | 
             different = True
             click.echo(_change(change, as_json))
     return EXIT_WARNINGS if different else 0
+
+
+def _last_two(context: Context, job: str, only: str | None) -> tuple[str, str]:
+    names = sorted({listed.name.id for listed in list_snapshots(context, [job], only, warn_of)})
+    if len(names) < 2:
+        raise UsageError(f"{job}: there are no two snapshots to compare", "see: leitstand backup list")
+    return names[-2], names[-1]
 
 
 def _change(change: Change, as_json: bool) -> str:
@@ -143,7 +155,7 @@ def _selected(snapshot: Snapshot, patterns: tuple[str, ...]) -> Iterator[FileRec
     return (row.record for row in snapshot.manifest.rows(Selection(patterns).__contains__))
 
 
-def _facts(record: FileRecord) -> dict[str, Any]:
+def _facts(record: FileRecord, zone: tzinfo) -> dict[str, Any]:
     metadata = record.metadata
     return {
         "path": os.fsdecode(metadata.path),
@@ -152,42 +164,42 @@ def _facts(record: FileRecord) -> dict[str, Any]:
         "mode": f"{stat.S_IMODE(metadata.mode):04o}",
         "user": metadata.user or metadata.uid,
         "group": metadata.group or metadata.gid,
-        "mtime": _iso(metadata.mtime_ns / 1e9),
+        "mtime": _iso(metadata.mtime_ns / 1e9, zone),
         "sha256": record.sha256.hex() if metadata.kind is Kind.FILE else None,
         "link": os.fsdecode(metadata.link) or None,
         "problem": record.problem or None,
     }
 
 
-def _iso(seconds: float) -> str | None:
+def _iso(seconds: float, zone: tzinfo) -> str | None:
     """None for a time beyond the calendar, which a file may have all the same."""
     try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat()
+        return datetime.fromtimestamp(seconds, zone).isoformat()
     except (ValueError, OverflowError):
         return None
 
 
-def _tell(record: FileRecord, as_json: bool, found: dict[str, str] | None = None) -> None:
+def _tell(record: FileRecord, zone: tzinfo, as_json: bool, found: dict[str, str] | None = None) -> None:
     """An entry of a snapshot; ``found`` says in which, where that was the question."""
     if as_json:
-        click.echo(json.dumps({**(found or {}), **_facts(record)}))
+        click.echo(json.dumps({**(found or {}), **_facts(record, zone)}))
         return
     name = [found["snapshot"]] if found else []
-    about, path = _about(record)
+    about, path = _about(record, zone)
     line, width = "  ".join([*name, f"{about} {path}"]), terminal_width()
     narrow = width is not None and len(line) > width
     # Blocks: a path stays whole, whatever blanks are in it.
     click.echo("\n    ".join([*name, path, " ".join(about.split())]) if narrow else line)
 
 
-def _about(record: FileRecord) -> tuple[str, str]:
+def _about(record: FileRecord, zone: tzinfo) -> tuple[str, str]:
     """Mode, owner, size and time as ``ls -l`` has them; the path, and where a link leads."""
     metadata = record.metadata
     # A device's type stands in its mode.
     kind = _TYPES.get(metadata.kind) or stat.S_IFMT(metadata.mode) or stat.S_IFREG
     mode = stat.filemode(kind | stat.S_IMODE(metadata.mode))
     owner = f"{metadata.user or metadata.uid}:{metadata.group or metadata.gid}"
-    when = show.moment(metadata.mtime_ns / 1e9)
+    when = show.moment(metadata.mtime_ns / 1e9, zone)
     arrow = f" -> {os.fsdecode(metadata.link)}" if metadata.link else ""
     path = visible(os.fsdecode(metadata.path) + arrow)
     return f"{mode} {visible(owner):<17} {record.size:>12} {when}", path

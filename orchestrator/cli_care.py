@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 import click
@@ -12,13 +12,14 @@ from leitstand.errors import EXIT_FAILED, EXIT_WARNINGS, LeitstandError, UsageEr
 from leitstand.options import json_option
 from leitstand.tables import flow, table, terminal_width
 from orchestrator import show
-from orchestrator.agenda import Task, is_default, plans, schedule_of
+from orchestrator.agenda import Plan, Task, is_default, plans, schedule_of
 from orchestrator.cli_options import (
     if_allowed_option,
     is_left_to_others,
     store_option,
     warn,
     warn_of,
+    when_due,
     with_context,
 )
 from orchestrator.context import Context, keys_of
@@ -40,6 +41,7 @@ NEW_SECONDS = (
 @if_allowed_option
 @json_option
 @with_context
+@when_due("prune")
 def prune(
     context: Context,
     job: str | None,
@@ -67,7 +69,10 @@ def prune(
         with context.stores(context.job(name), only) as stores:
             for store in stores:
                 try:
-                    rows += [_row(name, step) for step in _prune(context, name, store, dry_run, force)]
+                    rows += [
+                        _row(name, step, context.fleet.site.zone)
+                        for step in _prune(context, name, store, dry_run, force)
+                    ]
                 except LeitstandError as error:
                     if not (if_allowed and is_left_to_others(context, name, "prune", error)):
                         failed = True
@@ -83,7 +88,7 @@ def _prune(context: Context, job_name: str, store: Store, dry_run: bool, force: 
     facts, zone = context.facts(), context.fleet.site.zone
     known = facts.of(job_name, store.name)
     released = None if force else known.released
-    now = datetime.now(UTC)
+    now = datetime.now(zone)
     steps = plan(store, job_name, job, keys_of(job), now, zone, damaged=known.damaged, released=released)
     if not dry_run:
         facts.publish()  # with the start that comes after this one
@@ -117,13 +122,13 @@ def _note(facts: FactsKeeper, job_name: str, store: str, steps: list[Step], forc
     facts.not_verified(job_name, store, "prune", what)
 
 
-def _row(job: str, step: Step) -> dict[str, Any]:
+def _row(job: str, step: Step, zone: tzinfo) -> dict[str, Any]:
     listed = step.listed
     return {
         "job": job,
         "store": listed.store,
         "snapshot": listed.name.id,
-        "committed": listed.committed.isoformat() if listed.committed else None,
+        "committed": listed.committed.astimezone(zone).isoformat() if listed.committed else None,
         "stored_bytes": listed.stored_bytes,
         "action": step.action,
         "why": step.why,
@@ -158,14 +163,14 @@ def status(context: Context, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     else:
-        _tell_status(rows)
+        _tell_status(rows, context.fleet.site.zone)
     return EXIT_WARNINGS if any(row["problem"] for row in rows) else 0
 
 
 def _status_row(context: Context, job_name: str, store: str, facts: StoreFacts) -> dict[str, Any]:
     job, now = context.job(job_name), datetime.now(context.fleet.site.zone)
     plan = plans({job_name: job}).get(Task(job_name, "run"))
-    following = plan.after(now) if plan else None
+    following = _next_start(plan, facts, now) if plan else None
     return {
         "job": job_name,
         "store": store,
@@ -178,6 +183,13 @@ def _status_row(context: Context, job_name: str, store: str, facts: StoreFacts) 
         "next": following.timestamp() if following else None,
         "problem": facts.problems or _lateness(context, job_name, facts, now.timestamp()),
     }
+
+
+def _next_start(plan: Plan, facts: StoreFacts, now: datetime) -> datetime | None:
+    if plan.schedule.every is None or not facts.last_success:
+        return plan.after(now)
+    began = datetime.fromtimestamp(facts.last_success - facts.duration_seconds, now.tzinfo)
+    return plan.after(began, again=True)
 
 
 def _lateness(context: Context, job_name: str, facts: StoreFacts, now: float) -> str:
@@ -202,22 +214,22 @@ def _lateness_of_drills(context: Context, job_name: str, facts: StoreFacts, now:
     return "late: two drills were missed" if drilled < now - 2 * schedule.interval.total_seconds() else ""
 
 
-def _tell_status(rows: list[dict[str, Any]]) -> None:
+def _tell_status(rows: list[dict[str, Any]], zone: tzinfo) -> None:
     columns = ("JOB", "STORE", "LAST GOOD", "STORED", "COUNT", "VERIFIED", "DRILLED", "NEXT", "PROBLEM")
     cells = [
         (
             row["job"],
             row["store"],
-            show.moment(row["last_success"]),
+            show.moment(row["last_success"], zone),
             show.size(row["stored_bytes"]),
             "?" if row["snapshots"] is None else str(row["snapshots"]),
-            show.moment(row["verified"]),
-            show.moment(row["drilled"]),
-            show.moment(row["next"]) if row["next"] else "by hand",
+            show.moment(row["verified"], zone),
+            show.moment(row["drilled"], zone),
+            show.moment(row["next"], zone) if row["next"] else "by hand",
             row["problem"] or "-",
         )
         for row in rows
     ]
     table(columns, cells, right=("STORED", "COUNT"))
-    note = f"as of {show.moment(time.time())}; what the stores really hold: leitstand backup list"
+    note = f"as of {show.moment(time.time(), zone)}; what the stores really hold: leitstand backup list"
     click.echo("\n".join(flow([note], terminal_width())))

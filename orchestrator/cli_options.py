@@ -1,17 +1,22 @@
 """What several commands of ``leitstand backup`` have in common."""
 
 import functools
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from leitstand.errors import LeitstandError
+from leitstand.errors import EXIT_FAILED, EXIT_OK, EXIT_WARNINGS, LeitstandError
+from leitstand.logs import log_times_in
 from leitstand.options import config_option
 from leitstand.text import visible
-from orchestrator.agenda import Action
+from orchestrator.agenda import Action, Task
 from orchestrator.context import Context
+from orchestrator.due import due_task
+from orchestrator.show import moment
 from orchestrator.signals import breaking_off
 from orchestrator.slots import Limits
 from orchestrator.stores import StoreError
@@ -27,6 +32,39 @@ if_allowed_option = click.option(
     help="No failure where the store's credentials may not do this: it is left to another machine.",
 )
 
+Command = Callable[..., int]
+
+
+def when_due(action: Action) -> Callable[[Command], Command]:
+    """Give a command of a JOB the option to do nothing before its schedule says so."""
+
+    def decorate(command: Command) -> Command:
+        @click.option(
+            "--if-due", is_flag=True, help="Only if it is due: timers of 'every 6h' ask again and again."
+        )
+        @functools.wraps(command)
+        def call(context: Context, *given: Any, if_due: bool, **arguments: Any) -> int:
+            if not if_due:
+                return command(context, *given, **arguments)
+            found = due_task(context, Task(arguments["job"] or "", action))
+            if not found.due:
+                click.echo(
+                    f"{found.task.name}: not due before {moment(found.start.timestamp(), found.start.tzinfo)}"
+                )
+                return EXIT_OK
+            began, status = time.time(), EXIT_FAILED
+            try:
+                status = command(context, *given, **arguments)
+            finally:  # what was broken off is due again
+                if not isinstance(sys.exception(), click.Abort | KeyboardInterrupt):
+                    found.ended(context, began, good=status in (EXIT_OK, EXIT_WARNINGS))
+            return status
+
+        return call
+
+    return decorate
+
+
 _COUNT = click.IntRange(min=1)
 
 
@@ -37,7 +75,9 @@ def with_path(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def call(config_path: Path, **arguments: Any) -> Any:
         with breaking_off():
-            return command(Context.load(config_path), config_path=config_path, **arguments)
+            context = Context.load(config_path)
+            log_times_in(context.fleet.site.zone)
+            return command(context, config_path=config_path, **arguments)
 
     return call
 

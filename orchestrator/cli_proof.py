@@ -20,6 +20,7 @@ from orchestrator.cli_options import (
     store_option,
     warn,
     warn_of,
+    when_due,
     with_context,
 )
 from orchestrator.context import Context, keys_of
@@ -66,6 +67,7 @@ _DRILL_WORDS = {
 @if_allowed_option
 @json_option
 @with_context
+@when_due("verify")
 def verify(
     context: Context,
     job: str,
@@ -205,6 +207,7 @@ def _what_was_read(check: dict[str, Any], verdict: str) -> str:
 @if_allowed_option
 @json_option
 @with_context
+@when_due("drill")
 def drill(
     context: Context,
     job: str,

@@ -15,7 +15,7 @@ from leitstand.tables import table
 from orchestrator import show
 from orchestrator.batch import run_all
 from orchestrator.children import Children, Ended
-from orchestrator.cli_options import limits_options, warn, warn_of, with_path
+from orchestrator.cli_options import limits_options, warn, warn_of, when_due, with_path
 from orchestrator.context import Context
 from orchestrator.facts import read_facts
 from orchestrator.job_run import back_up
@@ -33,6 +33,7 @@ _RIGHT = ("ENTRIES", "READ", "STORED", "TIME")
 @limits_options
 @json_option
 @with_path
+@when_due("run")
 def run(
     context: Context, config_path: Any, job: str | None, every: bool, limits: Limits, as_json: bool
 ) -> int:

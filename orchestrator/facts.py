@@ -183,7 +183,7 @@ class FactsKeeper:
 
     def _write(self, change: Callable[[], None]) -> None:
         try:
-            with self._lock():
+            with self.locked():
                 change()
                 self._publish()
         except (OSError, LeitstandError) as error:
@@ -197,7 +197,8 @@ class FactsKeeper:
         write_textfile(self.metrics / TEXTFILE, texts)
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
+        """Keep other processes of this host from changing what is known. Raises OSError."""
         make_private_folder(_folder(self.state))
         descriptor = os.open(_folder(self.state) / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

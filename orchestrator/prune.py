@@ -99,14 +99,19 @@ def _step(listed: Listed, decision: Decision, job: Job, now: datetime) -> Step:
     left = marked + job.keep.grace - now
     if left > timedelta(0):
         return Step(listed, "wait", f"no rule keeps it; deleted in {_days(left)}")
-    return Step(listed, "delete", f"no rule keeps it; marked since {marked:%Y-%m-%d %H:%M} UTC")
+    return Step(listed, "delete", f"no rule keeps it; marked since {_shown(marked, now)}")
+
+
+def _shown(moment: datetime, now: datetime) -> str:
+    """A time in the zone of ``now``."""
+    return f"{moment.astimezone(now.tzinfo):%Y-%m-%d %H:%M %Z}"
 
 
 def _sweep_step(listed: Listed, now: datetime) -> Step:
     newest = _newest_object(listed)
     if now - newest < ABANDONED:
         return Step(listed, "wait", "no COMMIT: a run that is under way, or died")
-    return Step(listed, "sweep", f"no COMMIT, nothing new since {newest:%Y-%m-%d %H:%M} UTC")
+    return Step(listed, "sweep", f"no COMMIT, nothing new since {_shown(newest, now)}")
 
 
 def _newest_object(listed: Listed) -> datetime:

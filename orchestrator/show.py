@@ -6,9 +6,9 @@
 import logging
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, tzinfo
 
 from leitstand.text import visible
 
@@ -26,9 +26,15 @@ def size(count: float) -> str:
     return f"{count:.0f} B" if unit == 0 else f"{count:.3g} {_UNITS[unit]}"
 
 
-def moment(seconds: float) -> str:
-    """A time for people, in this machine's zone; ``never`` for 0."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else "never"
+def moment(seconds: float, zone: tzinfo | None) -> str:
+    """A time for people with its zone, the site's as a rule; ``never`` for 0.
+
+    Of a time beyond the calendar, which a file may have all the same, the seconds.
+    """
+    try:
+        return f"{datetime.fromtimestamp(seconds, zone):%Y-%m-%d %H:%M %Z}" if seconds else "never"
+    except (ValueError, OverflowError, OSError):
+        return f"@{seconds:.0f}"
 
 
 @contextmanager

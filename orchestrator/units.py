@@ -4,12 +4,14 @@ Sources: systemd.exec(5), systemd.timer(5), systemd.time(7).
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path, PurePath
+from zoneinfo import ZoneInfo
 
 from leitstand.files import write_atomically
 from leitstand.fleet import Paths
 from leitstand.models import duration_text
-from orchestrator.agenda import Plan, Task, plans
+from orchestrator.agenda import Plan, Task, longest_offset, plans
 from orchestrator.config import CommandSource, FilesSource, Job, SqliteSource
 from orchestrator.context import Context
 from orchestrator.schedule import WEEKDAYS, Schedule
@@ -17,6 +19,8 @@ from orchestrator.serve import options
 
 MARK = "# Written by 'leitstand backup install-timers'; changes here are lost.\n"
 PREFIX = "leitstand-backup-"
+PUT_OFF_YEARS = 10  # for which starts that the clock skips are written down
+LONGEST_PAUSE = timedelta(minutes=5)  # between two looks whether 'every 6h' is over
 
 # What no task needs, whatever it reads.
 _ALWAYS = """\
@@ -52,7 +56,7 @@ def units(context: Context, config: Path, program: str) -> dict[str, str]:
     zone = context.fleet.site.time_zone
     for task, plan in plans(context.settings.backups).items():
         name = f"{PREFIX}{task.action}-{task.job}"
-        result[f"{name}.service"] = _service(context, task, config, program)
+        result[f"{name}.service"] = _service(context, task, plan, config, program)
         result[f"{name}.timer"] = _timer(task, plan, context.settings.backups[task.job], zone)
     return result
 
@@ -68,9 +72,10 @@ def write_units(folder: Path, texts: Mapping[str, str]) -> tuple[list[str], list
     return sorted(texts), [path.name for path in removed]
 
 
-def _service(context: Context, task: Task, config: Path, program: str) -> str:
+def _service(context: Context, task: Task, plan: Plan, config: Path, program: str) -> str:
     job = context.settings.backups[task.job]
     words = [program, "backup", task.action, task.job, "--config", str(config), *options(task, job)]
+    words += ["--if-due"] if plan.schedule.every is not None else []
     lines = [
         MARK,
         f"[Unit]\nDescription=Leitstand: {task.action} of backup {task.job}\n",
@@ -131,24 +136,64 @@ def _quoted(word: str) -> str:
 
 
 def _timer(task: Task, plan: Plan, job: Job, zone: str) -> str:
-    when = "".join(f"{line}\n" for line in timer_lines(plan.schedule, zone))
+    lines = timer_lines(plan.schedule, zone)
+    if plan.schedule.every is None:
+        delay = longest_offset(job.jitter, plan.schedule.interval).total_seconds()
+        lines += ["# What was missed while this host was down is made up for.", "Persistent=true"]
+        lines += [f"RandomizedDelaySec={delay:.0f}", "FixedRandomDelay=true"]
+    when = "".join(f"{line}\n" for line in lines)
     return (
         f"{MARK}[Unit]\nDescription=Leitstand: {task.action} of backup {task.job}, {plan.schedule.text}\n\n"
-        f"[Timer]\n{when}"
-        "# What was missed while this host was down is made up for.\nPersistent=true\n"
-        f"RandomizedDelaySec={job.jitter.total_seconds():.0f}\nFixedRandomDelay=true\nAccuracySec=30s\n\n"
-        "[Install]\nWantedBy=timers.target\n"
+        f"[Timer]\n{when}AccuracySec=30s\n\n[Install]\nWantedBy=timers.target\n"
     )
 
 
-def timer_lines(schedule: Schedule, zone: str) -> list[str]:
-    """A schedule as systemd writes it. Cron's 'one of both days is enough' becomes two lines."""
+def _put_off_lines(schedule: Schedule, zone: ZoneInfo, year: int) -> list[str]:
+    """Starts of the coming years that the clock skips, each at the time that it becomes.
+
+    systemd leaves out a time that is not there in spring, a whole day of a daily job.
+    """
+    first, last = date(year, 1, 1), date(year + PUT_OFF_YEARS, 1, 1)
+    days = (first + timedelta(days=number) for number in range((last - first).days))
+    found = {
+        start
+        for day in days
+        if _is_short(day, zone) and schedule.starts_on(day)
+        for minute in schedule.minutes
+        if (start := _skipped(day, minute, zone)) is not None
+    }
+    return [f"OnCalendar={start:%Y-%m-%d %H:%M:%S} UTC" for start in sorted(found)]
+
+
+def _is_short(day: date, zone: ZoneInfo) -> bool:
+    """Whether the clock skips something on a day, or as it ends."""
+    begin, end = (datetime.combine(each, time(), zone).utcoffset() for each in (day, day + timedelta(days=1)))
+    return begin is not None and end is not None and begin < end
+
+
+def _skipped(day: date, minute: int, zone: ZoneInfo) -> datetime | None:
+    """A time of the day that is not there, as the time that it becomes."""
+    wanted = datetime.combine(day, time(minute // 60, minute % 60), zone)
+    start = wanted.astimezone(UTC)
+    return None if start.astimezone(zone).replace(tzinfo=None) == wanted.replace(tzinfo=None) else start
+
+
+def timer_lines(schedule: Schedule, zone: str, year: int | None = None) -> list[str]:
+    """A schedule as systemd writes it, from ``year`` (this one) on. Cron's 'either day' becomes two lines.
+
+    ``every`` is counted from the last run, which systemd forgets at a reboot: the task is asked now and then
+    whether it is due.
+    """
     if schedule.every is not None:
-        return ["OnBootSec=5min", "OnActiveSec=5min", f"OnUnitActiveSec={duration_text(schedule.every)}"]
+        pause = min(LONGEST_PAUSE, max(timedelta(minutes=1), schedule.every / 10))
+        return ["OnBootSec=2min", "OnActiveSec=1min", f"OnUnitInactiveSec={duration_text(pause)}"]
     weekdays = ",".join(WEEKDAYS[day].capitalize() for day in sorted(schedule.weekdays))
+    put_off = _put_off_lines(schedule, ZoneInfo(zone), year or datetime.now(ZoneInfo(zone)).year)
     if schedule.either_day:
-        return [_calendar(schedule, "", True, zone), _calendar(schedule, f"{weekdays} ", False, zone)]
-    return [_calendar(schedule, f"{weekdays} " if len(schedule.weekdays) < 7 else "", True, zone)]
+        lines = [_calendar(schedule, "", True, zone), _calendar(schedule, f"{weekdays} ", False, zone)]
+    else:
+        lines = [_calendar(schedule, f"{weekdays} " if len(schedule.weekdays) < 7 else "", True, zone)]
+    return lines + put_off
 
 
 def _calendar(schedule: Schedule, weekdays: str, use_days: bool, zone: str) -> str:

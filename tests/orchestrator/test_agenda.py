@@ -3,6 +3,7 @@
 import queue
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,13 @@ def test_jitter_is_always_the_same_and_never_more_than_a_tenth_of_the_interval(
 def test_a_start_is_put_off_by_the_jitter() -> None:
     plan = Plan(parse_schedule("daily 03:00"), timedelta(minutes=7))
     assert plan.after(NOON) == datetime(2026, 11, 22, 3, 7, tzinfo=UTC)
+
+
+def test_jitter_does_not_stretch_what_is_counted_from_its_last_start(site: Site) -> None:
+    site.job.update(schedule="every 1h", jitter="5m")
+    times = [datetime.strptime(time, "%m-%d %H:%M") for _, time in World(site).go(timedelta(hours=6))]  # noqa: DTZ007
+    assert len(times) == 5
+    assert {later - earlier for earlier, later in pairwise(times)} == {timedelta(hours=1)}
 
 
 def test_jobs_are_spread_over_the_jitter() -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import time
 from typing import Any
 
 import pytest
@@ -144,3 +146,47 @@ def test_status_shows_every_job_and_its_problem(on_swift: Site) -> None:
     text = on_swift.leitstand("status").stdout
     assert "never backed up" in text
     assert "by hand" in text
+
+
+def test_diff_without_names_compares_the_last_two(saved: Site) -> None:
+    assert saved.leitstand("diff", "site").errors == ["site: there are no two snapshots to compare"]
+    saved.good("run", "site")
+    (saved.www / "new.html").write_text("new")
+    saved.good("run", "site")
+    ran = saved.leitstand("diff", "site")
+    assert (ran.status, [line[0] for line in ran.stdout.splitlines()]) == (1, ["m", "+"])
+
+
+def test_times_are_those_of_the_site_with_their_zone(saved: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved.document["site"] = {"time_zone": "Asia/Kathmandu"}  # a quarter of an hour off any other
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        (photo,) = saved.good("ls", "site", "*/index.html").stdout.splitlines()
+        assert "2023-11-15 03:58 +0545" in photo
+        (facts,) = saved.good("ls", "site", "--json", "*/index.html").stdout.splitlines()
+        assert (
+            json.loads(facts)["mtime"][:19] + json.loads(facts)["mtime"][-6:] == "2023-11-15T03:58:20+05:45"
+        )
+        status = saved.good("status").stdout
+        assert re.findall(r"\d\d:\d\d (\S+)", status) == ["+0545"] * 3
+        assert "03:00 +0545" in status, "when its schedule says so"
+        (row,) = saved.good("list", "--json").json()
+        assert row["began"].endswith("+05:45")
+        assert row["committed"].endswith("+05:45")
+        saved.document["stores"]["disk"]["path"] = str(saved.folder / "bucket")
+        (saved.folder / "state" / "backup" / "site.paths").unlink()
+        (saved.folder / "state" / "backup" / "site.paths").mkdir()
+        (saved.folder / "bucket").mkdir()
+        (line,) = [each for each in saved.good("run", "site").stderr.splitlines() if " WARNING " in each]
+        assert line.split()[0].endswith("+05:45")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_time_beyond_the_calendar_is_shown_all_the_same(site: Site) -> None:
+    os.utime(site.www / "empty", (1, 300_000_000_000))  # in the year 11476
+    site.good("run", "site")
+    (line,) = site.good("ls", "site", "*/empty").stdout.splitlines()
+    assert "@300000000000" in line

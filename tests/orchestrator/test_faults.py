@@ -397,3 +397,17 @@ def test_the_accounts_of_a_server_are_saved_once(site: Site) -> None:
     assert "sources[3].users: 'users' is set at two sources" in ran.stderr
     site.job["sources"][3] = {"postgresql": "forum", "globals": True}
     assert "two sources" not in site.leitstand("status").stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
+def test_a_full_state_folder_is_told_with_its_path(site: Site) -> None:
+    site.job["schedule"] = "every 6h"
+    with memory_file_system(site.folder / "state", "64k") as state:
+        site.good("run", "site")
+        with suppress(OSError), (state / "fill").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        ran = site.good("run", "site")
+        told = [line for line in ran.stderr.splitlines() if "No space left" in line]
+        assert told
+        assert all(f"{state}/backup/" in line for line in told)

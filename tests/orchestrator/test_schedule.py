@@ -184,3 +184,43 @@ def test_systemd_starts_at_the_same_times(schedule: Schedule, moment: datetime) 
         expected.append(at)
     lines = timer_lines(schedule, "UTC")
     assert sorted({s for line in lines for s in systemd_starts(line, moment, 3)})[:3] == expected
+
+
+NIGHT = datetime(2027, 3, 28, 1, tzinfo=UTC)  # the clocks of Berlin skip 02:00 to 03:00
+CHANGES = {
+    "spring in Berlin": ("Europe/Berlin", NIGHT),
+    "autumn in Berlin": ("Europe/Berlin", datetime(2027, 10, 31, 1, tzinfo=UTC)),
+    "spring in New York": ("America/New_York", datetime(2027, 3, 14, 7, tzinfo=UTC)),
+    "autumn in New York": ("America/New_York", datetime(2027, 11, 7, 6, tzinfo=UTC)),
+    "spring by half an hour": ("Australia/Lord_Howe", datetime(2027, 10, 2, 15, 30, tzinfo=UTC)),
+    "spring at midnight": ("America/Havana", datetime(2027, 3, 14, 5, tzinfo=UTC)),
+}
+
+
+@pytest.mark.parametrize(("zone", "change"), CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize(
+    "text", ["daily 02:30", "daily 00:10", "daily 02:15", "hourly", "*/30 1-3 * * *", "30 2 28 * sun"]
+)
+def test_timers_and_serve_start_at_the_same_times_when_the_clocks_change(
+    zone: str, change: datetime, text: str
+) -> None:
+    schedule, begin, end = parse_schedule(text), change - timedelta(hours=26), change + timedelta(hours=26)
+    by_serve, at = set(), begin
+    while (at := local(schedule, at, ZoneInfo(zone)).astimezone(UTC)) < end:
+        by_serve.add(at)
+    lines = [line for line in timer_lines(schedule, zone, 2027) if not re.match(r"OnCalendar=20(28|3)", line)]
+    by_timer = {start for line in lines for start in systemd_starts(line, begin, 56) if begin < start < end}
+    assert by_timer == by_serve
+    assert by_serve or text == "30 2 28 * sun"
+
+
+def test_a_start_that_is_skipped_is_written_down_for_ten_years_and_no_other_is() -> None:
+    lines = timer_lines(parse_schedule("daily 02:30"), "Europe/Berlin", 2027)
+    assert lines[:2] == ["OnCalendar=*-*-* 02:30:00 Europe/Berlin", "OnCalendar=2027-03-28 01:30:00 UTC"]
+    assert len(lines) == 11
+    for text, zone in (
+        ("daily 03:00", "Europe/Berlin"),
+        ("daily 02:30", "UTC"),
+        ("weekly mon 02:30", "Europe/Berlin"),
+    ):
+        assert len(timer_lines(parse_schedule(text), zone, 2027)) == 1

@@ -4,6 +4,7 @@ import ctypes
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +195,51 @@ def test_serve_is_started_as_its_unit_says(site: Site) -> None:
         assert "serving metrics on http://127.0.0.1:" in process.stderr.readline()
         process.terminate()
         assert process.wait(60) == 0
+
+
+def test_jitter_is_a_tenth_of_the_distance_at_most_as_with_serve(site: Site, out: Path) -> None:
+    site.job.update(schedule="hourly", jitter="50m")
+    install(site, out)
+    timer = (out / "leitstand-backup-run-site.timer").read_text()
+    assert "RandomizedDelaySec=360\nFixedRandomDelay=true\n" in timer
+
+
+def test_what_is_counted_from_its_last_run_is_asked_whether_it_is_due(
+    site: Site, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.job.update(schedule="every 6h", jitter="0s")
+    install(site, out)
+    assert verify(*out.iterdir()) == ""
+    timer = (out / "leitstand-backup-run-site.timer").read_text()
+    assert "OnUnitInactiveSec=5m\n" in timer
+    assert "RandomizedDelaySec" not in timer, "it would be late by that each time"
+    assert "--if-due" in (out / "leitstand-backup-run-site.service").read_text()
+    now = time.time()
+
+    def run_at(hours: float) -> str:
+        monkeypatch.setattr(time, "time", lambda: now + hours * 3600)
+        return str(site.good("run", "site", "--if-due").stdout)
+
+    assert "not due before" in run_at(0), "a new job waits for its time"
+    assert "not due before" in run_at(5.9)
+    assert "complete snapshot" in run_at(6.2)
+    assert "not due before" in run_at(12.0), "as after a reboot: this process knows nothing of the last one"
+    assert "complete snapshot" in run_at(12.3)
+
+
+def test_a_try_that_failed_is_made_again_as_late_as_another(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.job.update(schedule="every 6h", jitter="0s")
+    now = time.time()
+    site.good("run", "site", "--if-due")
+    monkeypatch.setattr(time, "time", lambda: now + 7 * 3600)
+    site.disk.rename(site.disk.with_name("away"))
+    assert site.leitstand("run", "site", "--if-due").status == 3
+    assert "not due" in site.good("run", "site", "--if-due").stdout
+
+
+def test_a_task_without_a_schedule_is_never_due(site: Site) -> None:
+    del site.job["schedule"]
+    ran = site.leitstand("run", "site", "--if-due")
+    assert (ran.status, ran.errors) == (2, ["site/run has no schedule"])
