@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem
 from leitstand import __version__
 from leitstand.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, LeitstandError
 from leitstand.logs import LogFormat, set_up_logging
+from leitstand.process import keep_out_of_cores
 from leitstand.text import harmless, visible
 
 # Name, where its click command stands, and the one line of `leitstand --help`.
@@ -110,6 +111,7 @@ def leitstand(log_level: str, log_format: LogFormat) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; the only place where errors become lines and exit codes."""
+    keep_out_of_cores()
     _have_standard_streams()
     os.environ["PYTHONSAFEPATH"] = "1"  # no child of ours that is Python takes code from the working folder
     sys.exit(run(arguments))

@@ -3,11 +3,15 @@
 Every program leads its own session: so a time limit ends its children too, and none can ask on our terminal.
 """
 
+import ctypes
 import os
 import re
+import resource
+import select
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +25,7 @@ INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ"),
     *("TMPDIR", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK"),
 )
+MOST_OUTPUT = 64 << 20  # bytes of a program's whole output that are held; what lists things writes far less
 STDERR_KEPT = 65536  # bytes; what a program says last is what explains its failure
 _ERROR = re.compile(r"\b(?:error|fatal|panic)\b", re.IGNORECASE)
 # A line that goes on with the message before: indented, or as PostgreSQL's programs and servers mark it.
@@ -28,6 +33,7 @@ _MORE = re.compile(
     r"\s|(?:[\w./-]+: )?(?:detail|hint|context|line \d+|statement|command was): ", re.IGNORECASE
 )
 _LONGEST_WORDS = 1000  # characters
+_PR_SET_DUMPABLE = 4  # linux/prctl.h
 _GRACE = 5.0  # seconds for the kernel to end what was killed, and for the last words on stderr
 
 
@@ -73,9 +79,7 @@ class Stream:
     """
 
     def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
-        if process.stdout is None:
-            raise ValueError("a stream needs the output as a pipe")
-        self.stdout: IO[bytes] = process.stdout
+        self.stdout = _pipe(process.stdout)
         self._name, self._process = name, process
         self._last_words = _Tail(process.stderr) if process.stderr else None
 
@@ -131,6 +135,16 @@ class _Tail:
         return self._kept.decode(errors="replace")
 
 
+def keep_out_of_cores() -> None:
+    """Leave no memory behind when this program crashes, or one that it starts: they hold keys and passwords.
+
+    A limit of 0 is not enough where cores are handed to a program (core(5)); PR_SET_DUMPABLE is (prctl(2)).
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError, AttributeError):  # no C library of this name: the limit alone has to do
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment a child gets: the inherited names and ``extra``.
 
@@ -143,23 +157,64 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def run(
-    argv: Sequence[str], *, timeout: float, stdin: bytes = b"", env: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    keep_output: bool = True,
 ) -> Finished:
-    """Run a program to its end, whatever its exit status.
+    """Run a program to its end, whatever its exit status; without ``keep_output`` what it writes is dropped.
 
-    Raises ProcessError when it is not there or takes longer than ``timeout`` seconds (it and its children are
-    killed then). Never put a secret into ``argv``: every user of the machine can read it.
+    Raises ProcessError when it is not there, takes longer than ``timeout`` seconds or writes more than
+    MOST_OUTPUT (it and its children are killed then). Never put a secret into ``argv``: every user of the
+    machine can read it.
     """
+    end = time.monotonic() + timeout
     process = _start(argv, env, subprocess.PIPE)
     try:
-        stdout, stderr = process.communicate(stdin, timeout)
-    except subprocess.TimeoutExpired as error:
+        errors = _Tail(_pipe(process.stderr))
+        _feed(_pipe(process.stdin), stdin)
+        output = _output(argv[0], _pipe(process.stdout), end, keep_output)
+        process.wait(max(0.0, end - time.monotonic()))
+    except (subprocess.TimeoutExpired, TimeoutError) as error:
         raise _too_slow(argv[0], timeout) from error
     finally:
         # Not `with process`: it waits for ever for a program that is not ours to kill (sudo).
         _kill_group(process)
-        _close_pipes(process)
-    return Finished(process.returncode, stdout, stderr[-STDERR_KEPT:].decode(errors="replace"))
+        _pipe(process.stdout).close()
+    return Finished(process.returncode, output, errors.text())
+
+
+def _feed(pipe: IO[bytes], data: bytes) -> None:
+    """Write into a pipe and close it; in the background, as its reader may write before it reads."""
+
+    def write() -> None:
+        with suppress(BrokenPipeError), pipe:  # what it does not read of its input
+            pipe.write(data)
+
+    if data:
+        threading.Thread(target=write, name="stdin", daemon=True).start()
+    else:
+        pipe.close()
+
+
+def _output(name: str, pipe: IO[bytes], end: float, keep: bool) -> bytes:
+    """All that comes until the pipe ends. Raises TimeoutError, ProcessError."""
+    parts: list[bytes] = []
+    size, waiting = 0, select.poll()
+    waiting.register(pipe, select.POLLIN)
+    while True:
+        left = end - time.monotonic()
+        if left <= 0 or not waiting.poll(left * 1000):
+            raise TimeoutError
+        if not (data := os.read(pipe.fileno(), STDERR_KEPT)):
+            return b"".join(parts)
+        if keep:
+            parts.append(data)
+            size += len(data)
+        if size > MOST_OUTPUT:
+            raise ProcessError(f"{name}: wrote more than {MOST_OUTPUT >> 20} MiB", "it was ended")
 
 
 def open_stream(
@@ -217,11 +272,10 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
             process.wait(_GRACE)
 
 
-def _close_pipes(process: subprocess.Popen[bytes]) -> None:
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        if pipe is not None:
-            with suppress(BrokenPipeError):  # what it did not read of its input
-                pipe.close()
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise ValueError("the output is no pipe")
+    return pipe
 
 
 def _too_slow(name: str, timeout: float) -> ProcessError:

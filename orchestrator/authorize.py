@@ -116,7 +116,8 @@ def _refuse_what_tar_cannot_leave_out(job: str, settings: object) -> None:
 def _of_source(transport: Ssh, source: Source) -> list[str]:
     match source:
         case RemoteFilesSource():
-            calls = (source.argv(), source.argv_of_file())
+            calls = [source.argv(), source.argv_of_file()]
+            calls += [source.argv_of_mount()] if source.settings.must_be_mounted else []
             return [transport.remote_command(argv, source.env) for argv in calls]
         case DumpSource():
             return [transport.remote_command(dump.argv, dump.env) for dump in source.dumps()]

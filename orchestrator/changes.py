@@ -4,9 +4,11 @@ A cache: without it nothing is known of the last run, and nothing is told.
 """
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from leitstand.files import write_atomically
 from orchestrator.archive import FileRecord, Kind
@@ -37,24 +39,33 @@ class Paths:
 
     def add(self, record: FileRecord) -> None:
         """Note one path."""
-        path = hashlib.blake2b(record.path, digest_size=_HALF + 1).digest()
+        part, path = _digest(record.path)
         metadata = record.metadata
         content = record.sha256
         if metadata.kind is not Kind.FILE:
-            content = hashlib.blake2b(metadata.kind.encode() + metadata.link).digest()
-        self._parts[path[0]] += path[1:] + content[:_HALF]
+            content = _without_content(metadata.kind, metadata.link)
+        self._parts[part] += path + content[:_HALF]
+
+    def has_file(self, path: bytes) -> bool:
+        """Whether a path was noted that is no folder."""
+        index, digest = _digest(path)
+        part = self._parts[index]
+        start = part.find(digest)
+        while start >= 0 and start % (2 * _HALF):
+            start = part.find(digest, start + 1)
+        return start >= 0 and part[start + _HALF : start + 2 * _HALF] != _FOLDER
 
     def since(self, file: Path) -> Changed | None:
         """What differs from the run that was saved there; None when that cannot be read."""
+        new = changed = gone = 0
         try:
-            before = _decode(file.read_bytes())
+            with file.open("rb") as before:
+                for old, now in zip(map(_table, _decoded(before)), map(_table, self._parts), strict=True):
+                    new += len(now.keys() - old.keys())
+                    gone += len(old.keys() - now.keys())
+                    changed += sum(now[path] != old[path] for path in now.keys() & old.keys())
         except (OSError, ValueError):
             return None
-        new = changed = gone = 0
-        for old, now in zip(map(_table, before), map(_table, self._parts), strict=True):
-            new += len(now.keys() - old.keys())
-            gone += len(old.keys() - now.keys())
-            changed += sum(now[path] != old[path] for path in now.keys() & old.keys())
         return Changed(new, changed, gone)
 
     @property
@@ -68,6 +79,19 @@ class Paths:
         write_atomically(file, b"".join([_MAGIC, *lengths, *self._parts]), mode=0o600)
 
 
+def _digest(path: bytes) -> tuple[int, bytes]:
+    """The part in which a path is noted, and as what."""
+    digest = hashlib.blake2b(path, digest_size=_HALF + 1).digest()
+    return digest[0], digest[1:]
+
+
+def _without_content(kind: Kind, link: bytes = b"") -> bytes:
+    return hashlib.blake2b(kind.encode() + link).digest()
+
+
+_FOLDER = _without_content(Kind.DIRECTORY)[:_HALF]
+
+
 def _table(part: bytes | bytearray) -> dict[bytes, bytes]:
     return dict(_pairs(bytes(part)))
 
@@ -77,16 +101,16 @@ def _pairs(part: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield part[start : start + _HALF], part[start + _HALF : start + 2 * _HALF]
 
 
-def _decode(data: bytes) -> list[bytes]:
-    """The parts. Raises ValueError for a file that is none of these, or cut."""
-    position = len(_MAGIC) + _PARTS * _LENGTH
-    if not data.startswith(_MAGIC):
+def _decoded(file: BinaryIO) -> Iterator[bytes]:
+    """The parts, one after the other. Raises ValueError for a file that is none of these, or cut."""
+    if file.read(len(_MAGIC)) != _MAGIC:
         raise ValueError("not a file of changes")
-    parts = []
-    for start in range(len(_MAGIC), position, _LENGTH):
-        length = int.from_bytes(data[start : start + _LENGTH])
-        parts.append(data[position : position + length])
-        position += length
-    if position != len(data):
-        raise ValueError("a file of changes was cut")
-    return parts
+    lengths, size = file.read(_PARTS * _LENGTH), os.fstat(file.fileno()).st_size
+    for start in range(0, len(lengths), _LENGTH):
+        length = int.from_bytes(lengths[start : start + _LENGTH])
+        part = file.read(min(length, size))
+        if len(part) != length:
+            raise ValueError("a file of changes was cut")
+        yield part
+    if file.read(1):
+        raise ValueError("a file of changes is longer than it says")

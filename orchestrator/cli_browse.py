@@ -152,7 +152,8 @@ def _change(change: Change, as_json: bool) -> str:
 
 
 def _selected(snapshot: Snapshot, patterns: tuple[str, ...]) -> Iterator[FileRecord]:
-    return (row.record for row in snapshot.manifest.rows(Selection(patterns).__contains__))
+    selection = Selection(snapshot.literal_first(patterns))
+    return (row.record for row in snapshot.manifest.rows(selection.__contains__))
 
 
 def _facts(record: FileRecord, zone: tzinfo) -> dict[str, Any]:

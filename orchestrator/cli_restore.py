@@ -39,8 +39,9 @@ PROBLEMS_SHOWN = 10
     type=click.Choice(["keep", "refuse"]),
     default="keep",
     show_default=True,
-    help="Symbolic links that lead out of the target: named, and made or not.",
+    help="Symbolic links that lead out of the target are named, and made or not; devices with them.",
 )
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out what it matches.")
 @click.option("--dry-run", is_flag=True, help="Only say how much would be restored, and what removed.")
 @json_option
 @with_context
@@ -55,6 +56,7 @@ def restore(
     overwrite: bool,
     delete_extra: bool,
     outside_links: str,
+    exclude: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -69,12 +71,13 @@ def restore(
     live, existing = Restored(), Existing(overwrite, delete_extra)
     owners = Owners(may_give=os.geteuid() == 0, numeric=numeric_owner)
     with readable_snapshot(context, context.job(job), job, snapshot_id, only, warn) as snapshot:
+        selection = Selection(snapshot.literal_first(patterns), snapshot.literal_first(exclude))
         if dry_run:
-            return _tell_dry_run(snapshot, target.absolute(), patterns, existing, as_json)
-        total = snapshot.meta.content_bytes if not patterns else None
+            return _tell_dry_run(snapshot, target.absolute(), patterns, selection, existing, as_json)
+        total = snapshot.meta.content_bytes if selection.all else None
         with show.progress(f"{job} to {target}", lambda: live.content_bytes, total):
             refuse = outside_links == "refuse"
-            restore_to(snapshot, target, patterns, owners, live, existing, refuse_outside=refuse)
+            restore_to(snapshot, target, selection, owners, live, existing, refuse_outside=refuse)
         live.notes += _without_match(snapshot, patterns)
     return _tell(snapshot, target, patterns, live, as_json)
 
@@ -100,7 +103,8 @@ def _without_match(snapshot: Snapshot, patterns: tuple[str, ...]) -> list[str]:
     """A note for each pattern that selects nothing while others do: it may be mistyped."""
     if len(patterns) < 2:
         return []
-    waiting = {pattern: Selection([pattern]) for pattern in patterns}
+    meant = zip(patterns, snapshot.literal_first(patterns), strict=True)
+    waiting = {pattern: Selection([each]) for pattern, each in meant}
     for row in snapshot.manifest.rows(lambda path: any(path in each for each in waiting.values())):
         for pattern in [pattern for pattern, selection in waiting.items() if row.record.path in selection]:
             del waiting[pattern]
@@ -134,9 +138,14 @@ def _about(snapshot: Snapshot, target: Path) -> dict[str, str]:
 
 
 def _tell_dry_run(
-    snapshot: Snapshot, target: Path, patterns: tuple[str, ...], existing: Existing, as_json: bool
+    snapshot: Snapshot,
+    target: Path,
+    patterns: tuple[str, ...],
+    selection: Selection,
+    existing: Existing,
+    as_json: bool,
 ) -> int:
-    selection, live = Selection(patterns), Restored()
+    live = Restored()
     extras: list[Extra] = []
     if not existing.check(snapshot, target, selection):
         check_target(target, snapshot.name.id)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from leitstand.errors import LeitstandError
 from leitstand.fleet import Finding, Fleet, unknown
 from leitstand.models import AbsolutePath, Duration, Model, Name, SettingError
 from orchestrator.conflicts import overlapping_sources, repeated_accounts, same_places, sources_in_stores
@@ -33,6 +34,10 @@ ALL_DATABASES = "*"
 OWN_TIME = (
     f"{WHEN} 'never' for not at all. By default, where the job has a schedule, some time after its runs:"
 )
+
+
+class SourceLimitError(LeitstandError):
+    """A source gave more than the job's limits allow: the run fails and leaves no snapshot."""
 
 
 class FolderStore(Model):
@@ -103,6 +108,10 @@ class FilesSource(Model):
         default=[], description="Leave out folders that hold a file of such a name, such as .nobackup."
     )
     exclude_larger: Size | None = Field(default=None, description="Leave out files of more than that.")
+    must_be_mounted: bool = Field(
+        default=False, description="Fail unless it lies on another file system than '/'."
+    )
+    minimum_files: int = Field(default=0, ge=0, description="Fail when there are fewer files.")
 
 
 class SqliteSource(Model):
@@ -230,6 +239,24 @@ class Hooks(Model):
     )
 
 
+class Limits(Model):
+    """What one source may give at most, so that a broken or hostile host fills neither store nor memory."""
+
+    bytes: Size = Field(default="10TB", validate_default=True, ge=1, description="Content of a source.")
+    entries: int = Field(default=5_000_000, ge=1, description="Files and folders of a source.")
+    time: Duration = Field(
+        default="2d", validate_default=True, ge=timedelta(seconds=1), description="For reading a source."
+    )
+
+    def exceeded(self, label: str, limit: str) -> SourceLimitError:
+        """The error of a source that gives more."""
+        most = f"{self.time.total_seconds():g} s" if limit == "time" else f"{getattr(self, limit)} {limit}"
+        return SourceLimitError(
+            f"{label}: more than {most}, so nothing was kept",
+            f"is that what it should hold? backups.NAME.limits.{limit} in leitstand.yml sets the limit",
+        )
+
+
 class Drill(Model):
     """How a job's newest snapshot is restored for a test, and what proves it good; or ``never``."""
 
@@ -295,6 +322,7 @@ class Job(Model):
         description="'serve' and timers start up to so much later; 0s: on time.",
     )
     hooks: Hooks = Field(default=Hooks(), description="Programs around a run.")
+    limits: Limits = Field(default=Limits(), description="What a source may give at most.")
     keep: Keep = Field(default=Keep(), description="Which snapshots stay; without it, all.")
     verify: Annotated[Verification, _or_never(Verification)] = Field(
         default=Verification(), description="When snapshots are read back."

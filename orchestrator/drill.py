@@ -205,7 +205,9 @@ def _check(settings: Drill, target: Path, result: Drilled) -> None:
     argv = settings.check or []
     result.checked = True
     try:
-        done = process.run(argv, timeout=settings.timeout.total_seconds(), env={"RESTORED": str(target)})
+        done = process.run(
+            argv, timeout=settings.timeout.total_seconds(), env={"RESTORED": str(target)}, keep_output=False
+        )
     except process.ProcessError as error:
         result.found("check", Verdict.CANNOT_LOAD, error.message)
         return

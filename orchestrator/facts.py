@@ -52,6 +52,7 @@ class StoreFacts:
     changed: int | None = None
     gone: int | None = None
     warnings: int = 0
+    shrunk: int = 0  # sources that held far less than before
     snapshots: int | None = None  # unknown where these credentials may not list
     oldest: float = 0
     verified: Mapping[str, float] = field(default_factory=dict)

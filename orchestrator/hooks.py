@@ -73,7 +73,9 @@ class RunHooks:
         _log.debug("%s: hook %s: %s", self.job, when, argv[0])
         seconds = self.settings.timeout.total_seconds()
         try:
-            finished = self.transport.run(argv, timeout=seconds, env=self._environment(when, state))
+            finished = self.transport.run(
+                argv, timeout=seconds, env=self._environment(when, state), keep_output=False
+            )
         except ProcessError as error:
             return error.message
         if not finished.status:

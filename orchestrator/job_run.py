@@ -17,6 +17,7 @@ from orchestrator.lease import leased
 from orchestrator.lock import JobBusyError, job_lock
 from orchestrator.prune import sweep_rests
 from orchestrator.run import Plan, Progress, RunResult, run_job
+from orchestrator.shrunk import Shrinkage, told
 from orchestrator.signals import undisturbed
 from orchestrator.sources import open_sources, open_transport
 from orchestrator.stores import Store, StoreError
@@ -39,9 +40,10 @@ def back_up(context: Context, job_name: str, progress: Progress) -> RunResult:
                 opened.enter_context(leased(stores, job.host, job_name, place=place))
             with _hooked(hooks) as ending:
                 sources = open_sources(job, host, context.folders(job))
-                result = run_job(Plan(job_name, job, sources, stores, keys), progress)
+                shrinkage = Shrinkage.since(context.state / "backup" / f"{job_name}.sources")
+                result = run_job(Plan(job_name, job, sources, stores, keys, shrinkage), progress)
                 ending.state = "failed" if result.failed else result.meta.state
-            result = replace(result, changed=_changed(context, job_name, progress))
+            result = replace(result, changed=_changed(context, job_name, progress, shrinkage))
             result = _with_hook_problems(result, ending.problems)
             _record_success(context, result, stores, time.monotonic() - start)
     for name, store_error in result.failed.items():
@@ -91,13 +93,14 @@ def _end(hooks: RunHooks, ending: _Ending) -> None:
             _log.warning("%s: %s", hooks.job, problem)
 
 
-def _changed(context: Context, job_name: str, progress: Progress) -> Changed | None:
+def _changed(context: Context, job_name: str, progress: Progress, shrinkage: Shrinkage) -> Changed | None:
     """What differs from the last run, whose paths are replaced by this one's."""
     file = context.state / "backup" / f"{job_name}.paths"
     changed = progress.paths.since(file)
     try:
         make_private_folder(file.parent)
         progress.paths.save(file)
+        shrinkage.save(file.with_suffix(".sources"))
     except OSError as error:
         _log.warning("%s: the next run will not know what changed: %s", job_name, error)
     return changed
@@ -146,6 +149,7 @@ def _record_success(context: Context, result: RunResult, stores: list[Store], se
             files=result.meta.entries,
             **(asdict(result.changed) if result.changed else {"new": None, "changed": None, "gone": None}),
             warnings=result.problem_count,
+            shrunk=len(result.shrunk),
             problem=_problem(result),
             **_counts(store, result),
         )
@@ -168,7 +172,7 @@ def _counts(store: Store, result: RunResult) -> dict[str, float]:
 
 def _problem(result: RunResult) -> str:
     """One line for `status`; nothing when all is good."""
-    if not result.problem_count:
-        return ""
+    if result.shrunk or not result.problem_count:
+        return told(result.shrunk)
     first = result.problems[0]
     return first.what if not first.path else f"{result.problem_count} files could not be read"

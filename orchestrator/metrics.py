@@ -34,6 +34,7 @@ _GAUGES: tuple[tuple[str, str, Callable[[Any], float | None]], ...] = (
     ("last_run_success", "Whether the last run put a snapshot there.", lambda f: int(f.last_run_success)),
     ("last_run_timestamp_seconds", "When the last run ended.", lambda f: f.last_run),
     ("last_run_warnings", "Files that the last run could not read, or not surely.", lambda f: f.warnings),
+    ("shrunk_sources", "Sources that held far less in the last run than before.", _of_success("shrunk")),
     ("last_success_timestamp_seconds", "When the last good run ended.", lambda f: f.last_success or None),
     ("duration_seconds", "How long the last good run took.", _of_success("duration_seconds")),
     ("stored_bytes", "Size of the newest good snapshot as stored.", _of_success("stored_bytes")),

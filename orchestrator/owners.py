@@ -3,9 +3,13 @@
 import grp
 import os
 import pwd
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from orchestrator.archive import Metadata
+
+_Ids = dict[tuple[str, int], int]
+_MOST_KNOWN = 10_000
 
 
 @dataclass
@@ -19,8 +23,8 @@ class Owners:
     may_give: bool
     numeric: bool = False
     lost_xattrs: int = 0
-    _users: dict[tuple[str, int], int] = field(default_factory=dict)
-    _groups: dict[tuple[str, int], int] = field(default_factory=dict)
+    _users: _Ids = field(default_factory=dict)
+    _groups: _Ids = field(default_factory=dict)
 
     def give(self, target: int | str | bytes, metadata: Metadata, dir_fd: int | None = None) -> None:
         """Set user and group of an open file (a descriptor or its path), or of a link in an open folder.
@@ -37,17 +41,18 @@ class Owners:
 
     def user(self, metadata: Metadata) -> int:
         """The number of the user here."""
-        key = (metadata.user, metadata.uid)
-        if key not in self._users:
-            self._users[key] = metadata.uid if self.numeric else _user_id(*key)
-        return self._users[key]
+        return self._known(self._users, (metadata.user, metadata.uid), _user_id)
 
     def group(self, metadata: Metadata) -> int:
         """The number of the group here."""
-        key = (metadata.group, metadata.gid)
-        if key not in self._groups:
-            self._groups[key] = metadata.gid if self.numeric else _group_id(*key)
-        return self._groups[key]
+        return self._known(self._groups, (metadata.group, metadata.gid), _group_id)
+
+    def _known(self, known: _Ids, key: tuple[str, int], find: Callable[[str, int], int]) -> int:
+        if key not in known:
+            if len(known) > _MOST_KNOWN:  # a hostile snapshot has another owner for each file
+                known.clear()
+            known[key] = key[1] if self.numeric else find(*key)
+        return known[key]
 
 
 def _user_id(name: str, number: int) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from leitstand.errors import LeitstandError, UsageError
 from orchestrator.archive import ArchiveError, Kind, Metadata
+from orchestrator.archive.admission import refusal
 from orchestrator.archive.names import leaves_tree, printable
 from orchestrator.manifest import Row
 from orchestrator.owners import Owners
@@ -27,6 +28,8 @@ _MOVING_UP = ".leitstand-restored-"  # the staging folder's name once all in it 
 _LOST_AND_FOUND = "lost+found"  # of a file system of its own
 OUTSIDE_NAMED = 1000  # of the links that lead out of the target
 DAMAGED_NAMED = 10
+# A folder has no other name, nor has anything on a file system without links.
+_NO_OTHER_NAME = (errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.EMLINK, errno.EXDEV)
 
 
 class RestoreError(LeitstandError):
@@ -68,7 +71,7 @@ def restore(
     *,
     refuse_outside: bool = False,
 ) -> Restored:
-    """Restore the selected paths; with ``refuse_outside`` without links that lead out of the target.
+    """Restore the selected paths; with ``refuse_outside`` no devices, no links that lead out of the target.
 
     Raises UsageError for an unusable target, RestoreError when it must stop.
     """
@@ -198,6 +201,8 @@ class Restoring:
 
     def _make(self, row: Row, metadata: Metadata) -> None:
         """What the row is of, under the path in ``metadata``."""
+        if why := refusal(metadata, row.record.size):
+            raise ValueError(why.removeprefix("refused: "))
         match metadata.kind:
             case Kind.FILE:
                 self._file(row, metadata)
@@ -229,8 +234,15 @@ class Restoring:
             self.tree.make_hardlink(metadata.path, metadata.link)
         except FileNotFoundError:
             self._leave_out(metadata, f"another name of {first}, which the snapshot does not have")
+        except OSError as error:
+            if error.errno not in _NO_OTHER_NAME:
+                raise
+            self._leave_out(metadata, f"another name of {first}: {error.strerror}")
 
     def _node(self, metadata: Metadata) -> None:
+        if metadata.kind is Kind.DEVICE and self.refuse_outside:
+            self._leave_out(metadata, "refused: a device reaches out of the target")
+            return
         if metadata.kind is Kind.DEVICE and stat.S_IFMT(metadata.mode) not in (stat.S_IFCHR, stat.S_IFBLK):
             self._leave_out(metadata, "a device of an older snapshot, which does not tell its type")
             return
@@ -265,7 +277,7 @@ def _named(error: Exception, path: bytes) -> Exception:
     """What stops the restore, with the path. Numbers and names that no system takes are refused."""
     if isinstance(error, OSError):
         return OSError(error.errno, error.strerror, path)
-    return ArchiveError(f"refused: {printable(path)}: {error}")
+    return ArchiveError(f"refused: {printable(path)}: {error}", "leave it out with --exclude")
 
 
 def _move_up(staging: Path, target: Path, snapshot_id: str) -> None:
@@ -279,6 +291,6 @@ def _stopped(target: Path, staging: Path, error: OSError) -> RestoreError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = f"make room and run the same command again: it goes on; or remove {staging}"
     else:
-        hint = f"what was restored so far is in {staging}"
+        hint = f"what was restored so far is in {staging}; --exclude leaves a path out"
     name = os.fsdecode(error.filename) if isinstance(error.filename, bytes | str) else ""
     return RestoreError(f"{target}: {name + ': ' if name else ''}{error.strerror}", hint)

@@ -28,7 +28,9 @@ class Existing:
         Raises UsageError where that would be no good.
         """
         if self.delete_extra and not selection.all:
-            raise UsageError("--delete-extra is of the whole snapshot", "leave out the patterns")
+            raise UsageError(
+                "--delete-extra is of the whole snapshot", "leave out the patterns and --exclude"
+            )
         if not (self.overwrite or self.delete_extra) or not strangers(target, snapshot.name.id):
             return False
         if target.is_symlink() or not target.is_dir():
@@ -52,15 +54,15 @@ class Existing:
 def restore_to(
     snapshot: Snapshot,
     target: Path,
-    patterns: tuple[str, ...],
+    selection: Selection,
     owners: Owners,
     live: Restored,
     existing: Existing = Existing(),
     *,
     refuse_outside: bool = False,
 ) -> Restored:
-    """Restore a snapshot, or what the patterns select of it. Raises UsageError, RestoreError."""
-    target, selection = target.absolute(), Selection(patterns)
+    """Restore a snapshot, or what is selected of it. Raises UsageError, RestoreError."""
+    target = target.absolute()
     if existing.check(snapshot, target, selection):
         with _errors(target), Tree(target, owners, exact=True) as tree:
             restoring = Restoring(snapshot, selection, tree, live, refuse_outside)

@@ -19,9 +19,11 @@ from orchestrator.archive import ArchiveSummary, FileRecord, Kind, Problem, Seal
 from orchestrator.changes import Changed, Paths
 from orchestrator.commit import Meta, encode_commit, encode_meta
 from orchestrator.config import Job
+from orchestrator.intake import Intake
 from orchestrator.keys import KeyRing
 from orchestrator.layout import COMMIT, MANIFEST, META, SnapshotName, new_snapshot
 from orchestrator.manifest import ManifestHeader, ManifestWriter
+from orchestrator.shrunk import Shrinkage
 from orchestrator.sources import Source
 from orchestrator.stores import Store, StoreError
 from orchestrator.uploads import Lane, Uploads, raise_if_none_is_left
@@ -43,6 +45,7 @@ class Plan:
     sources: Sequence[Source]
     stores: Sequence[Store]
     keys: KeyRing
+    shrinkage: Shrinkage = field(default_factory=Shrinkage)
 
 
 @dataclass
@@ -65,7 +68,9 @@ class Progress:
     def problem(self, problem: Problem) -> None:
         """Count one path that could not be read, or not surely."""
         self.problem_count += 1
-        if len(self.problems) < PROBLEMS_KEPT:
+        if not problem.path:
+            self.problems.insert(0, problem)
+        elif len(self.problems) < PROBLEMS_KEPT:
             self.problems.append(problem)
         _log.debug("%s: %s", os.fsdecode(problem.path), problem.what)
 
@@ -74,7 +79,8 @@ class Progress:
 class RunResult:
     """A run that made a snapshot in at least one store. ``failed`` has the stores that did not get it.
 
-    ``changed`` is what differs from the last run; None when that is not known.
+    ``changed`` is what differs from the last run; None when that is not known. ``shrunk`` names sources that
+    hold far less than before.
     """
 
     name: SnapshotName
@@ -84,6 +90,7 @@ class RunResult:
     problems: tuple[Problem, ...]
     problem_count: int
     changed: Changed | None = None
+    shrunk: tuple[str, ...] = ()
 
 
 def run_job(plan: Plan, progress: Progress, now: datetime | None = None) -> RunResult:
@@ -142,18 +149,14 @@ class _Run:
     def _archive(self, uploads: Uploads, manifest: ManifestWriter) -> ArchiveSummary:
         """Write every source's entries into the archive, its volumes to the stores."""
 
-        unread: set[bytes] = set()
-
         def on_record(record: FileRecord) -> None:
-            unread.discard(record.path)
+            first = record.metadata.link
+            if record.metadata.kind is Kind.HARDLINK and not self.progress.paths.has_file(first):
+                on_problem(Problem(record.path, f"another name of {os.fsdecode(first)}, which was not read"))
             self.progress.record(record)
             manifest.add(record, tables=self._tables(record.path))
-            first = record.metadata.link
-            if record.metadata.kind is Kind.HARDLINK and first in unread:
-                on_problem(Problem(record.path, f"another name of {os.fsdecode(first)}, which was not read"))
 
         def on_problem(problem: Problem) -> None:
-            unread.add(problem.path)
             self.progress.problem(problem)
             manifest.add_problem(problem)
 
@@ -168,13 +171,17 @@ class _Run:
             ) as volumes,
             SealedWriter(sink, self._password(), on_record=on_record, on_problem=on_problem) as writer,
         ):
-            for source in self.plan.sources:
-                for entry in source.entries(on_problem):
+            for settings, source in zip(job.sources, self.plan.sources, strict=True):
+                intake = Intake(source, job.limits, on_problem)
+                for entry in intake.entries():
                     streamed = source.sequential or entry.size is None
                     (writer.add_stream if streamed else writer.add)(entry)
+                self.plan.shrinkage.note(source.label, settings, intake.taken)
             summary = writer.close()
             self._hold_policy()
             self._refuse_repeated()
+            for what in self.plan.shrinkage.found:
+                on_problem(Problem(b"", what))
             volumes.close()
         return summary
 
@@ -226,7 +233,10 @@ class _Run:
                 lane.clean_up()
         stored = tuple(lane.store.name for lane in self.lanes if lane.error is None)
         problems = tuple(self.progress.problems)
-        return RunResult(self.name, meta, stored, failed, problems, self.progress.problem_count)
+        shrunk = tuple(self.plan.shrinkage.found)
+        return RunResult(
+            self.name, meta, stored, failed, problems, self.progress.problem_count, shrunk=shrunk
+        )
 
     def _meta(self, summary: ArchiveSummary, uploads: Uploads, manifest_bytes: int) -> Meta:
         state: Literal["complete", "partial"] = "partial" if self.progress.problem_count else "complete"

@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, BinaryIO, cast
@@ -15,6 +15,7 @@ from orchestrator.keys import KeyRing
 from orchestrator.layout import COMMIT, MANIFEST, META, SnapshotName
 from orchestrator.manifest import ManifestReader
 from orchestrator.pages import Buffer
+from orchestrator.sources.patterns import literal_first
 from orchestrator.stores import ObjectMissingError, Store
 
 ReadVolume = Callable[[int, int, int], bytes]  # index from 1, start, length
@@ -161,6 +162,10 @@ class Snapshot:
             meta = self.meta if snapshot_id == self.name.id else read_meta(self.store, name, self.keys)[0]
             self._layers[snapshot_id] = open_archive(self.store, name, meta, self.keys)
         return self._layers[snapshot_id]
+
+    def literal_first(self, patterns: Iterable[str]) -> tuple[str, ...]:
+        """The patterns; each that is the name of something in here means just that."""
+        return literal_first(patterns, lambda selection: any(self.manifest.rows(selection.__contains__)))
 
     def copy(self, record: FileRecord, layer: str, write: Callable[[Buffer], object]) -> None:
         """One file's content to ``write``, in blocks; proven only when this returns."""

@@ -19,8 +19,15 @@ class Transport(Protocol):
     def open_stream(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Stream:
         """Start a program and read what it writes; see `leitstand.process.Stream`."""
 
-    def run(self, argv: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None) -> Finished:
-        """Run a program to its end."""
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        env: Mapping[str, str] | None = None,
+        keep_output: bool = True,
+    ) -> Finished:
+        """Run a program to its end; see `leitstand.process.run`."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +39,15 @@ class Local:
     def open_stream(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Stream:
         return process.open_stream(argv, env=env)
 
-    def run(self, argv: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None) -> Finished:
-        return process.run(argv, timeout=timeout, env=env)
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        env: Mapping[str, str] | None = None,
+        keep_output: bool = True,
+    ) -> Finished:
+        return process.run(argv, timeout=timeout, env=env, keep_output=keep_output)
 
 
 @dataclass(frozen=True)
@@ -54,8 +68,15 @@ class Ssh:
     def open_stream(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Stream:
         return process.open_stream(self.command(argv, env))
 
-    def run(self, argv: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None) -> Finished:
-        return process.run(self.command(argv, env), timeout=timeout)
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        env: Mapping[str, str] | None = None,
+        keep_output: bool = True,
+    ) -> Finished:
+        return process.run(self.command(argv, env), timeout=timeout, keep_output=keep_output)
 
     def command(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> list[str]:
         """The ssh call."""

@@ -25,6 +25,10 @@ _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _PART = b".leitstand-part-"
 _SPARSE_BLOCK = 64 << 10
 # Only root may write these, and they can give rights to a program.
+_XATTR_REFUSED = (
+    *(errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EINVAL),
+    *(errno.ERANGE, errno.E2BIG, errno.ENOSPC),  # larger than this file system takes
+)
 _PRIVILEGED_XATTRS = (b"security.", b"trusted.")
 
 
@@ -170,7 +174,7 @@ class Tree:
                 os.setxattr(target, name, value, follow_symlinks=follow)
             except OSError as error:
                 # The target's file system may have no attributes, or not this kind: the content still counts.
-                if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EINVAL):
+                if error.errno not in _XATTR_REFUSED:
                     raise
                 self.owners.lost_xattrs += 1
 

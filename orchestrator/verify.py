@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from orchestrator.archive import ArchiveError, FileRecord, Problem
+from orchestrator.archive.admission import refusal
 from orchestrator.commit import Meta
 from orchestrator.layout import COMMIT, MANIFEST, MARK, META, SnapshotName
 from orchestrator.snapshot import CHUNK_BYTES, Snapshot, open_archive, read_meta
@@ -70,6 +71,8 @@ def _verify_layer(snapshot: Snapshot, name: SnapshotName, meta: Meta, result: Ve
             if row.layer == name.id:
                 result.files += 1
                 result.content_bytes += row.record.size
+                if why := refusal(row.record.metadata, row.record.size):
+                    result.findings.append(Finding(os.fsdecode(row.record.path), why))
                 yield row.record
 
     try:

@@ -2,7 +2,10 @@
 
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from typing import Protocol, cast
+
+from orchestrator.archive.holes import ZEROS
 
 try:
     from isal import isal_zlib as fast
@@ -60,6 +63,15 @@ def deflate_block(block: bytes, before: bytes, level: int) -> bytes:
 
     So blocks are deflated side by side; joined, and ended by ``STREAM_END``, they are one stream.
     """
+    return _deflated_hole(level) if block is ZEROS and before is ZEROS else _deflated(block, before, level)
+
+
+@cache
+def _deflated_hole(level: int) -> bytes:
+    return _deflated(ZEROS, ZEROS, level)
+
+
+def _deflated(block: bytes, before: bytes, level: int) -> bytes:
     if before:
         stream = fast.compressobj(level, zlib.DEFLATED, _RAW, zdict=before[-_WINDOW:])
     else:

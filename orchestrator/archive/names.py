@@ -61,9 +61,14 @@ def _percent(match: re.Match[str]) -> str:
     return f"%{match[0].encode('utf-8', 'surrogateescape')[0]:02X}"
 
 
+def is_hostile(path: bytes) -> bool:
+    """Whether a path could lead anywhere but below the folder it is restored to."""
+    return len(path) > _LONGEST or b"\0" in path or not _HOSTILE_PARTS.isdisjoint(path.split(b"/"))
+
+
 def refuse_hostile(path: bytes) -> bytes:
-    """``path``, unless it could lead anywhere but below the folder it is restored to (ArchiveError)."""
-    if len(path) > _LONGEST or b"\0" in path or not _HOSTILE_PARTS.isdisjoint(path.split(b"/")):
+    """``path``, unless it is hostile (ArchiveError)."""
+    if is_hostile(path):
         raise ArchiveError(f"refused: {printable(path)!r} is not a path inside a folder")
     return path
 

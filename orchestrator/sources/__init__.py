@@ -13,7 +13,7 @@ from orchestrator.config import (
 from orchestrator.config import FilesSource as FilesSettings
 from orchestrator.config import SqliteSource as SqliteSettings
 from orchestrator.sources.databases import CommandOutput, MysqlDumps, PostgresqlDumps, RemoteSqliteDump
-from orchestrator.sources.files import FilesSource, sqlite_companions
+from orchestrator.sources.files import FilesSource, FirstNames, sqlite_companions
 from orchestrator.sources.remote_files import RemoteFilesSource
 from orchestrator.sources.source import Report, Source, SourceError
 from orchestrator.sources.sqlite import SqliteSource
@@ -33,7 +33,8 @@ def open_sources(job: Job, host: Host | None = None, stores: Collection[Path] = 
     transport = open_transport(job.host, host)
     databases = [source.sqlite for source in job.sources if isinstance(source, SqliteSettings)]
     skip = frozenset(name for path in databases for name in sqlite_companions(path))
-    return [_open_source(settings, job, skip, transport, stores) for settings in job.sources]
+    first_names: FirstNames = {}  # a file may have names in several sources
+    return [_open_source(settings, job, skip, transport, stores, first_names) for settings in job.sources]
 
 
 def open_transport(name: str, host: Host | None) -> Transport:
@@ -45,13 +46,18 @@ def open_transport(name: str, host: Host | None) -> Transport:
 
 
 def _open_source(
-    settings: Settings, job: Job, skip: frozenset[str], transport: Transport, stores: Collection[Path]
+    settings: Settings,
+    job: Job,
+    skip: frozenset[str],
+    transport: Transport,
+    stores: Collection[Path],
+    first_names: FirstNames,
 ) -> Source:
     match settings:
         case FilesSettings():
             if isinstance(transport, Ssh):
-                return RemoteFilesSource(settings, transport, skip)
-            return FilesSource(settings, skip, stores)
+                return RemoteFilesSource(settings, transport, skip, job.limits)
+            return FilesSource(settings, skip, stores, first_names=first_names)
         case SqliteSettings():
             if isinstance(transport, Ssh):
                 return RemoteSqliteDump(settings, transport)

@@ -17,14 +17,18 @@ from functools import cache
 from pathlib import Path
 
 from orchestrator.archive import Entry, EntryChanged, Kind, Metadata, Problem
+from orchestrator.archive.holes import BLOCK_BYTES, zeros
 from orchestrator.config import FilesSource as FilesSettings
 from orchestrator.config import source_label
 from orchestrator.sources.patterns import Inclusion, Patterns
 from orchestrator.sources.source import Report, SourceError
 
 _log = logging.getLogger(__name__)
-BLOCK_BYTES = 1 << 20
+FirstNames = dict[tuple[int, int], bytes]  # of a file with several: device and inode -> path
+_STAT_BLOCK = 512
 _LONGEST_PATH = 4096  # bytes with the one that ends it; linux/limits.h
+_CAP_SYS_ADMIN = 21
+_UNREADABLE = (errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.EACCES)
 _CACHE_TAG = "CACHEDIR.TAG"
 _CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"  # https://bford.info/cachedir/
 _KINDS = {
@@ -64,7 +68,7 @@ class FilesSource:
     sequential: bool = False
     label: str = ""
     tables: dict[bytes, dict[str, int]] = field(default_factory=dict)
-    _first_names: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    first_names: FirstNames = field(default_factory=dict)
     _closed: frozenset[tuple[int, int]] = frozenset()
 
     def __post_init__(self) -> None:
@@ -81,7 +85,10 @@ class FilesSource:
         except OSError as error:
             raise SourceError(f"{self.settings.files}: {error.strerror}", "is the path right?") from error
         try:
-            yield self._entry(status, "", f"/proc/self/fd/{top}", follow=True)
+            self._tell_of_what_is_hidden()
+            if self.settings.must_be_mounted and status.st_dev == Path("/").stat().st_dev:
+                raise not_mounted(self.settings)
+            yield self._entry(status, "", f"/proc/self/fd/{top}", report, follow=True)
             if stat.S_ISDIR(status.st_mode):
                 yield from self._below(os.dup(top), status.st_dev, report)
         finally:
@@ -89,7 +96,7 @@ class FilesSource:
 
     def close(self) -> None:
         """Forget the names of hard links."""
-        self._first_names.clear()
+        self.first_names.clear()
 
     def _below(self, top: int, device: int, report: Report) -> Iterator[Entry]:
         self._closed = frozenset(_inodes(self.stores))
@@ -128,7 +135,7 @@ class FilesSource:
                 return None
             if is_too_large(self.settings, status.st_size) and stat.S_ISREG(status.st_mode):
                 return None
-            return self._entry(status, relative, f"/proc/self/fd/{folder.descriptor}/{name}")
+            return self._entry(status, relative, f"/proc/self/fd/{folder.descriptor}/{name}", report)
         except OSError as error:
             report(Problem(self._path(relative), _reason(error)))
             return None
@@ -176,15 +183,24 @@ class FilesSource:
     def _path(self, relative: str) -> bytes:
         return os.fsencode(f"{self.label}/{relative}" if relative else self.label)
 
-    def _entry(self, status: os.stat_result, relative: str, place: str, *, follow: bool = False) -> Entry:
+    def _tell_of_what_is_hidden(self) -> None:
+        if not os.geteuid() and not _has_capability(_CAP_SYS_ADMIN):
+            _log.warning("%s: without CAP_SYS_ADMIN attributes trusted.* are not seen, nor saved", self.label)
+
+    def _entry(
+        self, status: os.stat_result, relative: str, place: str, report: Report, *, follow: bool = False
+    ) -> Entry:
         kind = _KINDS[stat.S_IFMT(status.st_mode)]
         path, link = self._path(relative), b""
         if kind is not Kind.DIRECTORY and status.st_nlink > 1:
-            first = self._first_names.setdefault((status.st_dev, status.st_ino), path)
+            first = self.first_names.setdefault((status.st_dev, status.st_ino), path)
             kind, link = (kind, b"") if first == path else (Kind.HARDLINK, first)
         if kind is Kind.SYMLINK:
             link = os.fsencode(os.readlink(place))  # noqa: PTH115 - a Path would tidy what it leads to
-        metadata = metadata_of(status, path, kind, link, _xattrs(place, follow))
+        lost: list[str] = []
+        metadata = metadata_of(status, path, kind, link, _xattrs(place, follow, lost))
+        for what in lost:
+            report(Problem(path, what))
         if kind is not Kind.FILE:
             return Entry(metadata)
         return Entry(metadata, status.st_size, self._blocks(relative, status))
@@ -206,6 +222,21 @@ def is_too_large(settings: FilesSettings, size: int) -> bool:
     return settings.exclude_larger is not None and size > settings.exclude_larger
 
 
+def not_mounted(settings: FilesSettings) -> SourceError:
+    """The error of a source that must be mounted and is not."""
+    return SourceError(
+        f"{settings.files}: is on the file system of '/': is the one that holds it not mounted?",
+        "mount it; or leave out must_be_mounted",
+    )
+
+
+def _has_capability(number: int) -> bool:
+    """Whether this process has a capability (capabilities(7)) in force; proc(5), /proc/pid/status."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    effective = next((line.split()[1] for line in lines if line.startswith("CapEff:")), "0")
+    return bool(int(effective, 16) >> number & 1)
+
+
 def read_file(place: str, expected: os.stat_result, *, follow: bool = False) -> Iterator[bytes]:
     """The content of a regular file in blocks, no more than the size it had when it was opened.
 
@@ -218,15 +249,43 @@ def read_file(place: str, expected: os.stat_result, *, follow: bool = False) -> 
         before = os.fstat(descriptor)
         if (before.st_dev, before.st_ino) != (expected.st_dev, expected.st_ino):
             raise OSError(errno.ESTALE, "replaced while it was read")
-        left = before.st_size
-        while left and (block := os.read(descriptor, min(left, BLOCK_BYTES))):
-            left -= len(block)
-            yield block
+        position = 0
+        for start, end in _data_of(descriptor, before):
+            yield from zeros(position, start)
+            position = start
+            while position < end and (
+                block := os.pread(
+                    descriptor, min(end - position, BLOCK_BYTES - position % BLOCK_BYTES), position
+                )
+            ):
+                position += len(block)
+                yield block
+            if position < end:
+                raise EntryChanged
+        yield from zeros(position, before.st_size)
         after = os.fstat(descriptor)
-        if left or (after.st_mtime_ns, after.st_size) != (expected.st_mtime_ns, expected.st_size):
+        if (after.st_mtime_ns, after.st_size) != (expected.st_mtime_ns, expected.st_size):
             raise EntryChanged
     finally:
         os.close(descriptor)
+
+
+def _data_of(descriptor: int, status: os.stat_result) -> Iterator[tuple[int, int]]:
+    """Start and end of each piece of data of an open file; the rest are holes. Raises OSError."""
+    if status.st_blocks * _STAT_BLOCK >= status.st_size:
+        yield 0, status.st_size
+        return
+    end = 0
+    while end < status.st_size:
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+            end = min(os.lseek(descriptor, start, os.SEEK_HOLE), status.st_size)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # there: a hole up to the end
+                raise
+            return
+        if start < end:
+            yield start, end
 
 
 def _open(place: str, flags: int) -> int:
@@ -289,15 +348,29 @@ def _is_cache(descriptor: int) -> bool:
     return False
 
 
-def _xattrs(place: str, follow: bool) -> tuple[tuple[bytes, bytes], ...]:
-    """Extended attributes, access lists among them; none where the file system has none."""
+def _xattrs(place: str, follow: bool, lost: list[str]) -> tuple[tuple[bytes, bytes], ...]:
+    """Extended attributes, access lists among them; none where the file system has none.
+
+    ``lost`` is told of those that cannot be read.
+    """
     try:
-        names = sorted(os.listxattr(place, follow_symlinks=follow))
-        return tuple((os.fsencode(name), os.getxattr(place, name, follow_symlinks=follow)) for name in names)
+        names = os.listxattr(place, follow_symlinks=follow)
     except OSError as error:
-        if error.errno in (errno.ENOTSUP, errno.ENODATA, errno.EPERM, errno.EACCES):
-            return ()
-        raise
+        if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES):
+            raise
+        if error.errno != errno.ENOTSUP:
+            lost.append(f"its attributes cannot be read: {error.strerror}")
+        return ()
+    found = []
+    for name in sorted(names):
+        try:
+            found.append((os.fsencode(name), os.getxattr(place, name, follow_symlinks=follow)))
+        except OSError as error:
+            if error.errno not in _UNREADABLE:
+                raise
+            if error.errno != errno.ENODATA:  # it was removed meanwhile
+                lost.append(f"its attribute {name} cannot be read: {error.strerror}")
+    return tuple(found)
 
 
 def _reason(error: OSError) -> str:

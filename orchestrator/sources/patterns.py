@@ -10,9 +10,10 @@ What matches is meant with all that is in it. Small and capital letters differ.
 """
 
 import fnmatch
+import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 from orchestrator.archive import Entry, Kind
@@ -88,13 +89,17 @@ class Inclusion:
 class Selection:
     """Which paths of a snapshot are meant. No pattern means all of them; a folder means all that is in it.
 
+    What ``exclude`` means is left out of that.
+
     Patterns are held against the path in the snapshot (``files/var/www/index.html``) and against the path
     that it had at its source (``/var/www/index.html``).
     """
 
-    def __init__(self, patterns: Iterable[str]) -> None:
-        patterns = tuple(patterns)
-        self.all = not patterns
+    def __init__(self, patterns: Iterable[str], exclude: Iterable[str] = ()) -> None:
+        patterns, exclude = tuple(patterns), tuple(exclude)
+        self.all = not patterns and not exclude
+        self._every = not patterns
+        self._exclude = Selection(exclude) if exclude else None
         self._patterns = Patterns(patterns, "")
         self._literals = re.compile(b"|".join(map(_literal, patterns)))
         # Many files stand in one folder: whether it is meant is asked once.
@@ -102,6 +107,10 @@ class Selection:
 
     def __contains__(self, path: bytes) -> bool:
         if self.all:
+            return True
+        if self._exclude is not None and path in self._exclude:
+            return False
+        if self._every:
             return True
         if not self._literals.search(path):
             return False
@@ -115,6 +124,18 @@ class Selection:
     def _holds_folder(self, folder: str) -> bool:
         ends = (index for index, letter in enumerate(folder + "/") if letter == "/")
         return any(self._patterns.match(folder[:end], True) for end in ends)
+
+
+def literal_first(patterns: Iterable[str], holds: Callable[[Selection], bool]) -> tuple[str, ...]:
+    """The patterns; each that is the name of something, brackets and stars and all, means just that.
+
+    ``holds`` says whether there is anything that a selection means.
+    """
+    literally = ((pattern, glob.escape(pattern)) for pattern in patterns)
+    return tuple(
+        escaped if escaped != pattern and holds(Selection([escaped])) else pattern
+        for pattern, escaped in literally
+    )
 
 
 def _literal(pattern: str) -> bytes:

@@ -1,46 +1,44 @@
 """Files of another host, read over SSH by its own GNU tar: it needs nothing of ours.
 
-Format: POSIX pax (IEEE Std 1003.1, pax interchange format) as GNU tar writes it.
+What it sends may be anything: it is read by `tar_stream`, costs itself and no other, and no more than the
+job's ``limits``.
 """
 
 import os
 import select
 import stat
-import tarfile
+import time
+from array import array
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 
 from leitstand.process import STDERR_KEPT, Finished, ProcessError
 from orchestrator.archive import Entry, Kind, Metadata, Problem
-from orchestrator.archive.names import refuse_hostile
+from orchestrator.archive.admission import Descent
 from orchestrator.config import FilesSource as FilesSettings
-from orchestrator.config import source_label
-from orchestrator.sources.files import is_too_large
+from orchestrator.config import Limits, source_label
+from orchestrator.sources.files import is_too_large, not_mounted
 from orchestrator.sources.patterns import Inclusion, Patterns
 from orchestrator.sources.source import Report, SourceError
-from orchestrator.sources.tar_complaints import Complaint, complaints, last_words
+from orchestrator.sources.tar_complaints import complaints, last_words, other_complaints
 from orchestrator.sources.tar_patterns import tar_cannot, tar_excludes
+from orchestrator.sources.tar_stream import FILES, Member, TarError, TarReader
 from orchestrator.transport import Transport
 
-BLOCK_BYTES = 1 << 20
-END_SECONDS = 60.0
+END_SECONDS, STAT_SECONDS = 60.0, 60.0
 SILENT_SECONDS = 3600.0  # a host that sends nothing for so long, a file system of its own gone, say, hangs
-_XATTR = "SCHILY.xattr."
 _NO_FOLDER = "Cannot open: Not a directory"
 _KINDS = {
-    tarfile.REGTYPE: Kind.FILE,
-    tarfile.AREGTYPE: Kind.FILE,
-    tarfile.CONTTYPE: Kind.FILE,
-    tarfile.DIRTYPE: Kind.DIRECTORY,
-    tarfile.SYMTYPE: Kind.SYMLINK,
-    tarfile.LNKTYPE: Kind.HARDLINK,
-    tarfile.FIFOTYPE: Kind.FIFO,
-    tarfile.CHRTYPE: Kind.DEVICE,
-    tarfile.BLKTYPE: Kind.DEVICE,
+    **dict.fromkeys(FILES, Kind.FILE),
+    b"1": Kind.HARDLINK,
+    b"2": Kind.SYMLINK,
+    b"3": Kind.DEVICE,
+    b"4": Kind.DEVICE,
+    b"5": Kind.DIRECTORY,
+    b"6": Kind.FIFO,
 }
-_DEVICE_TYPES = {tarfile.CHRTYPE: stat.S_IFCHR, tarfile.BLKTYPE: stat.S_IFBLK}
+_LONGEST_TOLD = 1024  # bytes of a path that is refused
+_DEVICE_TYPES = {b"3": stat.S_IFCHR, b"4": stat.S_IFBLK}
 
 
 @dataclass
@@ -53,6 +51,7 @@ class RemoteFilesSource:
     settings: FilesSettings
     transport: Transport
     skip: frozenset[str] = frozenset()
+    limits: Limits = field(default_factory=Limits)
     sequential: bool = True
     label: str = ""
     env: Mapping[str, str] = field(default_factory=lambda: {"LC_ALL": "C"})  # tar's words are parsed
@@ -65,11 +64,13 @@ class RemoteFilesSource:
 
     def entries(self, report: Report) -> Iterator[Entry]:
         """The root, then what is below it as tar finds it."""
-        walk = _Walk(self)
+        if self.settings.must_be_mounted:
+            self._require_mount()
+        walk = _Walk(self, report)
         finished = yield from walk.read(self.argv())
         if not walk.seen and _NO_FOLDER in finished.stderr:
             finished = yield from walk.read(self.argv_of_file())
-        walk.judge(finished, report)
+        walk.judge(finished)
 
     def close(self) -> None:
         """tar ended with its last block."""
@@ -100,6 +101,20 @@ class RemoteFilesSource:
         folder, _, name = self.root.rpartition("/")
         return (*_tar(), "--dereference", "--no-recursion", f"--directory={folder or '/'}", "--", name)
 
+    def argv_of_mount(self) -> tuple[str, ...]:
+        """The call that tells the devices of ``/`` and of the root, a line each."""
+        return ("stat", "--dereference", "--format=%d", "--", "/", self.root or "/")
+
+    def _require_mount(self) -> None:
+        try:
+            finished = self.transport.run(self.argv_of_mount(), timeout=STAT_SECONDS, env=self.env)
+        except ProcessError as error:
+            raise SourceError(f"{self.label}: {error.message}", error.hint) from error
+        if finished.status:
+            raise SourceError(f"{self.label}: stat on {self.transport.name}: {last_words(finished.stderr)}")
+        if len(set(finished.stdout.split())) < 2:
+            raise not_mounted(self.settings)
+
     def path(self, relative: str) -> bytes:
         """The path in the archive of what is below the root."""
         return os.fsencode(f"{self.label}/{relative}" if relative else self.label)
@@ -107,35 +122,46 @@ class RemoteFilesSource:
 
 def _tar() -> tuple[str, ...]:
     form = ("--create", "--file=-", "--format=pax", "--quoting-style=escape", "--sort=name")
-    return ("tar", *form, "--xattrs", "--xattrs-include=*")
+    return ("tar", *form, "--sparse", "--xattrs", "--xattrs-include=*")
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Sent:
-    """What tar sends, as `tarfile` reads it. Raises SourceError when nothing comes for too long."""
+    """What tar sends. Raises SourceError when nothing comes for too long, or more than the job's limits."""
 
     descriptor: int
     source: RemoteFilesSource
+    received: int = 0
+
+    def __post_init__(self) -> None:
+        self._end = time.monotonic() + self.source.limits.time.total_seconds()
 
     def read(self, size: int) -> bytes:
         waiting = select.poll()
         waiting.register(self.descriptor, select.POLLIN)
+        label, host, limits = self.source.label, self.source.transport.name, self.source.limits
         if not waiting.poll(SILENT_SECONDS * 1000):
             raise SourceError(
-                f"{self.source.label}: {self.source.transport.name} sent nothing for {SILENT_SECONDS:.0f} s",
-                "does a file system hang there?",
+                f"{label}: {host} sent nothing for {SILENT_SECONDS:.0f} s", "does a file system hang there?"
             )
-        return os.read(self.descriptor, size)
+        data = os.read(self.descriptor, size)
+        self.received += len(data)
+        if self.received > limits.bytes:
+            raise limits.exceeded(label, "bytes")
+        if time.monotonic() > self._end:
+            raise limits.exceeded(label, "time")
+        return data
 
 
 class _Walk:
     """One reading of a source."""
 
-    def __init__(self, source: RemoteFilesSource) -> None:
-        self.source, self.seen = source, 0
+    def __init__(self, source: RemoteFilesSource, report: Report) -> None:
+        self.source, self.report, self.seen = source, report, 0
         self._inclusion = Inclusion(source.settings.include, source.root)
         self._skipping = ""  # the folder that is left out with all that is in it
-        self._folders: set[int] = set()
+        self._descent = Descent()
+        self._folders = array("q")  # hashes: there may be millions
 
     def read(self, argv: tuple[str, ...]) -> Generator[Entry, None, Finished]:
         """What this call of tar sends; how it ended."""
@@ -143,14 +169,24 @@ class _Walk:
         try:
             with source.transport.open_stream(argv, env=source.env) as stream:
                 sent = _Sent(stream.stdout.fileno(), source)
-                yield from self._members(sent)
-                while sent.read(BLOCK_BYTES):
-                    pass  # tar pads its last record; an unread rest would end it by SIGPIPE
+                try:
+                    yield from self._members(TarReader(sent.read))
+                except TarError as error:
+                    raise self._broken(error, stream.finish(END_SECONDS)) from error
                 return stream.finish(END_SECONDS)
         except ProcessError as error:
             raise SourceError(f"{source.label}: {error.message}", error.hint) from error
 
-    def judge(self, finished: Finished, report: Report) -> None:
+    def _broken(self, error: TarError, finished: Finished) -> SourceError:
+        """What came is not whole: what tar or ssh said of it is the better reason."""
+        source = self.source
+        said = last_words(finished.stderr) if finished.status > 0 else ""
+        return SourceError(
+            f"{source.label}: what {source.transport.name} sent is no whole tar: {error}"
+            + (said and f" ({said})")
+        )
+
+    def judge(self, finished: Finished) -> None:
         """Report what tar complained of; raise SourceError when it did not get to its end."""
         source = self.source
         found = list(complaints(finished.stderr))
@@ -160,55 +196,52 @@ class _Walk:
                 f"{source.label}: reading it on {source.transport.name} failed: {reason}",
                 "try: ssh to this host as the user who runs the backup",
             )
-        for complaint in found:
-            path = source.path(_relative(complaint.path))
-            if not self._is_a_folder_that_changed(path, complaint):
-                report(Problem(path, complaint.reason))
+        told = {source.path(_relative(each.path)): each for each in found}
+        changed = {hash(path) for path, each in told.items() if each.changed}
+        # Names come and go in a folder while it is read; what became of each file is told of the file.
+        folders = changed.intersection(self._folders)
+        for path, complaint in told.items():
+            if not (complaint.changed and hash(path) in folders):
+                self.report(Problem(path, complaint.reason))
+        for line in other_complaints(finished.stderr):
+            self.report(Problem(source.path(""), line))
         if len(finished.stderr.encode()) >= STDERR_KEPT:
-            report(Problem(source.path(""), "tar complained of more files than are listed"))
+            self.report(Problem(source.path(""), "tar complained of more files than are listed"))
 
-    def _is_a_folder_that_changed(self, path: bytes, complaint: Complaint) -> bool:
-        """Names come and go in a folder while it is read; what became of each file is told of the file."""
-        return complaint.changed and hash(path) in self._folders
+    def _members(self, reader: TarReader) -> Iterator[Entry]:
+        for member in reader.members():
+            self.seen += 1
+            if self.seen > self.source.limits.entries:
+                raise self.source.limits.exceeded(self.source.label, "entries")
+            yield from self._entries(reader, member)
 
-    def _members(self, file: object) -> Iterator[Entry]:
-        try:
-            with tarfile.open(fileobj=file, mode="r|", bufsize=BLOCK_BYTES) as archive:  # type: ignore[call-overload]
-                for member in archive:
-                    archive.members = []  # else the library keeps every member of a million
-                    self.seen += 1
-                    yield from self._entries(archive, member)
-        except (tarfile.TarError, EOFError, OSError) as error:
-            # An empty stream is tar's failure, and its exit status tells why.
-            if not isinstance(error, tarfile.ReadError) or "empty" not in str(error):
-                raise SourceError(
-                    f"{self.source.label}: what {self.source.transport.name} sent is no whole tar: {error}"
-                ) from error
-
-    def _entries(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[Entry]:
+    def _entries(self, reader: TarReader, member: Member) -> Iterator[Entry]:
         """The member as an entry, after folders that lead to it; nothing if it is left out."""
-        kind = _KINDS.get(member.type)
+        kind = _KINDS.get(member.type, Kind.FILE)
         # The first one is the root, whatever tar calls it.
-        relative = _relative(member.name) if self.seen > 1 else ""
-        if kind is None or self._is_left_out(relative, kind):
+        relative = _relative(os.fsdecode(member.name)) if self.seen > 1 else ""
+        if self._is_left_out(relative, kind):
             return
         if relative and kind is Kind.FILE and is_too_large(self.source.settings, member.size):
             return
         metadata = self._metadata(member, kind, relative)
-        if kind is Kind.DIRECTORY:
-            self._folders.add(hash(metadata.path))
+        is_folder = kind is Kind.DIRECTORY
+        refused = member.problem and f"refused: {member.problem}"
+        if refused := refused or self._descent.refusal(metadata.path, is_folder):
+            self.report(Problem(metadata.path[:_LONGEST_TOLD], refused))
+            return
+        if is_folder:
+            self._folders.append(hash(metadata.path))
         if kind is Kind.FILE:
-            entry = Entry(metadata, member.size, lambda: self._blocks(archive, member))
+            entry = Entry(metadata, member.size, lambda: self._blocks(reader, member))
         else:
             entry = Entry(metadata)
         yield from self._inclusion.let_through(relative, entry)
 
-    def _blocks(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
+    def _blocks(self, reader: TarReader, member: Member) -> Iterator[bytes]:
         try:
-            file = archive.extractfile(member)
-            while file is not None and (block := file.read(BLOCK_BYTES)):
-                yield block
-        except tarfile.TarError as error:
+            yield from reader.blocks(member)
+        except TarError as error:
             source = self.source
             raise SourceError(
                 f"{source.label}: {source.transport.name} stopped sending in the middle"
@@ -226,25 +259,25 @@ class _Walk:
             self._skipping = f"{relative}/"
         return left_out or not (is_folder or self._inclusion.means(relative, is_folder))
 
-    def _metadata(self, member: tarfile.TarInfo, kind: Kind, relative: str) -> Metadata:
+    def _metadata(self, member: Member, kind: Kind, relative: str) -> Metadata:
         return Metadata(
             path=self.source.path(relative),
             kind=kind,
             mode=member.mode & 0o7777 | _DEVICE_TYPES.get(member.type, 0),
             uid=member.uid,
             gid=member.gid,
-            user=member.uname,
-            group=member.gname,
-            mtime_ns=_nanoseconds(member),
+            user=member.user,
+            group=member.group,
+            mtime_ns=member.mtime_ns,
             link=self._link(member, kind),
-            xattrs=tuple(_xattrs(member.pax_headers)),
-            device=os.makedev(member.devmajor, member.devminor) if kind is Kind.DEVICE else 0,
+            xattrs=member.xattrs,
+            device=_device(*member.device) if kind is Kind.DEVICE else 0,
         )
 
-    def _link(self, member: tarfile.TarInfo, kind: Kind) -> bytes:
+    def _link(self, member: Member, kind: Kind) -> bytes:
         if kind is Kind.HARDLINK:
-            return refuse_hostile(self.source.path(_relative(member.linkname)))
-        return os.fsencode(member.linkname) if kind is Kind.SYMLINK else b""
+            return self.source.path(_relative(os.fsdecode(member.link)))
+        return member.link if kind is Kind.SYMLINK else b""
 
 
 def _relative(name: str) -> str:
@@ -252,16 +285,8 @@ def _relative(name: str) -> str:
     return "" if name == "." else name.removeprefix("./")
 
 
-def _nanoseconds(member: tarfile.TarInfo) -> int:
-    # tarfile gives a float, which is exact to some hundred nanoseconds only.
-    with suppress(InvalidOperation, KeyError):
-        return int(Decimal(member.pax_headers["mtime"]) * 1_000_000_000)
-    return int(member.mtime * 1_000_000_000)
-
-
-def _xattrs(headers: Mapping[str, str]) -> Iterator[tuple[bytes, bytes]]:
-    for name, value in sorted(headers.items()):
-        if name.startswith(_XATTR):
-            # GNU tar codes what would end a pax keyword (xheader.c, xattr_encode_keyword).
-            plain = name.removeprefix(_XATTR).replace("%3D", "=").replace("%25", "%")
-            yield os.fsencode(plain), value.encode("utf-8", "surrogateescape")
+def _device(major: int, minor: int) -> int:
+    try:
+        return os.makedev(major, minor)
+    except OverflowError:
+        return -1  # none that can be; it is refused

@@ -12,6 +12,8 @@ TABLES_NAMED = 10
 _PART = rb'(?:"(?:[^"]|"")+"|[^\s".]+)'
 # A table without columns has no list of them.
 _POSTGRESQL_COPY = re.compile(rb"^COPY (" + _PART + rb"(?:\." + _PART + rb")?) (?:\(.*\))? ?FROM stdin;$")
+# A dump may name more tables than any memory holds. Of more than these no rows are counted.
+MOST_TABLES, _LONGEST_NAME = 200_000, 400
 # Of a line no more is kept. mysqldump puts several rows into one of 16 MiB at most: a longer one is one row.
 LONGEST_LINE, _MOST_OF_ROWS = 17 << 20, 16 << 20
 LAST_LINES = 8  # since 2025 pg_dump writes a \unrestrict line behind its trailer
@@ -38,6 +40,7 @@ class LineWatcher:
 
     def __init__(self) -> None:
         self.tables: dict[str, int] = {}
+        self._too_many = False
         self._rest: list[bytes] = []
         self._rest_bytes = 0
         self._last: deque[bytes] = deque(maxlen=LAST_LINES)
@@ -60,8 +63,18 @@ class LineWatcher:
         return any(line.startswith(self.trailer) for line in (*self._last, b"".join(self._rest)))
 
     def notes(self) -> Iterable[str]:
-        """Nothing to say."""
-        return ()
+        """That rows were not counted."""
+        if self._too_many:
+            yield f"more than {MOST_TABLES} tables: a drill cannot compare their rows"
+
+    def count(self, table: str, rows: int) -> None:
+        """Note rows of a table."""
+        if self._too_many or len(table) > _LONGEST_NAME:
+            return
+        self.tables[table] = self.tables.get(table, 0) + rows
+        if len(self.tables) > MOST_TABLES:
+            self._too_many = True
+            self.tables.clear()
 
     def line(self, line: bytes) -> None:
         """One whole line, without its end."""
@@ -86,6 +99,7 @@ class MysqlWatcher(LineWatcher):
 
     def notes(self) -> Iterable[str]:
         """Tables that others may have written while they were dumped, or that lose what their rows were."""
+        yield from super().notes()
         if self._loose:
             names = _few(self._loose)
             yield f"not of the same moment as the rest, as their engine has no transactions: {names}"
@@ -96,7 +110,7 @@ class MysqlWatcher(LineWatcher):
         if line.startswith(b"DELIMITER "):
             self._in_routine = line.startswith(b"DELIMITER ;;")
         elif self._in_rows and line.startswith(b"("):
-            self.tables[self._table] += 1
+            self.count(self._table, 1)
             self._in_rows = not line.endswith(b");")
         elif not self._in_routine:
             self._outside(line)
@@ -112,14 +126,19 @@ class MysqlWatcher(LineWatcher):
             self._table = found[1].replace(b"``", b"`").decode(errors="replace")
             self._in_rows = line.startswith(b"INSERT") and not line.endswith(b");")
             rows = _rows_in(found[2]) if line.startswith(b"INSERT") else 0
-            self.tables[self._table] = self.tables.get(self._table, 0) + rows
+            self.count(self._table, rows)
 
     def _options(self, line: bytes) -> None:
         """The end of CREATE TABLE."""
         if _LOOSE_ENGINE.match(line):
-            self._loose.add(self._table)
+            _add(self._loose, self._table)
         if b" WITH SYSTEM VERSIONING" in line:
-            self._versioned.add(self._table)
+            _add(self._versioned, self._table)
+
+
+def _add(names: set[str], name: str) -> None:
+    if len(names) <= TABLES_NAMED:  # no more are told
+        names.add(name)
 
 
 def _few(names: set[str]) -> str:
@@ -148,10 +167,10 @@ class PostgresqlWatcher(LineWatcher):
             if line == rb"\.":
                 self._table = None
             else:
-                self.tables[self._table] += 1
+                self.count(self._table, 1)
         elif line.startswith(b"COPY ") and (found := _POSTGRESQL_COPY.match(line)):
             self._table = found[1].decode(errors="replace")
-            self.tables.setdefault(self._table, 0)
+            self.count(self._table, 0)
 
 
 class GlobalsWatcher(PostgresqlWatcher):

@@ -10,9 +10,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from orchestrator.archive import Entry, Kind
+from orchestrator.archive.holes import BLOCK_BYTES
 from orchestrator.config import SqliteSource as SqliteSettings
 from orchestrator.config import source_label
-from orchestrator.sources.files import BLOCK_BYTES, metadata_of
+from orchestrator.sources.files import metadata_of
 from orchestrator.sources.source import Report, SourceError
 
 BUSY_SECONDS = 60.0

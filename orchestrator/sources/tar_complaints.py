@@ -13,6 +13,11 @@ _OF_A_FILE = re.compile(
     r"(?P<what>Cannot (?:open|stat|read|savedir|readlink|\w+xattr\w*|\w+acl\w*)[^:]*: .*"
     r"|file changed as we read it|File removed before we read it|File shrank by .*)$"
 )
+# What is as it should be: tar has no sockets, and was told to leave out the rest.
+_EXPECTED = re.compile(
+    r"^tar: .*: (?:(?:socket|door) ignored$|(?:file|directory) is on a different filesystem"
+    r"|contains a cache directory tag)"
+)
 _OF_THE_END = re.compile(r"^tar: (?:Exiting with failure|Error is not recoverable|This does not look like)")
 _ESCAPED = re.compile(rb"\\(?:([0-7]{3})|(.))")
 _CONTROLS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
@@ -45,6 +50,14 @@ def complaints(stderr: str) -> Iterator[Complaint]:
     for line in stderr.splitlines():
         if found := _OF_A_FILE.match(line):
             yield Complaint(_unescaped(found["path"]), found["what"])
+
+
+def other_complaints(stderr: str) -> Iterator[str]:
+    """All else that tar said, a line each: of unknown meaning, so it may be of something that is missing."""
+    for line in stderr.splitlines():
+        known = _OF_A_FILE.match(line) or _OF_THE_END.match(line) or _EXPECTED.match(line)
+        if line.startswith("tar: ") and not known:
+            yield line.removeprefix("tar: ")
 
 
 def last_words(stderr: str) -> str:

@@ -1,0 +1,72 @@
+"""Sources that hold far less than at the last run: emptied by mistake, or a disk that is not mounted.
+
+How many entries each source had is kept on this host, a small JSON file for each job. It is a cache: without
+it nothing is known of the last run, and nothing is told.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from leitstand.files import make_private_folder, write_atomically
+from leitstand.models import Model
+
+FEWEST = 10  # of fewer entries half may well go; but not all of them
+TIMES_TOLD = 7  # then it is believed that there is no more
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a source with these settings held before it shrank, and how often it was told since."""
+
+    entries: int
+    settings: str
+    told: int = 0
+
+
+class Shrinkage:
+    """Takes the sources of a run and says which of them shrank."""
+
+    def __init__(self, known: dict[str, Held] | None = None) -> None:
+        self._known = known or {}
+        self._now: dict[str, Held] = {}
+        self.found: list[str] = []
+
+    @classmethod
+    def since(cls, file: Path) -> "Shrinkage":
+        """Against the run that was saved there."""
+        try:
+            return cls({label: Held(**each) for label, each in json.loads(file.read_text()).items()})
+        except (OSError, ValueError, TypeError, AttributeError):
+            return cls()
+
+    def note(self, label: str, settings: Model, entries: int) -> None:
+        """A source was read to its end; with other settings it cannot be compared."""
+        digest = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()
+        before = self._known.get(label)
+        self._now[label] = Held(entries, digest)
+        if before is None or before.settings != digest or not _is_far_less(entries, before.entries):
+            return
+        if before.told < TIMES_TOLD:
+            self._now[label] = Held(before.entries, digest, before.told + 1)
+            self.found.append(
+                f"{label}: {entries} entries, {before.entries} before: was it emptied, or is it not mounted?"
+            )
+
+    def save(self, file: Path) -> None:
+        """Keep the numbers for the next run. Raises OSError."""
+        make_private_folder(file.parent)
+        text = json.dumps({label: asdict(each) for label, each in self._now.items()}, indent=1)
+        write_atomically(file, text, mode=0o600)
+
+
+def _is_far_less(now: int, before: int) -> bool:
+    return 2 * now <= before and (before >= FEWEST or now <= 1)
+
+
+def told(found: Sequence[str]) -> str:
+    """One line for `status`; nothing when there is nothing to tell."""
+    more = f" (and {len(found) - 1} more sources)" if len(found) > 1 else ""
+    return found[0] + more if found else ""
