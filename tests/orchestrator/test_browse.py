@@ -4,9 +4,12 @@ import json
 import os
 import re
 import time
+from datetime import UTC
 from typing import Any
 
 import pytest
+
+from orchestrator import show
 
 Site = Any
 
@@ -169,7 +172,7 @@ def test_times_are_those_of_the_site_with_their_zone(saved: Site, monkeypatch: p
             json.loads(facts)["mtime"][:19] + json.loads(facts)["mtime"][-6:] == "2023-11-15T03:58:20+05:45"
         )
         status = saved.good("status").stdout
-        assert re.findall(r"\d\d:\d\d (\S+)", status) == ["+0545"] * 3
+        assert re.findall(r"\d\d:\d\d ([^\s;]+)", status) == ["+0545"] * 3
         assert "03:00 +0545" in status, "when its schedule says so"
         (row,) = saved.good("list", "--json").json()
         assert row["began"].endswith("+05:45")
@@ -185,8 +188,5 @@ def test_times_are_those_of_the_site_with_their_zone(saved: Site, monkeypatch: p
         time.tzset()
 
 
-def test_a_time_beyond_the_calendar_is_shown_all_the_same(site: Site) -> None:
-    os.utime(site.www / "empty", (1, 300_000_000_000))  # in the year 11476
-    site.good("run", "site")
-    (line,) = site.good("ls", "site", "*/empty").stdout.splitlines()
-    assert "@300000000000" in line
+def test_a_time_beyond_the_calendar_is_shown_all_the_same() -> None:
+    assert show.moment(3e11, UTC) == "@300000000000", "few file systems hold such a time, a snapshot does"
