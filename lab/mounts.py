@@ -16,3 +16,14 @@ def memory_file_system(place: Path, size: str) -> Iterator[Path]:
     finally:
         # Lazily: an exporter that looks at all file systems just now makes it busy for a moment.
         subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@contextmanager
+def read_only(place: Path) -> Iterator[Path]:
+    """A folder that cannot be written, as a hardened unit sees it. Only root can mount."""
+    subprocess.run(["mount", "--bind", str(place), str(place)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(place)], check=True)
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)

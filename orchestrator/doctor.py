@@ -24,7 +24,7 @@ from orchestrator.context import Context, keys_of
 from orchestrator.facts import read_facts
 from orchestrator.layout import CANARY, job_prefix
 from orchestrator.show import size
-from orchestrator.sources import Source, open_sources
+from orchestrator.sources import Hindered, Source, open_sources
 from orchestrator.stores import Store, StoreError
 
 TASTE_BYTES = 1 << 20  # of each dump: enough for a refused password or a missing database to show
@@ -157,6 +157,10 @@ def _is_in_reach(context: Context, job: Job) -> bool:
 
 def _source(source: Source) -> Found:
     """Its first path; of each dump the beginning, so that its program has started and was let in."""
+    if isinstance(source, Hindered) and (why := source.hindrance()):
+        # Trying would leave files beside it, and succeed where the unit does not.
+        hint = "start that program again, or have SQLite take them in: PRAGMA wal_checkpoint(TRUNCATE)"
+        return Found("warning", f"under the unit this will fail: {why}", hint)
     problems: list[Problem] = []
     with closing(source):
         count = 0

@@ -15,11 +15,11 @@ from orchestrator.config import SqliteSource as SqliteSettings
 from orchestrator.sources.databases import CommandOutput, MysqlDumps, PostgresqlDumps, RemoteSqliteDump
 from orchestrator.sources.files import FilesSource, FirstNames, sqlite_companions
 from orchestrator.sources.remote_files import RemoteFilesSource
-from orchestrator.sources.source import Report, Source, SourceError
+from orchestrator.sources.source import Hindered, Report, Source, SourceError
 from orchestrator.sources.sqlite import SqliteSource
 from orchestrator.transport import Local, Ssh, Transport
 
-__all__ = ["Report", "Source", "SourceError", "open_sources"]
+__all__ = ["Hindered", "Report", "Source", "SourceError", "open_sources"]
 
 Settings = FilesSettings | SqliteSettings | MysqlSource | PostgresqlSource | CommandSource
 

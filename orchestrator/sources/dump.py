@@ -97,7 +97,8 @@ class DumpReader:
             )
         if not watcher.saw_the_end():
             expected = watcher.trailer.decode()
-            raise SourceError(f"{dump.path}: the dump is cut short: '{expected}' is missing at its end")
+            why = f": {watcher.fault}" if watcher.fault else ""
+            raise SourceError(f"{dump.path}: the dump is cut short: '{expected}' is missing at its end{why}")
         if size < dump.minimum:
             raise SourceError(
                 f"{dump.path}: {program} wrote {size} bytes, fewer than {dump.minimum}",

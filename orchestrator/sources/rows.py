@@ -24,6 +24,7 @@ class Watcher(Protocol):
 
     tables: dict[str, int]
     trailer: bytes
+    fault: str  # what a program wrote into its output when it failed
 
     def feed(self, block: bytes) -> None: ...
 
@@ -37,6 +38,7 @@ class LineWatcher:
     """Cuts a stream into lines; the lines' meaning is the subclass's."""
 
     trailer = b""
+    fault = ""
 
     def __init__(self) -> None:
         self.tables: dict[str, int] = {}
@@ -185,13 +187,16 @@ class SqliteWatcher(LineWatcher):
     trailer = b"COMMIT;"
 
     def line(self, line: bytes) -> None:
-        """A damaged database ends in ROLLBACK instead."""
+        """A damaged database ends in ROLLBACK instead; what went wrong stands in a comment."""
+        if line.startswith(b"/**** ERROR"):
+            self.fault = line.strip(b"/* \r").decode(errors="replace")
 
 
 class AnyBytes:
     """The output of any program: nothing is known of it but that it came."""
 
     trailer = b""
+    fault = ""
 
     def __init__(self) -> None:
         self.tables: dict[str, int] = {}

@@ -1,7 +1,7 @@
 """What a source is: entries for the archive, and a report of every path that could not be taken."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from leitstand.errors import LeitstandError
 from orchestrator.archive import Entry, Problem
@@ -11,6 +11,14 @@ Report = Callable[[Problem], None]
 
 class SourceError(LeitstandError):
     """A source as a whole cannot be read: the run fails and leaves no snapshot."""
+
+
+@runtime_checkable
+class Hindered(Protocol):
+    """A source that a hardened unit may not be able to read though this user can."""
+
+    def hindrance(self) -> str:
+        """Why; empty when nothing hinders it."""
 
 
 class Source(Protocol):

@@ -3,10 +3,11 @@
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from orchestrator.archive import Entry, Kind
@@ -17,6 +18,8 @@ from orchestrator.sources.files import metadata_of
 from orchestrator.sources.source import Report, SourceError
 
 BUSY_SECONDS = 60.0
+_TRIES = 3  # of reading a database that is at rest, before it is taken for one in use
+Got = TypeVar("Got")
 
 
 @dataclass
@@ -48,24 +51,55 @@ class SqliteSource:
     def close(self) -> None:
         """The copy went with its last block."""
 
+    def hindrance(self) -> str:
+        """Why it can be read only where files may be made beside it; a hardened unit may not."""
+        log = _log_of(self.settings.sqlite)
+        if not log.with_name(f"{log.name[:-4]}-shm").exists() and _size(log):
+            return f"{log} holds changes of a program that did not end well"
+        return ""
+
     def _copy(self) -> Iterator[bytes]:
         path = self.settings.sqlite
         try:
-            with closing(_connect(path)) as source:
-                small = _bytes_of(source) <= self.settings.memory_limit
-                yield from (self._through_memory if small else self._through_scratch)(source)
+            small = self._read(_bytes_of) <= self.settings.memory_limit
+            yield from (self._through_memory if small else self._through_scratch)()
         except sqlite3.Error as error:
-            raise SourceError(
-                f"{path}: {error}", "is it an SQLite database, and not locked for long?"
-            ) from error
+            hint = "is it an SQLite database, and not locked for long?"
+            if why := self.hindrance():
+                hint = f"{why}: start it again, or have SQLite take them in: PRAGMA wal_checkpoint(TRUNCATE)"
+            raise SourceError(f"{path}: {error}", hint) from error
 
-    def _through_memory(self, source: sqlite3.Connection) -> Iterator[bytes]:
+    def _read(self, use: Callable[[sqlite3.Connection], Got]) -> Got:
+        """What ``use`` makes of the database.
+
+        One with a write-ahead log (WAL) that is at rest is read as it is: opened in the usual way it would
+        get two files beside it, which stay there, and which a hardened unit forbids. What was read so counts
+        only if the file is the same afterwards; else it is in use, and so has those files.
+        """
+        path = self.settings.sqlite
+        for _ in range(_TRIES):
+            before = _at_rest(path)
+            if before is None:
+                break
+            try:
+                with closing(_connect(path, "&immutable=1")) as source:
+                    result = use(source)
+            except sqlite3.Error:
+                if _at_rest(path) == before:
+                    raise
+            else:
+                if _at_rest(path) == before:
+                    return result
+        with closing(_connect(path)) as source:
+            return use(source)
+
+    def _through_memory(self) -> Iterator[bytes]:
         with closing(sqlite3.connect(":memory:")) as copy:
-            source.backup(copy, progress=_refuse_to_wait)
+            self._read(lambda source: source.backup(copy, progress=_refuse_to_wait))
             self._look_over(copy)
             yield copy.serialize()
 
-    def _through_scratch(self, source: sqlite3.Connection) -> Iterator[bytes]:
+    def _through_scratch(self) -> Iterator[bytes]:
         # A private folder: SQLite opens by name, and the name must lead nowhere else before it is gone.
         with tempfile.TemporaryDirectory(prefix="leitstand-", dir=self.scratch) as folder:
             name = Path(folder) / "copy"
@@ -76,7 +110,7 @@ class SqliteSource:
             name.unlink()
         with os.fdopen(descriptor, "rb") as file, closing(found):
             with closing(copy):
-                source.backup(copy, progress=_refuse_to_wait)
+                self._read(lambda source: source.backup(copy, progress=_refuse_to_wait))
             with _without_log(descriptor):
                 self._look_over(found)
             while block := file.read(BLOCK_BYTES):
@@ -112,8 +146,36 @@ def _refuse_to_wait(status: int, _left: int, _pages: int) -> None:
         raise sqlite3.OperationalError("database is locked")
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+def _connect(path: Path, more: str = "") -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro{more}", uri=True, timeout=BUSY_SECONDS)
+
+
+def _log_of(path: Path) -> Path:
+    """The write-ahead log: beside the file itself, where a link leads there."""
+    real = path.resolve()
+    return real.with_name(f"{real.name}-wal")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _at_rest(path: Path) -> tuple[int, ...] | None:
+    """What a database with an empty write-ahead log can be known by; None for one in use, or of another kind.
+
+    Whoever changes it writes the log first. Source: Database File Format, 1.3.3 and 4.
+    """
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if os.pread(file.fileno(), 2, 18) != b"\2\2" or _size(_log_of(path)):
+                return None
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _bytes_of(connection: sqlite3.Connection) -> int:

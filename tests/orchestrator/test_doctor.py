@@ -1,7 +1,9 @@
 """What a new user finds out before the first night."""
 
 import shutil
+import sqlite3
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +103,19 @@ def test_a_mistyped_bucket_of_a_known_store_is_not_made(on_swift: Site) -> None:
 def test_a_bucket_that_is_made_is_told(on_swift: Site) -> None:
     on_swift.document["stores"]["swift"]["bucket"] = "first-use"
     assert "swift: there was no bucket 'first-use': it was made" in on_swift.good("run", "site").stderr
+
+
+def test_changes_beside_a_database_that_the_unit_cannot_read_are_told_and_left_alone(
+    site: Site,
+) -> None:
+    database = site.folder / "guestbook.sqlite"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        connection.execute("CREATE TABLE more (id INTEGER)")
+        log = database.with_name("guestbook.sqlite-wal").read_bytes()
+    assert results(site, 0)[f"sqlite{database}"] == ("good", "can be read")
+    assert list(site.folder.glob("guestbook.sqlite-*")) == [], "nothing is left beside it"
+    database.with_name("guestbook.sqlite-wal").write_bytes(log)
+    result, told = results(site, 1)[f"sqlite{database}"]
+    assert (result, told[:34]) == ("warning", "under the unit this will fail: /tmp"[:34])
+    assert not database.with_name("guestbook.sqlite-shm").exists()

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 
 import psutil
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lab.mounts import memory_file_system
+from lab.mounts import memory_file_system, read_only
 from lab.sshd import Sshd
 from leitstand.process import Stream
 from orchestrator.archive import Entry, Kind, Problem
@@ -270,6 +270,24 @@ def test_a_host_that_falls_silent_is_not_waited_for_without_end(
     monkeypatch.setattr("orchestrator.sources.remote_files.SILENT_SECONDS", 0.2)
     with pytest.raises(SourceError, match="this host sent nothing for"):
         read(RemoteFilesSource(FilesSource(files=tree), Local()))
+
+
+@pytest.mark.parametrize(
+    "closed",
+    [False, pytest.param(True, marks=pytest.mark.skipif(os.geteuid() != 0, reason="root mounts"))],
+)
+def test_a_remote_sqlite_database_at_rest_is_read_as_it_is(host: Ssh, tmp_path: Path, closed: bool) -> None:
+    (tmp_path / "app").mkdir()
+    path = tmp_path / "app" / "it's 100% idle?.sqlite"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        connection.execute("CREATE TABLE entry (id INTEGER)")
+    os.utime(path, (1, 1))
+    with read_only(path.parent) if closed else nullcontext():
+        seen, _ = read(RemoteSqliteDump(SqliteSource(sqlite=path), host))
+    ((_, (_, content)),) = seen.items()
+    assert b"CREATE TABLE entry" in content
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_remote_sqlite_database_comes_as_sql_that_loads(host: Ssh, tmp_path: Path) -> None:

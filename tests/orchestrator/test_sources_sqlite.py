@@ -5,11 +5,12 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
 
+from lab.mounts import read_only
 from lab.processes import wait_until
 from orchestrator.config import SqliteSource as SqliteSettings
 from orchestrator.sources import SourceError
@@ -17,6 +18,7 @@ from orchestrator.sources import sqlite as sources_sqlite
 from orchestrator.sources.sqlite import SqliteSource
 
 ACCOUNTS = 20
+ROOT_ONLY = pytest.param(True, marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount"))
 
 
 @pytest.fixture
@@ -108,3 +110,73 @@ def test_a_database_that_stays_locked_fails_the_source(
         monkeypatch.setattr(sources_sqlite, "_bytes_of", look_then_lock)
         with pytest.raises(SourceError, match="database is locked"):
             copy_of(SqliteSource(SqliteSettings(sqlite=bank), tmp_path))
+
+
+@contextmanager
+def read_only_or_not(place: Path, wanted: bool) -> Iterator[None]:
+    with read_only(place) if wanted else nullcontext():
+        yield
+
+
+@pytest.fixture
+def idle(tmp_path: Path) -> Path:
+    """A database with a write-ahead log whose program has ended well; alone in its folder."""
+    (tmp_path / "app").mkdir()
+    path = tmp_path / "app" / "it's 100% idle?.sqlite"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        connection.execute("CREATE TABLE entry (id INTEGER)")
+        connection.execute("INSERT INTO entry VALUES (1), (2)")
+    return path
+
+
+@pytest.mark.parametrize("memory_limit", ["100MiB", "1KiB"], ids=["memory", "scratch"])
+@pytest.mark.parametrize(
+    "closed", [False, pytest.param(True, marks=pytest.mark.skipif(os.geteuid() != 0, reason="root mounts"))]
+)
+def test_a_database_at_rest_is_read_where_nothing_can_be_made_beside_it_and_stays_alone(
+    idle: Path, tmp_path: Path, memory_limit: str, closed: bool
+) -> None:
+    settings = SqliteSettings.model_validate({"sqlite": str(idle), "memory_limit": memory_limit})
+    source = SqliteSource(settings, tmp_path)
+    with read_only_or_not(idle.parent, closed):
+        (tmp_path / "copy").write_bytes(copy_of(source))
+    assert list(source.tables.values()) == [{"entry": 2}]
+    assert list(idle.parent.iterdir()) == [idle]
+    assert source.hindrance() == ""
+
+
+def test_a_database_that_is_written_while_it_is_read_at_rest_is_read_again(
+    idle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, sizes = sources_sqlite._bytes_of, []
+
+    def look_and_write(connection: sqlite3.Connection) -> int:
+        sizes.append(look(connection))
+        if len(sizes) == 1:
+            with closing(sqlite3.connect(idle)) as writer, writer:
+                writer.execute("INSERT INTO entry VALUES (3)")
+        return sizes[-1]
+
+    monkeypatch.setattr(sources_sqlite, "_bytes_of", look_and_write)
+    source = SqliteSource(SqliteSettings(sqlite=idle), tmp_path)
+    copy_of(source)
+    assert len(sizes) == 2
+    assert list(source.tables.values()) == [{"entry": 3}]
+
+
+def test_changes_of_a_program_that_did_not_end_well_are_read_where_they_can_be(
+    idle: Path, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(idle)) as connection, connection:
+        connection.execute("INSERT INTO entry VALUES (3)")
+        connection.commit()
+        kept = {
+            path.name: path.read_bytes() for path in idle.parent.iterdir() if not path.name.endswith("-shm")
+        }
+    for name, content in kept.items():
+        (idle.parent / name).write_bytes(content)
+    source = SqliteSource(SqliteSettings(sqlite=idle), tmp_path)
+    assert "-wal holds changes of a program that did not end well" in source.hindrance()
+    copy_of(source)
+    assert list(source.tables.values()) == [{"entry": 3}]
