@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from exporter.inventory.processes import process_folders, program
+from exporter.inventory.processes import process_folders, procfs, program
 from exporter.inventory.programs import ask
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import VERSION, search
@@ -38,7 +38,8 @@ SERVERS = (
 def read(context: Context) -> Findings:
     """One item per installed server program."""
     findings = Findings()
-    running = {program(folder) for folder in process_folders(context.roots.proc)}
+    with procfs(context.roots.proc):
+        running = {program(int(folder.name)) for folder in process_folders(context.roots.proc)}
     seen: set[str] = set()
     for server in SERVERS:
         for path in [path for pattern in server.paths for path in context.tree.glob(pattern)]:
@@ -57,6 +58,6 @@ def add(context: Context, findings: Findings, server: Server, path: str, running
     version = search(server.pattern, answer) if answer else ""
     name = "MariaDB" if "MariaDB" in version else server.name
     command = re.sub(r".*/", "", context.tree.resolve(path))
-    # The kernel keeps 15 characters of a name.
+    # The kernel keeps 15 characters of a name, and a command line may be closed to us.
     is_running = command[:15] in running or command in running
     findings.add("database", name=name, version=version, path=path, running=is_running)

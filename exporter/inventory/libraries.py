@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from exporter.inventory.processes import process_folders, program, unit
+from exporter.inventory.processes import process_folders, procfs, program, unit
 from exporter.inventory.source import Context, Findings
 from leitstand.exposition import Family
 
@@ -28,7 +28,9 @@ def read(context: Context) -> Findings:
         except OSError:  # it ended meanwhile
             continue
         if gone:
-            stale.setdefault((unit(folder), program(folder)), set()).update(gone)
+            with procfs(context.roots.proc):
+                name = program(int(folder.name))
+            stale.setdefault((unit(folder), name), set()).update(gone)
     for (name, command), files in sorted(stale.items()):
         findings.add("stale_library", unit=name, program=command, files=sorted(files)[:50])
     findings.families += figures(len(stale), unreadable)

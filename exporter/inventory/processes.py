@@ -1,10 +1,24 @@
 """What the sources need to know of running processes."""
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 MAXIMUM_PROCESSES = 20_000
+
+
+@contextlib.contextmanager
+def procfs(proc: Path) -> Iterator[None]:
+    """Have psutil look below ``proc``, which it knows as a setting of its module."""
+    before = psutil.PROCFS_PATH
+    psutil.PROCFS_PATH = str(proc)
+    try:
+        yield
+    finally:
+        psutil.PROCFS_PATH = before
 
 
 def process_folders(proc: Path) -> Iterator[Path]:
@@ -14,11 +28,14 @@ def process_folders(proc: Path) -> Iterator[Path]:
         yield proc / name
 
 
-def program(folder: Path) -> str:
-    """The short name of a process, empty when it is gone."""
+def program(pid: int) -> str:
+    """The name of a process, empty when it is gone.
+
+    Whole, where its command line tells more than the 15 letters that the kernel keeps.
+    """
     try:
-        return (folder / "comm").read_text(errors="replace").strip()
-    except OSError:
+        return psutil.Process(pid).name()
+    except (psutil.Error, OSError, ValueError):
         return ""
 
 

@@ -131,7 +131,6 @@ def test_any_text_passes_the_parsers_of_the_host(text: str) -> None:
     addresses.parse_resolvers(text)
     host_source.parse_os_release(text)
     host_source.names_of("web1", text, text)
-    list(listeners.parse_table(f"head\n{text}", "tcp", "0A"))
     libraries.parse_deleted(text.encode())
     systemd.parse_units(text)
     systemd.parse_properties(text)
@@ -316,10 +315,71 @@ def test_a_listening_socket_is_found_with_its_program(real_host: Context, items:
     assert [(item["protocol"], item["program"]) for item in found] == [("tcp", own)]
 
 
-@pytest.mark.parametrize("text", ["", "0", "0100007", "zz" * 4, "00" * 16 + "0"])
-def test_what_is_no_address_of_the_kernel_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"address|hexadecimal"):
-        listeners.parse_address(text)
+LISTEN = """
+import socket
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+input()
+"""
+
+
+def test_the_name_of_a_program_is_whole(real_host: Context, items: Items, tmp_path: Path) -> None:
+    """The kernel keeps 15 letters: three programs of one maker would be one."""
+    named = tmp_path / "prometheus-alertmanager-of-a-test"
+    named.symlink_to(sys.executable)
+    with subprocess.Popen(
+        [named, "-c", LISTEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        port = int(process.stdout.readline())
+        found = items(listeners.read(real_host), "listening_socket")
+        assert Path(f"/proc/{process.pid}/comm").read_text().strip() == named.name[:15]
+        process.communicate("\n")
+    assert [item["program"] for item in found if item["port"] == port] == [named.name]
+
+
+HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+SOCKET = "   0: {address}:{port:04X} {zero}:0000 {state} 00000000:00000000 00:00000000 00000000 0 0 7 1 0\n"
+
+
+def kernel_tables(context: Context, **spoilt: str) -> None:
+    for name, address, state in (
+        ("tcp", "0100007F", "0A"),
+        ("tcp6", "0" * 32, "0A"),
+        ("udp", "00000000", "07"),
+        ("udp6", f"{'0' * 24}01000000", "07"),
+    ):
+        rows = [
+            SOCKET.format(address=address, zero="0" * len(address), state=state, port=port)
+            for port in (25, 123, 40_000)
+        ]
+        path = context.roots.proc / "net" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join([HEAD, *rows, spoilt.get(name, "")]))
+    ports = context.roots.proc / "sys/net/ipv4/ip_local_port_range"
+    ports.parent.mkdir(parents=True, exist_ok=True)
+    ports.write_text("32768\t60999\n")
+
+
+def test_sockets_are_those_of_the_tables_below_the_root_without_the_clients_of_udp(
+    host: Build, items: Items
+) -> None:
+    context = host({})
+    kernel_tables(context)
+    found = items(listeners.read(context), "listening_socket")
+    rows = {(item["protocol"], item["address"], item["port"], item["program"]) for item in found}
+    tcp = {("tcp", address, port, "") for address in ("127.0.0.1", "::") for port in (25, 123, 40_000)}
+    assert rows == tcp | {("udp", address, port, "") for address in ("0.0.0.0", "::1") for port in (25, 123)}
+    assert psutil.PROCFS_PATH == "/proc"
+
+
+@pytest.mark.parametrize("line", ["7: torn\n", "\x00\n", SOCKET.replace("{state}", "QQ"), "x" * 200])
+def test_a_table_of_another_form_costs_no_other_table(host: Build, items: Items, line: str) -> None:
+    context = host({})
+    kernel_tables(context, tcp=line.format(address="0100007F", zero="0" * 8, port=1))
+    findings = listeners.read(context)
+    assert {item["protocol"] for item in items(findings, "listening_socket")} == {"tcp", "udp"}
+    assert findings.skipped == 1
 
 
 def test_the_structure_of_netlink_is_that_of_the_kernel_headers() -> None:
