@@ -10,19 +10,21 @@ import click
 
 from exporter.app import App, server_names
 from exporter.collectors import COLLECTORS
-from exporter.conversation import Limits
 from exporter.flags import (
     addresses_of,
     all_options,
     collectors_of,
+    limits_of,
     options_of,
     roots_of,
     set_up_log,
     sources_of,
     telemetry_path_of,
     watched_of,
+    web_config_of,
 )
 from exporter.inventory.inventory import InventoryService
+from exporter.node_exporter_flags import tell
 from exporter.scrape import Scraper
 from exporter.server import Server
 from leitstand import __version__
@@ -47,6 +49,7 @@ def exporter(**given: Any) -> None:
     /metrics/inventory one series per item of the inventory, /inventory all of it as JSON.
     """
     set_up_log(given)
+    tell(given)
     roots, options = roots_of(given), options_of(given)
     collectors = {name: COLLECTORS[name].build(roots, options) for name in collectors_of(given)}
     inventory = InventoryService(
@@ -59,9 +62,9 @@ def exporter(**given: Any) -> None:
         node_metrics=given["node_metrics"],
     )
     app = App(scraper, inventory, telemetry_path_of(given))
-    limits = Limits(requests=given["max_requests"])
-    server = Server(addresses_of(given), app, given["web_config"], limits)
-    app.observe(server.status)
+    server = Server(addresses_of(given), app, web_config_of(given), limits_of(given))
+    if not given["without_own"]:
+        app.observe(server.status)
     serve(server, inventory)
 
 

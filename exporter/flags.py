@@ -18,10 +18,11 @@ from exporter.inventory import SOURCES
 from exporter.inventory.inventory import DEFAULT_INTERVAL
 from exporter.inventory.watch import WATCHED
 from exporter.listening import SYSTEMD
-from exporter.reference_notes import NOT_SERVED, NOT_SERVED_LATER
+from exporter.node_exporter_flags import hidden_options, renamed
 from leitstand.errors import UsageError
 from leitstand.logs import set_up_logging
 
+_MOST_REQUESTS = 1000
 DEFAULT_ADDRESS = ":9815"
 Given = Mapping[str, Any]
 _PATH = click.Path(path_type=Path)
@@ -44,10 +45,10 @@ def _web() -> Iterable[click.Option]:
         show_default=True,
     )
     yield _option(
-        "--web.systemd-socket",
+        "--web.systemd-socket/--no-web.systemd-socket",
         "systemd_socket",
         "Answer on the sockets that systemd passes, and nowhere else.",
-        is_flag=True,
+        default=False,
     )
     words = "TLS, client certificates, users and headers; the format of Prometheus' own exporters."
     yield _option("--web.config.file", "web_config", words, type=_PATH)
@@ -56,10 +57,18 @@ def _web() -> Iterable[click.Option]:
     yield _option(
         "--web.max-requests",
         "max_requests",
-        "Requests worked on at once; one more is answered with 503.",
-        type=click.IntRange(1, 1000),
+        f"Requests worked on at once; one more is answered with 503. 0 is {_MOST_REQUESTS}, the most.",
+        type=click.IntRange(0),
         default=Limits.requests,
         show_default=True,
+    )
+
+    words = "Without process_* and the server's own counts."
+    yield _option(
+        "--web.disable-exporter-metrics/--no-web.disable-exporter-metrics",
+        "without_own",
+        words,
+        default=False,
     )
 
 
@@ -67,6 +76,8 @@ def _paths() -> Iterable[click.Option]:
     for name, default in (("proc", "/proc"), ("sys", "/sys"), ("root", "/")):
         words = f"Where the host's {default} is mounted."
         yield _option(f"--path.{name}fs", name, words, type=_PATH, default=Path(default), show_default=True)
+    words = "Where udev's database is; without this run/udev/data below --path.rootfs."
+    yield _option("--path.udev.data", "udev", words, type=_PATH)
 
 
 def _logging() -> Iterable[click.Option]:
@@ -109,7 +120,12 @@ def _inventory() -> Iterable[click.Option]:
 
 def _collectors() -> Iterable[click.Option]:
     words = "Only what is switched on."
-    yield _option("--collector.disable-defaults", "disable_collectors", words, is_flag=True)
+    yield _option(
+        "--collector.disable-defaults/--no-collector.disable-defaults",
+        "disable_collectors",
+        words,
+        default=False,
+    )
     yield _option(
         "--node-metrics/--no-node-metrics",
         "node_metrics",
@@ -120,37 +136,44 @@ def _collectors() -> Iterable[click.Option]:
         words = f"Serve {entry.summary}. {'On' if entry.is_default else 'Off'} unless told otherwise."
         yield _option(f"--collector.{name}/--no-collector.{name}", f"collector_{name}", words, default=None)
     for setting in fields(Options):
+        name = flag(setting.name)
         yield _option(
-            flag(setting.name),
+            f"{name}/--no-{name[2:]}" if isinstance(setting.default, bool) else name,
             f"option_{setting.name}",
             setting.metadata["explanation"],
             default=setting.default,
             multiple=isinstance(setting.default, tuple),
-            is_flag=isinstance(setting.default, bool),
             show_default=bool(setting.default),
         )
 
 
-def _absent() -> Iterable[click.Option]:
-    """node_exporter's other collectors, which unit files made for it switch off."""
-    for name in NOT_SERVED | NOT_SERVED_LATER:
-        switch = f"--collector.{name}/--no-collector.{name}"
-        yield _option(switch, f"absent_{name}", "Not served.", default=None, hidden=True)
-
-
 def all_options() -> list[click.Option]:
     """Every option, in the order of the help."""
-    return [*_web(), *_paths(), *_logging(), *_inventory(), *_collectors(), *_absent()]
+    return [*_web(), *_paths(), *_logging(), *_inventory(), *_collectors(), *hidden_options()]
 
 
 def roots_of(given: Given) -> Roots:
     """Where the host's files are."""
-    return Roots(given["proc"], given["sys"], given["root"])
+    return Roots(given["proc"], given["sys"], given["root"], given["udev"])
+
+
+def web_config_of(given: Given) -> Path | None:
+    """The file of TLS and users; none for the empty name, which is node_exporter's default."""
+    path: Path | None = given["web_config"]
+    return None if path == Path() else path
+
+
+def limits_of(given: Given) -> Limits:
+    """What clients may take."""
+    return Limits(requests=min(given["max_requests"] or _MOST_REQUESTS, _MOST_REQUESTS))
 
 
 def options_of(given: Given) -> Options:
-    """The collectors' settings."""
-    return Options(**{setting.name: given[f"option_{setting.name}"] for setting in fields(Options)})
+    """The collectors' settings. Raises UsageError for an option that is given by two names."""
+    settings = {setting.name: given[f"option_{setting.name}"] for setting in fields(Options)}
+    if given["without_own"]:
+        settings["own_process"] = False
+    return Options(**settings | renamed(given))
 
 
 def addresses_of(given: Given) -> list[str]:
@@ -176,13 +199,7 @@ def telemetry_path_of(given: Given) -> str:
 
 
 def collectors_of(given: Given) -> list[str]:
-    """The collectors to build: defaults, and what the switches say otherwise.
-
-    Raises UsageError for one that only node_exporter has.
-    """
-    for name, (_, reason) in (NOT_SERVED | NOT_SERVED_LATER).items():
-        if given[f"absent_{name}"]:
-            raise UsageError(f"--collector.{name} is not served: {reason}", "leave it out")
+    """The collectors to build: defaults, and what the switches say otherwise."""
     by_default = not given["disable_collectors"]
     return [
         name

@@ -10,13 +10,15 @@ DIFFERENCES = (
     "Defaults are those of newer releases than Debian's 1.5.0: `zram` devices are left out of "
     "diskstats, and of the mount points `/mnt`, `/media` and `/run` are shown.",
     "From releases after 1.5.0: the collectors kernel_hung and watchdog, `node_filesystem_mount_info`, "
-    "`node_cpu_scaling_governor`, the further columns of softnet, `node_md_degraded` and "
-    "`node_md_raid_disks`, `node_edac_channel_*`, `node_pressure_irq_stalled_seconds_total`, two fields of "
-    "netstat, `node_systemd_virtualization_info`. Not from them: "
-    "the label `rotational` of `node_disk_info`, `adminstate` of `node_network_info`, `cntlid` of "
-    "`node_nvme_info`, `node_nvme_namespace_*`, `node_hwmon_freq_freq_mhz`, `node_cpu_online` (x86 has no "
-    "such figure), and the label `device_error` of filesystem (here the log tells why a file system does not "
-    "answer).",
+    "`node_cpu_scaling_governor`, `node_cpu_online`, `node_cpu_frequency_avg_hertz`, "
+    "`node_hwmon_freq_freq_mhz`, `node_nvme_namespace_*`, the further columns of softnet, "
+    "`node_md_degraded` and `node_md_raid_disks`, `node_edac_channel_*`, "
+    "`node_pressure_irq_stalled_seconds_total`, two fields of netstat, "
+    "`node_systemd_virtualization_info`, and the labels `rotational` of `node_disk_info`, `adminstate` of "
+    "`node_network_info`, `cntlid` of `node_nvme_info` and `device_error` of filesystem.",
+    "`node_nvme_namespace_size_bytes` is the kernel's number of 512-byte sectors times the size of a logical "
+    "block, as there: it is eight times too large for disks formatted with blocks of 4096 bytes.",
+    "`node_cpu_frequency_hertz` comes from the frequency driver alone, never from /proc/cpuinfo.",
     "The systemd collector asks over the system bus (`/run/dbus/system_bus_socket`), which "
     "answers every user the system knows; the private socket, which answers root alone, is not used. "
     "Types of services are asked for every ten minutes.",
@@ -27,10 +29,13 @@ DIFFERENCES = (
     "`node_network_address_info` is served with `--collector.netdev.address-info`, as there; "
     "`leitstand_address_info` tells more and is there without it.",
     "`node_exporter_build_info`, `go_*` and `promhttp_*` tell of another program; ours are "
-    "`leitstand_exporter_*` and `process_*`.",
-    "A collector that is not served may be left out (`--no-collector.NAME`) or be named by `collect[]`, as "
-    "command lines and scrape jobs made for node_exporter do; switching it on is refused with the reason. "
-    "Options of collectors that are not in `leitstand exporter --help` are not taken.",
+    "`leitstand_exporter_*` and `process_*`. A search for outdated node_exporters must not find this one. "
+    "Where a dashboard takes its list of hosts from `node_exporter_build_info` (in the mixin: the USE method "
+    "of a cluster), ask for `node_uname_info` there.",
+    "Every option of node_exporter 1.5.0 to 1.12 is taken. What has no effect here (collectors that are not "
+    "served, netlink, Go) is one line in the log; former names such as "
+    "`--collector.filesystem.ignored-mount-points` do what the present ones do. Collectors that are not "
+    "served may be named by `collect[]`, too.",
 )
 
 _RARE = "rare hardware, used by neither the node mixin nor Node Exporter Full"

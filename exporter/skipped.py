@@ -6,7 +6,7 @@ from typing import TypeVar
 
 _LOG = logging.getLogger(__name__)
 _MOST_LOGGED = 100  # lists; a name that changes from host to host must not fill the log
-_OUT_OF_RANGE = 2**64
+OUT_OF_RANGE = 2**64  # the kernel counts with 64 bits at most
 # How a reader says that an entry is not what it should be, or cannot be read.
 _UNREADABLE = (ValueError, LookupError, ArithmeticError, OSError)
 
@@ -50,10 +50,18 @@ class Skipped:
         return found
 
     def parts(self, source: str, *parts: Callable[[], Iterable[Result]]) -> list[Result]:
-        """What several parts give, as in `each`: a part that cannot be read costs itself."""
-        return [
-            result for results in self.each(source, parts, lambda part: list(part())) for result in results
-        ]
+        """What several parts give together, as in `each`: a part that cannot be read costs itself."""
+        found: list[Result] = []
+        first: Exception | None = None
+        for part in parts:
+            try:
+                found += list(part())
+            except _UNREADABLE as error:
+                self.add(source, error)
+                first = first or error
+        if first is not None and not found:
+            raise first
+        return found
 
     def unique(self, source: str, pairs: Iterable[tuple[Key, Result]]) -> dict[Key, Result]:
         """The pairs as a dictionary; the first of each key counts, and later ones are skipped."""
@@ -68,6 +76,6 @@ class Skipped:
 
 def in_range(numbers: list[int]) -> list[int]:
     """The numbers. Raises ValueError when one has more than the 64 bits that the kernel counts with."""
-    if numbers and not -_OUT_OF_RANGE < min(numbers) <= max(numbers) < _OUT_OF_RANGE:
+    if numbers and not -OUT_OF_RANGE < min(numbers) <= max(numbers) < OUT_OF_RANGE:
         raise ValueError("a number out of range")
     return numbers

@@ -51,7 +51,7 @@ COLLECTORS: dict[str, CollectorEntry] = {
     "arp": CollectorEntry(Neighbours, "entries of the ARP table"),
     "bonding": CollectorEntry(lambda roots, _: Bonds(roots), "bonded network devices"),
     "conntrack": CollectorEntry(lambda roots, _: ConnectionTracking(roots), "connections netfilter tracks"),
-    "cpu": CollectorEntry(lambda roots, _: ProcessorTime(roots), "time of each CPU in each mode, throttling"),
+    "cpu": CollectorEntry(ProcessorTime, "time of each CPU in each mode, throttling"),
     "cpufreq": CollectorEntry(lambda roots, _: Frequencies(roots), "frequencies of the CPUs"),
     "diskstats": CollectorEntry(DiskStatistics, "reads, writes and times of block devices"),
     "dmi": CollectorEntry(lambda roots, _: Firmware(roots), "what the firmware says of the machine"),
@@ -69,7 +69,7 @@ COLLECTORS: dict[str, CollectorEntry] = {
     "netstat": CollectorEntry(ProtocolCounters, "counters of IP, TCP, UDP and ICMP"),
     "nvme": CollectorEntry(lambda roots, _: NvmeControllers(roots), "NVMe controllers"),
     "os": CollectorEntry(lambda roots, _: OperatingSystem(roots), "the distribution"),
-    "powersupplyclass": CollectorEntry(lambda roots, _: PowerSupplies(roots), "mains and batteries"),
+    "powersupplyclass": CollectorEntry(PowerSupplies, "mains and batteries"),
     "pressure": CollectorEntry(lambda roots, _: Pressure(roots), "time lost to waiting"),
     "processes": CollectorEntry(
         lambda roots, _: Processes(roots), "processes and threads by state", is_default=False
@@ -80,9 +80,7 @@ COLLECTORS: dict[str, CollectorEntry] = {
     "selinux": CollectorEntry(lambda roots, _: SecurityModule(roots), "state of SELinux"),
     "sockstat": CollectorEntry(lambda roots, _: SocketStatistics(roots), "sockets in use"),
     "softnet": CollectorEntry(lambda roots, _: SoftwareInterrupts(roots), "packets processed by each CPU"),
-    "stat": CollectorEntry(
-        lambda roots, _: KernelStat(roots), "boot time, forks, interrupts, running processes"
-    ),
+    "stat": CollectorEntry(KernelStat, "boot time, forks, interrupts, running processes"),
     "systemd": CollectorEntry(SystemdUnits, "states of systemd's units"),
     "thermal_zone": CollectorEntry(lambda roots, _: ThermalZones(roots), "thermal zones and cooling"),
     "time": CollectorEntry(lambda roots, _: Clock(roots), "clock, time zone, clock source"),
@@ -90,7 +88,7 @@ COLLECTORS: dict[str, CollectorEntry] = {
     "udp_queues": CollectorEntry(lambda roots, _: UdpQueues(roots), "bytes waiting in UDP sockets"),
     "uname": CollectorEntry(lambda roots, _: Uname(roots), "kernel and host name"),
     "vmstat": CollectorEntry(VirtualMemory, "paging, faults, kills for want of memory"),
-    "own": CollectorEntry(lambda _roots, _options: OwnProcess(), "this program itself", group="leitstand"),
+    "own": CollectorEntry(lambda _, options: OwnProcess(options), "this program itself", group="leitstand"),
     "watchdog": CollectorEntry(lambda roots, _: Watchdogs(roots), "hardware that resets a dead machine"),
     # The last: a file that names a metric of another collector loses, not the collector.
     "textfile": CollectorEntry(lambda _, options: Textfiles(options), "files of metrics", group="leitstand"),

@@ -64,21 +64,41 @@ class SoftwareRaid:
             required.add(array.required, array.name)
             blocks.add(array.blocks, array.name)
             synced.add(array.synced, array.name)
-        return disks, required, states, blocks, synced, *self._from_sysfs(arrays)
+        return disks, required, states, blocks, synced, *self._from_sysfs()
 
-    def _from_sysfs(self, arrays: Iterable[Array]) -> Iterable[Family]:
+    def _from_sysfs(self) -> Iterable[Family]:
         """The kernel's own count of what is missing (Documentation/admin-guide/md.rst)."""
         members = Family("node_md_raid_disks", "gauge", "Disks of the whole array.", ("device",))
         missing = Family("node_md_degraded", "gauge", "Disks the array has to do without.", ("device",))
-        for array in arrays:
-            for file, family in (("raid_disks", members), ("degraded", missing)):
-                try:
-                    family.add(
-                        int(self._sys.attribute(f"block/{array.name}/md/{file}").split()[0]), array.name
-                    )
-                except (OSError, ValueError, IndexError):
-                    continue  # an array without redundancy or one that is not running has no such file
+        for name in self._names():
+            if (count := self._number(f"block/{name}/md/raid_disks")) is not None:
+                members.add(count, name)
+            lost = self._number(f"block/{name}/md/degraded")
+            if lost is None and self._has_no_spare(name):
+                lost = 0
+            if lost is not None:
+                missing.add(lost, name)
         return members, missing
+
+    def _names(self) -> list[str]:
+        try:
+            return [name for name in self._sys.names("block") if name.startswith("md")]
+        except OSError:
+            return []
+
+    def _number(self, path: str) -> int | None:
+        """The number, of two the first: while an array is reshaped the former one follows."""
+        try:
+            return int(self._sys.attribute(path).split()[0])
+        except (OSError, ValueError, IndexError):
+            return None
+
+    def _has_no_spare(self, name: str) -> bool:
+        """Whether an array without redundancy: it has no disk it could do without."""
+        try:
+            return self._sys.attribute(f"block/{name}/md/level") in (b"raid0", b"linear")
+        except OSError:
+            return False
 
 
 def parse_arrays(content: str, skipped: Skipped) -> list[Array]:

@@ -34,11 +34,15 @@ class Skipping(Protocol):
 
 @dataclass(frozen=True)
 class Roots:
-    """Where the kernel's files and the host's own files stand; tests and containers name other places."""
+    """Where the kernel's files and the host's own files stand; tests and containers name other places.
+
+    ``udev`` is udev's database, where it is not in ``run/udev/data`` below ``root``.
+    """
 
     proc: Path = Path("/proc")
     sys: Path = Path("/sys")
     root: Path = Path("/")
+    udev: Path | None = None
 
     @cached_property
     def proc_files(self) -> Files:

@@ -3,10 +3,13 @@ sysfs.
 """
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 
 from exporter.collectors.collector import Roots
+from exporter.collectors.cpuinfo import CpuInformation
 from exporter.collectors.files import Files
+from exporter.collectors.options import Options
 from exporter.skipped import Skipped, in_range
 from leitstand.exposition import Family, Sample
 
@@ -20,14 +23,20 @@ _LEAST_COLUMNS = 4
 class ProcessorTime:
     """node_cpu_seconds_total and node_cpu_guest_seconds_total."""
 
-    def __init__(self, roots: Roots) -> None:
+    def __init__(self, roots: Roots, options: Options) -> None:
         self._files = roots.proc_files
+        self._with_guest = options.cpu_guest
         self.skipped = Skipped()
+        self._information = CpuInformation(roots, options, self.skipped)
         self._throttles = Throttles(roots.sys_files, self.skipped)
         self._ticks = os.sysconf("SC_CLK_TCK")
         self._last: dict[str, list[int]] = {}
 
     def collect(self) -> Iterable[Family]:
+        times = list(self._times())
+        return self.skipped.parts("cpuinfo", lambda: times, self._information.families)
+
+    def _times(self) -> Iterable[Family]:
         times = parse_times(self._files.read("stat"), self.skipped)
         self._last = {cpu: _without_steps_back(self._last.get(cpu), now) for cpu, now in times.items()}
         seconds = Family("node_cpu_seconds_total", "counter", "Time spent in each mode.", ("cpu", "mode"))
@@ -38,7 +47,8 @@ class ProcessorTime:
         for cpu, values in self._last.items():
             for mode, value in zip(_MODES, values, strict=False):
                 seconds.samples.append(((cpu, mode), value / ticks))
-            for mode, value in zip(_GUEST_MODES, values[len(_MODES) :], strict=False):
+            guests = values[len(_MODES) :] if self._with_guest else ()
+            for mode, value in zip(_GUEST_MODES, guests, strict=False):
                 guest.samples.append(((cpu, mode), value / ticks))
         return seconds, guest, *self._throttles.families(tuple(times))
 
@@ -75,11 +85,14 @@ _RESET_TICKS = 300  # 3 s at the usual 100 ticks a second
 
 
 _CPUS = "devices/system/cpu"
+_CPU = re.compile(r"cpu(\d+)")
 Labels = tuple[str, ...]
 
 
 class Throttles:
-    """node_cpu_core_throttles_total, node_cpu_package_throttles_total and node_cpu_isolated."""
+    """node_cpu_core_throttles_total, node_cpu_package_throttles_total, node_cpu_isolated and
+    node_cpu_online.
+    """
 
     def __init__(self, files: Files, skipped: Skipped) -> None:
         self._files, self._skipped = files, skipped
@@ -103,7 +116,16 @@ class Throttles:
         packages.samples = self._counts(self._packages)
         isolated = Family("node_cpu_isolated", "gauge", "CPUs kept free of the scheduler.", ("cpu",))
         isolated.samples = [((cpu,), 1) for cpu in self._isolated]
-        return cores, packages, isolated
+        return cores, packages, isolated, self._online()
+
+    def _online(self) -> Family:
+        family = Family("node_cpu_online", "gauge", "CPUs that the scheduler uses.", ("cpu",))
+        # Most machines of today cannot take their first CPU off, and then none of them is listed.
+        if self._files.exists(f"{_CPUS}/cpu0/online"):
+            for name in self._files.names(_CPUS):
+                if match := _CPU.fullmatch(name):
+                    family.samples += self._counts({(match[1],): f"{_CPUS}/{name}/online"})
+        return family
 
     def _counts(self, places: Mapping[Labels, str]) -> list[Sample]:
         """What stands in each file; a CPU that was taken away meanwhile has none."""

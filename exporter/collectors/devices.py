@@ -1,5 +1,6 @@
 """Single devices that say a few words in sysfs: NVMe controllers and watchdogs."""
 
+import re
 from collections.abc import Iterable
 
 from exporter.collectors.collector import Roots
@@ -7,23 +8,62 @@ from exporter.collectors.hardware import folders
 from exporter.skipped import Skipped
 from leitstand.exposition import Family
 
+_NAMESPACE = re.compile(r"nvme\d+n(\d+)")
+_NAMESPACE_SIZES = (
+    ("capacity", "its size, by another name"),
+    ("size", "its blocks, times the size of a logical block"),
+    ("used", "blocks in use, times the size of a logical block"),
+    ("logical_block_size", "the size of a logical block"),
+)
+
 
 class NvmeControllers:
-    """node_nvme_info: /sys/class/nvme (drivers/nvme/host/sysfs.c)."""
+    """node_nvme_*: /sys/class/nvme (drivers/nvme/host/sysfs.c)."""
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.sys_files
         self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
-        labels = ("device", "firmware_revision", "model", "serial", "state")
+        labels = ("device", "firmware_revision", "model", "serial", "state", "cntlid")
         family = Family("node_nvme_info", "gauge", "What the controller says of itself.", labels)
-        self.skipped.each("nvme", folders(self._files, "class/nvme"), lambda name: self._read(name, family))
-        return [family]
+        names = folders(self._files, "class/nvme")
+        found = self.skipped.each("nvme", names, lambda name: self._read(name, family))
+        namespaces = ((device, name) for device, names in found for name in names)
+        return family, *self._namespaces(namespaces)
 
-    def _read(self, device: str, family: Family) -> None:
+    def _read(self, device: str, family: Family) -> tuple[str, list[re.Match[str]]]:
+        """The controller, and its namespaces."""
         with self._files.folder(f"class/nvme/{device}", self.skipped) as folder:
-            family.add(1, device, *map(folder.text, ("firmware_rev", "model", "serial", "state")))
+            family.add(1, device, *map(folder.text, ("firmware_rev", "model", "serial", "state", "cntlid")))
+            return device, list(filter(None, map(_NAMESPACE.fullmatch, folder.names())))
+
+    def _namespaces(self, places: Iterable[tuple[str, re.Match[str]]]) -> Iterable[Family]:
+        labels = ("device", "nsid")
+        explanation = "The state of the path to the namespace."
+        states = Family("node_nvme_namespace_info", "gauge", explanation, (*labels, "ana_state"))
+        sizes = {
+            name: Family(f"node_nvme_namespace_{name}_bytes", "gauge", f"Namespace: {explanation}.", labels)
+            for name, explanation in _NAMESPACE_SIZES
+        }
+
+        def read(place: tuple[str, re.Match[str]]) -> None:
+            device, match = place
+            with self._files.folder(f"class/nvme/{device}/{match[0]}", self.skipped) as folder:
+                states.add(1, device, match[1], folder.text("ana_state") or "unknown")
+                size, used = folder.number("size"), folder.number("nuse")
+                block = folder.number("queue/logical_block_size") or 0
+            for name, value in (
+                ("capacity", size),
+                ("size", size),
+                ("used", used),
+                ("logical_block_size", 1),
+            ):
+                if block and value is not None:
+                    sizes[name].add(value * block, device, match[1])
+
+        self.skipped.each("nvme namespaces", places, read)
+        return states, *sizes.values()
 
 
 # File, metric and explanation.

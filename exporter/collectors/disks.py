@@ -34,7 +34,7 @@ _COLUMNS: tuple[tuple[str, Kind, str, float], ...] = (
 _LEAST_COLUMNS = 11
 Disk = tuple[str, str, str, list[int]]
 _MOST_DIGITS = 16
-_INFO_LABELS = ("device", "major", "minor", "model", "path", "revision", "serial", "wwn")
+_INFO_LABELS = ("device", "major", "minor", "model", "path", "revision", "serial", "wwn", "rotational")
 # For each label from "model" to "wwn" the properties of udev, of which the first that has something counts.
 # SCSI_IDENT_SERIAL is what stands on the disk itself; disks of virtio have ID_SERIAL alone.
 _UDEV = (
@@ -76,7 +76,11 @@ class DiskStatistics:
     """node_disk_*."""
 
     def __init__(self, roots: Roots, options: Options) -> None:
-        self._files, self._host = roots.proc_files, roots.root_files
+        self._files, self._sys = roots.proc_files, roots.sys_files
+        self._udev, self._udev_place = (
+            (Files(roots.udev), "") if roots.udev else (roots.root_files, "run/udev/data/")
+        )
+        self._turning: dict[tuple[str, str, str], str] = {}
         self._selection = selection(options, "diskstats_device")
         self.skipped = Skipped()
 
@@ -94,10 +98,26 @@ class DiskStatistics:
             families.append(Family(f"node_disk_{name}", kind, explanation, ("device",), samples))
         information = Family("node_disk_info", "gauge", "What the device says of itself.", _INFO_LABELS)
         known = {}
+        self._learn_turning(disks)
         for major, minor, device, _ in disks:
-            properties = known[device] = read_udev(self._host, f"run/udev/data/b{major}:{minor}")
-            information.samples.append(((device, major, minor, *_identity(properties)), 1))
+            properties = known[device] = read_udev(self._udev, f"{self._udev_place}b{major}:{minor}")
+            labels = (device, major, minor, *_identity(properties), self._turning[device, major, minor])
+            information.samples.append((labels, 1))
         return [*families, information, *_udev_families(known)]
+
+    def _learn_turning(self, disks: Iterable[Disk]) -> None:
+        """Whether each disk turns. That never changes, so the kernel is asked once."""
+        known = self._turning
+        places = [(device, major, minor) for major, minor, device, _ in disks]
+        self._turning = {place: known.get(place) or self._turns(place[0]) for place in places}
+
+    def _turns(self, device: str) -> str:
+        """ "1" for a disk that turns; partitions have no such file."""
+        try:
+            value = self._sys.attribute(f"block/{device.replace('/', '!')}/queue/rotational")
+        except OSError:
+            return "0"
+        return "1" if value == b"1" else "0"
 
 
 def parse_disks(content: bytes, skipped: Skipped) -> list[Disk]:

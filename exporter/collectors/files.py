@@ -10,7 +10,7 @@ import errno
 import os
 from pathlib import Path
 
-from exporter.skipped import Skipped, in_range
+from exporter.skipped import OUT_OF_RANGE, Skipped, in_range
 from exporter.tree import TooLarge, Tree
 
 DEFAULT_LIMIT = 8 * 1024 * 1024  # bytes; the largest real one is /proc/net/tcp or mountinfo of a huge host
@@ -177,12 +177,13 @@ class Folder:
         None when it cannot be read: a device that is off has no speed. One that is no number is skipped;
         the kernel's own word for what it does not know is ``<unknown>``.
         """
+        text = b""
         try:
-            text = self.attribute(name)
+            text = self.raw(name)
+            number = int(text, 0)
+            return number if abs(number) < OUT_OF_RANGE else in_range([number])[0]
         except OSError:
             return None
-        try:
-            return in_range([int(text, 0)])[0]
         except ValueError as error:
             if not text.startswith(b"<"):
                 self._skipped.add(name, error)

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -57,12 +57,11 @@ class FileSystems:
         for name, explanation, figure in _FIGURES:
             samples: list[Sample] = [(labels, figure(space)) for labels, space in good]
             yield Family(f"node_filesystem_{name}", "gauge", explanation, _LABELS, samples)
-        yield _claims(
-            mounts, "readonly", "Whether nothing can be written to it.", lambda mount: mount.is_read_only
-        )
-        is_broken = {point: isinstance(answer, Exception) for point, answer in answers.items()}
+        errors = {point: _error(answer) for point, answer in answers.items()}
+        explanation = "Whether nothing can be written to it."
+        yield _claims(mounts, "readonly", explanation, errors, lambda mount: mount.is_read_only)
         explanation = "Whether the file system did not say how full it is."
-        yield _claims(mounts, "device_error", explanation, lambda mount: is_broken[mount.point])
+        yield _claims(mounts, "device_error", explanation, errors, lambda mount: bool(errors[mount.point]))
         yield _information(mounts)
 
     def _mounts(self) -> list[Mount]:
@@ -139,9 +138,27 @@ def _below(root: Path, point: str) -> str:
     return point if str(root) == "/" else f"{root}{point}"
 
 
-def _claims(mounts: Sequence[Mount], name: str, explanation: str, holds: Callable[[Mount], bool]) -> Family:
-    samples: list[Sample] = [(mount.labels, int(holds(mount))) for mount in mounts]
-    return Family(f"node_filesystem_{name}", "gauge", explanation, _LABELS, samples)
+def _error(answer: Space | Exception) -> str:
+    """Why there is no answer, in node_exporter's words; empty where there is one."""
+    if not isinstance(answer, Exception):
+        return ""
+    reason = os.strerror(answer.errno) if isinstance(answer, OSError) and answer.errno else ""
+    return reason[:1].lower() + reason[1:] or "mountpoint timeout"
+
+
+def _claims(
+    mounts: Sequence[Mount],
+    name: str,
+    explanation: str,
+    errors: Mapping[str, str],
+    holds: Callable[[Mount], bool],
+) -> Family:
+    # To Prometheus an empty label is none: where all is well it need not be written.
+    if not any(errors.values()):
+        samples: list[Sample] = [(mount.labels, int(holds(mount))) for mount in mounts]
+        return Family(f"node_filesystem_{name}", "gauge", explanation, _LABELS, samples)
+    samples = [((*mount.labels, errors[mount.point]), int(holds(mount))) for mount in mounts]
+    return Family(f"node_filesystem_{name}", "gauge", explanation, (*_LABELS, "device_error"), samples)
 
 
 def _information(mounts: Sequence[Mount]) -> Family:

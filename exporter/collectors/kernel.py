@@ -4,8 +4,9 @@ import os
 from collections.abc import Iterable
 
 from exporter.collectors.collector import NoData, Roots, counter, gauge
+from exporter.collectors.options import Options
 from exporter.skipped import Skipped
-from leitstand.exposition import Family
+from leitstand.exposition import Family, Sample
 
 
 class LoadAverage:
@@ -40,15 +41,21 @@ _STAT_FIELDS = (
 class KernelStat:
     """The lines of /proc/stat that are not about one CPU."""
 
-    def __init__(self, roots: Roots) -> None:
+    def __init__(self, roots: Roots, options: Options) -> None:
         self._files = roots.proc_files
+        self._with_vectors = options.stat_softirq
         self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
-        values = parse_stat(self._files.read("stat"), self.skipped)
+        content = self._files.read("stat")
+        values = parse_stat(content, self.skipped)
         for key, name, make, explanation in _STAT_FIELDS:
             if key in values:
                 yield make(name, explanation, values[key])
+        if self._with_vectors:
+            explanation = "Software interrupts serviced."
+            samples: list[Sample] = [((name,), count) for name, count in parse_vectors(content, self.skipped)]
+            yield Family("node_softirqs_total", "counter", explanation, ("vector",), samples)
 
 
 def parse_stat(content: bytes, skipped: Skipped) -> dict[bytes, int]:
@@ -61,6 +68,20 @@ def parse_stat(content: bytes, skipped: Skipped) -> dict[bytes, int]:
 def _parse_total(line: bytes) -> tuple[bytes, int]:
     key, value = line.split(None, 2)[:2]
     return key, int(value)
+
+
+# The columns behind the sum, in the kernel's order (include/linux/interrupt.h), as node_exporter names them.
+_VECTORS = (
+    *("hi", "timer", "net_tx", "net_rx", "block", "block_iopoll"),
+    *("tasklet", "sched", "hrtimer", "rcu"),
+)
+
+
+def parse_vectors(content: bytes, skipped: Skipped) -> list[tuple[str, int]]:
+    """How many software interrupts of each kind /proc/stat counts; none without that line."""
+    line = next((line for line in content.splitlines() if line.startswith(b"softirq ")), b"")
+    pairs = zip(_VECTORS, line.split()[2:], strict=False)
+    return skipped.each("softirq", pairs, lambda pair: (pair[0], int(pair[1])))
 
 
 class OpenFiles:

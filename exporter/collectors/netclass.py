@@ -38,11 +38,13 @@ class NetworkDevices:
     def __init__(self, roots: Roots, options: Options) -> None:
         self._files = roots.sys_files
         self._ignored = pattern(options, "netclass_ignored_devices")
+        self._without_invalid = options.netclass_ignore_invalid_speed
         self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
         explanation = "What the device says of itself in words."
-        information = Family("node_network_info", "gauge", explanation, ("device", *_TEXTS))
+        labels = ("device", *_TEXTS, "adminstate")
+        information = Family("node_network_info", "gauge", explanation, labels)
         up = Family("node_network_up", "gauge", "Whether operstate is up.", ("device",))
         numbers = [
             Family(f"node_network_{name}", kind, f"Network device property {file}.", ("device",))
@@ -56,19 +58,30 @@ class NetworkDevices:
             except OSError:
                 continue  # bonding_masters is a file; or the device went away meanwhile
             with folder:
-                _describe(folder, device, information, up)
-                _count(folder, device, numbers)
+                texts = [folder.text(name) for name in _TEXTS]
+                found = self._numbers(folder)
+            information.add(1, device, *texts, _admin_state(found.get("flags")))
+            up.add(int(texts[-1] == "up"), device)
+            for (file, _, _), family in zip(_NUMBERS, numbers, strict=True):
+                if file in found:
+                    family.samples.append(((device,), found[file]))
         return information, up, *numbers
 
-
-def _describe(folder: Folder, device: str, information: Family, up: Family) -> None:
-    texts = tuple([folder.text(name) for name in _TEXTS])
-    information.add(1, device, *texts)
-    up.add(int(texts[-1] == "up"), device)
-
-
-def _count(folder: Folder, device: str, numbers: Iterable[Family]) -> None:
-    for (file, _, _), family in zip(_NUMBERS, numbers, strict=True):
+    def _numbers(self, folder: Folder) -> dict[str, int]:
         # A device that is down has no carrier and one without a cable no speed: the kernel answers EINVAL.
-        if (value := folder.number(file)) is not None:
-            family.samples.append(((device,), value * _BYTES_PER_MEGABIT if file == "speed" else value))
+        found = {}
+        for file, _, _ in _NUMBERS:
+            if (value := folder.number(file)) is not None:
+                found[file] = value
+        if "speed" in found:
+            found["speed"] *= _BYTES_PER_MEGABIT
+            if found["speed"] < 0 and self._without_invalid:
+                del found["speed"]
+        return found
+
+
+def _admin_state(flags: int | None) -> str:
+    """Whether the administrator has the device switched on: IFF_UP of netdevice(7)."""
+    if flags is None:
+        return "unknown"
+    return "up" if flags & 1 else "down"

@@ -1,7 +1,7 @@
 """Traffic of network devices: /proc/net/dev (net/core/net-procfs.c)."""
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 
 from exporter.collectors.collector import Roots
@@ -18,6 +18,14 @@ _COLUMNS = (
     *("transmit_fifo", "transmit_colls", "transmit_carrier", "transmit_compressed"),
 )
 _HEADER_LINES = 2
+# Each kind of error by itself, in sysfs (Documentation/ABI/testing/sysfs-class-net-statistics).
+_DETAILS = (
+    *("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_errors", "tx_errors"),
+    *("rx_dropped", "tx_dropped"),
+    *("multicast", "collisions", "rx_length_errors", "rx_over_errors", "rx_crc_errors", "rx_frame_errors"),
+    *("rx_fifo_errors", "rx_missed_errors", "tx_aborted_errors", "tx_carrier_errors", "tx_fifo_errors"),
+    *("tx_heartbeat_errors", "tx_window_errors", "rx_compressed", "tx_compressed", "rx_nohandler"),
+)
 
 
 class NetworkTraffic:
@@ -27,6 +35,8 @@ class NetworkTraffic:
         self._files, self._sys = roots.proc_files, roots.sys_files
         self._selection = selection(options, "netdev_device")
         self._with_addresses = options.netdev_address_info
+        self._with_details = options.netdev_enable_detailed_metrics
+        self._with_alias = options.netdev_label_ifalias
         self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
@@ -35,26 +45,45 @@ class NetworkTraffic:
             for device, columns in parse_devices(self._files.read("net/dev"), self.skipped).items()
             if self._selection.takes(device)
         }
-        for index, name in enumerate(_COLUMNS):
-            samples: list[Sample] = [((device,), columns[index]) for device, columns in devices.items()]
-            explanation = f"Network device statistic {name}."
-            yield Family(f"node_network_{name}_total", "counter", explanation, ("device",), samples)
-        yield self._without_handler(list(devices))
+        names = ("device", "ifalias") if self._with_alias else ("device",)
+        labels = {device: self._labels(device) for device in devices}
+        if self._with_details:
+            yield from self._details(labels, names)
+        else:
+            for index, name in enumerate(_COLUMNS):
+                samples: list[Sample] = [
+                    (labels[device], columns[index]) for device, columns in devices.items()
+                ]
+                yield _family(name, names, samples)
+            # /proc/net/dev has no column for it; the kernel shows it in sysfs alone.
+            yield _family("receive_nohandler", names, self._statistic("rx_nohandler", labels))
         if self._with_addresses:
             yield self._addresses()
 
-    def _without_handler(self, devices: list[str]) -> Family:
-        # /proc/net/dev has no column for it; the kernel shows it in sysfs alone.
-        family = Family(
-            "node_network_receive_nohandler_total", "counter", "Packets that nobody wanted.", ("device",)
-        )
-        for device in devices:
+    def _labels(self, device: str) -> tuple[str, ...]:
+        if not self._with_alias:
+            return (device,)
+        try:
+            alias = self._sys.attribute(f"class/net/{device}/ifalias").decode("utf-8", "replace")
+        except OSError:
+            alias = ""
+        return device, alias
+
+    def _details(self, labels: Mapping[str, tuple[str, ...]], names: tuple[str, ...]) -> Iterable[Family]:
+        for file in _DETAILS:
+            name = file.replace("rx_", "receive_").replace("tx_", "transmit_")
+            yield _family(name, names, self._statistic(file, labels))
+
+    def _statistic(self, file: str, labels: Mapping[str, tuple[str, ...]]) -> list[Sample]:
+        samples: list[Sample] = []
+        for device, values in labels.items():
             try:
-                value = int(self._sys.attribute(f"class/net/{device}/statistics/rx_nohandler"))
-            except (OSError, ValueError):
-                continue  # the device went away meanwhile, or the kernel is older than 4.6
-            family.samples.append(((device,), value))
-        return family
+                samples.append((values, int(self._sys.attribute(f"class/net/{device}/statistics/{file}"))))
+            except OSError:
+                continue  # the device went away meanwhile, or the kernel is too old
+            except ValueError as error:
+                self.skipped.add("net statistics", error)
+        return samples
 
     def _addresses(self) -> Family:
         """Asked of the kernel itself: no file has the IPv4 ones."""
@@ -70,6 +99,11 @@ class NetworkTraffic:
             if device and self._selection.takes(device):
                 family.add(1, address.address, device, str(address.prefix), _scope(address.address))
         return family
+
+
+def _family(name: str, labels: tuple[str, ...], samples: list[Sample]) -> Family:
+    explanation = f"Network device statistic {name}."
+    return Family(f"node_network_{name}_total", "counter", explanation, labels, samples)
 
 
 def _scope(address: str) -> str:

@@ -17,6 +17,11 @@ def _setting(default: str, explanation: str) -> str:
     return setting
 
 
+def _switch(explanation: str, *, default: bool = False) -> bool:
+    switch: bool = field(default=default, metadata={"explanation": explanation})
+    return switch
+
+
 @dataclass(frozen=True)
 class Options:
     """What the collectors leave out or take in. Patterns are regular expressions; empty means no pattern."""
@@ -42,10 +47,22 @@ class Options:
     filesystem_mount_timeout: str = _setting("2s", "Seconds the mounts may take before one counts as stuck.")
     netdev_device_exclude: str = _setting("^lo$", "Network devices to leave out.")
     netdev_device_include: str = _setting("", "Network devices to take, and no others.")
-    netdev_address_info: bool = field(
-        default=False, metadata={"explanation": "Serve the addresses of network devices."}
+    netdev_address_info: bool = _switch("Serve the addresses of network devices.")
+    netdev_enable_detailed_metrics: bool = _switch(
+        "Serve each kind of error by itself, under names of its own: receive_errors in place of receive_errs."
     )
+    netdev_label_ifalias: bool = _switch("Add the device's alias as label ifalias.")
     netclass_ignored_devices: str = _setting("^$", "Network devices that netclass leaves out.")
+    netclass_ignore_invalid_speed: bool = _switch("No speed for devices that say -1, which becomes -125000.")
+    own_process: bool = _switch("Serve what the exporter itself costs, as process_*.", default=True)
+    cpu_guest: bool = _switch("Serve node_cpu_guest_seconds_total.", default=True)
+    cpu_info: bool = _switch("Serve model, microcode and cache of each CPU.")
+    cpu_info_flags_include: str = _setting(
+        "", "Flags of the CPU to serve; with it --collector.cpu.info is on."
+    )
+    cpu_info_bugs_include: str = _setting("", "Bugs of the CPU to serve; with it --collector.cpu.info is on.")
+    stat_softirq: bool = _switch("Serve software interrupts by kind.")
+    powersupply_ignored_supplies: str = _setting("^$", "Power supplies to leave out.")
     diskstats_device_exclude: str = _setting(
         r"^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$", "Disks and partitions to leave out."
     )
@@ -64,23 +81,20 @@ class Options:
     systemd_unit_exclude: str = _setting(
         r".+\.(automount|device|mount|scope|slice|target)", "Units to leave out; the whole name must match."
     )
-    systemd_enable_restarts_metrics: bool = field(
-        default=False, metadata={"explanation": "Serve how often each service was restarted."}
-    )
-    systemd_enable_task_metrics: bool = field(
-        default=False, metadata={"explanation": "Serve how many tasks each service has, and may have."}
-    )
-    systemd_enable_start_time_metrics: bool = field(
-        default=False, metadata={"explanation": "Serve since when each unit is active."}
-    )
+    systemd_enable_restarts_metrics: bool = _switch("Serve how often each service was restarted.")
+    systemd_enable_task_metrics: bool = _switch("Serve how many tasks each service has, and may have.")
+    systemd_enable_start_time_metrics: bool = _switch("Serve since when each unit is active.")
     hwmon_chip_exclude: str = _setting("", "Sensor chips to leave out.")
     hwmon_chip_include: str = _setting("", "Sensor chips to take, and no others.")
+    hwmon_sensor_exclude: str = _setting("", "Sensors to leave out, as chip;sensor.")
+    hwmon_sensor_include: str = _setting("", "Sensors to take, and no others, as chip;sensor.")
 
 
 def flag(name: str) -> str:
     """The option's name on the command line, of a field of `Options`."""
     collector, _, rest = name.partition("_")
-    return f"--collector.{collector}.{rest.replace('_', '-')}"
+    # One option stands below another: --collector.cpu.info.flags-include.
+    return f"--collector.{collector}.{rest.replace('info_', 'info.').replace('_', '-')}"
 
 
 def pattern(options: Options, name: str) -> re.Pattern[str]:
@@ -119,14 +133,20 @@ def selection(options: Options, subject: str) -> Selection:
     return Selection(None, pattern(options, exclude) if getattr(options, exclude) else None)
 
 
+_PART = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)", re.ASCII)
+_DURATION = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
+_UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
 def seconds(options: Options, name: str) -> float:
-    """The field's value in seconds: ``5s``, ``500ms`` or ``5``. Raises UsageError naming the option."""
+    """The field's value in seconds, of ``5s``, ``500ms``, ``1m30s`` or ``5``.
+
+    Raises UsageError naming the option.
+    """
     text = getattr(options, name)
-    number, factor = (text[:-2], 0.001) if text.endswith("ms") else (text.removesuffix("s"), 1.0)
-    try:
-        value = float(number) * factor
-    except ValueError:
-        value = 0.0
+    written = f"{text}s" if text.replace(".", "", 1).isdecimal() else text
+    parts = _PART.findall(written) if _DURATION.fullmatch(written) else []
+    value = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
     if not 0 < value < _MOST_SECONDS:
         raise UsageError(f"{flag(name)}: {text!r} is not a time", "write seconds, such as 5s or 500ms")
     return value

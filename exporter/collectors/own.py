@@ -9,6 +9,7 @@ from pathlib import Path
 
 from exporter.collectors.collector import counter, gauge
 from exporter.collectors.files import Files
+from exporter.collectors.options import Options
 from leitstand import __version__
 from leitstand.exposition import Family
 
@@ -16,7 +17,8 @@ from leitstand.exposition import Family
 class OwnProcess:
     """process_* and leitstand_exporter_build_info, of this very process, wherever the roots are."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Options) -> None:
+        self._with_process = options.own_process
         self._files = Files(Path("/proc/self"))
         self._page = os.sysconf("SC_PAGE_SIZE")
         # Not /proc/uptime: in a container of LXC that is the container's, and the stat's clock the host's.
@@ -25,8 +27,6 @@ class OwnProcess:
         self._build = ((__version__, version), 1)
 
     def collect(self) -> Iterable[Family]:
-        pages = self._files.attribute("statm").split()
-        open_files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - thousands of names
         yield Family(
             "leitstand_exporter_build_info",
             "gauge",
@@ -34,6 +34,12 @@ class OwnProcess:
             ("version", "python"),
             [self._build],
         )
+        if self._with_process:
+            yield from self._process()
+
+    def _process(self) -> Iterable[Family]:
+        pages = self._files.attribute("statm").split()
+        open_files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - thousands of names
         yield counter("process_cpu_seconds_total", "CPU time of the exporter.", time.process_time())
         yield gauge("process_max_fds", "Files the exporter may have open.", _limit(resource.RLIMIT_NOFILE))
         yield gauge("process_open_fds", "Files the exporter has open.", open_files)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from exporter.collectors.collector import Roots
 from exporter.collectors.files import Folder
 from exporter.collectors.hardware import folders
+from exporter.collectors.options import Options, pattern
 from exporter.skipped import Skipped
 from leitstand.exposition import Family
 
@@ -44,8 +45,9 @@ _TEXTS = (
 class PowerSupplies:
     """node_power_supply_*."""
 
-    def __init__(self, roots: Roots) -> None:
+    def __init__(self, roots: Roots, options: Options) -> None:
         self._files = roots.sys_files
+        self._ignored = pattern(options, "powersupply_ignored_supplies")
         self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
@@ -55,7 +57,8 @@ class PowerSupplies:
         ]
         explanation = "What the power supply says of itself."
         information = Family("node_power_supply_info", "gauge", explanation, ("power_supply", *_TEXTS))
-        supplies = folders(self._files, "class/power_supply")
+        names = folders(self._files, "class/power_supply")
+        supplies = [name for name in names if not self._ignored.search(name)]
         self.skipped.each("power_supply", supplies, lambda supply: self._read(supply, information, families))
         return information, *families
 

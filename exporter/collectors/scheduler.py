@@ -56,6 +56,7 @@ def _parse_cpu(line: bytes) -> tuple[str, tuple[int, int, int]]:
 # File of cpufreq, metric, explanation; the files hold kHz.
 _FREQUENCIES = (
     ("cpuinfo_cur_freq", "frequency_hertz", "Frequency as the hardware tells it."),
+    ("cpuinfo_avg_freq", "frequency_avg_hertz", "Frequency of late, by the hardware's own counters."),
     ("cpuinfo_max_freq", "frequency_max_hertz", "Highest frequency of the hardware."),
     ("cpuinfo_min_freq", "frequency_min_hertz", "Lowest frequency of the hardware."),
     ("scaling_cur_freq", "scaling_frequency_hertz", "Frequency the kernel asks for."),

@@ -29,6 +29,7 @@ _TYPES = frozenset(
         "energy",
         "humidity",
         "intrusion",
+        "freq",
     ]
 )
 _FILE = re.compile(r"([^0-9]+)([0-9]*)(?:_(.+))?", re.ASCII)
@@ -44,6 +45,7 @@ class Figure(NamedTuple):
     name: str
     value: float
     kind: Kind = "gauge"
+    sensor: str = ""  # where it goes by another name than its file's
 
 
 class Sensors:
@@ -52,6 +54,7 @@ class Sensors:
     def __init__(self, roots: Roots, options: Options) -> None:
         self._files = roots.sys_files
         self._selection = selection(options, "hwmon_chip")
+        self._sensors_wanted = selection(options, "hwmon_sensor")
         self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
@@ -72,12 +75,14 @@ class Sensors:
             family = _family(families, "node_hwmon_chip_names", "gauge", ("chip", "chip_name"))
             family.add(1, chip, name)
         for sensor, parts in sensors.items():
+            if not self._sensors_wanted.takes(f"{chip};{sensor}"):
+                continue
             if "label" in parts:
                 labelled = _family(families, "node_hwmon_sensor_label", "gauge", ("chip", "label", "sensor"))
                 labelled.add(1, chip, parts["label"], sensor)
             for figure in figures(sensor, parts):
                 family = _family(families, f"node_hwmon_{figure.name}", figure.kind, ("chip", "sensor"))
-                family.add(figure.value, chip, sensor)
+                family.add(figure.value, chip, figure.sensor or sensor)
 
     def _sensors(self, place: str) -> dict[str, Sensor]:
         try:
@@ -174,12 +179,24 @@ def figures(sensor: str, parts: Sensor) -> list[Figure]:
     kind = sensor.rstrip("0123456789")
     if kind == "beep_enable":
         return [Figure("beep_enabled", int(parts.get("") == "1"))]
+    if kind == "freq":
+        return _clock(parts)
     found = []
     for part, text in parts.items():
         value = _number(text)
         if value is not None and part != "label":
             found.append(_plain(kind, value) if kind in _PLAIN else _figure(kind, part, value, "" in parts))
     return found
+
+
+def _clock(parts: Sensor) -> list[Figure]:
+    """A clock of a graphics card, by its label; the other parts of it as they are."""
+    found = [(part, _number(text)) for part, text in parts.items() if part not in ("label", "input")]
+    figures = [Figure(f"freq_{clean(part)}", value) for part, value in found if value is not None]
+    value = _number(parts.get("input", ""))
+    if value is not None and (label := clean(parts.get("label", ""))):
+        figures.append(Figure("freq_freq_mhz", value / _MICRO, "gauge", label))
+    return figures
 
 
 def _plain(kind: str, value: float) -> Figure:

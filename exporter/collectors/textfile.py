@@ -82,7 +82,8 @@ class Textfiles:
         if not self._folders:
             return [folder for folder in DEFAULT_TEXTFILE_FOLDERS if Path(folder).is_dir()]
         # A pattern without a match is kept, so that a missing folder is noticed.
-        found = ((folder, sorted(glob.glob(folder))) for folder in self._folders)  # noqa: PTH207 - any root
+        named = filter(None, self._folders)  # the empty name is no folder
+        found = ((folder, sorted(glob.glob(folder))) for folder in named)  # noqa: PTH207 - any root
         return [os.path.normpath(place) for folder, places in found for place in places or [folder]]
 
     def _files(self, folder: str) -> Files:

@@ -20,6 +20,7 @@ NEWER = re.compile(
     "node_softnet_(cpu_collision_total|received_rps_total|flow_limit_count_total|backlog_len)"
     "|node_filesystem_mount_info|node_netstat_TcpExt_TCP(OFOQueue|RcvQDrop)"
     "|node_(edac_channel|kernel_hung|watchdog)_.*|node_md_(degraded|raid_disks)"
+    "|node_nvme_namespace_.*|node_hwmon_freq_freq_mhz|node_cpu_(online|frequency_avg_hertz)"
     "|node_cpu_scaling_governor|node_pressure_irq_stalled_seconds_total|node_os_support_end_timestamp_seconds"
 )
 # Series that come and go while the tests run: a process in state D, a neighbour.
@@ -55,13 +56,20 @@ demo_time_seconds_count 2693
 """
 
 
+NEWER_LABELS = {"rotational", "adminstate", "cntlid", "device_error"}
+
+
+def is_label(pair):
+    return pair[0] not in NEWER_LABELS and pair[1] != ""
+
+
 def series(text):
-    """``{(name, labels): (kind, value)}`` of all that is about the host.
+    """``{(name, labels): (kind, value)}`` of all that is about the host, without labels of later releases.
 
     To Prometheus an empty label is none.
     """
     return {
-        (sample.name, tuple(sorted(filter(all, sample.labels.items())))): (family.type, sample.value)
+        (sample.name, tuple(sorted(filter(is_label, sample.labels.items())))): (family.type, sample.value)
         for family in text_string_to_metric_families(text)
         for sample in family.samples
         if not sample.name.startswith((*THEIR_OWN, "leitstand_"))
@@ -177,6 +185,31 @@ def test_what_moves_is_near(pages):
     assert every_time(pages, far) == {}
 
 
+# Options that are off by default, and one that is on.
+FURTHER = (
+    "--collector.cpu.info",
+    "--collector.cpu.info.flags-include=^(aes|fpu|sse.*)$",
+    "--collector.cpu.info.bugs-include=.",
+    "--no-collector.cpu.guest",
+    "--collector.stat.softirq",
+    "--collector.netdev.enable-detailed-metrics",
+    "--collector.netclass.ignore-invalid-speed",
+    "--web.disable-exporter-metrics",
+)
+
+
+def test_options_that_are_off_by_default_give_the_same_series(ours, theirs):
+    with ours(*SAME, *FURTHER) as mine, theirs(*SAME, *FURTHER) as other:
+        text, page, left = mine.get(), series(mine.get()), series(other.get())
+    chosen = re.compile("node_(cpu|network|softirqs)_.*")
+    there = {key for key in left if chosen.fullmatch(key[0]) and OF_THE_LOOPBACK not in key[1]}
+    here = {key for key in page if chosen.fullmatch(key[0]) and not NEWER.fullmatch(key[0])}
+    assert there - here == set()
+    assert {key for key in here - there if OF_THE_LOOPBACK not in key[1]} == set()
+    assert {name for name, _ in here} >= {"node_cpu_info", "node_cpu_flag_info", "node_softirqs_total"}
+    assert "process_cpu_seconds_total" not in text and "leitstand_exporter_build_info" in text
+
+
 FROM_TREE = [
     "arp",
     "bonding",
@@ -227,9 +260,8 @@ def test_hardware_this_machine_does_not_have_is_told_alike(host, ours, theirs):
     assert len(left) > 300
     assert left.keys() - right.keys() == set()
     extra = {name for name, _ in right.keys() - left.keys() if not NEWER.fullmatch(name)}
-    assert extra == {
-        "node_network_receive_nohandler_total"
-    }  # not in the file that they read with that option
+    # The first is not in the file that they read with that option, the second that of a newer kind of sensor.
+    assert extra == {"node_network_receive_nohandler_total", "node_hwmon_sensor_label"}
     assert {key: (found, right[key]) for key, found in left.items() if found[0] != right[key][0]} == {}
     # The one thing in this tree that is real is the space of the disk it stands on.
     still = {key for key in left if not key[0].endswith(("_avail_bytes", "_free_bytes", "_files_free"))}

@@ -79,6 +79,7 @@ def test_kernel_and_container_mounts_are_left_out_by_default(host, options, figu
 
 
 def test_an_include_takes_the_place_of_the_default_exclude(host, options, figures):
+    (host.folder / "root/dev/shm").mkdir(parents=True)
     mounted(host, ("tmpfs", "tmpfs", "/dev/shm"), ("/dev/sda1", "ext4", "/srv"))
     chosen = replace(options, filesystem_mount_points_include="^/dev/shm$")
     found = figures(FileSystems(host.roots, chosen))["node_filesystem_readonly"]
@@ -93,6 +94,7 @@ def test_include_and_exclude_together_are_refused(host, options):
 
 @pytest.mark.parametrize(("mount", "super_block"), [("ro", "rw"), ("rw", "ro"), ("rw", "rw,emergency_ro")])
 def test_read_only_is_told_of_mount_and_file_system(host, options, figures, mount, super_block):
+    (host.folder / "root/srv").mkdir()
     mounted(host, ("/dev/sda1", "ext4", "/srv", mount, super_block))
     found = figures(FileSystems(host.roots, options))
     assert found["node_filesystem_readonly"]["/dev/sda1", "ext4", "/srv"] == 1
@@ -103,7 +105,12 @@ def test_a_mount_that_answers_with_an_error_is_told_and_has_no_size(host, option
     collector = FileSystems(host.roots, options)
     found = [figures(collector) for _ in range(3)][-1]
     assert caplog.text.count("file system /gone does not say how full it is: [Errno 2] No such file") == 1
-    assert found["node_filesystem_device_error"] == {("/dev/sda1", "ext4", "/gone"): 1}
+    assert found["node_filesystem_device_error"] == {
+        ("/dev/sda1", "ext4", "/gone", "no such file or directory"): 1
+    }
+    assert list(found["node_filesystem_readonly"]) == [
+        ("/dev/sda1", "ext4", "/gone", "no such file or directory")
+    ]
     assert found["node_filesystem_size_bytes"] == {}
 
 
@@ -140,7 +147,11 @@ def test_a_mount_that_fails_leaves_the_others_of_its_server_alone(host, options,
 
     mounted(host, *((f"[2001:db8::1]:/{name}", "nfs4", f"/{name}") for name in ("one", "stale", "two")))
     found = figures(FileSystems(host.roots, options, measure))["node_filesystem_device_error"]
-    assert {point: value for (_, _, point), value in found.items()} == {"/one": 0, "/stale": 1, "/two": 0}
+    assert {(point, error): value for (_, _, point, error), value in found.items()} == {
+        ("/one", ""): 0,
+        ("/stale", "stale file handle"): 1,
+        ("/two", ""): 0,
+    }
     assert "file system /stale does not say how full it is: [Errno 116] Stale file handle" in caplog.text
 
 
@@ -168,6 +179,7 @@ def test_blanks_and_backslashes_in_a_mount_point_are_read_back():
 
 
 def test_the_mount_on_top_hides_the_one_below(host, options, figures):
+    (host.folder / "root/srv").mkdir()
     mounted(
         host, ("/dev/sda1", "ext4", "/srv", "ro", "rw"), ("/dev/sda1", "ext4", "/srv", "rw,relatime", "rw")
     )
@@ -185,6 +197,7 @@ def test_a_container_that_sees_its_own_mounts_alone_tells_the_hosts_of_them(host
         ("/dev/sdb1", "ext4", "/srv"),
     ]
     assert set(found["node_filesystem_device_error"].values()) == {0}
+    (root / f"{root}-2".removeprefix("/")).mkdir(parents=True)
     mounted(host, ("/dev/sda1", "ext4", f"{root}-2"))
     assert list(figures(FileSystems(host.roots, options))["node_filesystem_readonly"]) == [
         ("/dev/sda1", "ext4", f"{root}-2")

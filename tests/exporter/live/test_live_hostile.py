@@ -16,10 +16,11 @@ from exporter.collectors import COLLECTORS
 from exporter.collectors.arrays import parse_arrays
 from exporter.collectors.collector import Roots
 from exporter.collectors.cpu import parse_cpu_list, parse_times
+from exporter.collectors.cpuinfo import parse_cpus
 from exporter.collectors.dbus import BusError, _read_fields, read_string, read_variant
 from exporter.collectors.disks import parse_disks, parse_udev
 from exporter.collectors.hardware import parse_selinux
-from exporter.collectors.kernel import parse_load, parse_open_files, parse_stat
+from exporter.collectors.kernel import parse_load, parse_open_files, parse_stat, parse_vectors
 from exporter.collectors.memory import parse_memory, parse_pressure
 from exporter.collectors.mounts import parse_mounts
 from exporter.collectors.netdev import parse_devices
@@ -76,6 +77,7 @@ REAL = {
     parse_arrays: b"md0 : active raid1 sdb1[1] sda1[0]\n      1048576 blocks super 1.2 [2/2] [UU]\n",
     parse_conntrack: b"entries found new\n00000021 00000003 00000000\n",
     parse_cpu_list: b"0-3,7",
+    parse_cpus: b"processor\t: 0\nmodel name\t: A\nflags\t: fpu aes\n\nprocessor\t: 1\n\n",
     parse_devices: b"Inter-|\n face |\n  eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n",
     parse_disks: b"   8   0 sda 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n",
     parse_load: b"0.02 0.04 0.05 1/497 11947\n",
@@ -94,6 +96,7 @@ REAL = {
     parse_stat: b"intr 8885917 17 0\nctxt 38014093\nbtime 1418183276\n",
     parse_times: b"cpu  1 2 3 4\ncpu0 301854 612 111922 8979004 3552 2 3944 0 0 0\n",
     parse_textfile: b'# TYPE a counter\na{b="c"} 1\n',
+    parse_vectors: b"softirq 9 1 2 3 4 5\n",
     parse_udev: b"E:ID_MODEL=Disk\n",
     parse_units: struct.pack("<II", 73, 0)
     + b"".join([packed(text) for text in (b"a.b", b"Abc", b"abc", b"abc", b"abc", b"abc", b"/ab")])
