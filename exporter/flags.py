@@ -17,8 +17,8 @@ from exporter.conversation import Limits
 from exporter.inventory import SOURCES
 from exporter.inventory.inventory import DEFAULT_INTERVAL
 from exporter.inventory.watch import WATCHED
-from exporter.listening import SYSTEMD
 from exporter.node_exporter_flags import hidden_options, renamed
+from leitstand.activation import SYSTEMD
 from leitstand.errors import UsageError
 from leitstand.logs import set_up_logging
 

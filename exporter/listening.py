@@ -2,13 +2,12 @@
 
 import contextlib
 import errno
-import os
 import socket
 
+from leitstand.activation import SYSTEMD, passed_by_systemd
 from leitstand.errors import LeitstandError, UsageError
 
-SYSTEMD = "systemd"  # in place of an address: the sockets that a systemd socket unit listens on
-_FIRST_PASSED_DESCRIPTOR = 3  # sd_listen_fds(3)
+_WITHOUT_SYSTEMD = "start the socket unit, or name an address: --web.listen-address"
 _HINTS = {
     errno.EADDRINUSE: "is another exporter running on this port?",
     errno.EACCES: "ports below 1024 need root, or the socket unit",
@@ -26,25 +25,16 @@ def listen_on(addresses: list[str]) -> list[socket.socket]:
     with contextlib.ExitStack() as opened:
         sockets = []
         for address in addresses:
-            found = _passed_by_systemd() if address == SYSTEMD else [_listen(*split_address(address))]
+            found = (
+                passed_by_systemd(_WITHOUT_SYSTEMD)
+                if address == SYSTEMD
+                else [_listen(*split_address(address))]
+            )
             sockets += [opened.enter_context(sock) for sock in found]
         opened.pop_all()
     for sock in sockets:
         sock.setblocking(False)
     return sockets
-
-
-def _passed_by_systemd() -> list[socket.socket]:
-    """The sockets of our socket unit (sd_listen_fds(3)). Raises UsageError when there are none."""
-    count = int(os.environ.pop("LISTEN_FDS", "0"))
-    if count == 0 or os.environ.pop("LISTEN_PID", "") != str(os.getpid()):
-        raise UsageError(
-            "no socket came from systemd", "start the socket unit, or name an address: --web.listen-address"
-        )
-    descriptors = range(_FIRST_PASSED_DESCRIPTOR, _FIRST_PASSED_DESCRIPTOR + count)
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, False)
-    return [socket.socket(fileno=descriptor) for descriptor in descriptors]
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,21 @@ from leitstand.fleet import ExporterAccess, Fleet
 from leitstand.options import config_option, json_option
 from leitstand.tables import echo_fields
 
-DEFAULT_DATABASE = Path("/var/lib/leitstand/inventory.sqlite")
+DEFAULT_DATABASE = Path("/var/lib/leitstand/inventory/inventory.sqlite")
+FORMER_DATABASE = Path("/var/lib/leitstand/inventory.sqlite")
+
+
+def usual_database(usual: Path = DEFAULT_DATABASE, former: Path = FORMER_DATABASE) -> Path:
+    """Where the inventory is kept: where an earlier release did as long as it is there alone."""
+    return former if former.exists() and not usual.exists() else usual
+
+
 database_option = click.option(
     "--database",
     "database_path",
     type=click.Path(path_type=Path, dir_okay=False, readable=False),
-    default=DEFAULT_DATABASE,
-    show_default=True,
+    default=usual_database,
+    show_default=str(DEFAULT_DATABASE),
     envvar="LEITSTAND_INVENTORY",
     help="Where the fleet's inventory is kept.",
 )
@@ -175,6 +184,8 @@ def search_command(database_path: Path, as_json: bool, words: tuple[str, ...]) -
 \b
   leitstand inventory diff web1 2026-11-01
   leitstand inventory diff web1 2026-11-01 2026-11-21
+  leitstand inventory diff web1 yesterday
+  leitstand inventory diff web1 2026-11-21T08:00 2026-11-21T12:30
 """,
 )
 @database_option
@@ -183,11 +194,13 @@ def search_command(database_path: Path, as_json: bool, words: tuple[str, ...]) -
 @click.argument("since", metavar="FROM")
 @click.argument("until", metavar="[TO]", required=False)
 def diff_command(database_path: Path, as_json: bool, host: str, since: str, until: str | None) -> int:
-    """Show what changed on HOST between the end of day FROM and the end of day TO (or now).
+    """Show what changed on HOST between FROM and TO (or now).
 
-    Days are UTC, YYYY-MM-DD.
+    Each is a day, YYYY-MM-DD, 'today' or 'yesterday', and means its end; or a moment, YYYY-MM-DDTHH:MM. All
+    are UTC.
     """
-    start, end = end_of_day(since), end_of_day(until) if until else None
+    now = time.time()
+    start, end = moment_of(since, now), moment_of(until, now) if until else None
     with open_database(database_path) as database:
         tell_age(must_be_known(database, host), end)
         begin = database.first_pull(host)
@@ -217,7 +230,9 @@ def diff_command(database_path: Path, as_json: bool, host: str, since: str, unti
 @json_option
 @click.argument("host", required=False)
 @click.option("--kind", default="", help="Only this kind, as package or certificate.")
-@click.option("--at", "moment", default="", metavar="DAY", help="As it was at the end of a day (UTC).")
+@click.option(
+    "--at", "moment", default="", metavar="DAY", help="As it was then: days and moments as for diff."
+)
 def show_command(database_path: Path, as_json: bool, host: str | None, kind: str, moment: str) -> int:
     """Show what is on HOST; without HOST, which hosts are known and how old their inventory is."""
     if host is None:
@@ -225,7 +240,7 @@ def show_command(database_path: Path, as_json: bool, host: str | None, kind: str
             states = database.states()
         return show_hosts(states.values(), as_json)
     with open_database(database_path) as database:
-        state, end = must_be_known(database, host), end_of_day(moment) if moment else None
+        state, end = must_be_known(database, host), moment_of(moment, time.time()) if moment else None
         must_be_a_kind(database, kind)
         tell_age(state, end)
         rows = database.at(host, end)
@@ -278,13 +293,22 @@ def must_be_a_kind(database: Database, kind: str) -> None:
         raise UsageError(f"there is no kind {kind!r}", f"there are: {', '.join(kinds)}")
 
 
-def end_of_day(text: str) -> float:
-    """The last moment of a day, UTC. Raises UsageError."""
+def moment_of(text: str, now: float) -> float:
+    """A moment, or the last one of a day, as Unix time; ``now`` says what today is. Raises UsageError."""
+    today = datetime.datetime.fromtimestamp(now, datetime.UTC).replace(
+        hour=0, minute=0, second=0, microsecond=0
+    )
+    one_day = datetime.timedelta(days=1)
     try:
+        if text in ("today", "yesterday"):
+            return (today + one_day if text == "today" else today).timestamp()
+        if "T" in text:
+            return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M").replace(tzinfo=datetime.UTC).timestamp()
         start = datetime.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=datetime.UTC)
-        return (start + datetime.timedelta(days=1)).timestamp()
+        return (start + one_day).timestamp()
     except (ValueError, OverflowError) as error:
-        raise UsageError(f"not a day: {text!r}", "write it as 2026-11-21") from error
+        hint = "write it as 2026-11-21, 2026-11-21T08:30, today or yesterday, in UTC"
+        raise UsageError(f"not a day: {text!r}", hint) from error
 
 
 def tell_age(state: HostState, moment: float | None) -> None:

@@ -178,6 +178,7 @@ class Stack:
             f"--storage.tsdb.path={self.folder}/prometheus-data",
             f"--web.listen-address={self.at('prometheus')}",
             "--storage.tsdb.retention.time=2d",
+            "--web.cors.origin=none",
             "--rules.alert.resend-delay=12s",  # an alert that fires before Alertmanager is known comes again
         ]
         self.add("prometheus", prometheus, ready_path="/-/ready")

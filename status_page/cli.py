@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from leitstand.activation import SYSTEMD, passed_by_systemd
 from leitstand.config import load_document, read
 from leitstand.errors import EXIT_OK, EXIT_WARNINGS, UsageError
 from leitstand.fields import split_listen
@@ -21,6 +22,7 @@ from status_page.config import StatusPage, StatusPageSettings
 from status_page.plan import Plan, make_plan
 from status_page.prometheus import Prometheus
 from status_page.server import serve as serve_application
+from status_page.server import serve_passed
 
 
 @click.group(
@@ -65,7 +67,9 @@ def collect(config_path: Path, once: bool) -> int:
 @status_page.command(epilog="Example: leitstand status-page serve --listen 127.0.0.1:8080 --workers 2")
 @config_option
 @click.option(
-    "--listen", metavar="ADDRESS:PORT", help="Port 0 takes a free one. Default: status_page.listen."
+    "--listen",
+    metavar="ADDRESS:PORT",
+    help="Port 0 takes a free one; 'systemd' the socket unit's. Default: status_page.listen.",
 )
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes. Default: status_page.workers.")
 def serve(config_path: Path, listen: str | None, workers: int | None) -> int:
@@ -74,17 +78,16 @@ def serve(config_path: Path, listen: str | None, workers: int | None) -> int:
     Put a TLS-terminating proxy before it. It never asks Prometheus, so visitors cannot load it.
     """
     plan, page = _settings(config_path)
+    build = functools.partial(build_application, plan, plan.folder)
+    if listen == SYSTEMD:
+        passed, *_ = passed_by_systemd("start the socket unit, or name an address: --listen 127.0.0.1:8080")
+        serve_passed(build, passed, workers or page.workers, say=lambda line: click.echo(line))
+        return EXIT_OK
     try:
         address, port = split_listen(listen or page.listen)
     except ValueError as error:
         raise UsageError(f"--listen {listen}: {error}") from error
-    serve_application(
-        functools.partial(build_application, plan, plan.folder),
-        address,
-        port,
-        workers or page.workers,
-        say=lambda line: click.echo(line),
-    )
+    serve_application(build, address, port, workers or page.workers, say=lambda line: click.echo(line))
     return EXIT_OK
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.server import Server
+from granian.net import SocketHolder  # type: ignore[attr-defined]
+from granian.server.mp import MPServer
 
 from leitstand.errors import LeitstandError
 from status_page.web import Application
@@ -23,6 +24,21 @@ STOP_SECONDS = 5
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
+class _Server(MPServer):
+    """granian on a socket that listens already, where there is one: granian itself takes addresses only."""
+
+    passed: socket.socket | None = None
+
+    def _init_shared_socket(self) -> None:
+        if self.passed is None:
+            super()._init_shared_socket()  # type: ignore[no-untyped-call]
+            return
+        self.passed.set_inheritable(True)
+        number = self.passed.fileno()
+        holder = SocketHolder(number, False, CONNECTIONS)  # type: ignore[call-arg]
+        vars(self).update(_sso=self.passed, _sfd=number, _shd=holder)
+
+
 def serve(
     build: Callable[[], Application], address: str, port: int, workers: int, say: Callable[[str], None]
 ) -> None:
@@ -32,24 +48,38 @@ def serve(
     """
     with reserved(address, port) as reservation:
         chosen = reservation.getsockname()[1]
-        server = Server(
-            "leitstand status page",
-            address=address,
-            port=chosen,
-            interface=Interfaces.WSGI,
-            workers=workers,
-            blocking_threads=THREADS,
-            backlog=CONNECTIONS,
-            backpressure=CONNECTIONS,
-            http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000, max_buffer_size=65_536),
-            websockets=False,
-            log_level=LogLevels.error,
-            workers_kill_timeout=STOP_SECONDS,
-            respawn_failed_workers=True,
-        )
-        host = f"[{address}]" if ":" in address else address
-        server.on_startup(lambda: say(f"listening on http://{host}:{chosen}/"))
-        server.serve(target_loader=_Loader(build), wrap_loader=False)
+        _server(address, chosen, workers, say).serve(target_loader=_Loader(build), wrap_loader=False)
+
+
+def serve_passed(
+    build: Callable[[], Application], passed: socket.socket, workers: int, say: Callable[[str], None]
+) -> None:
+    """The same on a socket that systemd listens on: so this process needs no right to open any connection."""
+    address, port, *_ = passed.getsockname()
+    server = _server(address, port, workers, say)
+    server.passed = passed
+    server.serve(target_loader=_Loader(build), wrap_loader=False)
+
+
+def _server(address: str, port: int, workers: int, say: Callable[[str], None]) -> _Server:
+    server = _Server(
+        "leitstand status page",
+        address=address,
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=workers,
+        blocking_threads=THREADS,
+        backlog=CONNECTIONS,
+        backpressure=CONNECTIONS,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000, max_buffer_size=65_536),
+        websockets=False,
+        log_level=LogLevels.error,
+        workers_kill_timeout=STOP_SECONDS,
+        respawn_failed_workers=True,
+    )
+    host = f"[{address}]" if ":" in address else address
+    server.on_startup(lambda: say(f"listening on http://{host}:{port}/"))
+    return server
 
 
 def reserved(address: str, port: int) -> socket.socket:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fleet_inventory.cli import inventory
+from fleet_inventory.cli import inventory, moment_of, usual_database
 from fleet_inventory.database import Database, DatabaseError, open_database
 from fleet_inventory.document import InventoryDocument, parse
 from leitstand.errors import LeitstandError
@@ -119,3 +119,26 @@ def test_what_two_pulls_take_over_at_once_is_there_once(tmp_path: Path) -> None:
         with closing(late):
             assert Database(late).take("web1", "", document_of("a", "b"), 3.0) == 0
         assert [row.item.name for row in store.at("web1")] == ["a", "b"]
+
+
+def test_an_inventory_of_an_earlier_release_is_found_where_it_was(tmp_path: Path) -> None:
+    usual, former = tmp_path / "inventory" / "i.sqlite", tmp_path / "i.sqlite"
+    assert usual_database(usual, former) == usual
+    former.touch()
+    assert usual_database(usual, former) == former
+    usual.parent.mkdir()
+    usual.touch()
+    assert usual_database(usual, former) == usual
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("1970-01-02", 2 * 86_400.0),
+        ("1970-01-02T00:30", 86_400.0 + 1800),
+        ("today", 4 * 86_400.0),
+        ("yesterday", 3 * 86_400.0),
+    ],
+)
+def test_a_day_means_its_end_and_a_moment_itself(text: str, moment: float) -> None:
+    assert moment_of(text, 3.5 * 86_400) == moment

@@ -372,7 +372,7 @@ def test_commands_before_the_first_pull_say_what_to_do(tmp_path: Path) -> None:
     "words",
     [
         ("diff", "none", "2026-01-01"),
-        ("diff", "web1", "yesterday"),
+        ("diff", "web1", "lastweek"),
         ("show", "web1", "--at", "9999-12-31"),
         ("show", "none"),
         ("show", "web1", "--kind", "packages"),

@@ -18,6 +18,8 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 def test_both_programs_have_a_unit_and_systemd_finds_nothing_wrong_with_it(tmp_path: Path) -> None:
     assert [unit.stem for unit in UNITS] == ["leitstand-status-collector", "leitstand-status-page"]
+    for beside in UNITS[0].parent.glob("leitstand-status-*.socket"):
+        (tmp_path / beside.name).write_text(beside.read_text())
     for unit in UNITS:
         copy = tmp_path / unit.name
         copy.write_text(unit.read_text().replace("/opt/leitstand/bin/leitstand", "/bin/true"))
