@@ -1,5 +1,7 @@
 """What is no mistake by itself but rarely meant: `leitstand check` warns of it and ends well all the same."""
 
+import os
+import shlex
 import stat
 from collections.abc import Iterator
 from itertools import combinations
@@ -9,6 +11,7 @@ from pydantic import BaseModel
 
 from leitstand.fleet import Finding, Fleet
 from leitstand.problems import KeyPath
+from leitstand.trust import Distrust, distrust, exposed
 
 NamedFile = tuple[KeyPath, Path]
 
@@ -51,6 +54,22 @@ def faulty_files(files: Iterator[NamedFile]) -> Iterator[Finding]:
         else:
             if not stat.S_ISREG(status.st_mode):
                 yield path, f"{file} is no file", _how_to_make(str(path[-1]))
+            elif found := _exposed(path, file):
+                yield path, f"{found.place} {found.what}", found.cure
+
+
+def _exposed(path: KeyPath, file: Path) -> Distrust | None:
+    """How a file is open to others; only root, whose files they are as a rule, can tell."""
+    setting = str(path[-1])
+    if os.geteuid() != 0:
+        return None
+    if path[0] == "alerts" or "exporter" in path:  # of the users that Alertmanager and Prometheus run as
+        if setting in ("ca_file", "cert_file") or not file.stat().st_mode & stat.S_IROTH:
+            return None
+        return Distrust(file, "may be read by every user", f"chmod o= {shlex.quote(str(file))}")
+    if setting in ("ca_file", "known_hosts_file", "service_file"):
+        return distrust(file)
+    return exposed(file, stat.S_IRWXO if setting == "credentials_file" else stat.S_IRWXG | stat.S_IRWXO)
 
 
 def _how_to_make(setting: str) -> str:

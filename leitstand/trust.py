@@ -5,6 +5,7 @@ import pwd
 import shlex
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,15 @@ def distrust(path: Path) -> Distrust | None:
         if found:
             return found
     return None
+
+
+def exposed(path: Path, others: int = stat.S_IRWXG | stat.S_IRWXO) -> Distrust | None:
+    """Why a secret is not ours alone, as sshd looks at its own; ``others``: mode bits it must not have."""
+    found = distrust(path)
+    with suppress(OSError):  # what cannot be looked at is told when it is read
+        if found is None and path.stat().st_mode & others:
+            return Distrust(path, "may be read by others", f"chmod 600 {shlex.quote(str(path))}")
+    return found
 
 
 def foreign(path: Path) -> Distrust | None:

@@ -1,6 +1,8 @@
 """``leitstand backup keys …``: make keys, print the recovery kit, print one archive's password."""
 
 import json
+import os
+import stat
 from pathlib import Path
 
 import click
@@ -39,9 +41,17 @@ def generate(config_path: Path, job: str | None, add: bool, as_json: bool) -> No
 @keys.command(epilog="Example: leitstand backup keys export website | lp")
 @click.argument("job", required=False)
 @click.option("--raw", is_flag=True, help="Only the keys file, without the explanations.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write it to this new file, of mode 0600."
+)
 @config_option
-def export(config_path: Path, job: str | None, raw: bool) -> None:
-    """Print the recovery kit: the keys, where the snapshots are, how to open them without Leitstand."""
+def export(config_path: Path, job: str | None, raw: bool, out: Path | None) -> None:
+    """Print the recovery kit: the keys, where the snapshots are, how to open them without Leitstand.
+
+    A file that others may read gets none: '> kit.txt' makes one, --out kit.txt does not.
+    """
+    if out is None:
+        _refuse_a_readable_file()
     context = Context.load(config_path)
     names = context.job_names(job)
     rings = {name: keys_of(context.job(name)).export() for name in names}
@@ -50,7 +60,31 @@ def export(config_path: Path, job: str | None, raw: bool) -> None:
     if not rings:
         raise UsageError("no backup job is configured", "see docs/backups.md")
     text = next(iter(rings.values()))
-    click.echo(text if raw else recovery_kit(text, context.settings, names), nl=False)
+    kit = text if raw else recovery_kit(text, context.settings, names)
+    if out is None:
+        click.echo(kit, nl=False)
+    else:
+        _write_new(out, kit)
+
+
+def _refuse_a_readable_file() -> None:
+    """Raises UsageError when standard output is a file that others may read."""
+    status = os.fstat(1)
+    if stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise UsageError(
+            "standard output is a file that others may read; nothing was written to it",
+            "--out FILE makes one of mode 0600, or pipe it to a printer: | lp",
+        )
+
+
+def _write_new(path: Path, text: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        raise UsageError(f"{path} is there already", "name a new file") from None
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    click.echo(f"{path}: the recovery kit, for you alone; keep it off this machine", err=True)
 
 
 @keys.command(epilog="Example: leitstand backup keys show 20261121T030000Z-abcdefgh")
@@ -61,6 +95,7 @@ def export(config_path: Path, job: str | None, raw: bool) -> None:
 @config_option
 def show(config_path: Path, snapshot: str, job: str | None, generation: int | None, as_json: bool) -> None:
     """Print the password that opens this one SNAPSHOT's vol.zip and manifest.zip in 7-Zip."""
+    _refuse_a_readable_file()
     context = Context.load(config_path)
     snapshot_id = snapshot.rstrip("/").rpartition("/")[2]
     if not is_snapshot_id(snapshot_id):

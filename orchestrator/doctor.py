@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from leitstand.errors import LeitstandError, UsageError
+from leitstand.fleet import Host
 from orchestrator.agenda import schedule_of
 from orchestrator.archive import Entry, Problem
 from orchestrator.config import Job
 from orchestrator.context import Context, keys_of
 from orchestrator.facts import read_facts
 from orchestrator.layout import CANARY, job_prefix
+from orchestrator.private_files import faulty_files
 from orchestrator.show import size
 from orchestrator.sources import Hindered, Source, open_sources
 from orchestrator.stores import Store, StoreError
@@ -70,6 +72,7 @@ def _checks(context: Context, job_name: str, job: Job) -> Iterator[tuple[str, Ca
         yield f"store {name}", partial(_store, context, job_name, job, name)
     yield f"host {job.host}", partial(_host, context, job)
     if _is_in_reach(context, job):
+        yield "files", partial(_files, job, context.fleet.hosts[job.host])
         for source in open_sources(job, context.fleet.hosts[job.host], context.folders(job)):
             yield source.label, partial(_source, source)
     known = read_facts(context.state, context.settings.backups)[job_name].values()
@@ -145,6 +148,12 @@ def _host(context: Context, job: Job) -> Found:
     host = context.fleet.hosts[job.host]
     way = f"over SSH as {host.ssh.user}@{host.address}" if host.ssh else "on this machine"
     return Found("good", f"its sources are read {way}")
+
+
+def _files(job: Job, host: Host) -> Found:
+    for fault in faulty_files(job, host):
+        return Found("warning", f"{fault.place} {fault.what}", fault.cure)
+    return Found("good", "those that the job names are ours alone")
 
 
 def _is_in_reach(context: Context, job: Job) -> bool:

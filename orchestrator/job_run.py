@@ -15,6 +15,7 @@ from orchestrator.facts import in_a_line
 from orchestrator.hooks import RunHooks, State
 from orchestrator.lease import leased
 from orchestrator.lock import JobBusyError, job_lock
+from orchestrator.private_files import faulty_files
 from orchestrator.prune import sweep_rests
 from orchestrator.run import Plan, Progress, RunResult, run_job
 from orchestrator.shrunk import Shrinkage, told
@@ -39,6 +40,8 @@ def back_up(context: Context, job_name: str, progress: Progress) -> RunResult:
                 keys, stores = keys_of(job), opened.enter_context(context.stores(job))
                 opened.enter_context(leased(stores, job.host, job_name, place=place))
             with _hooked(hooks) as ending:
+                for fault in faulty_files(job, host):
+                    _log.warning("%s: %s %s; %s", job_name, fault.place, fault.what, fault.cure)
                 sources = open_sources(job, host, context.folders(job))
                 shrinkage = Shrinkage.since(context.state / "backup" / f"{job_name}.sources")
                 result = run_job(Plan(job_name, job, sources, stores, keys, shrinkage), progress)

@@ -23,6 +23,7 @@ from typing import Self
 from leitstand import process
 from leitstand.errors import LeitstandError
 from leitstand.files import write_atomically
+from leitstand.trust import exposed
 
 SECRET_BYTES = 32
 PASSWORD_BYTES = 20
@@ -130,8 +131,8 @@ def _read(path: Path) -> bytes:
         os.close(descriptor)
         raise KeysError(f"{path} is a folder", "name the file in it that holds the keys")
     with os.fdopen(descriptor, "rb") as file:
-        if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-            raise KeysError(f"{path} may be read by others", f"chmod 600 {path}")
+        if found := exposed(path):
+            raise KeysError(f"{found.place} {found.what}", found.cure)
         return file.read(1 << 20)
 
 

@@ -9,6 +9,7 @@ import configparser
 import hashlib
 import logging
 import re
+import stat
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from pydantic import SecretStr
 from urllib3.exceptions import HTTPError
 
 from leitstand.errors import UsageError
+from leitstand.trust import exposed
 from orchestrator.config import S3Store as S3Settings
 from orchestrator.pages import Buffer, pieces
 from orchestrator.stores.dialect import ETAGS, LISTING, Dialect, is_encrypted, refuses_a_header
@@ -310,8 +312,10 @@ def read_credentials(path: Path) -> tuple[str, SecretStr]:
     """access_key and secret_key from an ini file that others must not read. Raises UsageError."""
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        if path.stat().st_mode & 0o007:
-            raise UsageError(f"{path}: every user may read these credentials", f"chmod 600 {path}")
+        if found := exposed(path, stat.S_IRWXO):
+            readable = found.place == path and "read" in found.what
+            what = ": every user may read these credentials" if readable else f" {found.what}"
+            raise UsageError(f"{found.place}{what}", found.cure)
         parser.read_string(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", "it holds access_key and secret_key") from error
