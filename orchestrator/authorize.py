@@ -120,7 +120,8 @@ def _of_source(transport: Ssh, source: Source) -> list[str]:
             calls += [source.argv_of_mount()] if source.settings.must_be_mounted else []
             return [transport.remote_command(argv, source.env) for argv in calls]
         case DumpSource():
-            return [transport.remote_command(dump.argv, dump.env) for dump in source.dumps()]
+            dumps = [transport.remote_command(dump.argv, dump.env) for dump in source.dumps()]
+            return dumps + [transport.remote_command(argv) for argv in source.questions()]
         case _:
             return []
 

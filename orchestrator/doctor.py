@@ -179,8 +179,8 @@ def _source(source: Source) -> Found:
                 break
             _taste(entry)
     if problems:
-        path = os.fsdecode(problems[0].path)
-        return Found("warning", f"{path}: {problems[0].what}", "the snapshot would be partial")
+        path = f"{os.fsdecode(problems[0].path)}: " if problems[0].path else ""
+        return Found("warning", f"{path}{problems[0].what}", "the snapshot would be partial")
     if not count:
         return Found("warning", "there is nothing in it", "is the path, or the name, right?")
     return Found("good", "can be read")

@@ -176,7 +176,7 @@ class _Run:
                 for entry in intake.entries():
                     streamed = source.sequential or entry.size is None
                     (writer.add_stream if streamed else writer.add)(entry)
-                self.plan.shrinkage.note(source.label, settings, intake.taken)
+                self.plan.shrinkage.note(source.label, settings, intake.taken, source.tables)
             summary = writer.close()
             self._hold_policy()
             self._refuse_repeated()
@@ -193,7 +193,7 @@ class _Run:
         if self.plan.job.policy == "fail" and self.progress.problem_count:
             first = self.progress.problems[0]
             raise RunFailedError(
-                f"{self.plan.job_name}: {os.fsdecode(first.path)}: {first.what}"
+                f"{self.plan.job_name}: {f'{os.fsdecode(first.path)}: ' if first.path else ''}{first.what}"
                 f" ({self.progress.problem_count} such files; the job's policy is 'fail')",
                 "nothing was kept; exclude these files, or set policy: warn",
             )

@@ -1,4 +1,5 @@
-"""Sources that hold far less than at the last run: emptied by mistake, or a disk that is not mounted.
+"""Sources that hold far less than at the last run: emptied by mistake, or a disk that is not mounted; and
+databases that are gone from a source of all.
 
 How many entries each source had is kept on this host, a small JSON file for each job. It is a cache: without
 it nothing is known of the last run, and nothing is told.
@@ -6,14 +7,16 @@ it nothing is known of the last run, and nothing is told.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from leitstand.files import make_private_folder, write_atomically
 from leitstand.models import Model
 
 FEWEST = 10  # of fewer entries half may well go; but not all of them
+DATABASES_NAMED = 10
 TIMES_TOLD = 7  # then it is believed that there is no more
 
 
@@ -24,6 +27,7 @@ class Held:
     entries: int
     settings: str
     told: int = 0
+    databases: Sequence[str] = ()
 
 
 class Shrinkage:
@@ -42,24 +46,42 @@ class Shrinkage:
         except (OSError, ValueError, TypeError, AttributeError):
             return cls()
 
-    def note(self, label: str, settings: Model, entries: int) -> None:
+    def note(self, label: str, settings: Model, entries: int, dumps: Iterable[bytes] = ()) -> None:
         """A source was read to its end; with other settings it cannot be compared."""
         digest = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()
         before = self._known.get(label)
-        self._now[label] = Held(entries, digest)
-        if before is None or before.settings != digest or not _is_far_less(entries, before.entries):
+        now = self._now[label] = Held(entries, digest, databases=_databases(label, dumps))
+        if before is None or before.settings != digest or before.told >= TIMES_TOLD:
             return
-        if before.told < TIMES_TOLD:
-            self._now[label] = Held(before.entries, digest, before.told + 1)
-            self.found.append(
-                f"{label}: {entries} entries, {before.entries} before: was it emptied, or is it not mounted?"
-            )
+        if what := _less(label, now, before):
+            every = sorted({*before.databases, *now.databases})
+            self._now[label] = Held(max(entries, before.entries), digest, before.told + 1, every)
+            self.found.append(what)
 
     def save(self, file: Path) -> None:
         """Keep the numbers for the next run. Raises OSError."""
         make_private_folder(file.parent)
         text = json.dumps({label: asdict(each) for label, each in self._now.items()}, indent=1)
         write_atomically(file, text, mode=0o600)
+
+
+def _databases(label: str, dumps: Iterable[bytes]) -> list[str]:
+    """The databases of a source of all of them; of one that is named nothing can go unnoticed."""
+    if label not in ("mysql", "postgresql"):
+        return []
+    parts = (path.decode(errors="replace").split("/") for path in dumps)
+    return sorted({unquote(each[1]) for each in parts if len(each) > 2})
+
+
+def _less(label: str, now: Held, before: Held) -> str:
+    """What of the last run is missing; empty when nothing is."""
+    if gone := [name for name in before.databases if name not in now.databases]:
+        names = ", ".join(gone[:DATABASES_NAMED]) + (", …" if len(gone) > DATABASES_NAMED else "")
+        return f"{label}: saved before and now gone: {names}: dropped, or may this user no longer see it?"
+    if _is_far_less(now.entries, before.entries):
+        now_before = f"{now.entries} entries, {before.entries} before"
+        return f"{label}: {now_before}: was it emptied, or is it not mounted?"
+    return ""
 
 
 def _is_far_less(now: int, before: int) -> bool:

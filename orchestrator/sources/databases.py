@@ -1,11 +1,11 @@
 """MariaDB/MySQL, PostgreSQL and any program's output, as sources."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from leitstand.process import ProcessError
-from orchestrator.archive import Entry
+from orchestrator.archive import Entry, Problem
 from orchestrator.config import (
     ALL_DATABASES,
     CommandSource,
@@ -15,6 +15,7 @@ from orchestrator.config import (
     source_label,
 )
 from orchestrator.sources.dump import Dump, DumpReader
+from orchestrator.sources.rights import Rights
 from orchestrator.sources.rows import GlobalsWatcher, MysqlWatcher, PostgresqlWatcher, SqliteWatcher
 from orchestrator.sources.source import Report, SourceError
 from orchestrator.transport import Transport
@@ -88,7 +89,11 @@ class DumpSource:
     def close(self) -> None:
         """Each program ended with its last block."""
 
-    def ask(self, argv: list[str], env: Mapping[str, str] | None = None, program: str = "") -> list[str]:
+    def questions(self) -> list[tuple[str, ...]]:
+        """What is asked beside the dumps."""
+        return []
+
+    def ask(self, argv: Sequence[str], env: Mapping[str, str] | None = None, program: str = "") -> list[str]:
         """The lines that a short program, called ``program``, prints. Raises SourceError when it fails."""
         try:
             finished = self.transport.run(argv, timeout=LIST_SECONDS, env=env)
@@ -119,14 +124,41 @@ class MysqlDumps(DumpSource):
 
     def entries(self, report: Report) -> Iterator[Entry]:
         """One entry a dump, or a table."""
-        for dump in self.dumps():
+        databases = self._databases()
+        self._report_hidden(databases, report)
+        for dump in self._dumps(databases):
             if self.settings.by_table and dump.path.endswith(BY_TABLE):
                 yield from self._reader.pieces(dump)
             else:
                 yield self._reader.entry(dump)
 
     def dumps(self) -> Iterator[Dump]:
-        for database in self._databases():
+        return self._dumps(self._databases())
+
+    def questions(self) -> list[tuple[str, ...]]:
+        return [self._question("SHOW GRANTS")]
+
+    def _question(self, statement: str) -> tuple[str, ...]:
+        return (*MYSQL, *self._options, "--batch", "--skip-column-names", f"--execute={statement}")
+
+    def _report_hidden(self, databases: list[str], report: Report) -> None:
+        """Name what this user has no right to see: the dump would be whole without it."""
+        try:
+            rights = Rights(self.ask(self._question("SHOW GRANTS"), program="mysql"))
+        except SourceError as error:
+            what = f"{error.message}: whether this user sees all of it is not known"
+            report(Problem(b"", what))
+            return
+        if self.settings.mysql == ALL_DATABASES and not rights.sees_every_database():
+            what = "this user may not see all databases, and no other is saved (GRANT SHOW DATABASES ON *.*)"
+            report(Problem(b"", f"{self.label}: {what}"))
+        for database in databases:
+            if hidden := rights.hidden(database):
+                what = f"not saved if there are any, as this user may not see them: {', '.join(hidden)}"
+                report(Problem(b"", f"mysql/{database}: {what}"))
+
+    def _dumps(self, databases: list[str]) -> Iterator[Dump]:
+        for database in databases:
             # Without --databases, so that the dump can be loaded under another name: the drill does that.
             history = [HISTORY] if self.settings.history else []
             argv = (*MYSQLDUMP, *self._options, *MYSQL_OPTIONS, *history, "--", database)
@@ -143,8 +175,19 @@ class MysqlDumps(DumpSource):
     def _databases(self) -> list[str]:
         if self.settings.mysql != ALL_DATABASES:
             return [self.settings.mysql]
-        query = ["--batch", "--skip-column-names", "--execute=SHOW DATABASES"]
-        return sorted(set(self.ask([*MYSQL, *self._options, *query], program="mysql")) - MYSQL_OWN)
+        return sorted(set(self.ask(self._question("SHOW DATABASES"), program="mysql")) - MYSQL_OWN)
+
+
+_LIST = (
+    "SELECT CASE WHEN NOT datallowconn THEN 'closed' WHEN NOT has_database_privilege(datname, 'CONNECT')"
+    " THEN 'denied' ELSE 'open' END || ' ' || datname"
+    " FROM pg_database WHERE NOT datistemplate ORDER BY datname"
+)
+_CLOSED = {
+    "open": "",
+    "closed": "it allows no connections (ALTER DATABASE … ALLOW_CONNECTIONS true)",
+    "denied": "this role may not connect to it (GRANT CONNECT ON DATABASE …)",
+}
 
 
 @dataclass
@@ -171,9 +214,19 @@ class PostgresqlDumps(DumpSource):
         }
         return {name: str(value) for name, value in named.items() if value is not None}
 
+    def entries(self, report: Report) -> Iterator[Entry]:
+        """One entry a dump. Databases that cannot be connected to cost themselves."""
+        databases, closed = self._databases()
+        for database, why in closed.items():
+            report(Problem(b"", f"postgresql/{database}: not saved: {why}"))
+        return (self._reader.entry(dump) for dump in self._dumps(databases))
+
     def dumps(self) -> Iterator[Dump]:
+        return self._dumps(self._databases()[0])
+
+    def _dumps(self, databases: list[str]) -> Iterator[Dump]:
         plain = self.settings.format == "plain"
-        for database in self._databases():
+        for database in databases:
             name = "dump.sql" if plain else "dump.pgc"
             # The ZIP compresses; a dump that is compressed already would only hide that from it.
             form = ["--format=plain"] if plain else ["--format=custom", "--compress=0"]
@@ -193,12 +246,14 @@ class PostgresqlDumps(DumpSource):
         seconds = self.settings.timeout.total_seconds()
         return Dump("postgresql/globals.sql", argv, seconds, 1, GlobalsWatcher, env=self._env)
 
-    def _databases(self) -> list[str]:
+    def _databases(self) -> tuple[list[str], dict[str, str]]:
+        """Those to save; and those that cannot be connected to, with why."""
         if self.settings.postgresql != ALL_DATABASES:
-            return [self.settings.postgresql]
-        query = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname"
-        options = ["--no-password", "--no-psqlrc", "--tuples-only", "--no-align", f"--command={query}"]
-        return self.ask(["psql", *options, "postgres"], self._env)
+            return [self.settings.postgresql], {}
+        options = ["--no-password", "--no-psqlrc", "--tuples-only", "--no-align", f"--command={_LIST}"]
+        lines = self.ask(["psql", *options, "postgres"], self._env)
+        found = {name: _CLOSED[state] for state, _, name in (line.partition(" ") for line in lines)}
+        return [name for name, why in found.items() if not why], {n: why for n, why in found.items() if why}
 
 
 @dataclass

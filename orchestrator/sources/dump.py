@@ -1,13 +1,14 @@
 """A dump: what a program writes to its standard output, proven complete, never on a disk in plain text."""
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 
-from leitstand.process import Finished, ProcessError
+from leitstand.process import Finished, ProcessError, messages
 from orchestrator.archive import Entry, Metadata
 from orchestrator.sources.rows import AnyBytes, Watcher
 from orchestrator.sources.source import SourceError
@@ -16,6 +17,9 @@ from orchestrator.time_limit import TimeLimit
 from orchestrator.transport import Transport
 
 _log = logging.getLogger(__name__)
+# Of a program that ended well: what it left out, say; not that it does not know an option of another program.
+_WARNING = re.compile(r"\bwarning\b(?!.*\bloose-)", re.IGNORECASE)
+WARNINGS_TOLD = 10
 BLOCK_BYTES = 1024 * 1024
 END_SECONDS = 60.0  # for a program to end once its output has ended
 
@@ -83,7 +87,8 @@ class DumpReader:
             raise SourceError(f"{dump.path}: {error.message}", error.hint) from error
         self._prove(dump, finished, watcher, size, limit.struck)
         self.tables[dump.path.encode()] = watcher.tables
-        for note in watcher.notes():
+        warnings = [text for text in messages(finished.stderr) if _WARNING.search(text)]
+        for note in (*watcher.notes(), *warnings[:WARNINGS_TOLD]):
             _log.warning("%s: %s", dump.path, note)
 
     def _prove(self, dump: Dump, finished: Finished, watcher: Watcher, size: int, late: bool) -> None:

@@ -1,0 +1,78 @@
+"""What a user of MariaDB or MySQL may see, by SHOW GRANTS.
+
+What a user has no right to is not refused: the server answers as if it was not there, and a dump is whole
+without it.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_NAME = r"\*|`(?:[^`]|``)+`"
+_GRANT = re.compile(rf"GRANT (.+?) ON ({_NAME})\.({_NAME}) TO ")
+# A role of MySQL: SHOW GRANTS tells its name only. One of MariaDB has no host, and its rights follow.
+_ROLE = re.compile(r"GRANT `[^`]*`@`[^`]*`.* TO ")
+_ALL = "ALL PRIVILEGES"
+# Whoever may do such a thing with routines sees that they are there, and a dump that cannot have them fails.
+_OF_ROUTINES = {_ALL, "EXECUTE", "CREATE ROUTINE", "ALTER ROUTINE", "SHOW CREATE ROUTINE"}
+
+
+@dataclass(frozen=True)
+class _Grant:
+    rights: frozenset[str]
+    database: str
+    table: str
+
+
+class Rights:
+    """The rights of one user."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        lines = list(lines)
+        self._grants = [grant for line in lines if (grant := _grant(line))]
+        self._known = not any(_ROLE.match(line) for line in lines)
+
+    def sees_every_database(self) -> bool:
+        """Whether none is hidden; also where that cannot be told."""
+        return not self._known or bool(self._of("*", "*") & {_ALL, "SELECT", "SHOW DATABASES"})
+
+    def hidden(self, database: str) -> list[str]:
+        """What a dump of a database would lack without a word, each with the grant that helps."""
+        if not self._known:
+            return []
+        rights = self._of(database, "*") | self._of("*", "*")
+        quoted = database.replace("`", "``")
+        found = []
+        if not rights & {_ALL, "SELECT"}:
+            found.append(f"tables (GRANT SELECT ON `{quoted}`.*)")
+        if not rights & {_ALL, "TRIGGER"}:
+            found.append(f"triggers (GRANT TRIGGER ON `{quoted}`.*)")
+        if not rights & _OF_ROUTINES and not self._reads_routines():
+            found.append("routines (GRANT SELECT ON mysql.*; in MySQL: SHOW_ROUTINE ON *.*)")
+        return found
+
+    def _reads_routines(self) -> bool:
+        own = self._of("mysql", "*") | self._of("mysql", "proc")
+        return bool(self._of("*", "*") & {"SELECT", "SHOW_ROUTINE"} or own & {_ALL, "SELECT"})
+
+    def _of(self, database: str, table: str) -> frozenset[str]:
+        found = (each for each in self._grants if each.table == table and _covers(each.database, database))
+        return frozenset(right for each in found for right in each.rights)
+
+
+def _grant(line: str) -> _Grant | None:
+    found = _GRANT.match(line)
+    if found is None:
+        return None
+    database, table = (name.strip("`").replace("``", "`") for name in found.groups()[1:])
+    return _Grant(frozenset(found[1].split(", ")), database, table)
+
+
+def _covers(pattern: str, database: str) -> bool:
+    """Whether a grant is for a database: ``%`` and ``_`` stand for any, after a backslash for themselves."""
+    if "*" in (pattern, database):
+        return pattern == database
+    words = re.split(r"(\\.|[%_])", pattern)
+    wild = {"%": ".*", "_": "."}
+    text = "".join(wild.get(word) or re.escape(word[1:] if word[:1] == "\\" else word) for word in words)
+    return re.fullmatch(text, database, re.IGNORECASE | re.DOTALL) is not None
