@@ -44,6 +44,8 @@ SOURCES: dict[str, SourceEntry] = {
             "/etc/apt/preferences.d/*",
             "/etc/apt/apt.conf",
             "/etc/apt/apt.conf.d/*",
+            "/etc/apt/sources.list",
+            "/etc/apt/sources.list.d/*",
             "/etc/machine-id",
         ),
         limit=60.0,

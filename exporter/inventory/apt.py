@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from exporter.collectors.collector import NoData
 from exporter.inventory.apt_policy import INSTALLED, Archive, Candidate, Policy, read_pins
+from exporter.inventory.apt_sources import used_lists
 from exporter.inventory.dpkg import STATUS, STATUS_LIMIT, parse_package, stanzas
 from exporter.inventory.phasing import ALL, Phasing, read_phasing
 from exporter.inventory.programs import may_run
@@ -77,6 +78,7 @@ def read(context: Context) -> Findings:
     """Every pending update. NoData without lists: then nothing is known, which is not "no updates"."""
     tree = context.tree
     lists = [name for name in tree.names(LISTS) if re.search(r"_Packages(\.\w+)?$", name)]
+    lists = used_lists(tree, lists)
     if not lists or not tree.is_file(STATUS):
         raise NoData("no lists of apt here")
     installed = parse_installed(tree.text(STATUS, STATUS_LIMIT))

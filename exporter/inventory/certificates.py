@@ -1,8 +1,10 @@
 """TLS certificates on this host: when each expires and for which names it is."""
 
+import base64
 import datetime
 import posixpath
 import re
+from collections.abc import Iterator
 from typing import Literal
 
 from cryptography import x509
@@ -11,14 +13,69 @@ from cryptography.hazmat.primitives import hashes
 from exporter.inventory.apache import apache_hosts
 from exporter.inventory.nginx import nginx_certificates
 from exporter.inventory.source import Context, Findings
+from exporter.inventory.text import load_json, text_of
 from exporter.tree import Tree
 from leitstand.exposition import Family
 
+# Homes of people and services, below which programs keep what they got from a certificate authority.
+HOMES = ("/root", "/home/*")
 PLACES = (
     "/etc/letsencrypt/live/*/cert.pem",
     "/etc/dehydrated/certs/*/cert.pem",
     "/var/lib/dehydrated/certs/*/cert.pem",
     "/var/lib/acme/*/cert.pem",
+    "/var/lib/acme/live/*/cert",  # acmetool
+    "/etc/ssl/uacme/*/cert.pem",
+    *(f"{home}/.acme.sh/*/fullchain.cer" for home in (*HOMES, "/opt", "/var/lib/acme")),
+    "/etc/acme.sh/*/fullchain.cer",
+    *(f"{home}/.getssl/*/*.crt" for home in HOMES),
+    *(f"{home}/.lego/certificates/*.crt" for home in HOMES),
+    "/etc/lego/certificates/*.crt",
+    "/var/lib/lego/certificates/*.crt",
+    "/opt/bitnami/letsencrypt/certificates/*.crt",
+    # Caddy: issuer, name, file
+    *(f"{home}/.local/share/caddy/certificates/*/*/*.crt" for home in (*HOMES, "/var/lib/caddy")),
+    "/data/caddy/certificates/*/*/*.crt",
+    "/var/lib/docker/volumes/*/_data/caddy/certificates/*/*/*.crt",
+    # Traefik
+    "/etc/traefik/acme*.json",
+    "/etc/traefik/*/acme*.json",
+    "/var/lib/traefik/acme*.json",
+    "/opt/traefik/acme*.json",
+    "/opt/traefik/*/acme*.json",
+    "/srv/traefik/acme*.json",
+    "/srv/traefik/*/acme*.json",
+    "/letsencrypt/acme*.json",
+    "/var/lib/docker/volumes/*/_data/acme*.json",
+    # Apache's mod_md
+    "/etc/apache2/md/domains/*/pubcert.pem",
+    "/var/lib/apache2/md/domains/*/pubcert.pem",
+    "/etc/httpd/md/domains/*/pubcert.pem",
+    "/etc/httpd/state/md/domains/*/pubcert.pem",
+    # Proxmox: this node's, then its other products
+    "/etc/pve/local/pve-ssl.pem",
+    "/etc/pve/local/pveproxy-ssl.pem",
+    "/etc/proxmox-backup/proxy.pem",
+    "/etc/pmg/pmg-*.pem",
+    "/etc/proxmox-datacenter-manager/auth/api.pem",
+    # Hosting panels: cPanel, DirectAdmin, Hestia, ISPConfig, aaPanel, Webmin
+    "/var/cpanel/ssl/apache_tls/*/certificates",
+    "/var/cpanel/ssl/cpanel/*cpanel.pem",
+    "/usr/local/directadmin/data/users/*/domains/*.cert",
+    "/usr/local/directadmin/conf/cacert.pem",
+    "/usr/local/hestia/ssl/certificate.crt",
+    "/usr/local/ispconfig/interface/ssl/ispserver.crt",
+    "/www/server/panel/vhost/cert/*/fullchain.pem",
+    "/etc/webmin/miniserv.pem",
+    "/etc/cockpit/ws-certs.d/*.c*rt",
+    "/etc/gitlab/ssl/*.crt",
+    # Kubernetes
+    "/etc/kubernetes/pki/*.crt",
+    "/etc/kubernetes/pki/etcd/*.crt",
+    "/var/lib/rancher/k3s/server/tls/*.crt",
+    # Snaps of Nextcloud
+    "/var/snap/nextcloud/current/certs/certbot/config/live/*/cert.pem",
+    "/var/snap/nextcloud/current/certs/*/cert.pem",
     "/etc/ssl/private/*.crt",
     "/etc/ssl/local/*.pem",
     "/etc/ssl/certs/ssl-cert-snakeoil.pem",
@@ -32,6 +89,7 @@ PLACES = (
 )
 # Where a service is set up -> the setting that names its certificate, or a folder of such.
 SETTINGS = {
+    "/etc/letsencrypt/renewal/*.conf": r"^cert\s*=\s*(/\S+)",
     "/etc/postfix/main.cf": r"^[ \t]*smtpd_tls_(?:cert_file|chain_files)\s*=\s*(/[^\s,]+)",
     "/etc/dovecot/conf.d/10-ssl.conf": r"^[ \t]*ssl_(?:server_)?cert(?:_file)?\s*=\s*<?\s*(/\S+)",
     "/etc/dovecot/dovecot.conf": r"^[ \t]*ssl_(?:server_)?cert(?:_file)?\s*=\s*<?\s*(/\S+)",
@@ -74,23 +132,73 @@ def read(context: Context) -> Findings:
     )
     for path in paths[:MAXIMUM_CERTIFICATES]:
         try:
-            certificate = parse_certificate(context.tree.read(path, FILE_LIMIT))
+            content = context.tree.read(path, FILE_LIMIT)
         except PermissionError:
             findings.skip(reason=f"{path}: not ours to read")
             continue
-        except (OSError, ValueError) as error:
+        except OSError as error:
             findings.skip(path in used, f"{path}: {error}")
             continue
-        if certificate:
-            expiry.add(certificate.not_valid_after_utc.timestamp(), path)
-            add_certificate(findings, path, certificate)
+        for name, data in parts(path, content, findings):
+            try:
+                certificate = parse_certificate(data)
+            except ValueError as error:
+                findings.skip(reason=f"{name}: {error}")
+                continue
+            if certificate:
+                expiry.add(certificate.not_valid_after_utc.timestamp(), name)
+                add_certificate(findings, name, certificate)
     findings.families.append(expiry)
     return findings
+
+
+def parts(path: str, content: bytes, findings: Findings) -> Iterator[tuple[str, bytes]]:
+    """(name, content) of each certificate with its chain: Traefik keeps many in one file, by their names."""
+    if not path.endswith(".json"):
+        yield path, content
+        return
+    try:
+        stored = parse_acme(content.decode("utf-8", "replace"))
+    except ValueError:
+        findings.skip(reason=f"{path}: not what Traefik writes")
+        return
+    seen: set[str] = set()
+    for domain, encoded in stored:
+        if domain and domain not in seen:
+            seen.add(domain)
+            yield f"{path}#{domain}", encoded
+        else:
+            findings.skip(reason=f"{path}: a certificate without a name, or another of that name")
+
+
+def parse_acme(text: str) -> list[tuple[str, bytes]]:
+    """[(main name, PEM)] of Traefik's acme.json: by resolver since version 2, one list in version 1.
+
+    An entry that is none has no name. Raises ValueError for another text.
+    """
+    raw = load_json(text)
+    if not isinstance(raw, dict):
+        raise ValueError("not an object")
+    resolvers = [raw, *(value for value in raw.values() if isinstance(value, dict))]
+    lists = [entries for one in resolvers if isinstance(entries := one.get("Certificates"), list)]
+    return [acme_entry(entry) for entries in lists for entry in entries]
+
+
+def acme_entry(entry: object) -> tuple[str, bytes]:
+    """(main name, PEM) of one entry; the name is empty if it is none. Version 1 wrote capitals."""
+    fields = {key.lower(): value for key, value in entry.items()} if isinstance(entry, dict) else {}
+    domain = fields.get("domain")
+    names = {key.lower(): value for key, value in domain.items()} if isinstance(domain, dict) else {}
+    try:
+        return text_of(names.get("main")), base64.b64decode(text_of(fields.get("certificate")), validate=True)
+    except ValueError:
+        return "", b""
 
 
 def candidates(tree: Tree) -> list[str]:
     """Paths in the usual places and in the settings of mail, proxy, database and file servers."""
     found = [path for place in PLACES for path in tree.glob(place) if tree.is_file(path)]
+    found = [path for path in found if not path.endswith(".issuer.crt")]  # lego's, of the authority
     for pattern, setting in SETTINGS.items():
         for file in tree.glob(pattern):
             text = re.sub(r"(?m)^[ \t]*#.*", "", tree.text_or_empty(file))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from exporter.collectors.collector import Roots
 from exporter.inventory.source import Context, Findings
+from exporter.inventory.text import search
 from exporter.tree import Tree
 
 # Vendor and product of DMI -> the hypervisor, as systemd-detect-virt(1) names it.
@@ -26,6 +27,10 @@ HYPERVISORS = (
     ("Hetzner", "kvm"),
     ("Microsoft Corporation Virtual Machine", "microsoft"),
 )
+# Where a container manager says its name: systemd for the others, and the manager itself.
+CONTAINER_FILES = ("/run/systemd/container", "/run/host/container-manager")
+# LXC puts these files of its own over the kernel's, proc_pid_mountinfo(5).
+LXCFS = re.compile(rb"^\S+ \S+ \S+ \S+ /proc/\S+ .* - fuse\.lxcfs ", re.MULTILINE)
 
 
 def read(context: Context) -> Findings:
@@ -109,7 +114,7 @@ def hardware(sys: Path) -> tuple[str, str]:
 
 def virtualisation(roots: Roots, tree: Tree, machine: str) -> str:
     """The container manager or hypervisor below this host, "none" on bare metal (systemd-detect-virt(1))."""
-    container = container_manager(tree, first_line(roots.proc / "1/cgroup"))
+    container = container_manager(tree, roots.proc)
     if container:
         return container
     hypervisor = first_line(roots.sys / "hypervisor/type")
@@ -117,23 +122,39 @@ def virtualisation(roots: Roots, tree: Tree, machine: str) -> str:
     return known or ("other" if has_hypervisor_flag(roots.proc) else "none")
 
 
-def container_manager(tree: Tree, group: str) -> str:
-    """docker, podman, lxc, … by the marks they leave; empty outside a container."""
-    if tree.is_file("/.dockerenv"):
-        return "docker"
-    if tree.is_file("/run/.containerenv"):
-        return "podman"
-    named = tree.text_or_empty("/run/systemd/container").strip()
-    return named or ("lxc" if "/lxc" in group else "")
+def container_manager(tree: Tree, proc: Path) -> str:
+    """docker, podman, lxc, … by the marks they leave; empty outside a container.
+
+    https://systemd.io/CONTAINER_INTERFACE names those that a manager should leave. Where another init than
+    systemd runs, with version 2 of control groups, LXC leaves the init's environment, and files over /proc.
+    """
+    marks = {"/.dockerenv": "docker", "/run/.containerenv": "podman"}
+    marked = next((name for path, name in marks.items() if tree.is_file(path)), "")
+    written = [tree.text_or_empty(path).strip() for path in CONTAINER_FILES]
+    named = marked or next(filter(None, written), "") or search(r"\0container=([\w-]+)", environment(proc))
+    if named:
+        return named
+    is_lxc = "/lxc" in first_line(proc / "1/cgroup") or LXCFS.search(read_bytes(proc / "1/mountinfo"))
+    return "lxc" if is_lxc else ""
+
+
+def environment(proc: Path) -> str:
+    """The environment of the first process, each variable after a zero; empty if not ours to read."""
+    return f"\0{read_bytes(proc / '1/environ').decode('utf-8', 'replace')}"
+
+
+def read_bytes(path: Path, limit: int = 1 << 20) -> bytes:
+    """The beginning of a file of the kernel, empty if there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(limit)
+    except OSError:
+        return b""
 
 
 def has_hypervisor_flag(proc: Path) -> bool:
     """True if the processor says that it is a virtual one (x86 only)."""
-    try:
-        with (proc / "cpuinfo").open("rb") as file:
-            head = file.read(1 << 16)
-    except OSError:
-        return False
+    head = read_bytes(proc / "cpuinfo", 1 << 16)
     return re.search(rb"^flags\s*:.*\bhypervisor\b", head, re.MULTILINE) is not None
 
 

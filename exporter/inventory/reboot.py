@@ -21,7 +21,7 @@ def read(context: Context) -> Findings:
         for package in packages or [""]:
             findings.add("reboot_reason", reason="package", detail=package)
     # In a container the kernel is the host's and none of our packages'.
-    if not container_manager(tree, first_line(context.roots.proc / "1/cgroup")):
+    if not container_manager(tree, context.roots.proc):
         for detail in kernel_reasons(tree, context.roots.proc / "sys/kernel"):
             findings.add("reboot_reason", reason="kernel", detail=detail)
     family = Family("leitstand_reboot_required", "gauge", "Whether the host waits for a reboot.")

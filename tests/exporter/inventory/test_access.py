@@ -1,3 +1,5 @@
+import base64
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -171,6 +173,54 @@ def test_certificates_of_other_services_are_found_by_their_settings(host: Build,
 def certificate_of(name: str) -> bytes:
     make = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", f"/CN={name}"]
     return subprocess.run([*make, "-keyout", "/dev/null"], check=True, capture_output=True).stdout
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/root/.acme.sh/a.example_ecc/fullchain.cer",
+        "/home/anna/.acme.sh/a.example/fullchain.cer",
+        "/var/lib/caddy/.local/share/caddy/certificates/acme-v02.api.letsencrypt.org-directory/a/a.crt",
+        "/data/caddy/certificates/local/a/a.crt",
+        "/root/.lego/certificates/a.example.crt",
+        "/etc/pve/local/pve-ssl.pem",
+        "/etc/pve/local/pveproxy-ssl.pem",
+        "/etc/proxmox-backup/proxy.pem",
+        "/etc/apache2/md/domains/a.example/pubcert.pem",
+        "/var/cpanel/ssl/apache_tls/a.example/certificates",
+        "/usr/local/directadmin/data/users/anna/domains/a.example.cert",
+        "/var/snap/nextcloud/current/certs/certbot/config/live/a.example/cert.pem",
+        "/etc/kubernetes/pki/apiserver.crt",
+        "/srv/letsencrypt/live/a.example/cert.pem",
+    ],
+)
+def test_certificates_are_found_where_programs_keep_them(host: Build, items: Items, path: str) -> None:
+    renewal = "version = 2.1.0\narchive_dir = /srv/x\ncert = /srv/letsencrypt/live/a.example/cert.pem\n"
+    files: dict[str, str | bytes] = {path: certificate_of("a"), "/etc/letsencrypt/renewal/a.conf": renewal}
+    if path.endswith(".lego/certificates/a.example.crt"):
+        files[path.replace(".crt", ".issuer.crt")] = certificate_of("the authority")
+    found = items(certificates.read(host(files)), "certificate")
+    assert [(item["path"], item["subject"]) for item in found] == [(path, "CN=a")]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_traefiks_certificates_are_found_by_their_names_and_a_broken_one_costs_itself(
+    host: Build, items: Items, version: int
+) -> None:
+    def entry(name: str, content: object) -> dict[str, object]:
+        fields = {"domain": {"main": name}, "certificate": content, "key": "c2VjcmV0"}
+        return fields if version == 2 else {"Domain": {"Main": name}, "Certificate": content}
+
+    good = {name: base64.b64encode(certificate_of(name)).decode() for name in ("a", "c")}
+    entries = [entry("a", good["a"]), entry("b", "!"), None, entry("a", good["a"]), entry("c", good["c"])]
+    content = {"Account": {}, "Certificates": entries}
+    text = json.dumps({"letsencrypt": content, "other": None} if version == 2 else content)
+    findings = certificates.read(host({"/etc/traefik/acme.json": text}))
+    found = {item["path"]: item["subject"] for item in items(findings, "certificate")}
+    assert found == {"/etc/traefik/acme.json#a": "CN=a", "/etc/traefik/acme.json#c": "CN=c"}
+    assert findings.skipped == 3
+    assert {labels for labels, _ in findings.families[0].samples} == {(path,) for path in found}
+    assert certificates.read(host({"/etc/traefik/acme.json": "{"})).skipped == 1
 
 
 def test_a_certificate_may_be_in_der_and_have_no_name(host: Build, items: Items) -> None:

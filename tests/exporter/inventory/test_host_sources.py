@@ -174,6 +174,44 @@ def test_the_host_is_described_by_its_own_files(host: Build, items: Items) -> No
     assert (found["virtualisation"], found["hardware_vendor"]) == ("qemu", "QEMU")
 
 
+LXCFS = (
+    "700 690 0:60 /proc/cpuinfo /proc/cpuinfo rw,nosuid,nodev,relatime - fuse.lxcfs lxcfs "
+    "rw,user_id=0,group_id=0,allow_other\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("files", "kernel", "expected"),
+    [
+        ({}, {"1/cgroup": "0::/\n"}, ""),
+        (
+            {},
+            {"1/cgroup": "0::/init.scope\n", "1/mountinfo": LXCFS.replace("/proc/cpuinfo", "/var/lib/lxcfs")},
+            "",
+        ),
+        ({}, {"1/cgroup": "0::/\n", "1/mountinfo": f"1 0 0:1 / / rw - zfs x rw\n{LXCFS}"}, "lxc"),
+        ({}, {"1/cgroup": "0::/\n", "1/environ": "TERM=linux\0container=lxc\0"}, "lxc"),
+        ({}, {"1/environ": "container=systemd-nspawn\0"}, "systemd-nspawn"),
+        ({}, {"1/environ": "MY_container=lxc\0"}, ""),
+        ({}, {"1/cgroup": "12:pids:/lxc/web\n"}, "lxc"),
+        ({"/run/systemd/container": "lxc\n"}, {}, "lxc"),
+        ({"/run/host/container-manager": "lxc\n"}, {}, "lxc"),
+        ({"/.dockerenv": ""}, {"1/environ": "container=oci\0"}, "docker"),
+    ],
+)
+def test_a_container_is_told_by_what_its_manager_leaves(
+    host: Build, files: dict[str, str | bytes], kernel: dict[str, str], expected: str
+) -> None:
+    context = host({**files, "/lib/modules/9.9.9-9-amd64/modules.builtin": ""})
+    for name, content in {**kernel, "sys/kernel/osrelease": "6.1.0-1-amd64\n"}.items():
+        path = context.roots.proc / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    assert host_source.container_manager(context.tree, context.roots.proc) == expected
+    # In a container, the kernel is none of its packages'.
+    assert bool(reboot.read(context).items) == (not expected)
+
+
 def test_the_real_host_has_its_real_name_and_kernel(real_host: Context, items: Items) -> None:
     (found,) = items(host_source.read(real_host), "host")
     assert (found["hostname"], found["kernel"]) == (os.uname().nodename, os.uname().release)
