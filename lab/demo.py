@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import time
@@ -18,29 +19,26 @@ from lab.stack import REPOSITORY, Stack
 
 INTERRUPTED = 130  # as a shell gives for Ctrl-C
 
-EXAMPLES = """\
-examples:
-  ./demo              start all, run a backup, show a table, stay until Ctrl-C
-  ./demo --once       the same, check each promise, end; exit code 0, or 1 naming what failed
-  ./demo --incident   take the sample web site down and watch: page, alert mail, recovery
-
-Exit codes: 0 good, 1 a promise was not kept, 2 wrong usage, 3 the set-up failed, 130 interrupted.
-"""
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def main() -> int:
     """Run the demo; 0 when every promise held, 1 when one did not."""
     arguments = parse()
     started = time.monotonic()
-    for number in (signal.SIGTERM, signal.SIGINT):  # also where a background job was told to ignore it
-        signal.signal(number, _interrupt)
 
     def say(text: str) -> None:
         print(f"  [{time.monotonic() - started:5.1f} s] {text}", flush=True)
 
     try:
+        for number in _SIGNALS:  # also where a background job was told to ignore it
+            signal.signal(number, _interrupt)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # ./demo kept them back until here
         with own_folder(arguments.folder) as folder:
             return in_folder(folder, arguments, say)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     except FolderError as error:
         print(f"error: {error}\n  hint: name another --folder", file=sys.stderr)
         return 2
@@ -59,7 +57,7 @@ def in_folder(folder: Path, arguments: argparse.Namespace, say: Callable[[str], 
         print("\ninterrupted before the end", file=sys.stderr)
         return INTERRUPTED
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):  # a second Ctrl-C must not leave the rest running
+        for number in _SIGNALS:  # a second Ctrl-C must not leave the rest running
             signal.signal(number, signal.SIG_IGN)
         stack.stop()
         print("stopped; nothing is left running", flush=True)
@@ -83,24 +81,12 @@ def run(stack: Stack, arguments: argparse.Namespace, say: Callable[[str], None])
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="./demo",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """The command line, as ``./demo`` has looked at it and explains it."""
+    parser = argparse.ArgumentParser(prog="./demo", add_help=False)
     ways = parser.add_mutually_exclusive_group()
-    ways.add_argument(
-        "--once", action="store_true", help="check every promise, then end with exit code 0 or 1"
-    )
-    ways.add_argument("--incident", action="store_true", help="play an outage and its end, with times")
-    parser.add_argument(
-        "--folder",
-        type=called_from,
-        default=REPOSITORY / ".demo",
-        help="where all state goes; what an earlier demo left there is removed (%(default)s)",
-    )
+    ways.add_argument("--once", action="store_true")
+    ways.add_argument("--incident", action="store_true")
+    parser.add_argument("--folder", type=called_from, default=REPOSITORY / ".demo")
     return parser.parse_args()
 
 
@@ -121,7 +107,8 @@ def bold(text: str) -> str:
 def stay(stack: Stack) -> None:
     """A live line until Ctrl-C, which is the right end of a demo."""
     print("  Every interval is a fifth of the usual one. Look around from another terminal:")
-    print(f"    {REPOSITORY}/.venv/bin/leitstand backup status --config {stack.config}")
+    command = [f"{REPOSITORY}/.venv/bin/leitstand", "backup", "status", "--config", str(stack.config)]
+    print(f"    {shlex.join(command)}")
     print("  Ctrl-C ends the demo and everything it started.", flush=True)
     line = LiveLine()
     try:

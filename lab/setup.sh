@@ -1,66 +1,110 @@
 # shellcheck shell=bash
 # Set-up for ./demo and ./check: Debian packages and the two virtual environments. Does nothing that is done already.
-# Sourced with the repository's root as current folder; uses PYTHON (default python3).
+# Sourced with the repository's root as current folder; uses PYTHON (default: the first of 3.11 or newer).
 
-PYTHON=${PYTHON:-python3}
 VENV=.venv
 SWIFT_VENV=.venv-swift
+LEAST=3.11
+RECORD=${LEITSTAND_ROOT:-}/var/lib/leitstand-setup # see lab/install.sh
+child=""
 
 say() { if [ -t 1 ]; then printf '\033[1m==>\033[0m %s\n' "$*"; else printf '==> %s\n' "$*"; fi; }
 
-die() { # MESSAGE HINT
+die() { # MESSAGE HINT [STATUS]
   printf 'error: %s\n  hint: %s\n' "$1" "$2" >&2
-  exit 3
-}
-
-any_python() { # -> the environment's Python, else the system's
-  if [ -x $VENV/bin/python ]; then echo $VENV/bin/python; else echo "$PYTHON"; fi
+  exit "${3:-3}"
 }
 
 as_root() {
-  if [ "$(id -u)" = 0 ]; then
+  if [ $EUID = 0 ]; then
     "$@"
   elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-    sudo "$@"
+    sudo ${LEITSTAND_ROOT:+LEITSTAND_ROOT="$LEITSTAND_ROOT"} "$@"
   else
     return 1
   fi
 }
 
-missing_packages() { # PACKAGE… -> those that are not installed
-  local package
-  for package in "$@"; do
-    dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' || echo "$package"
-  done
+interrupted() {
+  trap '' INT TERM HUP
+  if [ -n "$child" ]; then
+    as_root kill -INT -- "-$child" 2>/dev/null || kill -INT -- "-$child" 2>/dev/null
+    wait "$child" || true
+  fi
+  echo "interrupted" >&7
+  exit 130
+}
+exec 7>&2 # whatever is redirected when it happens
+trap interrupted INT TERM HUP
+
+# In a group of its own: Ctrl-C is for us, who end the command, wait until it has cleaned up, and say so in one line.
+apart() { # COMMAND… -> its status
+  local status=0
+  set -m
+  "$@" </dev/null 7>&- &
+  child=$!
+  set +m
+  wait "$child" || status=$?
+  child=""
+  return $status
 }
 
-# Installing a server must not start it here: our own processes serve, on ports of their own.
-with_no_services_started() {
-  local policy=/usr/sbin/policy-rc.d made="" status=0
-  if [ ! -e $policy ]; then
-    printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null && as_root chmod 755 $policy && made=yes
-  fi
-  "$@" || status=$?
-  [ -z "$made" ] || as_root rm -f $policy
+logged() { # COMMAND… -> its status; what it says is shown when it fails
+  local log status=0
+  log=$(mktemp)
+  apart "$@" >"$log" 2>&1 || status=$?
+  [ $status -eq 0 ] || tail -n 20 "$log" >&2
+  rm -f "$log"
   return $status
+}
+
+# No $(…) on the ways that are gone every time: bash 5.2 stumbles over a Ctrl-C during one.
+find_missing() { # PACKAGE… ; sets missing
+  local package
+  missing=""
+  for package in "$@"; do
+    dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' || missing="$missing$package "
+  done
 }
 
 install_packages() { # PACKAGE…
   local missing log
-  missing=$(missing_packages "$@" | tr '\n' ' ')
-  [ -n "$missing" ] || return 0
-  say "Debian packages: installing $missing"
+  find_missing "$@"
+  if [ -z "$missing" ]; then
+    # What a kill -9 left of another set-up.
+    [ ! -e "$RECORD/planned" ] || as_root lab/install.sh 2>/dev/null || true
+    return 0
+  fi
+  command -v apt-get >/dev/null || die "this is no Debian, and these packages are missing: $missing" "use Debian 12 or newer"
   as_root true || die "these Debian packages are missing and this user cannot install them: $missing" \
     "as root: apt-get install $missing"
+  say "Debian packages: installing $missing"
   log=$(mktemp)
-  as_root apt-get update -q -o Dpkg::Use-Pty=0 >"$log" 2>&1 || say "apt-get update failed; going on with the present lists"
   # shellcheck disable=SC2086 # the list is meant to be split
-  if ! with_no_services_started as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
-    --no-install-recommends -o Dpkg::Use-Pty=0 $missing >>"$log" 2>&1; then
+  if ! apart as_root lab/install.sh $missing 2>"$log"; then
     tail -n 20 "$log" >&2
     die "apt-get could not install: $missing" "see its message above; all of it is in $log"
   fi
   rm -f "$log"
+  say "installed, and no service of them started or enabled; all of it goes again with: ./demo --remove"
+}
+
+find_python() { # sets PYTHON, installing it where there is none; refuses one that is too old
+  local name found=""
+  for name in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
+    command -v "$name" >/dev/null || continue
+    found=${found:-$name}
+    if "$name" -ISc "import sys; sys.exit(sys.version_info < (${LEAST/./, }))" 2>/dev/null; then
+      PYTHON=$name
+      return 0
+    fi
+  done
+  [ -z "$found" ] || die "needs Python $LEAST or newer; this is $("$found" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" \
+    "install a newer one, or name it: PYTHON=/path/to/python ./${0##*/}"
+  [ -z "${PYTHON:-}" ] || die "$PYTHON: no such program" "PYTHON names the Python to use"
+  [ "${1:-}" != again ] || die "needs Python $LEAST or newer" "install it"
+  install_packages python3 python3-venv
+  find_python again
 }
 
 state_of() { # LOCK -> what an environment made from it depends on
@@ -68,7 +112,7 @@ state_of() { # LOCK -> what an environment made from it depends on
 }
 
 environment_is_ready() { # FOLDER LOCK
-  [ -x "$1/bin/python" ] && [ "$(cat "$1/lock.sha256" 2>/dev/null)" = "$(state_of "$2")" ]
+  [ -x "$1/bin/python" ] && state_of "$2" | cmp -s - "$1/lock.sha256"
 }
 
 make_environment() { # FOLDER LOCK WHAT
@@ -78,9 +122,9 @@ make_environment() { # FOLDER LOCK WHAT
   say "Python environment $1: installing $3 (pinned by hash, $2)"
   if [ ! -x "$1/bin/python" ]; then
     "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
-    "$PYTHON" -m venv "$1" || die "cannot make a virtual environment with $PYTHON" "install python3-venv"
+    logged "$PYTHON" -m venv "$1" || die "cannot make a virtual environment with $PYTHON" "install python3-venv"
   fi
-  "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$2" ||
+  logged "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$2" ||
     die "pip could not install $2" "see its message above; is a package index reachable?"
 }
 
@@ -91,7 +135,7 @@ finish_environment() { # FOLDER LOCK
 set_up_python() {
   if ! environment_is_ready $VENV requirements/dev.txt; then
     make_environment $VENV requirements/dev.txt "Leitstand's requirements"
-    $VENV/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . ||
+    logged $VENV/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . ||
       die "pip could not install this checkout" "see its message above"
     finish_environment $VENV requirements/dev.txt
   fi
@@ -102,4 +146,11 @@ set_up_swift() {
     make_environment $SWIFT_VENV requirements/swift.txt "OpenStack Swift"
     finish_environment $SWIFT_VENV requirements/swift.txt
   fi
+}
+
+set_up() { # PACKAGE…
+  find_python
+  install_packages "$@"
+  set_up_python
+  set_up_swift
 }

@@ -1,5 +1,5 @@
 """``python -m leitstand``: the same as the ``leitstand`` command."""
 
-from leitstand.cli import main
+from leitstand.start import main
 
 main()

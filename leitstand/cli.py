@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import select
+import signal
 import sys
 from difflib import get_close_matches
 from typing import Any, TextIO
@@ -114,7 +115,18 @@ def main(arguments: list[str] | None = None) -> None:
     keep_out_of_cores()
     _have_standard_streams()
     os.environ["PYTHONSAFEPATH"] = "1"  # no child of ours that is Python takes code from the working folder
-    sys.exit(run(arguments))
+    sys.exit(_interruptible(arguments))
+
+
+def _interruptible(arguments: list[str] | None) -> int:
+    """Run the command line; Ctrl-C is an exception meanwhile, and what it was before and afterwards."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        if before is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        return run(arguments)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def run(arguments: list[str] | None = None) -> int:
