@@ -1,8 +1,11 @@
-"""Check passwords against bcrypt hashes, one at a time, without starving anybody because somebody guesses.
+"""Check passwords against bcrypt hashes without starving anybody because somebody guesses.
 
-bcrypt is slow on purpose (60 ms at cost 10), so its verdicts are kept, and only what is not known yet waits.
-The newest attempt of each client comes first, clients take turns, and an attempt too many replaces the oldest
-one of the client that has most waiting: so 200 guesses delay an honest scrape by one or two of them.
+bcrypt is slow on purpose (60 ms at cost 10, twice that for each step more), so its verdicts are kept, and
+only what is not known yet waits. No request decides how much work it is: an unknown user's password costs 10.
+Each cost has a queue and a thread of its own, as bcrypt lets other threads run meanwhile: a user of cost 18
+delays no other. In a queue the newest attempt of each client comes first, clients take turns, and an attempt
+too many replaces the oldest one of the client that has most waiting: so 200 guesses delay an honest scrape by
+one or two of them.
 """
 
 import hashlib
@@ -20,11 +23,16 @@ _log = logging.getLogger(__name__)
 _MOST_VERDICTS = 50  # of each kind, so that wrong guesses never push out the right password
 _BCRYPT_READS = 72  # bytes; the algorithm ignores what is behind them
 # The hash of a random text that nobody kept. An unknown user's password is compared with it, so that the time
-# an answer takes does not tell which users exist.
-_NOBODYS_SALT_AND_SUM = b"XvBZ6nGwi8yvzGukgE6eMe3bsznxRXprE5kU1aY2SpaQ56tGHIzZ2"
+# an answer takes does not tell which users exist, as long as theirs have the usual cost.
+_NOBODYS_HASH = b"$2b$10$XvBZ6nGwi8yvzGukgE6eMe3bsznxRXprE5kU1aY2SpaQ56tGHIzZ2"
 
 # True and False; None when it was given up to make room.
 Verdict = bool | None
+
+
+def cost_of(stored: bytes) -> int:
+    """The cost of a bcrypt hash: a check takes 2 to the power of it rounds."""
+    return int(stored.split(b"$")[2])
 
 
 @dataclass(frozen=True)
@@ -40,41 +48,81 @@ class Attempt:
         return f"Attempt(known={self.known})"
 
 
+Told = Callable[[Verdict], None]
+
+
 class Passwords:
-    """Verdicts on passwords, and the one thread that finds new ones. ``waiting`` is the cap of attempts."""
+    """Verdicts on passwords, and the threads that find new ones. ``waiting`` caps each cost's attempts."""
 
     def __init__(self, waiting: int) -> None:
         self._most_waiting = waiting
         self._secret = os.urandom(32)
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._verdicts: dict[bool, OrderedDict[bytes, None]] = {True: OrderedDict(), False: OrderedDict()}
-        self._queues: OrderedDict[str, list[tuple[Attempt, Callable[[Verdict], None]]]] = OrderedDict()
-        self._thread: threading.Thread | None = None
+        self._queues: dict[int, _Queue] = {}
         self._closed = False
 
     def attempt(self, users: Mapping[str, bytes], user: str, password: bytes) -> Attempt:
         """What is to be compared for this user and password."""
-        known = user in users
-        stored = users[user] if known else _nobodys_hash(users)
+        stored = users.get(user, _NOBODYS_HASH)
         digest = hashlib.blake2b(key=self._secret)
         for part in (user.encode("utf-8", "replace"), stored, password):
             digest.update(len(part).to_bytes(8, "big") + part)
-        return Attempt(stored, password, known, digest.digest())
+        return Attempt(stored, password, user in users, digest.digest())
 
     def known_verdict(self, attempt: Attempt) -> Verdict:
         """The verdict found before; None when there is none."""
-        with self._changed:
+        with self._lock:
             for verdict, digests in self._verdicts.items():
                 if attempt.digest in digests:
                     digests.move_to_end(attempt.digest)
                     return verdict
         return None
 
-    def check(self, client: str, attempt: Attempt, tell: Callable[[Verdict], None]) -> None:
+    def check(self, client: str, attempt: Attempt, tell: Told) -> None:
         """Find out, and call ``tell`` with the verdict from another thread."""
+        cost = cost_of(attempt.hash)
+        with self._lock:
+            if cost not in self._queues:
+                self._queues[cost] = _Queue(self._most_waiting, self._find_out, self._closed)
+            queue = self._queues[cost]
+        queue.add(client, attempt, tell)
+
+    def close(self) -> None:
+        """End the threads; who still waits gets no verdict."""
+        with self._lock:
+            self._closed = True
+            queues = list(self._queues.values())
+        for queue in queues:
+            queue.close()
+
+    def _find_out(self, attempt: Attempt) -> bool:
+        if (verdict := self.known_verdict(attempt)) is not None:
+            return verdict
+        # Always compare, also for a user who does not exist: see _NOBODYS_HASH.
+        equal = bcrypt.checkpw(attempt.password[:_BCRYPT_READS], attempt.hash)
+        verdict = equal and attempt.known
+        with self._lock:
+            digests = self._verdicts[verdict]
+            digests[attempt.digest] = None
+            if len(digests) > _MOST_VERDICTS:
+                digests.popitem(last=False)
+        return verdict
+
+
+class _Queue:
+    """The attempts of one cost that wait, and the thread that looks at them one by one."""
+
+    def __init__(self, most: int, find_out: Callable[[Attempt], bool], closed: bool) -> None:
+        self._most, self._find_out, self._closed = most, find_out, closed
+        self._changed = threading.Condition()
+        self._waiting: OrderedDict[str, list[tuple[Attempt, Told]]] = OrderedDict()
+        self._thread: threading.Thread | None = None
+
+    def add(self, client: str, attempt: Attempt, tell: Told) -> None:
         with self._changed:
             given_up = self._make_room()
-            self._queues.setdefault(client, []).append((attempt, tell))
+            self._waiting.setdefault(client, []).append((attempt, tell))
             if self._thread is None and not self._closed:
                 self._thread = threading.Thread(target=self._work, name="passwords", daemon=True)
                 self._thread.start()
@@ -83,59 +131,45 @@ class Passwords:
             given_up(None)
 
     def close(self) -> None:
-        """End the thread; who still waits gets no verdict."""
         with self._changed:
             self._closed = True
             self._changed.notify()
 
-    def _make_room(self) -> Callable[[Verdict], None] | None:
-        if sum(map(len, self._queues.values())) < self._most_waiting:
+    def _make_room(self) -> Told | None:
+        if sum(map(len, self._waiting.values())) < self._most:
             return None
-        longest = max(self._queues, key=lambda client: len(self._queues[client]))
-        _, tell = self._queues[longest].pop(0)
+        longest = max(self._waiting, key=lambda client: len(self._waiting[client]))
+        _, tell = self._waiting[longest].pop(0)
         return tell
 
-    def _next(self) -> tuple[Attempt, Callable[[Verdict], None]] | None:
+    def _next(self) -> tuple[Attempt, Told] | None:
         """The newest attempt of the client whose turn it is; None when closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or any(self._queues.values()))
+            self._changed.wait_for(lambda: self._closed or any(self._waiting.values()))
             while not self._closed:
-                client, queue = self._queues.popitem(last=False)
-                if not queue:
+                client, attempts = self._waiting.popitem(last=False)
+                if not attempts:
                     continue
-                taken = queue.pop()
-                if queue:
-                    self._queues[client] = queue
+                taken = attempts.pop()
+                if attempts:
+                    self._waiting[client] = attempts
                 return taken
         return None
 
     def _work(self) -> None:
         while taken := self._next():
             attempt, tell = taken
-            verdict = self.known_verdict(attempt)
+            began = time.monotonic()
             try:
-                tell(self._find_out(attempt) if verdict is None else verdict)
+                verdict = self._find_out(attempt)
+                if not verdict:
+                    self._rest(time.monotonic() - began)
+                tell(verdict)
             except Exception:  # noqa: BLE001 - without this thread nobody could enter any more
                 if not self._closed:
                     _log.exception("a password could not be checked")
 
-    def _find_out(self, attempt: Attempt) -> bool:
-        began = time.monotonic()
-        # Always compare, also for a user who does not exist: see _NOBODYS_SALT_AND_SUM.
-        equal = bcrypt.checkpw(attempt.password[:_BCRYPT_READS], attempt.hash)
-        verdict = equal and attempt.known
+    def _rest(self, seconds: float) -> None:
+        """As long as a wrong guess took: whoever guesses gets half a processor, not a whole one."""
         with self._changed:
-            digests = self._verdicts[verdict]
-            digests[attempt.digest] = None
-            if len(digests) > _MOST_VERDICTS:
-                digests.popitem(last=False)
-            if not verdict and not self._closed:
-                # Rest as long as a wrong guess took: whoever guesses gets half a processor, not a whole one.
-                self._changed.wait_for(lambda: self._closed, time.monotonic() - began)
-        return verdict
-
-
-def _nobodys_hash(users: Mapping[str, bytes]) -> bytes:
-    """Nobody's hash at the cost of the users' hashes, which is what makes a comparison slow or quick."""
-    cost = max((stored.split(b"$")[2] for stored in users.values()), default=b"10")
-    return b"$2b$%s$%s" % (cost, _NOBODYS_SALT_AND_SUM)
+            self._changed.wait_for(lambda: self._closed, seconds)

@@ -8,8 +8,10 @@ import logging
 import ssl
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
+from exporter.passwords import cost_of
 from exporter.rules import RateLimiter, Rules, RulesState, canonical_name
 from exporter.tls import TlsError, files_of, server_context
 from exporter.web_settings import WebSettings, read_settings
@@ -20,6 +22,8 @@ from leitstand.problems import ConfigError, Problem
 _log = logging.getLogger(__name__)
 # Two changes within one tick of the file system's clock have the same time: so content decides at first.
 _FRESH_NANOSECONDS = 1_000_000_000
+_DEAREST = 14  # of bcrypt's costs; each step more doubles the time
+_SECONDS_AT_10 = 0.06
 _NOTHING = (b"", b"{}", b"---", b"...")
 
 _Signature = tuple[tuple[int | bytes, ...], ...]
@@ -75,6 +79,7 @@ class WebConfigFile:
         self._path = path
         self._lock = threading.Lock()
         self._rules, self._watched = load_web_config(path)
+        _warn_of_costs(path, self._rules.users)
         # Not known yet: a file may have changed while it was read, so the first request reads it once more.
         self._signature: _Signature = ()
         self._complaint = ""
@@ -105,6 +110,8 @@ class WebConfigFile:
         except LeitstandError as error:
             self._complain(error.message)
             return
+        if rules.users != self._rules.users:
+            _warn_of_costs(self._path, rules.users)
         if watched != self._watched:
             self._watched, self._signature = watched, ()
         self._rules, self._complaint, self._loaded = rules.continuing(self._rules), "", time.time()
@@ -113,6 +120,14 @@ class WebConfigFile:
         if message != self._complaint:
             _log.error("the web configuration is refused, the one before stays in force: %s", message)
         self._complaint = message
+
+
+def _warn_of_costs(path: Path, users: Mapping[str, bytes]) -> None:
+    for user, stored in users.items():
+        if (cost := cost_of(stored)) > _DEAREST:
+            seconds = _SECONDS_AT_10 * 2 ** (cost - 10)
+            what = f"bcrypt cost {cost}: to check one password takes about {seconds:.0f} s of CPU"
+            _log.warning("%s", Problem(path, 0, f"basic_auth_users.{user}", what, "make one of cost 10"))
 
 
 def _signature(paths: list[Path]) -> _Signature:
