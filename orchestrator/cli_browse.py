@@ -6,7 +6,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -16,6 +16,8 @@ from leitstand.tables import terminal_width
 from leitstand.text import visible
 from orchestrator import show
 from orchestrator.archive import FileRecord, Kind
+from orchestrator.archive.holes import zeros
+from orchestrator.archive.sparse import Unpacking
 from orchestrator.cli_options import snapshot_option, store_option, warn, warn_of, with_context
 from orchestrator.compare import Change, compare
 from orchestrator.context import Context
@@ -97,9 +99,16 @@ def cat(context: Context, job: str, path: str, snapshot_id: str | None, only: st
         if row.record.metadata.kind is not Kind.FILE:
             raise LeitstandError(f"{path} is a {row.record.metadata.kind}, not a file")
         with snapshot.layer(row.layer).open(row.record) as content:
-            while block := content.read(1 << 20):
-                sys.stdout.buffer.write(block)
+            _write(content, row.record.metadata.sparse)
         sys.stdout.buffer.flush()
+
+
+def _write(content: BinaryIO, sparse: int) -> None:
+    write = sys.stdout.buffer.write
+    unpacking = Unpacking(sparse, write, lambda length: [write(block) for block in zeros(0, length)])
+    while block := content.read(1 << 20):
+        (unpacking.feed if sparse else write)(block)
+    unpacking.finish()
 
 
 def _is(path: bytes, wanted: str) -> bool:
@@ -161,12 +170,12 @@ def _facts(record: FileRecord, zone: tzinfo) -> dict[str, Any]:
     return {
         "path": os.fsdecode(metadata.path),
         "kind": str(metadata.kind),
-        "size": record.size,
+        "size": metadata.sparse or record.size,
         "mode": f"{stat.S_IMODE(metadata.mode):04o}",
         "user": metadata.user or metadata.uid,
         "group": metadata.group or metadata.gid,
         "mtime": _iso(metadata.mtime_ns / 1e9, zone),
-        "sha256": record.sha256.hex() if metadata.kind is Kind.FILE else None,
+        "sha256": record.sha256.hex() if metadata.kind is Kind.FILE and not metadata.sparse else None,
         "link": os.fsdecode(metadata.link) or None,
         "problem": record.problem or None,
     }
@@ -203,4 +212,4 @@ def _about(record: FileRecord, zone: tzinfo) -> tuple[str, str]:
     when = show.moment(metadata.mtime_ns / 1e9, zone)
     arrow = f" -> {os.fsdecode(metadata.link)}" if metadata.link else ""
     path = visible(os.fsdecode(metadata.path) + arrow)
-    return f"{mode} {visible(owner):<17} {record.size:>12} {when}", path
+    return f"{mode} {visible(owner):<17} {metadata.sparse or record.size:>12} {when}", path

@@ -154,7 +154,7 @@ def _differences(path: Path, record: FileRecord, owners: Owners) -> Iterator[str
             yield "leads elsewhere after the restore"
     elif metadata.kind is not Kind.HARDLINK:  # which has what its first name has
         yield from _differing_facts(status, metadata, owners)
-    if metadata.kind is Kind.FILE and (status.st_size != record.size or _sha256(path) != record.sha256):
+    if metadata.kind is Kind.FILE and not _has_content(path, status.st_size, record):
         yield "has another content on the disk"
 
 
@@ -167,6 +167,13 @@ def _differing_facts(status: os.stat_result, metadata: Metadata, owners: Owners)
     owner = owners.user(metadata), owners.group(metadata)
     if owners.may_give and (status.st_uid, status.st_gid) != owner:
         yield "has another owner on the disk"
+
+
+def _has_content(path: Path, size: int, record: FileRecord) -> bool:
+    """Whether a file is what was saved; of one with large holes the size tells, as its data was proven."""
+    if record.metadata.sparse:
+        return size == record.metadata.sparse
+    return size == record.size and _sha256(path) == record.sha256
 
 
 def _sha256(path: Path) -> bytes:

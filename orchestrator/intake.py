@@ -47,7 +47,7 @@ class Intake:
             )
 
     def _too_large(self, entry: Entry) -> str:
-        if entry.size is None or entry.size <= self._limits.bytes:
+        if max(entry.size or 0, entry.metadata.sparse) <= self._limits.bytes:
             return ""
         return f"refused: larger than the job's limits.bytes, {self._limits.bytes}"
 

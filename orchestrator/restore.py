@@ -13,15 +13,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from leitstand.errors import LeitstandError, UsageError
-from orchestrator.archive import ArchiveError, Kind, Metadata
+from orchestrator.archive import ArchiveError, FileRecord, Kind, Metadata, SealedReader
 from orchestrator.archive.admission import refusal
 from orchestrator.archive.names import leaves_tree, printable
+from orchestrator.archive.sparse import Unpacking
 from orchestrator.manifest import Row
 from orchestrator.owners import Owners
 from orchestrator.snapshot import Snapshot
 from orchestrator.sources.patterns import Selection
 from orchestrator.stores import ObjectMissingError
-from orchestrator.tree import Tree
+from orchestrator.tree import SparseFile, Tree
 
 _STAGING = ".leitstand-restoring-"
 _MOVING_UP = ".leitstand-restored-"  # the staging folder's name once all in it is whole
@@ -260,17 +261,31 @@ class Restoring:
         record = row.record
         if record.problem:
             self.result.notes.append(f"{os.fsdecode(metadata.path)}: {record.problem}")
-        if self.tree.has_file(metadata, record.size, record.sha256):
+        if self.tree.has_file(metadata, metadata.sparse or record.size, record.sha256):
             self.result.skipped += 1
             return
         archive = self.snapshot.layer(row.layer)
         try:
             with self.tree.new_file(metadata) as file:
-                archive.copy(record, file.write)
+                _copy(archive, record, file)
         except (ArchiveError, ObjectMissingError) as error:
             self.damaged[metadata.path] = error.message.removeprefix(f"{printable(record.path)}: ")
             return
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
+            self._leave_out(metadata, "larger than a file may be here")
+            return
         self.result.content_bytes += record.size
+
+
+def _copy(archive: SealedReader, record: FileRecord, file: SparseFile) -> None:
+    if not record.metadata.sparse:
+        archive.copy(record, file.write)
+        return
+    unpacking = Unpacking(record.metadata.sparse, file.write, file.skip)
+    archive.copy(record, unpacking.feed)
+    unpacking.finish()
 
 
 def _named(error: Exception, path: bytes) -> Exception:

@@ -19,7 +19,7 @@ _ROW = (
 )
 _START = b'{"path":"'
 _NUMBERS = ("mode", "uid", "gid", "mtime_ns", "size", "crc32", "offset", "length")
-_RARE_NUMBERS = ("ctime_ns", "inode", "device")
+_RARE_NUMBERS = ("ctime_ns", "inode", "device", "sparse")
 _RARE_TEXTS = ("user", "group", "problem")
 _KNOWN = frozenset(
     (*_NUMBERS, *_RARE_NUMBERS, *_RARE_TEXTS, "path", "kind", "link", "xattrs", "sha256", "method")
@@ -64,6 +64,8 @@ def _rare(record: FileRecord, metadata: Metadata) -> str:
         text += f',"inode":{metadata.inode}'
     if metadata.device:
         text += f',"device":{metadata.device}'
+    if metadata.sparse:
+        text += f',"sparse":{metadata.sparse}'
     if metadata.link or metadata.xattrs or record.problem:
         text += "".join(map(_member, _rarest(record, metadata)))
     return text
@@ -90,7 +92,7 @@ def record_from(row: dict[str, Any]) -> FileRecord:
     """
     get = row.get
     numbers = _numbers_in(row)
-    rare = get("ctime_ns", 0), get("inode", 0), get("device", 0)
+    rare = get("ctime_ns", 0), get("inode", 0), get("device", 0), get("sparse", 0)
     texts = get("user", ""), get("group", ""), get("problem", "")
     if not row.keys() <= _KNOWN:
         raise ValueError(f"unknown: {sorted(row.keys() - _KNOWN)}")
@@ -98,7 +100,7 @@ def record_from(row: dict[str, Any]) -> FileRecord:
         raise TypeError("a number or a text is of another type")
     mode, uid, gid, mtime_ns, size, crc32, offset, length = numbers
     sha256 = bytes.fromhex(row["sha256"])
-    if min(size, crc32, offset, length) < 0 or crc32 >= 1 << 32 or len(sha256) != _SHA256_BYTES:
+    if min(size, crc32, offset, length, rare[3]) < 0 or crc32 >= 1 << 32 or len(sha256) != _SHA256_BYTES:
         raise ValueError("a number or a digest is not one")
     metadata = Metadata(
         path=path_of(row["path"]),
@@ -114,6 +116,7 @@ def record_from(row: dict[str, Any]) -> FileRecord:
         ctime_ns=rare[0],
         inode=rare[1],
         device=rare[2],
+        sparse=rare[3],
     )
     return FileRecord(metadata, size, sha256, crc32, offset, length, _METHODS[row["method"]], texts[2])
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from orchestrator.archive import ArchiveError, Entry, EntryChanged, FileRecord, Kind, Problem
 from orchestrator.manifest import Row
 from orchestrator.snapshot import Snapshot
-from orchestrator.sources.files import FilesSource, read_file
+from orchestrator.sources.files import FilesSource
+from orchestrator.sources.reading import read_file
 from orchestrator.sources.remote_files import RemoteFilesSource
 from orchestrator.verify import Finding, Verified
 
@@ -66,7 +67,8 @@ def _rows_of(snapshot: Snapshot, labels: Sequence[bytes], result: Spotted) -> It
         path = row.record.path
         if any(path == label or path.startswith(label + b"/") for label in labels):
             result.paths_stored += 1
-            if row.record.metadata.kind is Kind.FILE and not row.record.problem:
+            metadata = row.record.metadata
+            if metadata.kind is Kind.FILE and not metadata.sparse and not row.record.problem:
                 yield row
 
 

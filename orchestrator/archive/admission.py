@@ -41,7 +41,7 @@ def _of_names(metadata: Metadata) -> str:
 
 def _of_numbers(metadata: Metadata, size: int) -> str:
     mode_bits = 0o177_777 if metadata.kind is Kind.DEVICE else 0o7777
-    if metadata.mode & ~mode_bits or not 0 <= size <= _LARGEST_FILE:
+    if metadata.mode & ~mode_bits or not 0 <= max(size, metadata.sparse) <= _LARGEST_FILE:
         return "refused: a mode or size that no file has"
     if not (0 <= metadata.uid <= _MOST_ID and 0 <= metadata.gid <= _MOST_ID):
         return "refused: a number of a user or group that no file has"

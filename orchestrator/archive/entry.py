@@ -49,7 +49,8 @@ class Metadata:
     ``mode`` holds permission bits (0o7777). ``link`` is a symbolic link's target as it stands, or the path
     (in this archive) of the first name of a hard link. ``ctime_ns``, ``inode`` and ``device`` tell a later
     run whether a file changed; for ``Kind.DEVICE`` ``device`` is the node's own number, and ``mode`` holds
-    its type as well.
+    its type as well. ``sparse`` is the size of a file of which the archive has the data alone (see `sparse`),
+    and 0 for every other.
     """
 
     path: bytes
@@ -65,6 +66,7 @@ class Metadata:
     ctime_ns: int = 0
     inode: int = 0
     device: int = 0
+    sparse: int = 0
 
 
 def no_blocks() -> Iterable[bytes]:

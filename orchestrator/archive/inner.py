@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from orchestrator.archive.entry import Kind, Metadata, Method
 from orchestrator.archive.names import link_to, stored_name
+from orchestrator.archive.sparse import SUFFIX
 
 LOCAL = struct.Struct("<4s5H3L2H")
 CENTRAL = struct.Struct("<4s6H3L5H2L")
@@ -63,6 +64,8 @@ class Common:
 def common(metadata: Metadata) -> Common:
     """The part of the headers that follows from the metadata alone."""
     name = stored_name(metadata.path)
+    if metadata.sparse:
+        name += SUFFIX
     encoded = (name + "/" if metadata.kind is Kind.DIRECTORY else name).encode()
     seconds = metadata.mtime_ns // 1_000_000_000
     mode = _FORMATS.get(metadata.kind, stat.S_IFREG) | metadata.mode & 0o7777

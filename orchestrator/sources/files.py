@@ -16,17 +16,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from orchestrator.archive import Entry, EntryChanged, Kind, Metadata, Problem
-from orchestrator.archive.holes import BLOCK_BYTES, zeros
+from orchestrator.archive import Entry, Kind, Metadata, Problem
 from orchestrator.config import FilesSource as FilesSettings
 from orchestrator.config import source_label
 from orchestrator.sources.patterns import Inclusion, Patterns
+from orchestrator.sources.reading import data_bytes, has_large_holes, read_file, read_packed
 from orchestrator.sources.source import Report, SourceError
 
 _log = logging.getLogger(__name__)
 FirstNames = dict[tuple[int, int], bytes]  # of a file with several: device and inode -> path
-_STAT_BLOCK = 512
-_LONGEST_PATH = 4096  # bytes with the one that ends it; linux/limits.h
 _CAP_SYS_ADMIN = 21
 _UNREADABLE = (errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.EACCES)
 _CACHE_TAG = "CACHEDIR.TAG"
@@ -203,14 +201,19 @@ class FilesSource:
             report(Problem(path, what))
         if kind is not Kind.FILE:
             return Entry(metadata)
-        return Entry(metadata, status.st_size, self._blocks(relative, status))
+        if has_large_holes(status):
+            metadata.sparse = status.st_size
+            return Entry(metadata, data_bytes(status), self._blocks(relative, status, read_packed))
+        return Entry(metadata, status.st_size, self._blocks(relative, status, read_file))
 
-    def _blocks(self, relative: str, status: os.stat_result) -> Callable[[], Iterator[bytes]]:
+    def _blocks(
+        self, relative: str, status: os.stat_result, read: Callable[..., Iterator[bytes]]
+    ) -> Callable[[], Iterator[bytes]]:
         place = f"{self.root}/{relative}" if relative else self.root
 
         def blocks() -> Iterator[bytes]:
             try:
-                yield from read_file(place, status, follow=not relative)
+                yield from read(place, status, follow=not relative)
             except OSError as error:
                 raise OSError(error.errno, _reason(error)) from error
 
@@ -235,75 +238,6 @@ def _has_capability(number: int) -> bool:
     lines = Path("/proc/self/status").read_text().splitlines()
     effective = next((line.split()[1] for line in lines if line.startswith("CapEff:")), "0")
     return bool(int(effective, 16) >> number & 1)
-
-
-def read_file(place: str, expected: os.stat_result, *, follow: bool = False) -> Iterator[bytes]:
-    """The content of a regular file in blocks, no more than the size it had when it was opened.
-
-    Raises OSError, ESTALE when the path now leads to another file; EntryChanged after the last block when the
-    file was written meanwhile.
-    """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
-    descriptor = _open(place, flags)
-    try:
-        before = os.fstat(descriptor)
-        if (before.st_dev, before.st_ino) != (expected.st_dev, expected.st_ino):
-            raise OSError(errno.ESTALE, "replaced while it was read")
-        position = 0
-        for start, end in _data_of(descriptor, before):
-            yield from zeros(position, start)
-            position = start
-            while position < end and (
-                block := os.pread(
-                    descriptor, min(end - position, BLOCK_BYTES - position % BLOCK_BYTES), position
-                )
-            ):
-                position += len(block)
-                yield block
-            if position < end:
-                raise EntryChanged
-        yield from zeros(position, before.st_size)
-        after = os.fstat(descriptor)
-        if (after.st_mtime_ns, after.st_size) != (expected.st_mtime_ns, expected.st_size):
-            raise EntryChanged
-    finally:
-        os.close(descriptor)
-
-
-def _data_of(descriptor: int, status: os.stat_result) -> Iterator[tuple[int, int]]:
-    """Start and end of each piece of data of an open file; the rest are holes. Raises OSError."""
-    if status.st_blocks * _STAT_BLOCK >= status.st_size:
-        yield 0, status.st_size
-        return
-    end = 0
-    while end < status.st_size:
-        try:
-            start = os.lseek(descriptor, end, os.SEEK_DATA)
-            end = min(os.lseek(descriptor, start, os.SEEK_HOLE), status.st_size)
-        except OSError as error:
-            if error.errno != errno.ENXIO:  # there: a hole up to the end
-                raise
-            return
-        if start < end:
-            yield start, end
-
-
-def _open(place: str, flags: int) -> int:
-    """Open a path that may be longer than the kernel takes at once (PATH_MAX)."""
-    if len(os.fsencode(place)) < _LONGEST_PATH:
-        return os.open(place, flags)
-    folder, _, name = place.rpartition("/")
-    descriptor = os.open("/", os.O_PATH | os.O_CLOEXEC)
-    for part in filter(None, folder.split("/")):
-        try:
-            inner = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=descriptor)
-        finally:
-            os.close(descriptor)
-        descriptor = inner
-    try:
-        return os.open(name, flags, dir_fd=descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def metadata_of(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from leitstand.process import STDERR_KEPT, Finished, ProcessError
 from orchestrator.archive import Entry, Kind, Metadata, Problem
 from orchestrator.archive.admission import Descent
+from orchestrator.archive.sparse import LARGE_HOLES, packed
 from orchestrator.config import FilesSource as FilesSettings
 from orchestrator.config import Limits, source_label
 from orchestrator.sources.files import is_too_large, not_mounted
@@ -232,15 +233,19 @@ class _Walk:
             return
         if is_folder:
             self._folders.append(hash(metadata.path))
-        if kind is Kind.FILE:
-            entry = Entry(metadata, member.size, lambda: self._blocks(reader, member))
-        else:
-            entry = Entry(metadata)
+        entry = self._file(reader, member, metadata) if kind is Kind.FILE else Entry(metadata)
         yield from self._inclusion.let_through(relative, entry)
 
-    def _blocks(self, reader: TarReader, member: Member) -> Iterator[bytes]:
+    def _file(self, reader: TarReader, member: Member, metadata: Metadata) -> Entry:
+        stored, extents = reader.stored(), member.extents
+        if extents is None or member.size - stored < LARGE_HOLES:
+            return Entry(metadata, member.size, lambda: self._whole(reader.blocks(member)))
+        metadata.sparse = member.size
+        return Entry(metadata, stored, lambda: packed(member.size, extents, self._whole(reader.data())))
+
+    def _whole(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         try:
-            yield from reader.blocks(member)
+            yield from blocks
         except TarError as error:
             source = self.source
             raise SourceError(

@@ -72,6 +72,10 @@ class TarReader:
             yield self._member(*found)
             self._pass(self._left + self._padding)
 
+    def stored(self) -> int:
+        """Bytes of the member's data that are still to come."""
+        return self._left
+
     def blocks(self, member: Member) -> Iterator[bytes]:
         """The content, zeros for its holes, cut at multiples of BLOCK_BYTES."""
         position = 0
@@ -84,6 +88,13 @@ class TarReader:
                 position += len(piece)
                 yield piece
         yield from zeros(position, member.size)
+
+    def data(self) -> Iterator[bytes]:
+        """The data of a sparse file without its holes, in place of `blocks`."""
+        while self._left:
+            piece = self._some(min(self._left, BLOCK_BYTES))
+            self._left -= len(piece)
+            yield piece
 
     def _next(self) -> tuple[bytes, dict[bytes, bytes]] | None:
         """The next header with what its extended headers say; None at the end."""
@@ -331,8 +342,8 @@ def _check_map(extents: "array[int]", size: int, stored: int) -> None:
     """Raises ValueError unless the pieces follow each other within the size and are what was sent."""
     position = total = 0
     for offset, length in _pairs(extents):
-        if offset < position:
-            raise ValueError("pieces overlap")
+        if offset < position or total % _BLOCK:
+            raise ValueError("pieces overlap, or are of no whole blocks")
         position = offset + length
         total += length
     if position > size or total != stored:

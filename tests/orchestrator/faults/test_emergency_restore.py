@@ -112,6 +112,11 @@ def test_a_snapshot_of_several_volumes_in_the_bucket(rescue: Rescue, in_the_buck
 
 def test_a_snapshot_of_one_volume_in_a_folder(rescue: Rescue) -> None:
     rescue.site.job["volume_size"] = "64MiB"
+    with (rescue.site.www / "uploads" / "a log of holes").open("wb") as file:
+        file.truncate(1_200_000_000)
+        file.write(b"begin")
+        file.seek(1_199_990_000)
+        file.write(b"end")
     rescue.site.good("run", "site")
     place = str(rescue.site.disk / "here" / "site")
     values = {"secret": rescue.secret(), "place": place, "work": str(rescue.home / "work")}

@@ -232,8 +232,9 @@ def memory_of(site: Site, *arguments: str) -> tuple[int, int, str]:
     """Exit status, largest memory in bytes and errors of a command in a process of its own."""
     site.write()
     code = (
-        "import resource, sys; from leitstand.cli import run; status = run(sys.argv[1:]);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(status)"
+        "import sys; from leitstand.cli import run; status = run(sys.argv[1:])\n"
+        "lines = open('/proc/self/status').read().splitlines()\n"
+        "print(*(line.split()[1] for line in lines if line.startswith('VmHWM:'))); sys.exit(status)"
     )
     argv = [sys.executable, "-c", code, "backup", *arguments, "--config", str(site.config)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)

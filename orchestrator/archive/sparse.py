@@ -1,0 +1,111 @@
+"""Files whose holes are large, as their data alone: a tar with one sparse member, that any GNU tar unpacks.
+
+So a log of a terabyte that was never written costs what it holds: to read, to hash, to store, to send. It has
+no times and owners: the same data and holes give the same bytes. Format: GNU tar manual, D.2 Storing Sparse
+Files, version 1.0.
+"""
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+
+SUFFIX = ".leitstand-sparse.tar"
+MEMBER = b"leitstand-sparse-content"
+LARGE_HOLES = 1 << 30  # bytes; smaller ones stand in the archive as zeros, and in the file's SHA-256
+_BLOCK = 512
+_HEAD = 3 * _BLOCK  # extended header, its records, header
+_LONGEST_MAP = 64 << 20
+_USTAR = b"ustar\x0000"
+
+
+def packed(size: int, extents: "array[int]", data: Iterable[bytes]) -> Iterator[bytes]:
+    """The tar of a file of this size; ``extents`` are offset and length of each piece of ``data``, flat.
+
+    For GNU tar each piece but the last must be of whole blocks.
+    """
+    pieces = [*extents, size, 0]  # an empty piece tells GNU tar of a hole at the end
+    numbers = [len(pieces) // 2, *pieces]
+    listed = _padded("".join(f"{number}\n" for number in numbers).encode())
+    stored = len(listed) + sum(extents[1::2])
+    values = {"major": b"1", "minor": b"0", "name": MEMBER, "realsize": b"%d" % size}
+    records = {b"GNU.sparse." + name.encode(): value for name, value in values.items()}
+    text = b"".join(_record(*pair) for pair in [*records.items(), (b"size", b"%d" % stored)])
+    yield _header(b"PaxHeaders/" + MEMBER, b"x", len(text)) + _padded(text)
+    yield _header(b"GNUSparseFile.0/" + MEMBER, b"0", stored if stored < 8**11 else 0)
+    yield listed
+    yield from data
+    yield bytes(-stored % _BLOCK + 2 * _BLOCK)
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % _BLOCK)
+
+
+def _record(keyword: bytes, value: bytes) -> bytes:
+    """``LENGTH KEYWORD=VALUE``, where the length counts its own digits."""
+    length = len(keyword) + len(value) + 3
+    length += len(str(length + len(str(length))))
+    return b"%d %s=%s\n" % (length, keyword, value)
+
+
+def _header(name: bytes, kind: bytes, size: int) -> bytes:
+    numbers = b"0000600\x00" + b"0000000\x00" * 2 + b"%011o\x00" % size + b"00000000000\x00"
+    text = (name.ljust(100, b"\0") + numbers + b" " * 8 + kind).ljust(257, b"\0") + _USTAR
+    text = text.ljust(_BLOCK, b"\0")
+    return text[:148] + b"%06o\0 " % sum(text) + text[156:]
+
+
+class Unpacking:
+    """Takes the bytes of such a tar; gives the data to ``write`` and the length of each hole to ``skip``."""
+
+    def __init__(self, size: int, write: Callable[[bytes], object], skip: Callable[[int], object]) -> None:
+        self._size, self._write, self._skip = size, write, skip
+        self._start = bytearray()  # until the list of pieces is whole
+        self._extents: Iterator[tuple[int, int]] | None = None
+        self._left = self._position = 0
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Any piece of the tar, in order. Raises ValueError for what `packed` does not make."""
+        if self._extents is None:
+            self._start += data
+            data = self._begin()
+        view = memoryview(data)
+        while view and self._next():
+            piece = view[: self._left]
+            self._write(bytes(piece))
+            self._left -= len(piece)
+            self._position += len(piece)
+            view = view[len(piece) :]
+
+    def finish(self) -> None:
+        """The hole at the end, and what is missing of a tar that was cut short."""
+        self._skip(self._size - self._position)
+
+    def _begin(self) -> bytes:
+        """Read the list of pieces once it is there; what follows it."""
+        count, newline, _ = bytes(self._start[_HEAD : _HEAD + 21]).partition(b"\n")
+        lines = 2 * int(count) + 1 if newline else 0
+        text = bytes(self._start[_HEAD:])
+        if not newline or text.count(b"\n") < lines:
+            if len(text) > _LONGEST_MAP:
+                raise ValueError("the list of its pieces has no end")
+            return b""
+        numbers = [int(line) for line in text.split(b"\n", lines)[1:lines]]
+        length = sum(len(b"%d\n" % number) for number in [len(numbers) // 2, *numbers])
+        length += -length % _BLOCK
+        if len(text) < length:
+            return b""
+        self._start.clear()
+        self._extents = iter(list(zip(numbers[::2], numbers[1::2], strict=True)))
+        return text[length:]
+
+    def _next(self) -> bool:
+        """Go on to the next piece when one is done; False at the end."""
+        while not self._left and self._extents is not None:
+            offset, self._left = next(self._extents, (-1, 0))
+            if offset < 0:
+                return False
+            if not self._position <= offset <= offset + self._left <= self._size:
+                raise ValueError("its pieces are not within the file")
+            self._skip(offset - self._position)
+            self._position = offset
+        return bool(self._left)

@@ -1,0 +1,168 @@
+"""Holes of files cost nothing: not read, not sent, hardly stored; after a restore they are holes again."""
+
+import json
+import os
+import subprocess
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab.sshd import Sshd
+from orchestrator.archive.sparse import MEMBER, SUFFIX, Unpacking, packed
+
+Site = Any
+TERABYTE = 1 << 40
+PIECES = {0: b"head" * 1000, 5_000_000_000: b"middle" * 100_000, TERABYTE - 4096: b"end"}
+
+
+def write_sparse(path: Path, size: int, pieces: dict[int, bytes]) -> None:
+    with path.open("wb") as file:
+        file.truncate(size)
+        for offset, data in pieces.items():
+            file.seek(offset)
+            file.write(data)
+
+
+def read_pieces(path: Path, pieces: dict[int, bytes]) -> dict[int, bytes]:
+    with path.open("rb") as file:
+        return {offset: os.pread(file.fileno(), len(data), offset) for offset, data in pieces.items()}
+
+
+def far(site: Site, sshd: Sshd) -> None:
+    ssh = {"user": sshd.user, "port": sshd.port, "identity_file": str(sshd.identity)}
+    ssh["known_hosts_file"] = str(sshd.known_hosts)
+    site.document["hosts"]["far"] = {"address": "127.0.0.1", "ssh": ssh}
+    site.job["host"] = "far"
+
+
+@pytest.fixture(params=["here", "far"])
+def log(request: pytest.FixtureRequest, site: Site, sshd: Sshd) -> Path:
+    """A log of a terabyte that was hardly written, the only file of its job."""
+    if request.param == "far":
+        far(site, sshd)
+    folder = site.folder / "logs"
+    folder.mkdir()
+    path: Path = folder / "lastlog"
+    try:
+        write_sparse(path, TERABYTE, PIECES)
+    except OSError:
+        pytest.skip("this file system has no files of a terabyte")
+    site.job["sources"] = [{"files": str(folder)}]
+    return path
+
+
+def test_a_terabyte_of_holes_costs_what_its_data_costs(site: Site, log: Path, tmp_path: Path) -> None:
+    """Read, hashed or deflated, it would take a quarter of an hour each time."""
+    stored = site.good("run", "site", "--json").json()
+    assert stored["content_bytes"] < 2_000_000
+    assert stored["stored_bytes"] < 100_000
+    site.good("verify", "site")
+    site.good("drill", "site")
+    site.good("restore", "site", "--target", tmp_path / "out")
+    restored = tmp_path / "out" / "files" / log.relative_to("/")
+    assert restored.stat().st_size == TERABYTE
+    assert restored.stat().st_blocks * 512 < 2_000_000
+    assert restored.stat().st_mtime_ns == log.stat().st_mtime_ns
+    assert read_pieces(restored, PIECES) == PIECES
+    (row,) = map(json.loads, site.good("ls", "site", "lastlog", "--json").stdout.splitlines())
+    assert row["size"] == TERABYTE
+
+
+def test_smaller_holes_are_in_the_content_s_sha256_as_ever(
+    site: Site, rsync: Callable[[Path, Path], str], tmp_path: Path
+) -> None:
+    write_sparse(site.www / "image", 300_000_000, {3_000_000: b"x" * 5000, 299_999_000: b"y"})
+    site.good("run", "site")
+    site.good("verify", "site")
+    site.good("restore", "site", "--target", tmp_path / "out")
+    assert rsync(site.www, site.restored(tmp_path / "out")) == ""
+    assert (site.restored(tmp_path / "out") / "image").stat().st_blocks * 512 < 1_000_000
+    (row,) = map(json.loads, site.good("ls", "site", "image", "--json").stdout.splitlines())
+    done = subprocess.run(["sha256sum", site.www / "image"], capture_output=True, text=True, check=True)
+    assert row["sha256"] == done.stdout.split()[0]
+
+
+def test_what_is_packed_comes_back_in_place_and_on_standard_output(site: Site, tmp_path: Path) -> None:
+    size, pieces = (1 << 30) + 12_345, {4096: b"a" * 4096, (1 << 30) + 12_000: b"b" * 345}
+    write_sparse(site.www / "log", size, pieces)
+    site.good("run", "site")
+    site.good("restore", "site", "log", "--target", tmp_path / "out")
+    restored = site.restored(tmp_path / "out") / "log"
+    restored.write_text("changed meanwhile")
+    site.good("restore", "site", "log", "--target", tmp_path / "out", "--into-existing")
+    assert (restored.stat().st_size, read_pieces(restored, pieces)) == (size, pieces)
+    with site.start("cat", "site", site.www / "log") as process:
+        found = subprocess.run(["cmp", "-", restored], stdin=process.stdout, check=False)
+    assert found.returncode == 0
+
+
+@st.composite
+def sparse_files(draw: st.DrawFn) -> tuple[int, list[tuple[int, bytes]]]:
+    position, pieces = 0, []
+    for _ in range(draw(st.integers(0, 40))):
+        position += draw(st.integers(0, 1 << 33))
+        data = draw(st.binary(max_size=600))
+        pieces.append((position, data))
+        position += len(data)
+    return position + draw(st.integers(0, 1 << 33)), pieces
+
+
+@given(file=sparse_files(), cut=st.integers(1, 3000))
+@settings(max_examples=60, deadline=None)
+def test_what_is_packed_unpacks_to_the_same_however_it_is_cut(
+    file: tuple[int, list[tuple[int, bytes]]], cut: int
+) -> None:
+    size, pieces = file
+    extents = array("q", [number for offset, data in pieces for number in (offset, len(data))])
+    whole = b"".join(packed(size, extents, (data for _, data in pieces)))
+    found: dict[int, int] = {}
+    position = 0
+
+    def write(data: bytes) -> None:
+        nonlocal position
+        found.update(enumerate(data, position))
+        position += len(data)
+
+    def skip(length: int) -> None:
+        nonlocal position
+        assert length >= 0
+        position += length
+
+    unpacking = Unpacking(size, write, skip)
+    for start in range(0, len(whole), cut):
+        unpacking.feed(whole[start : start + cut])
+    unpacking.finish()
+    assert position == size
+    assert found == {offset + index: byte for offset, data in pieces for index, byte in enumerate(data)}
+
+
+def test_gnu_tar_unpacks_it_without_us(tmp_path: Path) -> None:
+    extents = array("q", [4096, 512, 1 << 33, 5])
+    archive = tmp_path / f"lastlog{SUFFIX}"
+    archive.write_bytes(b"".join(packed(1 << 34, extents, [b"abcd" * 128, b"defgh"])))
+    done = subprocess.run(["tar", "-xf", archive, "-C", tmp_path], capture_output=True, check=True)
+    assert done.stderr == b""
+    content = tmp_path / MEMBER.decode()
+    assert content.stat().st_size == 1 << 34
+    pieces = {4096: b"abcd" * 128, 1 << 33: b"defgh"}
+    assert read_pieces(content, pieces) == pieces
+
+
+def test_names_of_a_file_in_two_sources_stay_one_file(site: Site, tmp_path: Path) -> None:
+    (site.folder / "other").mkdir()
+    (site.folder / "other" / "again").hardlink_to(site.www / "uploads" / "photo.jpg")
+    site.job["sources"].append({"files": str(site.folder / "other")})
+    site.good("run", "site")
+    site.good("verify", "site")
+    site.good("restore", "site", "--target", tmp_path / "out")
+    first = site.restored(tmp_path / "out") / "uploads" / "photo.jpg"
+    other = tmp_path / "out" / "files" / (site.folder / "other" / "again").relative_to("/")
+    assert first.samefile(other)
+    site.good("restore", "site", "again", "--target", tmp_path / "alone")
+    (alone,) = (tmp_path / "alone").rglob("again")
+    assert alone.read_bytes() == first.read_bytes()
