@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("leitstand.commands:check", "Check leitstand.yml and print every problem."),
     "render": ("leitstand.render.commands:render", "Write what Prometheus and Alertmanager read."),
     "schema": ("leitstand.commands:schema", "Print the JSON Schema of leitstand.yml, for editors."),
+    "runbook": ("leitstand.commands:runbook", "What to do when an alert fires."),
     "exporter": ("exporter.cli:exporter", "Serve this host's figures and inventory to Prometheus."),
     "inventory": ("fleet_inventory.cli:inventory", "Pull, search and compare what runs on every host."),
     "backup": ("orchestrator.cli:backup", "Back up, verify, list and restore; manage keys."),

@@ -1,4 +1,4 @@
-"""Commands that belong to no single program: check and schema."""
+"""Commands that belong to no single program: check, schema and runbook."""
 
 import json
 from dataclasses import asdict
@@ -8,9 +8,11 @@ import click
 
 from leitstand.config import ConfigError, Problem, entries, load_document, owners, warnings
 from leitstand.config import check as check_document
-from leitstand.errors import EXIT_OK, EXIT_USAGE
+from leitstand.errors import EXIT_OK, EXIT_USAGE, UsageError
 from leitstand.options import json_option, quiet_config_option
 from leitstand.schema import json_schema
+from leitstand.share import share
+from leitstand.words import did_you_mean
 
 
 @click.command(epilog="Example: leitstand check --config /etc/leitstand/leitstand.yml")
@@ -44,6 +46,28 @@ def check(config_path: Path, as_json: bool) -> int:
 def schema() -> None:
     """Print the JSON Schema of leitstand.yml, for editors that complete and check while you type."""
     click.echo(json.dumps(json_schema(owners()), indent=2, ensure_ascii=False))
+
+
+def _offer_runbooks(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in _runbooks() if name.startswith(incomplete)]
+
+
+def _runbooks() -> dict[str, Path]:
+    return {path.stem: path for path in sorted(share("docs/runbooks").glob("*.md")) if path.stem != "README"}
+
+
+@click.command(epilog="Example: leitstand runbook BackupFailed")
+@click.argument("alert", required=False, shell_complete=_offer_runbooks)
+def runbook(alert: str | None) -> None:
+    """Print what ALERT means, what to look at first and what to do; without ALERT, the names there are."""
+    pages = _runbooks()
+    if alert is None:
+        click.echo("\n".join(pages))
+        return
+    name = next((each for each in pages if each.lower() == alert.lower()), None)
+    if name is None:
+        raise UsageError(f"there is no runbook '{alert}'", did_you_mean(alert, list(pages)))
+    click.echo(pages[name].read_text(encoding="utf-8"), nl=False)
 
 
 def _as_json(problems: list[Problem]) -> str:

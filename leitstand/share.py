@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).parent
 
 
 def share(name: str, package: Path = _PACKAGE) -> Path:
-    """The folder ``prometheus`` or ``grafana``: inside the installed wheel, or beside it in a checkout.
+    """The folder ``prometheus``, ``grafana`` or ``docs/runbooks``: in the installed wheel, or the checkout.
 
     Raises LeitstandError when neither is there, as with a copy of the bare Python files.
     """

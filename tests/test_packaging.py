@@ -37,6 +37,7 @@ def test_the_wheel_holds_the_programs_and_nothing_else(wheel: Path) -> None:
     assert {name for name in top if not name.endswith(".dist-info")} == PACKAGES
     assert "leitstand/share/prometheus/prometheus.yml" in names
     assert any(name.startswith("leitstand/share/grafana/dashboards/") for name in names)
+    assert "leitstand/share/docs/runbooks/HostDown.md" in names
 
 
 def test_the_wheel_is_marked_as_never_to_be_uploaded(wheel: Path) -> None:

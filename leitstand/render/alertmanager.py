@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from leitstand.fleet import Alerts, Fleet, Mail
+from leitstand.render.mail_times import time_template
 from leitstand.render.output import Files, read_yaml, yaml_text
 
 Receiver = dict[str, Any]
@@ -23,6 +24,7 @@ def alertmanager_files(fleet: Fleet, share: Path) -> Files:
         f"templates/{path.name}": path.read_text(encoding="utf-8")
         for path in sorted((share / "templates").glob("*.tmpl"))
     }
+    templates["templates/leitstand.tmpl"] += time_template(fleet.site.zone)
     return {**templates, "alertmanager.yml": yaml_text(configuration)}
 
 

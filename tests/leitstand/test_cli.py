@@ -249,3 +249,19 @@ def test_a_file_without_end_is_refused(leitstand):
     done = leitstand("check", "--config", "/dev/zero")
     assert done.returncode == 2
     assert done.stderr.startswith("/dev/zero: larger than 8 MiB")
+
+
+RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
+
+
+def test_every_runbook_can_be_printed_where_the_mail_is_read(leitstand):
+    names = leitstand("runbook").stdout.split()
+    pages = {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"}
+    assert set(names) == pages
+    assert leitstand("runbook", "HostDown").stdout == (RUNBOOKS / "HostDown.md").read_text()
+    assert leitstand("runbook", "hostdown").stdout.startswith("# HostDown\n")
+    wrong = leitstand("runbook", "HostDwon")
+    assert (wrong.returncode, wrong.stderr) == (
+        2,
+        "there is no runbook 'HostDwon'\n  hint: did you mean 'HostDown'?\n",
+    )

@@ -1,6 +1,8 @@
 """Who is told of what, asked from Alertmanager itself."""
 
+import bisect
 import json
+import re
 import subprocess
 import sys
 import urllib.request
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
@@ -17,6 +20,7 @@ import yaml
 from lab.processes import Server, free_port, wait_until
 from leitstand.fleet import Fleet
 from leitstand.render.alertmanager import alertmanager_files
+from leitstand.render.mail_times import FIRST, time_template
 from leitstand.render.output import write_files
 
 HOST_DOWN = "[FIRING 1] HostDown: Host web1 does not answer"
@@ -104,7 +108,7 @@ def mailing(fleet_from, room, tmp_path):
         server.start()
         fleet = fleet_from(
             "alerts: {mail: {to: [admin@example.org], sender: leitstand@example.org,"
-            f" smarthost: '127.0.0.1:{port}'}}}}"
+            f" smarthost: '127.0.0.1:{port}'}}}}\nsite: {{time_zone: Asia/Kathmandu}}"
         )
         write_files(tmp_path / "out", alertmanager_files(fleet, room / "alertmanager"))
         with alertmanager(faster(tmp_path / "out" / "alertmanager.yml"), tmp_path) as url:
@@ -130,7 +134,15 @@ def test_a_mail_says_what_since_when_and_what_to_do_and_a_host_that_is_down_expl
     text = plain_text(firing)
     assert text.splitlines()[0] == "FIRING"
     assert "* Host web1 does not answer\n  severity: critical\n  since:    20" in text
-    assert "what to do: docs/runbooks/HostDown.md" in text
+    assert (
+        "what to do: docs/runbooks/HostDown.md, or on the leitstand host: leitstand runbook HostDown\n"
+        in text
+    )
+    since = re.search(r"since: +(\S+ \S+) \+0545\n", text)
+    assert since, "in the site's zone"
+    told = datetime.fromisoformat(f"{since[1]}+05:45")
+    assert abs(told - datetime.now(UTC)) < timedelta(minutes=10)
+    assert "Alertmanager at http" not in text, "nobody reaches that from a mail"
     assert "until:    20" in plain_text(resolved)
     assert firing.get_body(("html",)) is None
 
@@ -212,3 +224,22 @@ def answers(url):
             return answer.status == 200
     except OSError:
         return False
+
+
+@pytest.mark.parametrize(
+    "name", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC"]
+)
+def test_times_in_mails_are_those_of_the_site_through_every_change_of_its_clocks(name):
+    zone = ZoneInfo(name)
+    template = time_template(zone)
+    ends = [int(end) for end in re.findall(r"lt \.Unix (\d+)", template)]
+    spans = [
+        (int(add), zone_name) for add, zone_name in re.findall(r"Add (-?\d+)\)[^}]*\}\} ([^{]+)", template)
+    ]
+    assert len(spans) == len(ends) + 1
+    moments = [FIRST + timedelta(hours=7 * step) for step in range(20_000)]
+    moments += [datetime.fromtimestamp(end + second, UTC) for end in ends for second in (-1, 0)]
+    for moment in moments:
+        add, zone_name = spans[bisect.bisect_right(ends, moment.timestamp())]
+        assert timedelta(seconds=add / 1e9) == moment.astimezone(zone).utcoffset()
+        assert zone_name == moment.astimezone(zone).tzname()
