@@ -60,7 +60,8 @@ def examine(context: Context, job_name: str) -> Iterator[Check]:
         try:
             found = check()
         except LeitstandError as error:
-            found = Found("bad", error.message, error.hint)
+            own_name = what.removeprefix("store ")  # which stands in the line already
+            found = Found("bad", error.message.removeprefix(f"{own_name}: "), error.hint)
         except OSError as error:
             found = Found("bad", f"{error.filename}: {error.strerror}")
         yield Check(job_name, what, found)
@@ -146,6 +147,10 @@ def _unless_denied(action: Callable[[], Got]) -> Got | None:
 def _host(context: Context, job: Job) -> Found:
     context.require_reach(job)
     host = context.fleet.hosts[job.host]
+    key = host.ssh and host.ssh.identity_file
+    if key and not key.is_file():
+        hint = f"ssh-keygen -t ed25519 -N '' -f {key}; then: leitstand backup authorize {job.host}"
+        return Found("bad", f"there is no key {key} to log in with", hint)
     way = f"over SSH as {host.ssh.user}@{host.address}" if host.ssh else "on this machine"
     return Found("good", f"its sources are read {way}")
 

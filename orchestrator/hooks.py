@@ -80,4 +80,6 @@ class RunHooks:
             return error.message
         if not finished.status:
             return ""
-        return f"{argv[0]} on {self.transport.name} failed: {finished.last_words}"
+        hint = self.transport.hint(finished)
+        why = f"{finished.last_words}; {hint}" if hint else finished.last_words
+        return f"{argv[0]} on {self.transport.name} failed: {why}"

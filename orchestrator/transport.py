@@ -8,6 +8,7 @@ from typing import Protocol
 
 from leitstand import process
 from leitstand.process import Finished, Stream
+from orchestrator.ssh_hints import ssh_hint
 
 
 class Transport(Protocol):
@@ -29,6 +30,9 @@ class Transport(Protocol):
     ) -> Finished:
         """Run a program to its end; see `leitstand.process.run`."""
 
+    def hint(self, finished: Finished) -> str:
+        """What to do about a program that failed, where the way to it is the reason; empty else."""
+
 
 @dataclass(frozen=True)
 class Local:
@@ -48,6 +52,9 @@ class Local:
         keep_output: bool = True,
     ) -> Finished:
         return process.run(argv, timeout=timeout, env=env, keep_output=keep_output)
+
+    def hint(self, finished: Finished) -> str:
+        return ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,10 @@ class Ssh:
         keep_output: bool = True,
     ) -> Finished:
         return process.run(self.command(argv, env), timeout=timeout, keep_output=keep_output)
+
+    def hint(self, finished: Finished) -> str:
+        facts = {**vars(self), "identity": self.identity_file or "~/.ssh/id_ed25519"}
+        return ssh_hint(finished.status, finished.stderr, facts)
 
     def command(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> list[str]:
         """The ssh call."""

@@ -101,7 +101,8 @@ class DumpSource:
             raise SourceError(f"{self.label}: {error.message}", error.hint) from error
         if finished.status:
             why = finished.last_words
-            raise SourceError(f"{self.label}: {program or argv[0]} on {self.transport.name} failed: {why}")
+            what = f"{program or argv[0]} on {self.transport.name} failed: {why}"
+            raise SourceError(f"{self.label}: {what}", self.transport.hint(finished))
         return finished.stdout.decode().splitlines()
 
 

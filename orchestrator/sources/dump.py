@@ -98,7 +98,8 @@ class DumpReader:
             raise SourceError(f"{dump.path}: {program} took longer than {dump.timeout:.0f} s and was ended")
         if finished.status:
             raise SourceError(
-                f"{dump.path}: {program} on {self.transport.name} failed: {finished.last_words}"
+                f"{dump.path}: {program} on {self.transport.name} failed: {finished.last_words}",
+                self.transport.hint(finished),
             )
         if not watcher.saw_the_end():
             expected = watcher.trailer.decode()

@@ -112,7 +112,8 @@ class RemoteFilesSource:
         except ProcessError as error:
             raise SourceError(f"{self.label}: {error.message}", error.hint) from error
         if finished.status:
-            raise SourceError(f"{self.label}: stat on {self.transport.name}: {last_words(finished.stderr)}")
+            reason = f"stat on {self.transport.name}: {last_words(finished.stderr)}"
+            raise SourceError(f"{self.label}: {reason}", self.transport.hint(finished))
         if len(set(finished.stdout.split())) < 2:
             raise not_mounted(self.settings)
 
@@ -184,7 +185,8 @@ class _Walk:
         said = last_words(finished.stderr) if finished.status > 0 else ""
         return SourceError(
             f"{source.label}: what {source.transport.name} sent is no whole tar: {error}"
-            + (said and f" ({said})")
+            + (said and f" ({said})"),
+            source.transport.hint(finished),
         )
 
     def judge(self, finished: Finished) -> None:
@@ -195,7 +197,7 @@ class _Walk:
             reason = last_words(finished.stderr) or f"exit status {finished.status}"
             raise SourceError(
                 f"{source.label}: reading it on {source.transport.name} failed: {reason}",
-                "try: ssh to this host as the user who runs the backup",
+                source.transport.hint(finished),
             )
         told = {source.path(_relative(each.path)): each for each in found}
         changed = {hash(path) for path, each in told.items() if each.changed}
