@@ -60,8 +60,8 @@ def examine(context: Context, job_name: str) -> Iterator[Check]:
         try:
             found = check()
         except LeitstandError as error:
-            own_name = what.removeprefix("store ")  # which stands in the line already
-            found = Found("bad", error.message.removeprefix(f"{own_name}: "), error.hint)
+            # The name of a source stands in the line already.
+            found = Found("bad", error.message.removeprefix(f"{what}: "), error.hint)
         except OSError as error:
             found = Found("bad", f"{error.filename}: {error.strerror}")
         yield Check(job_name, what, found)

@@ -117,7 +117,7 @@ def test_each_error_of_ssh_has_the_hint_that_fits(
         (255, "ssh: connect to host 192.0.2.11 port 22: No route to host", "is 192.0.2.11 up"),
         (255, "Timeout, server 192.0.2.11 not responding.", "is 192.0.2.11 up"),
         (255, "WARNING: UNPROTECTED PRIVATE KEY FILE!\nPermission denied (publickey).", "chmod 600 /etc/key"),
-        (255, 'Load key "/etc/key": error in libcrypto\nPermission denied (publickey).', "must be a private key"),
+        (255, 'Load key "/etc/key": error in libcrypto\nPermission denied (x).', "must be a private key"),
         (255, "kex_exchange_identification: read: Connection reset by peer", "'journalctl -u ssh'"),
         (255, "Unable to negotiate with 192.0.2.11: no matching host key type found", "too old"),
         (255, "something new", "try: ssh to web1"),
