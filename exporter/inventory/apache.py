@@ -6,9 +6,10 @@ wants a module away which is loaded: what is compiled in is not known.
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from exporter.inventory.php_layouts import BINARY_LIMIT, branch_of, branch_of_version, parse_version
 from exporter.inventory.text import search
 from exporter.inventory.virtual_host import VirtualHost, backend
 from exporter.tree import Tree
@@ -67,7 +68,7 @@ def apache_hosts(tree: Tree) -> tuple[list[VirtualHost], int]:
     skipped = 0
     for path in [path for pattern in CONFIGURATIONS for path in tree.glob(pattern)]:
         loader = Loader(tree, path)
-        hosts += virtual_hosts(loader.load(path))
+        hosts += virtual_hosts(loader.load(path), loader.branch_of_module)
         skipped += loader.skipped
     return hosts, skipped
 
@@ -79,9 +80,8 @@ class Loader:
         self._tree = tree
         # Red Hat's conf/httpd.conf names its ServerRoot; Debian compiles it in.
         self._server_root = posixpath.dirname(path)
-        snap = search(r"^(/snap/[^/]+/current)/", path)
-        self._variables: dict[str, str] = {"SNAP": snap} if snap else {}
-        self._variables |= dict.fromkeys(defined_at_start(tree), "")
+        self._environment = environment(tree, path)
+        self._variables: dict[str, str] = dict.fromkeys(defined_at_start(tree), "")
         self._modules: set[str] = set()
         self._macros: dict[str, Macro] = {}
         self._in_use: set[str] = set()
@@ -175,8 +175,22 @@ class Loader:
             found = word in self._variables
         return found != wanted.startswith("!")
 
+    def branch_of_module(self, module: str) -> str:
+        """The branch of PHP that a module is: by its name, else by what it says itself; empty if neither."""
+        named = branch_of(module)
+        try:
+            path = posixpath.join(self._server_root, module)
+            return named or branch_of_version(parse_version(self._tree.read(path, BINARY_LIMIT)))
+        except OSError:
+            return ""
+
     def _filled(self, argument: str) -> str:
-        return _VARIABLE.sub(lambda found: self._variables.get(found[1], found[0]), argument)
+        known = self._environment | self._variables
+        return (
+            _VARIABLE.sub(lambda found: known.get(found[1], found[0]), argument)
+            if "$" in argument
+            else argument
+        )
 
     def _files(self, pattern: str) -> Iterator[str]:
         for path in self._tree.glob(pattern):
@@ -184,6 +198,14 @@ class Loader:
                 yield from (f"{path}/{name}" for name in self._tree.names(path))
             else:
                 yield path
+
+
+def environment(tree: Tree, path: str) -> dict[str, str]:
+    """What is sure to be in httpd's environment: what Debian's apachectl reads, and where a snap is."""
+    text = tree.text_or_empty("/etc/apache2/envvars") if path.startswith("/etc/apache2/") else ""
+    plain = re.findall(r"""(?m)^[ \t]*export[ \t]+(\w+)=["']?([\w./:@-]+)["']?[ \t]*$""", text)
+    snap = search(r"^(/snap/[^/]+/current)/", path)
+    return dict(plain) | ({"SNAP": snap} if snap else {})
 
 
 def defined_at_start(tree: Tree) -> list[str]:
@@ -218,7 +240,12 @@ def substituted(line: str, values: Mapping[str, str]) -> str:
     names = sorted(filter(None, values), key=len, reverse=True)
     if not names:
         return line
-    return re.sub("|".join(map(re.escape, names)), lambda found: values[found[0]], line)
+    return re.sub("|".join(map(re.escape, names)), lambda found: as_put(found[0], values[found[0]]), line)
+
+
+def as_put(name: str, value: str) -> str:
+    """What mod_macro puts in for a parameter: one that begins with "@" in quotes."""
+    return '"' + value.replace('"', r"\"") + '"' if name.startswith("@") else value
 
 
 def parse(text: str, file: str) -> Iterator[Line]:
@@ -234,7 +261,9 @@ def parse_line(line: str, file: str) -> Line:
     return Line(name.lower(), tuple(arguments), file)
 
 
-def virtual_hosts(lines: Iterator[Line]) -> list[VirtualHost]:
+def virtual_hosts(
+    lines: Iterator[Line], branch_of_module: Callable[[str], str] = branch_of
+) -> list[VirtualHost]:
     """The virtual hosts of a whole configuration, and the main server if it has a root of its own."""
     main = VirtualHost("apache", "")
     hosts: list[VirtualHost] = []
@@ -246,7 +275,8 @@ def virtual_hosts(lines: Iterator[Line]) -> list[VirtualHost]:
         elif line.name == "</virtualhost":
             current = main
         elif line.name == "loadmodule" and len(line.arguments) == 2:
-            main.php = main.php or search(r"libphp(\d\.\d+)\.so$", line.arguments[1])
+            if re.search(r"/(?:lib|mod_)php[\d.]*\.so$", line.arguments[1]):
+                main.php = main.php or branch_of_module(line.arguments[1])
         else:
             apply(current, line)
     for host in hosts:

@@ -1,6 +1,7 @@
 """Database servers on this host."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from exporter.inventory.processes import process_folders, procfs, program
@@ -40,6 +41,8 @@ def read(context: Context) -> Findings:
     findings = Findings()
     with procfs(context.roots.proc):
         running = {program(int(folder.name)) for folder in process_folders(context.roots.proc)}
+        # Where /proc hides the processes of others (hidepid), it hides the first of all.
+        sees_all = bool(program(1))
     seen: set[str] = set()
     for server in SERVERS:
         for path in [path for pattern in server.paths for path in context.tree.glob(pattern)]:
@@ -48,16 +51,18 @@ def read(context: Context) -> Findings:
             if real in seen or not context.tree.is_file(path):
                 continue
             seen.add(real)
-            add(context, findings, server, path, running)
+            add(context, findings, server, path, running if sees_all else None)
     return findings
 
 
-def add(context: Context, findings: Findings, server: Server, path: str, running: set[str]) -> None:
-    """Add one server."""
+def add(
+    context: Context, findings: Findings, server: Server, path: str, running: Collection[str] | None
+) -> None:
+    """Add one server; ``running`` are the names of processes, None if others' are hidden from us."""
     answer = ask(context, path, ["--version"])
     version = search(server.pattern, answer) if answer else ""
     name = "MariaDB" if "MariaDB" in version else server.name
     command = re.sub(r".*/", "", context.tree.resolve(path))
     # The kernel keeps 15 characters of a name, and a command line may be closed to us.
-    is_running = command[:15] in running or command in running
+    is_running = None if running is None else command[:15] in running or command in running
     findings.add("database", name=name, version=version, path=path, running=is_running)

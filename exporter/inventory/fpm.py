@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from exporter.inventory import fastcgi
-from exporter.inventory.php import BINARY_LIMIT, branch_of_version, parse_version
 from exporter.inventory.php_ini import IMPORTANT, Pools, listen_address
-from exporter.inventory.php_layouts import branch_of, pool_files
+from exporter.inventory.php_layouts import (
+    BINARY_LIMIT,
+    branch_of,
+    branch_of_version,
+    parse_version,
+    pool_files,
+)
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import load_json, search
 from exporter.tree import Tree

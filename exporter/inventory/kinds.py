@@ -195,7 +195,7 @@ KINDS: dict[str, Kind] = {
             "name": "MariaDB, MySQL, PostgreSQL, Redis or Valkey",
             "version": "as it tells itself, empty if it could not be asked",
             "path": "",
-            "running": "true while a process of this name runs",
+            "running": "true while a process of this name runs; null if others' processes are hidden",
         },
     ),
     "listening_socket": Kind(

@@ -8,15 +8,20 @@ from dataclasses import dataclass, replace
 
 from exporter.inventory.php_branches import END_OF_LIFE
 from exporter.inventory.php_ini import ini_files, settings
-from exporter.inventory.php_layouts import LAYOUTS, Place, places
-from exporter.inventory.programs import ask
+from exporter.inventory.php_layouts import (
+    BINARY_LIMIT,
+    LAYOUTS,
+    Place,
+    branch_of_version,
+    parse_version,
+    places,
+)
+from exporter.inventory.programs import ask, is_roots_alone
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import VERSION, search
 from exporter.tree import Tree
 from leitstand.exposition import Family
 
-BINARY_LIMIT = 128 * 1024 * 1024
-_POWERED_BY = re.compile(rb"X-Powered-By: PHP/([0-9A-Za-z.+~_-]{3,64})")
 # auto_prepend_file would run code of the site.
 EXTENSIONS_SCRIPT = r'foreach (get_loaded_extensions() as $e) echo $e, "\t", phpversion($e), "\n";'
 
@@ -128,17 +133,6 @@ def is_configured(tree: Tree, entry: Installation) -> bool:
     return tree.is_file(entry.ini) or tree.is_folder(entry.folder)
 
 
-def branch_of_version(version: str) -> str:
-    """8.2 of 8.2.29."""
-    return ".".join(version.split(".")[:2])
-
-
-def parse_version(binary: bytes) -> str:
-    """The version a PHP program or module carries in its text; empty if it is none."""
-    found = _POWERED_BY.search(binary)
-    return found[1].decode() if found else ""
-
-
 def add_installation(findings: Findings, entry: Installation, files: list[str]) -> None:
     """Add one installation."""
     findings.add(
@@ -157,8 +151,9 @@ def extensions(context: Context, entry: Installation, client: str) -> dict[str, 
 
     Only the command line tells versions; FPM tells which extensions are its own, as pcntl never is.
     """
-    if not client:
-        return {}
+    read_by_php = [entry.ini, entry.folder, *ini_files(context.tree, entry.ini, entry.folder)]
+    if not client or not all(is_roots_alone(context.tree, path) for path in read_by_php):
+        return {}  # whoever writes these files chooses what code PHP loads
     environment = {"PHPRC": posixpath.dirname(entry.ini), "PHP_INI_SCAN_DIR": entry.folder}
     arguments = ["-d", "auto_prepend_file=", "-d", "display_errors=0", "-r", EXTENSIONS_SCRIPT]
     versions = parse_extensions(ask(context, client, arguments, environment))

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from exporter.inventory.text import search
 from exporter.tree import Tree
 
+BINARY_LIMIT = 128 * 1024 * 1024
+_POWERED_BY = re.compile(rb"X-Powered-By: PHP/([0-9A-Za-z.+~_-]{3,64})")
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -244,3 +247,14 @@ def branch_of(path: str) -> str:
     dotted = search(r"php-?(?:fpm)?/?(\d\.\d+)", path)
     digits = search(r"php-?(?:fpm)?/?(\d\d)(?!\d)", path)
     return dotted or (f"{digits[0]}.{digits[1:]}" if digits else "")
+
+
+def branch_of_version(version: str) -> str:
+    """8.2 of 8.2.29."""
+    return ".".join(version.split(".")[:2])
+
+
+def parse_version(binary: bytes) -> str:
+    """The version a PHP program or module carries in its text; empty if it is none."""
+    found = _POWERED_BY.search(binary)
+    return found[1].decode() if found else ""

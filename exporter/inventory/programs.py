@@ -1,9 +1,11 @@
 """Ask a program of the host for its version: only where nobody but root could have replaced it."""
 
+import os
 import stat
 from collections.abc import Mapping, Sequence
 
 from exporter.inventory.source import Context
+from exporter.tree import Tree
 from leitstand.errors import LeitstandError
 from leitstand.process import run
 
@@ -15,11 +17,23 @@ def may_run(context: Context, path: str) -> bool:
     status = context.tree.stat(path)
     if status is None or str(context.tree.root) != "/" or not stat.S_ISREG(status.st_mode):
         return False
-    return (
-        status.st_uid == 0
-        and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        and bool(status.st_mode & 0o111)
-    )
+    return bool(status.st_mode & 0o111) and is_roots_alone(context.tree, path)
+
+
+def is_roots_alone(tree: Tree, path: str) -> bool:
+    """Whether nobody but root can change what stands at a path, or put something else there."""
+    try:
+        real = tree.resolve(path)
+    except OSError:
+        return False
+    places = [real, *(real[:at] or "/" for at, letter in enumerate(real) if letter == "/")]
+    return all(status is None or is_roots(status) for status in map(tree.stat, places))
+
+
+def is_roots(status: os.stat_result) -> bool:
+    """Whether a file or folder is root's to write alone."""
+    others = status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid)
+    return status.st_uid == 0 and not others
 
 
 def ask(context: Context, path: str, arguments: Sequence[str], env: Mapping[str, str] | None = None) -> str:

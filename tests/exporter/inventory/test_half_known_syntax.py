@@ -159,6 +159,13 @@ UnDefine inner
   Use VHost no srv
 </IfFile>
 UndefMacro Extra
+<Macro Quoted @a %b>
+<VirtualHost *:8123>
+  ServerName host-%b
+  ServerAlias @a
+</VirtualHost>
+</Macro>
+Use Quoted "one two" three
 """
 
 
@@ -180,10 +187,10 @@ def test_macros_and_conditions_give_the_virtual_hosts_that_apache_itself_lists(
     real.write_text(f"ServerRoot {tmp_path}/root\n{head}{MACROS.replace('{root}', f'{tmp_path}/root')}")
     server = ["/usr/sbin/apache2", "-S", "-d", str(tmp_path), "-f", str(real)]
     listed = subprocess.run(server, check=True, capture_output=True, text=True).stdout
-    expected = re.findall(r"(?:namevhost|alias) (\S+)", listed)
+    expected = [name.strip() for name in re.findall(r"(?:namevhost|alias) ([^(\n]+)", listed)]
     hosts, skipped = apache.apache_hosts(context.tree)
     assert [name for entry in hosts for name in entry.names] == expected
-    assert len(expected) == 12
+    assert len(expected) == 14
     assert {entry.root for entry in hosts[:2]} == {"/srv"}
     assert skipped == 0
 
@@ -213,6 +220,35 @@ def test_what_apache_is_started_with_counts_as_defined(host: Build, path: str, t
     }
     (found,), _ = apache.apache_hosts(host(dict(files)).tree)
     assert found.names == ["a"]
+
+
+def test_what_debians_apache_has_in_its_environment_is_filled_in(host: Build) -> None:
+    files = {
+        "/etc/apache2/envvars": "export BASE=/srv/web\nexport LOGS=/var/log/apache2$SUFFIX\nunset HOME\n",
+        "/etc/apache2/apache2.conf": "<IfDefine BASE>\nServerName no\n</IfDefine>\n"
+        "<VirtualHost *>\nServerName ${LOGS}\nDocumentRoot ${BASE}/public\n</VirtualHost>\n",
+    }
+    (found,), _ = apache.apache_hosts(host(dict(files)).tree)
+    assert (found.names, found.root) == ([], "/srv/web/public")
+
+
+@pytest.mark.parametrize(
+    ("module", "content"),
+    [
+        ("modules/libphp.so", b"X-Powered-By: PHP/8.2.29\0"),
+        ("/usr/lib64/apache2/mod_php8.so", b"X-Powered-By: PHP/8.2.29\0"),
+        ("/usr/lib/apache2/mod_php82.so", b""),
+        ("/usr/lib/apache2/modules/libphp8.2.so", b""),
+    ],
+)
+def test_the_branch_of_phps_module_is_told_by_its_name_or_itself(
+    host: Build, module: str, content: bytes
+) -> None:
+    text = f"ServerRoot /etc/httpd\nLoadModule php_module {module}\n"
+    text += "<VirtualHost *>\nDocumentRoot /a\n</VirtualHost>\n"
+    path = module if module.startswith("/") else f"/etc/httpd/{module}"
+    (found,), _ = apache.apache_hosts(host({"/etc/httpd/conf/httpd.conf": text, path: content}).tree)
+    assert found.php == "8.2"
 
 
 def test_what_only_apaches_environment_or_a_request_tells_is_left_out(host: Build) -> None:

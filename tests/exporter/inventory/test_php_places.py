@@ -1,11 +1,14 @@
 """PHP and its applications where distributions, hosting panels and snaps put them."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from exporter.inventory import fpm, php, php_layouts, web
+from exporter.inventory import fpm, php, php_layouts, programs, web
 from exporter.inventory.source import Context, Findings, Item
+from exporter.tree import Tree
 
 Items = Callable[[Findings, str], list[Item]]
 Build = Callable[[dict[str, str | bytes]], Context]
@@ -310,3 +313,35 @@ def test_an_application_two_levels_below_a_root_is_found_with_its_host(host: Bui
 )
 def test_the_branch_is_read_from_paths_and_names_of_units(path: str, branch: str) -> None:
     assert php_layouts.branch_of(path) == branch
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes what root alone may make")
+@pytest.mark.parametrize(
+    ("path", "change", "expected"),
+    [
+        ("php/bin/php", None, True),
+        ("php/bin/php", 0o777, False),
+        ("php/bin", 0o777, False),
+        ("php", 0o1777, False),
+        ("php/bin/php", 1000, False),
+        ("php", 1000, False),
+    ],
+)
+def test_a_program_runs_only_where_nobody_but_root_could_put_another(
+    path: str, change: int | None, expected: bool
+) -> None:
+    """Below /opt and /usr/local a folder may be somebody's whose files are root's."""
+    place = Path("/opt") / f"leitstand-test-{os.getpid()}"
+    try:
+        (place / "php/bin").mkdir(parents=True)
+        (place / "php/bin/php").write_text("#!/bin/sh\n")
+        (place / "php/bin/php").chmod(0o755)
+        if change == 1000:
+            os.chown(place / path, 1000, 0)
+        elif change is not None:
+            (place / path).chmod(change)
+        assert programs.is_roots_alone(Tree(Path("/")), f"{place}/php/bin/php") is expected
+    finally:
+        for name in ("php/bin/php", "php/bin", "php", ""):
+            file = place / name
+            file.unlink() if file.is_file() else file.rmdir()

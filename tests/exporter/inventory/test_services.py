@@ -155,3 +155,22 @@ def test_failed_units_and_timers_become_items_and_figures(
         ("leitstand_timer_success", "b.timer", "b.service"): 0,
         ("leitstand_timer_last_trigger_timestamp_seconds", "a.timer"): 1_700_000_000,
     }
+
+
+@pytest.mark.parametrize(
+    ("processes", "running"),
+    [({}, None), ({"1": "init"}, False), ({"1": "init", "77": "redis-server"}, True)],
+)
+def test_a_server_is_not_called_stopped_where_the_processes_of_others_are_hidden(
+    host: Build, items: Items, processes: dict[str, str], running: bool | None
+) -> None:
+    context = host({"/usr/bin/redis-server": ""})
+    numbers = " ".join(["0"] * 40)
+    for pid, name in {**processes, "9": "leitstand"}.items():
+        folder = context.roots.proc / pid
+        folder.mkdir()
+        (folder / "stat").write_text(f"{pid} ({name}) S {numbers}\n")
+        (folder / "cmdline").write_text("")
+    (context.roots.proc / "stat").write_text("btime 1700000000\n")
+    (found,) = items(databases.read(context), "database")
+    assert found["running"] is running
