@@ -90,6 +90,11 @@ def _ascii_hint(host: str) -> str:
 
 def _is_url(value: str) -> str:
     scheme = split_url(value).scheme
+    # Prometheus and Alertmanager would take it for a template, or not for a URL, and refuse the whole file.
+    if "{{" in value or "}}" in value:
+        raise SettingError("a URL cannot hold '{{' or '}}'", "write braces as %7B and %7D")
+    if re.search(r"%(?![0-9A-Fa-f]{2})", value):
+        raise SettingError("in a URL two hexadecimal digits follow each '%'", "write '%' itself as %25")
     # Phones write "Https://", which blackbox_exporter takes for the name of a host.
     return scheme + value[len(scheme) :]
 
@@ -113,7 +118,8 @@ def _is_regular_expression(value: str) -> str:
 
 
 def _is_mail_address(value: str) -> str:
-    if not re.fullmatch(r"[^@\s<>,]+@[^@\s<>,]+", value):
+    # Alertmanager takes '{{' for a template, and some other letters for the syntax of a list.
+    if not re.fullmatch(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+", value) or "{{" in value:
         raise SettingError("a mail address is needed", "such as admin@example.org")
     return value
 

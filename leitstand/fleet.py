@@ -1,10 +1,12 @@
 """The vocabulary that every program shares: site, hosts, services, maintenance, alerts."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from unicodedata import category
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
@@ -12,7 +14,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from leitstand.fields import Address, MailAddress, MailServer, Moment, Pattern, Port, ProbeUrl, TimeZone
-from leitstand.models import AbsolutePath, Duration, Model, Name, SettingError
+from leitstand.models import AbsolutePath, Duration, Line, Model, Name, SettingError
 
 Language = Literal["de", "en"]
 Part = Literal["backups", "status_page"]
@@ -41,6 +43,9 @@ class Text(Model):
             raise SettingError(
                 "a text is needed in at least one language", "write {de: …, en: …} or one text for all"
             )
+        # Marks that only join or divide letters are good; a line feed divides paragraphs.
+        if any(category(letter) in ("Cc", "Cs") for letter in re.sub(r"[\n\t]", "", f"{self.de}{self.en}")):
+            raise SettingError("a text holds a control character", "leave it out")
         return self
 
     @classmethod
@@ -49,7 +54,8 @@ class Text(Model):
     ) -> JsonSchemaValue:
         by_language = handler.resolve_ref_schema(handler(core_schema))
         by_language["minProperties"] = 1
-        return {"anyOf": [{"type": "string", "minLength": 1}, by_language], "description": cls.__doc__ or ""}
+        text = {"type": "string", "minLength": 1, "pattern": r"^[^\x00-\x08\x0b-\x1f\x7f]*$"}
+        return {"anyOf": [text, by_language], "description": cls.__doc__ or ""}
 
     def in_language(self, language: Language) -> str:
         """The text in ``language``, or in the other one."""
@@ -98,12 +104,12 @@ class ExporterAccess(Model):
     ca_file: AbsolutePath | None = Field(
         default=None, description="Certificates that vouch for its own; default: those the system trusts."
     )
-    server_name: str | None = Field(
+    server_name: Line | None = Field(
         default=None, min_length=1, description="Name in its certificate, where that is not the address."
     )
     cert_file: AbsolutePath | None = Field(default=None, description="Certificate to show to it.")
     key_file: AbsolutePath | None = Field(default=None, description="Private key of that certificate.")
-    username: str | None = Field(default=None, min_length=1, description="User name that it knows.")
+    username: Line | None = Field(default=None, min_length=1, description="User name that it knows.")
     password_file: AbsolutePath | None = Field(
         default=None, description="File that holds the user's password."
     )
@@ -188,7 +194,7 @@ class Mail(Model):
         default=None,
         description="Refuse to send unencrypted; default: yes, but to a server on this machine no.",
     )
-    username: str | None = Field(default=None, min_length=1, description="Login at the mail server.")
+    username: Line | None = Field(default=None, min_length=1, description="Login at the mail server.")
     password_file: AbsolutePath | None = Field(
         default=None, description="File that holds the login's password."
     )

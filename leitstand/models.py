@@ -69,9 +69,16 @@ def duration_text(duration: timedelta) -> str:
 def _is_absolute(path: Path) -> Path:
     if not path.is_absolute():
         raise SettingError("a path must be absolute", "begin it with '/'; '~' and variables are not replaced")
-    if "\0" in str(path):
-        raise SettingError("a path cannot hold a zero byte")
+    _is_one_line(str(path))
     return path
+
+
+def _is_one_line(value: str) -> str:
+    # In other programs' configuration such letters would begin lines, or be refused by their parsers.
+    if not value.isprintable():
+        letter = next(letter for letter in value if not letter.isprintable())
+        raise SettingError(f"it holds a letter that cannot be printed (U+{ord(letter):04X})", "leave it out")
+    return value
 
 
 Name = Annotated[str, AfterValidator(_is_a_name), Field(json_schema_extra={"pattern": NAME_PATTERN.pattern})]
@@ -82,6 +89,11 @@ Duration = Annotated[
         json_schema_input_type=Annotated[str, Field(pattern=DURATION_PATTERN)],
     ),
 ]
+_PRINTED = r"[^\x00-\x1f\x7f]*"
+Line = Annotated[str, AfterValidator(_is_one_line), Field(json_schema_extra={"pattern": f"^{_PRINTED}$"})]
 AbsolutePath = Annotated[
-    Path, Field(strict=False), AfterValidator(_is_absolute), Field(json_schema_extra={"pattern": "^/"})
+    Path,
+    Field(strict=False),
+    AfterValidator(_is_absolute),
+    Field(json_schema_extra={"pattern": f"^/{_PRINTED}$"}),
 ]

@@ -20,6 +20,7 @@ MAXIMUM_DEPTH = 50
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
 _FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+_HALF_A_LETTER = ("holds half a letter (\\ud800 to \\udfff)", "write the letter itself")
 _TOO_LARGE = ("stands for more than a configuration can hold", "look for aliases (*name) of aliases")
 
 
@@ -105,8 +106,12 @@ class _Builder:
         if node.style is None and re.fullmatch(r"[„“”«»].*[“”«»]", node.value):
             # A word processor's. As a part of `expect` they would never match, and the service would be down.
             self.problem(node, path, "typographic quotes are part of the text", 'write "…"')
+        text = _joined(node.value)
+        if text is None:
+            self.problem(node, path, *_HALF_A_LETTER)
+            return None
         try:
-            return _SCALARS[node.tag](node.value)
+            return _SCALARS[node.tag](text)
         except ValueError:
             self.problem(node, path, "is not a number that can be read", "write a shorter one")
             return None
@@ -148,6 +153,9 @@ class _Builder:
 
     def name(self, key: yaml.Node, path: KeyPath) -> str | None:
         if isinstance(key, yaml.ScalarNode):
+            if _joined(key.value) is None:
+                self.problem(key, path, *_HALF_A_LETTER)
+                return None
             name = str(key.value).strip("\u00a0 ") if "\u00a0" in key.value else str(key.value)
             if name != key.value:
                 self.problem(key, (*path, name), *NO_BREAK_SPACE)
@@ -173,6 +181,16 @@ class _Builder:
 
     def problem(self, node: yaml.Node, path: KeyPath, what: str, hint: str) -> None:
         self.content.problems.append(Problem(self.file, line_of(node), dotted(path), what, hint))
+
+
+def _joined(text: str) -> str | None:
+    """``text`` with those letters whole that JSON writes as two halves; None where a half is alone."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        return None
 
 
 def line_of(node: yaml.Node) -> int:

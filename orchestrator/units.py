@@ -102,7 +102,9 @@ def _allowed(context: Context, task: Task, job: Job) -> Iterator[str]:
     if paths.state == Paths().state:
         # Made by systemd where nothing has run yet: this unit could not make it.
         yield f"StateDirectory={paths.state.name}\n"
-    yield from (f"ReadWritePaths={_quoted('-' + str(path))}\n" for path in sorted({*writes, scratch}))
+    yield from (
+        f"ReadWritePaths={_quoted('-' + str(path), variables=False)}\n" for path in sorted({*writes, scratch})
+    )
     if not (reads_here and _covers(job, "/tmp", "/var/tmp")) and task.action != "drill":  # noqa: S108
         yield "PrivateTmp=yes\n"
     elif task.action != "run":
@@ -129,9 +131,13 @@ def _has_programs(job: Job) -> bool:
     return bool(hooks) or any(isinstance(source, CommandSource) for source in job.sources)
 
 
-def _quoted(word: str) -> str:
-    """A word as systemd reads it back: quoted, without specifiers and variables (systemd.service(5))."""
-    plain = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+def _quoted(word: str, *, variables: bool = True) -> str:
+    """A word as systemd reads it back: quoted, without specifiers and, where it knows any, variables.
+
+    Those are in commands only (systemd.service(5)).
+    """
+    plain = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    plain = plain.replace("$", "$$") if variables else plain
     return f'"{plain}"' if plain != word or not word or " " in word or "'" in word or ";" in word else word
 
 

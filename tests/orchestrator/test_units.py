@@ -111,6 +111,16 @@ def test_what_a_job_reads_and_runs_is_not_hidden_from_it(site: Site, out: Path) 
     assert "KillMode=mixed" in service, "hooks are not killed with the run: they clean up"
 
 
+def test_odd_folders_are_those_that_the_unit_may_write(site: Site, out: Path, tmp_path: Path) -> None:
+    state = tmp_path / '100% $HOME "q"'
+    site.document["paths"] = {"state": str(state), "metrics": str(tmp_path)}
+    install(site, out)
+    service = out / "leitstand-backup-run-site.service"
+    assert "Failed" not in verify(service)
+    # Unlike a command, a path knows specifiers but no variables: systemd.exec(5).
+    assert f'ReadWritePaths="-{tmp_path}/100%% $HOME \\"q\\""\n' in service.read_text()
+
+
 def test_odd_paths_reach_the_command_as_they_are(site: Site, out: Path, tmp_path: Path) -> None:
     folder = tmp_path / "100% $HOME \"q\" 'it' ; x"
     folder.mkdir()

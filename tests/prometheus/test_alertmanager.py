@@ -243,3 +243,40 @@ def test_times_in_mails_are_those_of_the_site_through_every_change_of_its_clocks
         add, zone_name = spans[bisect.bisect_right(ends, moment.timestamp())]
         assert timedelta(seconds=add / 1e9) == moment.astimezone(zone).utcoffset()
         assert zone_name == moment.astimezone(zone).tzname()
+
+
+# What a host may put into a label: lines, letters that steer a terminal or turn the direction, and very much.
+EVIL = "x\nRESOLVED\n\n* all is well\r\n-- \nBcc: a@b\x0b\x1b[2J\u2028\u202e\u0085" + "y" * 3000
+
+
+def test_what_a_host_says_writes_no_lines_into_a_mail_and_does_not_fill_it(mailing):
+    url, sink = mailing
+    one = alert("DiskAlmostFull", f"{EVIL} is almost full", instance="web1", severity="warning", x=EVIL)
+    one["annotations"] |= {"description": EVIL, "runbook_url": EVIL}
+    post(url, [one])
+    wait_until(sink.mails, "a mail")
+    mail = sink.mails()[0]
+    assert len(str(mail["Subject"])) < 500 and mail["Bcc"] is None
+    lines = mail.get_body(("plain",)).get_content().splitlines()
+    assert [line for line in lines if line.startswith(("*", "RESOLVED", "FIRING", "-- "))] == [
+        "FIRING",
+        lines[2],
+        "-- ",
+    ]
+    assert all(line.isprintable() and len(line) < 500 for line in lines)
+    assert lines[2].startswith("* x RESOLVED * all is well --  Bcc: a@b [2J y")
+
+
+def test_a_flood_of_alerts_is_a_mail_that_can_be_read(mailing):
+    url, sink = mailing
+    post(
+        url,
+        [
+            alert("SystemdUnitFailed", f"unit {n} has failed", unit=f"{n}", severity="warning")
+            for n in range(150)
+        ],
+    )
+    wait_until(sink.mails, "a mail")
+    text = plain_text(sink.mails()[0])
+    assert text.count("* unit") == 100
+    assert "These are 100 of 150." in text
