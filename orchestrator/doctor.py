@@ -20,8 +20,9 @@ from leitstand.errors import LeitstandError, UsageError
 from leitstand.fleet import Host
 from orchestrator.agenda import schedule_of
 from orchestrator.archive import Entry, Problem
-from orchestrator.config import Job
+from orchestrator.config import Job, source_label
 from orchestrator.context import Context, keys_of
+from orchestrator.drills import CannotLoadError, require_server
 from orchestrator.facts import read_facts
 from orchestrator.layout import CANARY, job_prefix
 from orchestrator.private_files import faulty_files
@@ -81,6 +82,7 @@ def _checks(context: Context, job_name: str, job: Job) -> Iterator[tuple[str, Ca
     if schedule_of(job_name, job, "drill") is not None:
         restored = max((each.source_bytes for each in known), default=0)
         yield "scratch of drills", partial(_room, job.drill.scratch or job.scratch, restored)
+        yield "servers for drills", partial(_servers, job)
     yield "state", partial(_writable, context.state)
     yield "metrics", partial(_writable, context.fleet.paths.metrics)
 
@@ -210,6 +212,17 @@ def _room(folder: Path, needed: int) -> Found:
     if free < needed:
         return Found("warning", f"{told}, {size(needed)} may be needed", "name another folder")
     return Found("good", told)
+
+
+def _servers(job: Job) -> Found:
+    """Whether this machine can load the dumps at all."""
+    for source in job.sources:
+        try:
+            require_server(source_label(source))
+        except CannotLoadError as error:
+            hint = f"{error.hint}; or drill on a machine that has it, and set drill.schedule: never here"
+            return Found("warning", error.message, hint)
+    return Found("good", "all that its dumps need is installed")
 
 
 def _writable(folder: Path) -> Found:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from orchestrator.drills.loaded import CannotLoadError, Loaded
 from orchestrator.drills.mariadb import load_mariadb, load_mariadb_tables
-from orchestrator.drills.postgresql import load_postgresql
+from orchestrator.drills.mysql_server import require_mysql
+from orchestrator.drills.postgresql import load_postgresql, require_postgresql
 from orchestrator.drills.sqlite import load_sqlite, load_sqlite_text
 
-__all__ = ["CannotLoadError", "Loaded", "Loader", "loader_for"]
+__all__ = ["CannotLoadError", "Loaded", "Loader", "loader_for", "require_server"]
 
 # Takes a dump and a folder for what it needs. Raises CannotLoadError and ProcessError where this machine
 # lacks something, DumpError when the dump is at fault.
@@ -22,6 +23,15 @@ _LOADERS: tuple[tuple[str, Loader], ...] = (
     ("mysql/*/tables/[0-9][0-9][0-9][0-9][0-9].end.sql", load_mariadb_tables),
     ("postgresql/*/dump.*", load_postgresql),
 )
+
+
+def require_server(label: str) -> None:
+    """Raise CannotLoadError when a source's dumps need a server that is not installed here."""
+    kind = label.partition("/")[0]
+    if kind == "mysql":
+        require_mysql()
+    elif kind == "postgresql":
+        require_postgresql()
 
 
 def loader_for(path: str) -> Loader | None:

@@ -33,10 +33,14 @@ class Loaded:
         """What differs from the rows that were counted while the dump was made, a line for each table.
 
         A table that was not counted then is no difference: nothing comes from a dump that it does not have.
+        Nor is one whose name the dump has in an encoding that was not understood.
         """
-        found = ((table, rows, self.tables.get(self.named(table))) for table, rows in sorted(saved.items()))
         return [
-            f"table {table} has {'no' if now is None else now} rows, {rows} were saved"
-            for table, rows, now in found
-            if now is None or (now < rows if self.named(table) in self.shared else now != rows)
+            f"table {table} has {self.tables.get(self.named(table), 'no')} rows, {rows} were saved"
+            for table, rows in sorted(saved.items())
+            if "\ufffd" not in table and self._differs(self.named(table), rows)
         ]
+
+    def _differs(self, table: str, saved: int) -> bool:
+        now = self.tables.get(table)
+        return now is None or (now < saved if table in self.shared else now != saved)

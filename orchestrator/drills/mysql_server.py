@@ -96,6 +96,11 @@ def best_for(kind: Kind | None, servers: Iterable[tuple[Kind, str]]) -> tuple[Ki
     return found[0]
 
 
+def require_mysql() -> None:
+    """Raise CannotLoadError when no server is installed that loads a dump."""
+    best_for(None, installed())
+
+
 @contextmanager
 def scratch_server(
     folder: Path, kind: Kind, program: str, database: str, definers: Iterable[str]

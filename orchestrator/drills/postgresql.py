@@ -52,7 +52,7 @@ def load_postgresql(dump: Path, folder: Path) -> Loaded:
             to_sql = [*user, str(programs / "pg_restore"), "--file=-", "--no-tablespaces"]
             needs = _needs(dump, to_sql)
             _prepare(ask, needs)
-            ask += ["-v", "ON_ERROR_STOP=1", "-d", _DATABASE]
+            ask += ["-v", "ON_ERROR_STOP=1", "-d", f"dbname={_DATABASE} client_encoding=UTF8"]
             fed = _feed_custom(ask, dump, to_sql) if dump.suffix == ".pgc" else _feed_plain(ask, dump)
             if fed.error:
                 raise _judged(fed.error, needs, int(programs.parent.name))
@@ -121,6 +121,11 @@ def own_lock(dump: Path) -> tuple[int, str] | None:
             if found := _RESTRICT.match(line):
                 return number, found[1].decode()
     return None
+
+
+def require_postgresql() -> None:
+    """Raise CannotLoadError when no server is installed."""
+    newest_programs(_INSTALLED)
 
 
 def newest_programs(installed: Path) -> Path:

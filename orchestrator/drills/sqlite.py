@@ -13,6 +13,7 @@ from orchestrator.drills.loaded import LOAD_SECONDS, CannotLoadError, DumpError,
 from orchestrator.sources.sqlite import table_rows
 
 _STEPS = 100_000  # of SQLite's machine, between two looks at the clock
+_ESCAPED = re.compile(r"\\(?:u?([0-9A-Fa-f]{4})|\\)")
 # What an application brings itself, or only a newer SQLite knows; and a full disk.
 _LACKS = re.compile(
     r"no such (?:module|function|collation sequence)|unknown (?:function|tokenizer)|unsupported file format"
@@ -37,6 +38,7 @@ def load_sqlite_text(dump: Path, folder: Path) -> Loaded:
         with closing(sqlite3.connect(scratch, isolation_level=None)) as database:
             # Another host wrote this SQL and we may be root: it gets no other file (ATTACH, VACUUM INTO).
             database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+            database.create_function("unistr", 1, _unistr, deterministic=True)
             deadline = time.monotonic() + LOAD_SECONDS
             database.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
             for statement in _statements(dump):
@@ -46,6 +48,11 @@ def load_sqlite_text(dump: Path, folder: Path) -> Loaded:
         raise _judged(str(error)) from error
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def _unistr(text: str) -> str:
+    """A text with its control characters, which ``.dump`` escapes since SQLite 3.50 (lang_corefunc.html)."""
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)) if found[1] else "\\", text)
 
 
 def _statements(dump: Path) -> Iterator[str]:

@@ -92,6 +92,15 @@ def test_databases_that_a_user_may_not_see_are_told(maria: MariaDB) -> None:
     assert what.startswith("mysql: this user may not see all databases")
 
 
+def test_history_that_is_not_saved_is_told(maria: MariaDB, caplog: pytest.LogCaptureFixture) -> None:
+    maria.execute("CREATE DATABASE past; CREATE TABLE past.t (a INT) WITH SYSTEM VERSIONING")
+    for history, told in ((True, []), (False, ["t"])):
+        wanted = MysqlSource(mysql="past", history=history, defaults_file=maria.defaults_file)
+        read(MysqlDumps(wanted, Local()))
+        assert [record.message.rpartition("is not saved: ")[2] for record in caplog.records] == told
+    maria.execute("DROP DATABASE past")
+
+
 @pytest.mark.parametrize(
     ("lines", "hidden"),
     [

@@ -13,6 +13,7 @@ from lab.newest import newest_servers, postgresql_programs
 from lab.processes import LabError
 from orchestrator.config import MysqlSource, PostgresqlSource
 from orchestrator.drills import CannotLoadError, Loaded, loader_for
+from orchestrator.drills.loaded import DumpError
 from orchestrator.sources.databases import DumpSource, MysqlDumps, PostgresqlDumps
 from orchestrator.transport import Local
 
@@ -236,11 +237,16 @@ def test_a_dump_of_mysql_loads_into_mysql_and_into_mariadb(
         server.execute(MYSQL)
         checked_mysql(server, scratch, {})
         dump = scratch / "restored" / "mysql" / quote(NAME, safe="") / "dump.sql"
-        text = dump.read_text()
+        name, text = str(dump.relative_to(scratch / "restored")), dump.read_text()
+        (scratch / "open").mkdir()
+        (scratch / "open").chmod(0o777)
+        dump.write_text(f"{text}\n\\! touch {scratch}/open/evil\nsystem touch {scratch}/open/evil\n")
+        with pytest.raises(DumpError, match="Unknown command"):
+            loaded(name, dump, scratch)
+        assert list((scratch / "open").iterdir()) == []
         assert "utf8mb4_0900_ai_ci" in text
         monkeypatch.setenv("PATH", before)
         dump.write_text("SET @@GLOBAL.GTID_PURGED=/*!80000 '+'*/ 'a-1:1-5,\nb-2:1-7';\n" + text)
-        name = str(dump.relative_to(scratch / "restored"))
         assert loaded(name, dump, scratch).tables == MYSQL_ROWS
         dump.write_text(text + "CREATE TABLE `v` (`x` vector(3));\n")
         with pytest.raises(CannotLoadError, match=r"^needs MySQL \d+\.\d+, here is MariaDB"):
@@ -320,3 +326,57 @@ def test_a_drill_tells_whose_fault_it_is(
     labels = 'backup="site",host="here",store="disk"'
     assert f"leitstand_backup_drill_verdict{{{labels}}} {severity}\n" in metrics
     assert ("damaged" in site.leitstand("status").stdout) == (verdict == "damaged")
+
+
+def test_rows_that_an_extension_brings_itself_are_no_difference(
+    newest: Path, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = postgresql_programs(newest)
+    share = newest / "usr/share/postgresql" / programs.parent.name / "extension"
+    (share / "brings_rows.control").write_text("default_version = '1'\n")
+    (share / "brings_rows--1.sql").write_text(
+        "CREATE TABLE reference (id int); INSERT INTO reference VALUES (1), (2);"
+        " SELECT pg_catalog.pg_extension_config_dump('reference', 'WHERE id > 2');\n"
+    )
+    monkeypatch.setattr("orchestrator.drills.postgresql._INSTALLED", newest / "usr/lib/postgresql")
+    monkeypatch.setenv("PATH", f"{newest / 'bin'}:{os.environ['PATH']}")
+    with PostgreSQL(tmp_path, programs) as server:
+        server.execute("CREATE DATABASE maps")
+        server.script("CREATE EXTENSION brings_rows; INSERT INTO reference VALUES (3)", "maps")
+        source = PostgresqlDumps(PostgresqlSource(postgresql="maps", **server.settings), Local())
+        ((name, path),) = dumped(source, scratch).items()
+    assert source.tables[name.encode()] == {"public.reference": 1}
+    found = loaded(name, path, scratch)
+    assert found.tables == {"public.reference": 3}
+    assert found.differences({"public.reference": 1}) == []
+    assert found.differences({"public.reference": 4}) == ["table public.reference has 3 rows, 4 were saved"]
+
+
+MARIADB_HEAD = "-- Server version\t10.1.1-MariaDB\nCREATE TABLE `t` (`a` int);\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "told"),
+    [
+        (
+            MARIADB_HEAD.replace("10.1", "99.1") + "CREATE TABEL x;\n",
+            CannotLoadError,
+            r"^needs MariaDB 99\.1, here is MariaDB \d+\.\d+: ERROR 1064",
+        ),
+        (
+            MARIADB_HEAD + "CREATE TABLE `u` (`a` text COLLATE utf8mb4_of_tomorrow_ci);\n",
+            CannotLoadError,
+            "^ERROR 1273 .*Unknown collation: 'utf8mb4_of_tomorrow_ci'",
+        ),
+        (MARIADB_HEAD + "INSERT INTO `t` VALUES\n(1),\n(2;\n", DumpError, "^ERROR 1064 .* at line 3"),
+        (MARIADB_HEAD + "INSERT INTO `missing` VALUES (1);\n", DumpError, "^ERROR 1146 .*missing"),
+    ],
+)
+def test_what_mariadb_says_of_a_dump_tells_whose_fault_it_is(
+    scratch: Path, text: str, error: type[Exception], told: str
+) -> None:
+    path = scratch / "restored" / "mysql" / "shop" / "dump.sql"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(error, match=told):
+        loaded("mysql/shop/dump.sql", path, scratch)

@@ -36,6 +36,17 @@ def test_sql_of_another_host_reaches_no_file_but_its_own(tmp_path: Path, evil: s
     assert not outside.exists()
 
 
+def test_the_text_of_a_newer_sqlite3_program_loads(tmp_path: Path) -> None:
+    dump = tmp_path / "guestbook.sqlite.sql"
+    dump.write_text(
+        "BEGIN;\nCREATE TABLE t (a TEXT, CHECK (a = 'x' || char(10) || '\\u'));\n"
+        "INSERT INTO t VALUES(unistr('x\\u000a\\\\u'));\nCOMMIT;\n"
+    )
+    load = loader_for("sqlite/srv/guestbook.sqlite.sql")
+    assert load is not None
+    assert load(dump, tmp_path).tables == {"t": 1}
+
+
 def test_a_dump_that_never_ends_does_not_hold_a_drill_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
