@@ -49,6 +49,7 @@ OF_OTHERS = {
 OF_SOME = {
     "leitstand_exporter_web_config_valid",
     "leitstand_backup_config_good",
+    "leitstand_scrape_collector_skipped_entries_total",
     "leitstand_scrape_collector_success",
     "node_md_disks",
     "node_md_disks_required",
