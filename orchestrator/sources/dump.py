@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 _WARNING = re.compile(r"\bwarning\b(?!.*\bloose-)", re.IGNORECASE)
 WARNINGS_TOLD = 10
 BLOCK_BYTES = 1024 * 1024
+_LONGEST_NAME = 200  # bytes of a table's name in the name of its piece
 END_SECONDS = 60.0  # for a program to end once its output has ended
 
 
@@ -63,6 +64,7 @@ class DumpReader:
             if not isinstance(self._start, Start):
                 return
             name = self._start.name.replace("%", "%25").replace("/", "%2F")
+            name = name.encode()[:_LONGEST_NAME].decode(errors="ignore")
             path = f"{dump.path}/{index:05}.{name}.sql"
             yield Entry(_metadata(path), None, partial(self._piece, stream, dump, path))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 HEAD, VIEWS, END = "head", "views", "end"
 _MARK = re.compile(
-    rb"^-- (?:(?P<table>Table structure for table `(?P<name>(?:[^`\n]|``)+)`)"
+    rb"^-- (?:(?P<table>Table structure for table `(?P<name>(?:[^`\n]|``){1,400}+)`)"
     rb"|(?P<view>Temporary (?:table|view) structure for view )"
     rb"|(?:Dumping (?:events|routines) for database |Final view structure for view |Dump completed))",
     re.MULTILINE,

@@ -247,8 +247,11 @@ def memory_of(site: Site, *arguments: str) -> tuple[int, int, str]:
         ({"files": "/srv/data"}, ROOT + header(b"x", b"x", 64 << 30), bytes(1 << 16)),
         ({"mysql": "*"}, b"", b"a_database\n" * 6000),
         ({"mysql": "website"}, b"", b"CREATE TABLE `$` (\n"),
+        ({"mysql": "website"}, b"", b"INSERT INTO `t` VALUES ('%s');\n" % (b"text " * 3_300_000)),
+        ({"mysql": "website"}, b"", b"CREATE TABLE `%s` (\n" % (b"name " * 3_300_000)),
+        ({"postgresql": "forum"}, b"", b'COPY "%s" (a) FROM stdin;\n' % (b"name " * 3_300_000)),
     ],
-    ids=["a header", "a list of databases", "tables of a dump"],
+    ids=["header", "databases", "tables", "text of a row", "name of a table", "name in PostgreSQL"],
 )
 def test_memory_is_bounded_whatever_a_host_sends(
     far: Site, source: dict[str, object], start: bytes, block: bytes
