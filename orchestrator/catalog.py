@@ -1,31 +1,56 @@
 """Which snapshots there are: read from the store alone, so that a restore needs nothing of this machine."""
 
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
+from leitstand.errors import LeitstandError
 from orchestrator.archive import ArchiveError
-from orchestrator.commit import Meta, decode_meta
+from orchestrator.commit import META_BYTES, Meta, decode_meta
+from orchestrator.keys import KeyRing
 from orchestrator.layout import COMMIT, META, SnapshotName, job_prefix, parse_key
-from orchestrator.snapshot import NoSuchSnapshotError
-from orchestrator.stores import ObjectInfo, Store, StoreError
+from orchestrator.order import in_order, times
+from orchestrator.snapshot import NoSuchSnapshotError, NotProvenError, read_meta
+from orchestrator.stores import ObjectInfo, Store, StoreError, get_small
 
 _log = logging.getLogger(__name__)
+NO_KEYS = "there are no keys to prove it with"
+PASSED_OVER_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One snapshot as a listing shows it: its objects, and what meta.json says (not proven by a key here).
+    """One snapshot as a listing shows it: its objects, and what meta.json says.
 
-    ``committed`` is the store's own time of COMMIT, None for a run that did not end.
+    ``committed`` is the store's own time of COMMIT, None for a run that did not end. ``doubt`` says why
+    COMMIT does not prove the rest, "" when it does; then ``manifest_sha256`` is the manifest's.
     """
 
     store: str
     name: SnapshotName
     objects: tuple[ObjectInfo, ...]
     committed: datetime | None
+    time: datetime
     meta: Meta | None = None
+    doubt: str = NO_KEYS
+    state: str = "not proven"
+    manifest_sha256: bytes = b""
+
+    @property
+    def id(self) -> str:
+        """The snapshot's name within its job."""
+        return self.name.id
+
+    @property
+    def began(self) -> datetime:
+        """The time in its name."""
+        return self.name.began
+
+    @property
+    def previous(self) -> str:
+        """The snapshot before it, if that is proven."""
+        return self.meta.previous if self.meta is not None and not self.doubt else ""
 
     @property
     def stored_bytes(self) -> int:
@@ -34,57 +59,95 @@ class Listed:
 
 
 def scan(store: Store, host: str, job: str) -> list[Listed]:
-    """Every snapshot of a job, complete or not, oldest first; meta.json is not read."""
+    """Every snapshot of a job, complete or not, by the time in its name; nothing of it is read or proven."""
     grouped: dict[SnapshotName, list[ObjectInfo]] = {}
     for info in store.list(job_prefix(host, job)):
         found = parse_key(info.key)
         if found is not None:
             grouped.setdefault(found[0], []).append(info)
-    return sorted((_listed(store.name, name, objects) for name, objects in grouped.items()), key=age)
-
-
-def age(listed: Listed) -> tuple[datetime, datetime, str]:
-    """What snapshots are sorted by, the oldest first."""
-    # The name has the time of the machine that ran: if its clock was ahead, the store knows better.
-    # Of two runs in one second, the store's finer times tell which was first.
-    seen = min(info.modified for info in listed.objects)
-    ended = (listed.committed or seen).replace(microsecond=0)
-    return min(listed.name.began, ended), seen, listed.name.id
+    return [_listed(store.name, name, objects) for name, objects in sorted(grouped.items())]
 
 
 def _listed(store: str, name: SnapshotName, objects: Iterable[ObjectInfo]) -> Listed:
     objects = tuple(objects)
     commits = [info.modified for info in objects if info.key == name.key(COMMIT)]
-    return Listed(store, name, objects, commits[0] if commits else None)
+    return Listed(store, name, objects, commits[0] if commits else None, name.began)
 
 
-def complete(store: Store, host: str, job: str) -> Iterator[Listed]:
-    """Every complete snapshot of a job with its meta.json, oldest first. One that cannot be read has none."""
-    for listed in scan(store, host, job):
-        if listed.committed is not None:
-            meta = _meta(store, listed.name)
-            yield Listed(listed.store, listed.name, listed.objects, listed.committed, meta)
+def proven(
+    store: Store, listed: Iterable[Listed], keys: KeyRing | None, now: datetime | None = None
+) -> list[Listed]:
+    """The complete ones of what was scanned, each held against its COMMIT, in the one order of all commands.
+
+    Without keys none is proven. Raises StoreError when the store does not answer.
+    """
+    found = [each for each in listed if each.committed is not None]
+    read = [_unproven(store, each) if keys is None else _prove(store, each, keys) for each in found]
+    made = times(read, now or datetime.now(UTC))
+    return in_order([replace(each, time=made[each.id]) for each in read])
 
 
-def _meta(store: Store, name: SnapshotName) -> Meta | None:
+def snapshots(store: Store, host: str, job: str, keys: KeyRing | None) -> list[Listed]:
+    """Every complete snapshot of a job in a store, proven where it can be, oldest first."""
+    return proven(store, scan(store, host, job), keys)
+
+
+def _prove(store: Store, listed: Listed, keys: KeyRing) -> Listed:
     try:
-        return decode_meta(store.get(name.key(META)))
+        meta, manifest = read_meta(store, listed.name, keys)
+    except NotProvenError as error:
+        return _doubtful(store, listed, error.message, error.state)
+    except NoSuchSnapshotError as error:  # removed since it was listed
+        return _doubtful(store, listed, error.message, "unreadable")
+    except StoreError as error:
+        if not error.permanent:
+            raise
+        return _doubtful(store, listed, error.message, "unreadable")
+    return replace(listed, meta=meta, doubt="", state=meta.state, manifest_sha256=manifest)
+
+
+def _doubtful(store: Store, listed: Listed, why: str, state: str) -> Listed:
+    _log.debug("%s", why)
+    return replace(
+        _unproven(store, listed), doubt=why.removeprefix(f"{store.name}: {listed.id}: "), state=state
+    )
+
+
+def _unproven(store: Store, listed: Listed) -> Listed:
+    try:
+        return replace(listed, meta=decode_meta(get_small(store, listed.name.key(META), META_BYTES)))
     except (ArchiveError, StoreError) as error:
-        _log.warning("%s: %s: %s", store.name, name.id, error)
-        return None
+        if isinstance(error, StoreError) and not error.permanent:
+            raise
+        return replace(listed, doubt=error.message, state="unreadable")
 
 
-def newest(store: Store, host: str, job: str) -> SnapshotName:
-    """The newest complete snapshot of a job. Raises NoSuchSnapshotError when there is none."""
-    names = [listed.name for listed in scan(store, host, job) if listed.committed is not None]
-    if not names:
-        raise NoSuchSnapshotError(
-            f"{store.name}: there is no complete snapshot of {job} yet",
-            f"make one: leitstand backup run {job}",
+def newest(store: Store, host: str, job: str, keys: KeyRing, tell: Callable[[str], None]) -> Listed:
+    """The newest snapshot of a job that is proven. Raises NoSuchSnapshotError or NotProvenError without one.
+
+    ``tell`` is given a line for each that claims to be newer.
+    """
+    return newest_of(store.name, job, snapshots(store, host, job, keys), tell)
+
+
+def newest_of(store: str, job: str, found: Sequence[Listed], tell: Callable[[str], None]) -> Listed:
+    """The newest proven one of what was found in order; see `newest`."""
+    good = [each for each in found if not each.doubt]
+    if not good:
+        raise _none_is_good(store, job, found)
+    newer = [each for each in found if each.doubt and each.time >= good[-1].time]
+    for each in newer[:PASSED_OVER_SHOWN]:
+        tell(f"{store}: {each.id} is passed over, it is {each.state}: {each.doubt}")
+    if len(newer) > PASSED_OVER_SHOWN:
+        tell(f"{store}: and {len(newer) - PASSED_OVER_SHOWN} more: leitstand backup list {job}")
+    return good[-1]
+
+
+def _none_is_good(store: str, job: str, found: Sequence[Listed]) -> LeitstandError:
+    if not found:
+        return NoSuchSnapshotError(
+            f"{store}: there is no complete snapshot of {job} yet", f"make one: leitstand backup run {job}"
         )
-    return names[-1]
-
-
-def find(store: Store, host: str, job: str, snapshot_id: str | None) -> SnapshotName:
-    """The snapshot named, or the newest one."""
-    return newest(store, host, job) if snapshot_id is None else SnapshotName(host, job, snapshot_id)
+    last = found[-1]
+    hint = f"no snapshot of {job} there is proven by these keys: leitstand backup list {job}"
+    return NotProvenError(f"{store}: {last.id}: {last.doubt}", hint, "not proven")

@@ -10,13 +10,13 @@ from leitstand.errors import EXIT_FAILED, LeitstandError
 from leitstand.options import json_option
 from leitstand.tables import table
 from orchestrator import show
-from orchestrator.catalog import Listed
+from orchestrator.catalog import NO_KEYS, Listed
 from orchestrator.cli_authorize import authorize
 from orchestrator.cli_browse import cat, diff, find, ls
 from orchestrator.cli_care import prune, status
 from orchestrator.cli_doctor import doctor
 from orchestrator.cli_keys import keys
-from orchestrator.cli_options import store_option, warn_of, with_context
+from orchestrator.cli_options import store_option, warn, warn_of, with_context
 from orchestrator.cli_proof import catalog, drill, verify
 from orchestrator.cli_restore import restore
 from orchestrator.cli_run import run
@@ -48,17 +48,25 @@ for command in COMMANDS:
 @json_option
 @with_context
 def list_(context: Context, job: str | None, only: str | None, as_json: bool) -> int:
-    """List the complete snapshots of JOB, or of all jobs, as the stores have them.
+    """List the snapshots of JOB, or of all jobs, as the stores have them, and say which are gone.
 
-    Exit codes: 0 all good, 3 a store could not be listed.
+    Each is held against its COMMIT: complete, partial (files are missing), not proven (made with other keys,
+    or there are no keys here), forged, or unreadable. Exit codes: 0 the stores were listed, 3 one could not
+    be.
     """
     errors: list[LeitstandError] = []
-    found = list_snapshots(context, context.job_names(job), only, errors.append)
+    told: list[str] = []
+    found = list(list_snapshots(context, context.job_names(job), only, errors.append, told.append))
     rows = [_row(listed, context.fleet.site.zone) for listed in found]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     else:
         _tell(rows)
+    for listed in found:
+        if listed.doubt and listed.doubt != NO_KEYS:
+            warn(f"{listed.name.job}: {listed.store}: {listed.id} is {listed.state}: {listed.doubt}")
+    for line in told:
+        warn(line)
     for error in errors:
         warn_of(error)
     return EXIT_FAILED if errors else 0
@@ -66,14 +74,14 @@ def list_(context: Context, job: str | None, only: str | None, as_json: bool) ->
 
 def _tell(rows: list[dict[str, Any]]) -> None:
     cells = [
-        (row["job"], row["snapshot"], row["store"], row["state"], str(row["entries"]),
-         show.size(row["content_bytes"]), show.size(row["stored_bytes"]))
+        (row["job"], row["snapshot"], row["store"], row["state"], str(row["generation"] or "?"),
+         str(row["entries"]), show.size(row["content_bytes"]), show.size(row["stored_bytes"]))
         for row in rows
     ]  # fmt: skip
     table(
-        ("JOB", "SNAPSHOT", "STORE", "STATE", "ENTRIES", "SIZE", "STORED"),
+        ("JOB", "SNAPSHOT", "STORE", "STATE", "KEYS", "ENTRIES", "SIZE", "STORED"),
         cells,
-        ("ENTRIES", "SIZE", "STORED"),
+        ("KEYS", "ENTRIES", "SIZE", "STORED"),
     )
 
 
@@ -87,7 +95,9 @@ def _row(listed: Listed, zone: tzinfo) -> dict[str, Any]:
         "host": listed.name.host,
         "snapshot": listed.name.id,
         "store": listed.store,
-        "state": meta.state if meta else "unreadable",
+        "state": listed.state,
+        "doubt": listed.doubt or None,
+        "generation": meta.generation if meta else None,
         "began": listed.name.began.astimezone(zone).isoformat(),
         "committed": listed.committed.astimezone(zone).isoformat() if listed.committed else None,
         "entries": meta.entries if meta else 0,

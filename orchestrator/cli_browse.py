@@ -22,6 +22,7 @@ from orchestrator.cli_options import snapshot_option, store_option, warn, warn_o
 from orchestrator.compare import Change, compare
 from orchestrator.context import Context
 from orchestrator.operations import every_snapshot, list_snapshots, readable_snapshot
+from orchestrator.order import in_order
 from orchestrator.snapshot import Snapshot
 from orchestrator.sources.patterns import Selection
 
@@ -147,10 +148,11 @@ def diff(
 
 
 def _last_two(context: Context, job: str, only: str | None) -> tuple[str, str]:
-    names = sorted({listed.name.id for listed in list_snapshots(context, [job], only, warn_of)})
-    if len(names) < 2:
+    listed = list_snapshots(context, [job], only, warn_of, warn)
+    found = in_order({each.id: each for each in listed if not each.doubt}.values())
+    if len(found) < 2:
         raise UsageError(f"{job}: there are no two snapshots to compare", "see: leitstand backup list")
-    return names[-2], names[-1]
+    return found[-2].id, found[-1].id
 
 
 def _change(change: Change, as_json: bool) -> str:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections import Counter
+from contextlib import nullcontext
 from datetime import datetime, tzinfo
 from typing import Any
 
@@ -24,7 +25,8 @@ from orchestrator.cli_options import (
 )
 from orchestrator.context import Context, keys_of
 from orchestrator.facts import FactsKeeper, StoreFacts, kept_of, read_facts
-from orchestrator.prune import Step, carry_out, plan, sweep_litter
+from orchestrator.lock import job_lock
+from orchestrator.prune import Step, Word, carry_out, plan, sweep_litter, too_many
 from orchestrator.stores import Store
 
 NEW_SECONDS = (
@@ -37,6 +39,9 @@ NEW_SECONDS = (
 @click.option("--all", "every", is_flag=True, help="Every job.")
 @click.option("--dry-run", is_flag=True, help="Only say what stays, what goes, and why.")
 @click.option("--force", is_flag=True, help="Delete also what is held: much larger than the newest.")
+@click.option(
+    "--yes-really", "marks", type=click.IntRange(1), metavar="N", help="Mark N at once: what was stopped."
+)
 @store_option
 @if_allowed_option
 @json_option
@@ -48,6 +53,7 @@ def prune(
     every: bool,
     dry_run: bool,
     force: bool,
+    marks: int | None,
     only: str | None,
     if_allowed: bool,
     as_json: bool,
@@ -56,8 +62,9 @@ def prune(
 
     They are marked first, and deleted by a later prune once the grace time is over. Rests of runs that died
     are swept after two days. A snapshot more than twice as large as the newest good one is held, in case the
-    source was emptied. Exit codes: 0 all good, 1 a snapshot is held, or could not be proven and was left
-    alone, 3 failed.
+    source was emptied. When 3 or more, and more than 'most_percent' of all, would be marked at once, none
+    goes until you say how many. Exit codes: 0 all good, 1 a snapshot is held, or could not be proven and was
+    left alone, or too many would go, 3 failed.
     """
     if (job is None) != every:
         raise UsageError("name one job, or --all", "leitstand backup prune website")
@@ -71,7 +78,7 @@ def prune(
                 try:
                     rows += [
                         _row(name, step, context.fleet.site.zone)
-                        for step in _prune(context, name, store, dry_run, force)
+                        for step in _prune(context, name, store, dry_run, force, marks)
                     ]
                 except LeitstandError as error:
                     if not (if_allowed and is_left_to_others(context, name, "prune", error)):
@@ -80,28 +87,40 @@ def prune(
     _tell_prune(rows, as_json, dry_run)
     if failed:
         return EXIT_FAILED
-    return EXIT_WARNINGS if any(row["action"] in ("hold", "refuse") for row in rows) else 0
+    return EXIT_WARNINGS if any(row["action"] in ("hold", "stop", "refuse") for row in rows) else 0
 
 
-def _prune(context: Context, job_name: str, store: Store, dry_run: bool, force: bool) -> list[Step]:
-    job = context.job(job_name)
-    facts, zone = context.facts(), context.fleet.site.zone
-    known = facts.of(job_name, store.name)
-    released = None if force else known.released
-    now = datetime.now(zone)
-    steps = plan(store, job_name, job, keys_of(job), now, zone, damaged=known.damaged, released=released)
-    if not dry_run:
-        facts.publish()  # with the start that comes after this one
-        for step in carry_out(store, steps):
-            click.echo(f"{job_name}: {store.name}: {step.action} {step.listed.name.id}", err=True)
-        sweep_litter(store, job_name, job, now)
-        facts.allowed(job_name, store.name, "prune")
-        _note(facts, job_name, store.name, steps, force)
+def _prune(
+    context: Context, job_name: str, store: Store, dry_run: bool, force: bool, marks: int | None
+) -> list[Step]:
+    # A run must not build on what goes meanwhile, and two prunes would count each other's marks.
+    with nullcontext() if dry_run else job_lock(context.state, job_name):
+        job, facts, zone = context.job(job_name), context.facts(), context.fleet.site.zone
+        now = datetime.now(zone)
+        known = facts.of(job_name, store.name)
+        word = Word(known.damaged, None if force else known.released, marks, known.pruned)
+        steps = plan(store, job_name, job, keys_of(job), now, zone, word)
+        if not dry_run:
+            facts.publish()  # with the start that comes after this one
+            for step in carry_out(store, steps):
+                click.echo(f"{job_name}: {store.name}: {step.action} {step.listed.name.id}", err=True)
+            sweep_litter(store, job_name, job, now)
+            facts.allowed(job_name, store.name, "prune")
+            _note(facts, job_name, store.name, steps, force)
+    _tell_held(job_name, store.name, steps)
+    return steps
+
+
+def _tell_held(job_name: str, store: str, steps: list[Step]) -> None:
     held = [step for step in steps if step.action == "hold"]
     for step in held[:1]:
-        warn(f"{job_name}: {store.name}: {len(held)} held, first {step.listed.name.id}: {step.why}")
+        warn(f"{job_name}: {store}: {len(held)} held, first {step.listed.id}: {step.why}")
         warn(f"  hint: was the source emptied? If all is well: leitstand backup prune {job_name} --force")
-    return steps
+    if (count := too_many(steps)) is not None:
+        why = next(step.why for step in steps if step.action == "stop").partition(":")[0]
+        warn(f"{job_name}: {store}: stopped, nothing was deleted: {why}")
+        warn("  hint: are the times of the snapshots, and 'keep', as they should be? See --dry-run. If so:")
+        warn(f"  hint: leitstand backup prune {job_name} --store {store} --yes-really {count}")
 
 
 def _note(facts: FactsKeeper, job_name: str, store: str, steps: list[Step], force: bool) -> None:
@@ -113,12 +132,16 @@ def _note(facts: FactsKeeper, job_name: str, store: str, steps: list[Step], forc
         job_name,
         store,
         snapshots=len(left),
-        oldest=min((step.listed.name.began.timestamp() for step in left), default=0),
+        oldest=min((step.listed.time.timestamp() for step in left), default=0),
         damaged=kept_of(names),
+        known=kept_of(names),
+        **({} if too_many(steps) else {"pruned": sorted(names)}),
         released=lambda each: sorted({*names.intersection(each), *going}),
     )
     held = sum(step.action == "hold" for step in steps)
     what = f"the newest snapshot has shrunk, {held} larger ones are held" if held else ""
+    if (count := too_many(steps)) is not None:
+        what = f"stopped, {count} snapshots would be marked at once: see 'prune --dry-run'"
     facts.not_verified(job_name, store, "prune", what)
 
 

@@ -3,19 +3,20 @@
 import json
 import os
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from leitstand.errors import UsageError
 from leitstand.options import config_option, json_option
-from orchestrator.commit import decode_meta
+from orchestrator.commit import META_BYTES, decode_meta
 from orchestrator.context import Context, keys_of
-from orchestrator.keys import append_generation
+from orchestrator.keys import append_generation, retire_generation
 from orchestrator.keys import generate as generate_file
 from orchestrator.kit import recovery_kit
 from orchestrator.layout import META, SnapshotName, is_snapshot_id
-from orchestrator.stores import ObjectMissingError
+from orchestrator.stores import ObjectMissingError, get_small
 
 
 @click.group(epilog="Example: leitstand backup keys generate")
@@ -36,6 +37,27 @@ def generate(config_path: Path, job: str | None, add: bool, as_json: bool) -> No
     click.echo(json.dumps(found) if as_json else f"{path}: generation {ring.current}, 256 bits")
     click.echo("Without it nobody restores anything: print it with 'leitstand backup keys export'", err=True)
     click.echo("and keep that off this machine.", err=True)
+
+
+@keys.command(epilog="Example: leitstand backup keys retire 1")
+@click.argument("generation", type=int)
+@click.argument("job", required=False)
+@json_option
+@config_option
+def retire(config_path: Path, generation: int, job: str | None, as_json: bool) -> None:
+    """Let a GENERATION of the keys sign nothing from now on, because others may have it.
+
+    Its snapshots stay readable, but what it signs later is refused, also what was stored later under an older
+    name. Every machine that has a copy of the keys file needs the new one.
+    """
+    path = _keys_file(Context.load(config_path), job)
+    ring = retire_generation(path, generation, datetime.now(UTC))
+    found = {"keys_file": str(path), "retired": generation, "generation": ring.current}
+    text = f"{path}: generation {generation} is retired, new snapshots use generation {ring.current}"
+    click.echo(json.dumps(found) if as_json else text)
+    click.echo(
+        "After a leak: take a new bucket as well. See docs/backups.md, 'Keys that may be known'.", err=True
+    )
 
 
 @keys.command(epilog="Example: leitstand backup keys export website | lp")
@@ -116,7 +138,7 @@ def _generation(context: Context, job_name: str, snapshot_id: str) -> int | None
         for store in stores:
             name = SnapshotName(job.host, job_name, snapshot_id)
             try:
-                return decode_meta(store.get(name.key(META))).generation
+                return decode_meta(get_small(store, name.key(META), META_BYTES)).generation
             except ObjectMissingError:
                 continue
     return None

@@ -81,7 +81,8 @@ def verify(
 ) -> int:
     """Read a snapshot of JOB back from each store and prove every byte of it.
 
-    Every volume's SHA-256, the archive's MAC, every file's SHA-256. With --share 1/30, run daily, every
+    Every volume's SHA-256, the archive's MAC, every file's SHA-256; and every snapshot that this host knows
+    of must be there, unless 'keep' does not keep it. With --share 1/30, run daily, every
     volume and manifest of every snapshot is read within 30 days, and each time all of them must be there.
     With --spot 100, files that are at the source as they were are read from both and compared, and the
     numbers of paths; a host that is read over SSH sends all of its files for that, as for a run. Exit codes:
@@ -268,13 +269,16 @@ def catalog() -> None:
 @json_option
 @with_context
 def rebuild(context: Context, job: str | None, as_json: bool) -> int:
-    """Learn from the stores what this host should know of JOB, or of all jobs: for status and metrics."""
+    """Learn from the stores what this host should know of JOB, or of all jobs: for status and metrics.
+
+    Snapshots that were missed until now are named, and missed no more.
+    """
     failed, rows = False, []
     for name in context.job_names(job):
         with context.stores(context.job(name)) as stores:
             for store in stores:
                 try:
-                    found = rebuild_catalog(context, name, store, keys_of(context.job(name)))
+                    found = rebuild_catalog(context, name, store, keys_of(context.job(name)), warn)
                 except LeitstandError as error:
                     failed = True
                     warn_of(error)

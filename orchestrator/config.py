@@ -296,6 +296,12 @@ class Pruning(Model):
     """When what ``keep`` does not keep is deleted; or ``never``."""
 
     schedule: WhenOrNever | None = Field(default=None, description=f"{OWN_TIME} weekly.")
+    most_percent: int = Field(
+        default=30,
+        ge=1,
+        le=100,
+        description="A prune that would mark 3 or more, and more of all than this, waits for your word.",
+    )
 
 
 def _never_alone(value: object) -> object:

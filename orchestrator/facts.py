@@ -37,6 +37,9 @@ class StoreFacts:
     ``drilled`` is the severity of the last drill's verdict on the newest snapshot.
     ``released`` are the snapshots that `prune --force` let go, ``denied`` the tasks that the store's
     credentials may not do, as one with --if-allowed found.
+    ``pruned`` are those that the last prune left; None: there was none. ``known`` are those that were proven
+    to be there, in the order in which they were made or found, with their state; ``lost`` says of those that
+    should still be there that they are gone, ``doubtful`` why those that are there are not proven any more.
     """
 
     last_run: float = 0
@@ -63,6 +66,11 @@ class StoreFacts:
     drilled: int | None = None
     released: Sequence[str] = ()
     denied: Sequence[str] = ()
+    pruned: Sequence[str] | None = None
+    known: Mapping[str, str] = field(default_factory=dict)
+    bucket: str = ""  # that they were in; another one is another store
+    lost: Mapping[str, str] = field(default_factory=dict)
+    doubtful: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def problems(self) -> str:
@@ -70,7 +78,8 @@ class StoreFacts:
         found = [f"{level}: {what}" for level, what in sorted(self.unproven.items())]
         told = set(self.unproven.values())
         found += [f"{name}: {what}" for name, what in sorted(self.damaged.items()) if what not in told]
-        return "; ".join([self.problem, *found] if self.problem else found)
+        found += [f"{name}: {what}" for name, what in sorted(self.doubtful.items())]
+        return "; ".join([each for each in (self.problem, *self.lost.values(), *found) if each])
 
 
 Facts = dict[str, dict[str, StoreFacts]]  # job -> store -> facts

@@ -11,17 +11,17 @@ from leitstand.models import AbsolutePath, SettingError
 from orchestrator.schedule import parse_schedule
 
 KIBIBYTE, MEBIBYTE = 1024, 1024**2
-_SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB|kB|MB|GB|TB)?$")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(B|KiB|MiB|GiB|TiB|kB|MB|GB|TB)?")
 _UNITS = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 _UNITS |= {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 WHEN = "daily 03:00, weekly sun 03:00, monthly 1 03:00, hourly, every 6h, or cron's five fields."
 NEVER = "never"
-_BUCKET = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 def parse_size(value: Any) -> int:
     """``64MiB``, ``1GB`` or a number of bytes, in bytes. Raises ValueError for anything else."""
-    found = _SIZE.match(str(value).strip())
+    found = _SIZE.fullmatch(str(value).strip())
     if not found or isinstance(value, bool):
         raise ValueError("a size is written as 512KiB, 64MiB or 1GiB")
     return int(float(found[1]) * _UNITS[found[2] or ""])
@@ -37,7 +37,7 @@ def _is_endpoint(value: str) -> str:
 
 
 def _is_bucket(value: str) -> str:
-    if not _BUCKET.match(value):
+    if not _BUCKET.fullmatch(value):
         raise ValueError("a bucket is 3 to 63 small letters, digits, '.' or '-'")
     return value
 

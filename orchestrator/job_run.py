@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 
 from leitstand.files import make_private_folder
 from orchestrator.archive import Problem
@@ -15,6 +16,7 @@ from orchestrator.facts import in_a_line
 from orchestrator.hooks import RunHooks, State
 from orchestrator.lease import leased
 from orchestrator.lock import JobBusyError, job_lock
+from orchestrator.lookout import learn
 from orchestrator.private_files import faulty_files
 from orchestrator.prune import sweep_rests
 from orchestrator.run import Plan, Progress, RunResult, run_job
@@ -44,7 +46,9 @@ def back_up(context: Context, job_name: str, progress: Progress) -> RunResult:
                     _log.warning("%s: %s %s; %s", job_name, fault.place, fault.what, fault.cure)
                 sources = open_sources(job, host, context.folders(job))
                 shrinkage = Shrinkage.since(context.state / "backup" / f"{job_name}.sources")
-                result = run_job(Plan(job_name, job, sources, stores, keys, shrinkage), progress)
+                known = {store.name: learn(context, job_name, store, keys) for store in stores}
+                run = Plan(job_name, job, sources, stores, keys, shrinkage, known)
+                result = run_job(run, progress)
                 ending.state = "failed" if result.failed else result.meta.state
             result = replace(result, changed=_changed(context, job_name, progress, shrinkage))
             result = _with_hook_problems(result, ending.problems)
@@ -154,9 +158,14 @@ def _record_success(context: Context, result: RunResult, stores: list[Store], se
             warnings=result.problem_count,
             shrunk=len(result.shrunk),
             problem=_problem(result),
+            known=partial(_with, {result.name.id: result.meta.state}),
             **_counts(store, result),
         )
         facts.verified(result.name.job, store.name, "presence", now)
+
+
+def _with(more: dict[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    return {**known, **more}
 
 
 def _counts(store: Store, result: RunResult) -> dict[str, float]:

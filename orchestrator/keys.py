@@ -1,9 +1,11 @@
 """Master keys: generations of 32 random bytes, and what each archive gets from them.
 
-The file is text, mode 0600, one line per generation, the last one is used for new snapshots::
+The file is text, mode 0600, one line per generation, the highest that is not retired is used for new
+snapshots::
 
     leitstand-keys 1
-    1 <secret: 52 letters and digits of base32> <check: 8 of them>
+    1 <secret: 52 letters and digits of base32> <check: 8 of them> retired 2026-11-30T12:00:00Z
+    2 <secret> <check>
 
 The check is the start of the base32 SHA-256 of ``<number> <secret>``, so that a kit typed in by hand is not
 silently wrong.
@@ -17,6 +19,7 @@ import re
 import secrets
 import stat
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -27,8 +30,10 @@ from leitstand.trust import exposed
 
 SECRET_BYTES = 32
 PASSWORD_BYTES = 20
+_STORED, _SHOWN = "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M UTC"
 _FIRST_LINE = "leitstand-keys 1"
-_LINE = re.compile(r"([1-9][0-9]{0,8}) ([A-Z2-7]{52}) ([A-Z2-7]{8})")
+_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?"
+_LINE = re.compile(rf"([1-9][0-9]{{0,8}}) ([A-Z2-7]{{52}}) ([A-Z2-7]{{8}})(?: retired ({_TIME}))?")
 
 
 class KeysError(LeitstandError):
@@ -36,12 +41,17 @@ class KeysError(LeitstandError):
 
 
 class KeyRing:
-    """Master generations: number -> secret. Shows no secret when printed."""
+    """Master generations: number -> secret. Shows no secret when printed.
 
-    def __init__(self, generations: Mapping[int, bytes]) -> None:
+    A generation that is ``retired`` signs nothing new: what claims to be made or stored later is refused.
+    """
+
+    def __init__(
+        self, generations: Mapping[int, bytes], retired: Mapping[int, datetime] | None = None
+    ) -> None:
         if not generations or any(len(secret) != SECRET_BYTES for secret in generations.values()):
             raise KeysError("a key ring needs at least one generation of 32 bytes")
-        self._generations = dict(sorted(generations.items()))
+        self._generations, self.retired = dict(sorted(generations.items())), dict(retired or {})
 
     def __repr__(self) -> str:
         return f"KeyRing(generations={list(self._generations)})"
@@ -49,7 +59,7 @@ class KeyRing:
     @classmethod
     def load(cls, path: Path) -> Self:
         """The key file. Raises KeysError when others may read it, too."""
-        return cls(_parse(_read(path), str(path)))
+        return cls(*_parse(_read(path), str(path)))
 
     @classmethod
     def from_command(cls, argv: Sequence[str], timeout: float = 60) -> Self:
@@ -57,12 +67,18 @@ class KeyRing:
         done = process.run(argv, timeout=timeout)
         if done.status:
             raise KeysError(f"{argv[0]} ended with status {done.status} instead of printing the keys")
-        return cls(_parse(done.stdout, f"the output of {argv[0]}"))
+        return cls(*_parse(done.stdout, f"the output of {argv[0]}"))
 
     @property
     def current(self) -> int:
-        """The generation for new snapshots: the highest."""
-        return max(self._generations)
+        """The generation for new snapshots: the highest that is not retired. Raises KeysError without one."""
+        usable = self._generations.keys() - self.retired.keys()
+        if not usable:
+            raise KeysError(
+                "every generation of the keys is retired, so nothing new can be signed",
+                "add one: leitstand backup keys generate --add",
+            )
+        return max(usable)
 
     @property
     def generations(self) -> tuple[int, ...]:
@@ -79,11 +95,26 @@ class KeyRing:
 
     def with_new_generation(self) -> "KeyRing":
         """This ring and one more generation, which new snapshots will use. Older ones stay readable."""
-        return KeyRing({**self._generations, self.current + 1: secrets.token_bytes(SECRET_BYTES)})
+        number = max(self._generations) + 1
+        return KeyRing({**self._generations, number: secrets.token_bytes(SECRET_BYTES)}, self.retired)
+
+    def with_retired(self, generation: int, moment: datetime) -> "KeyRing":
+        """This ring with a generation that signs nothing from now on. Raises KeysError."""
+        if generation not in self._generations:
+            raise KeysError(f"the keys have no generation {generation}", f"there are {self.generations}")
+        if generation in self.retired:
+            raise KeysError(f"generation {generation} is retired since {self.retired[generation]:{_SHOWN}}")
+        ring = KeyRing(self._generations, {**self.retired, generation: moment.astimezone(UTC)})
+        _ = ring.current  # raises when no other is left to sign with
+        return ring
 
     def export(self) -> str:
         """The key file's text: everything that is needed to read every snapshot. Print it, lock it away."""
-        return "\n".join([_FIRST_LINE, *(_line(*each) for each in self._generations.items())]) + "\n"
+        return "\n".join([_FIRST_LINE, *(self._line(each) for each in self._generations)]) + "\n"
+
+    def _line(self, number: int) -> str:
+        retired = self.retired.get(number)
+        return _line(number, self._generations[number]) + (f" retired {retired:{_STORED}}" if retired else "")
 
     def save(self, path: Path) -> None:
         """Write the key file, mode 0600, in place of the one that is there."""
@@ -119,6 +150,13 @@ def append_generation(path: Path) -> KeyRing:
     return ring
 
 
+def retire_generation(path: Path, generation: int, moment: datetime) -> KeyRing:
+    """Write into the key file that a generation signs nothing from ``moment`` on. Raises KeysError."""
+    ring = KeyRing.load(path).with_retired(generation, moment)
+    ring.save(path)
+    return ring
+
+
 def _read(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -136,27 +174,39 @@ def _read(path: Path) -> bytes:
         return file.read(1 << 20)
 
 
-def _parse(data: bytes, where: str) -> dict[int, bytes]:
+def _parse(data: bytes, where: str) -> tuple[dict[int, bytes], dict[int, datetime]]:
     lines = [line.strip() for line in data.decode("ascii", "replace").splitlines() if line.strip()]
     if not lines or lines[0] != _FIRST_LINE:
         raise KeysError(f"{where} is not a key file", f"its first line must be: {_FIRST_LINE}")
     found: dict[int, bytes] = {}
+    retired: dict[int, datetime] = {}
     for number, line in enumerate(lines[1:], start=2):
-        generation, secret = _parse_line(line, f"{where}: line {number}")
+        generation, secret, moment = _parse_line(line, f"{where}: line {number}")
         if generation in found:
             raise KeysError(f"{where}: line {number}: generation {generation} stands there twice")
         found[generation] = secret
-    return found
+        if moment is not None:
+            retired[generation] = moment
+    return found, retired
 
 
-def _parse_line(line: str, where: str) -> tuple[int, bytes]:
+def _parse_line(line: str, where: str) -> tuple[int, bytes, datetime | None]:
     match = _LINE.fullmatch(line)
     if match is None:
-        raise KeysError(f"{where} is not '<number> <secret> <check>'")
+        raise KeysError(f"{where} is not '<number> <secret> <check>', or with 'retired <date>' behind it")
     number, text, check = int(match[1]), match[2], match[3]
     if _check(number, text) != check:
         raise KeysError(f"{where}: the check does not fit the secret", "a letter was mistyped or lost")
-    return number, base64.b32decode(text + "====")
+    return number, base64.b32decode(text + "===="), _moment(match[4], where) if match[4] else None
+
+
+def _moment(text: str, where: str) -> datetime:
+    """A date without a time means its end, in UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC) + timedelta(days=1)
+    except (ValueError, OverflowError):
+        raise KeysError(f"{where}: '{text}' is no date", "it is written as 2026-11-30") from None
 
 
 def _line(number: int, secret: bytes) -> str:

@@ -9,7 +9,7 @@ MANIFEST, META, COMMIT = "manifest.zip", "meta.json", "COMMIT"
 MARK = "PRUNE"  # says since when prune wants to delete the snapshot
 LEASE, CANARY = "lease", "canary"  # folders beside the snapshots: of runs under way, of `doctor`
 SINGLE_VOLUME = "vol.zip"
-_ID = re.compile(r"^(\d{8}T\d{6}Z)-[a-z2-7]{8}$")
+_ID = re.compile(r"([0-9]{8}T[0-9]{6}Z)-[a-z2-7]{8}")
 _OBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LETTERS = "234567abcdefghijklmnopqrstuvwxyz"  # those of base32, in the order in which they sort
 _TIME = "%Y%m%dT%H%M%SZ"
@@ -79,7 +79,7 @@ def is_object_name(text: str) -> bool:
 
 def is_snapshot_id(text: str) -> bool:
     """Whether a text is the name of a snapshot, with a time that exists."""
-    found = _ID.match(text)
+    found = _ID.fullmatch(text)
     if found is None:
         return False
     try:

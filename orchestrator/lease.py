@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter
 
 from orchestrator.layout import LEASE, job_prefix
 from orchestrator.lock import JobBusyError
-from orchestrator.stores import ObjectInfo, Store, StoreError
+from orchestrator.stores import ObjectInfo, Store, StoreError, get_small
 
 _log = logging.getLogger(__name__)
 BEAT_SECONDS = 60.0
@@ -32,12 +33,14 @@ DEAD_AFTER = timedelta(minutes=5)
 SETTLE_SECONDS = 2.0
 END_SECONDS = 10.0  # for a heartbeat that is under way when the run ends
 LARGEST = 4096  # bytes of a lease that are read: it was written by anybody who may write there
-_NAME = re.compile(r"^[a-z2-7]{16}\.(\d{6,12})$")
+_NAME = re.compile(r"[a-z2-7]{16}\.([0-9]{6,12})")
 
 
 @dataclass(frozen=True)
 class Owner:
     """A process of a machine, and the mark of the state folder whose lock of the job it holds."""
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="ignore")
 
     host: str
     pid: int
@@ -51,6 +54,9 @@ class Owner:
     def is_gone(self, known: "Owner") -> bool:
         """Whether it surely ended: it held the lock that ``known``, which lives, holds now."""
         return (self.host, self.place) == (known.host, known.place)
+
+
+_OWNER = TypeAdapter(Owner)  # the beat beside it is for people
 
 
 @dataclass
@@ -98,7 +104,11 @@ class _Lease:
 
         Dead ones are removed.
         """
-        listed = [info for info in self.store.list(self.prefix) if _NAME.match(_last(info.key))]
+        listed = [
+            info
+            for info in self.store.list(self.prefix)
+            if _NAME.fullmatch(info.key.removeprefix(self.prefix))
+        ]
         mine = next((info for info in listed if info.key == self.key), None) or self.store.stat(self.key)
         if mine is None:
             return [], False
@@ -117,10 +127,8 @@ class _Lease:
     def owner_of(self, info: ObjectInfo) -> Owner | None:
         """Who wrote a lease; None when that cannot be read, or is nothing of ours."""
         try:
-            told: dict[str, Any] = json.loads(self.store.get(info.key, 0, LARGEST))
-            told.pop("beat", None)
-            return Owner(**told)
-        except (StoreError, ValueError, TypeError, AttributeError):
+            return _OWNER.validate_json(get_small(self.store, info.key, LARGEST))
+        except (StoreError, ValueError):
             return None
 
 

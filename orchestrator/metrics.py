@@ -57,7 +57,16 @@ _GAUGES: tuple[tuple[str, str, Callable[[Any], float | None]], ...] = (
         "Files and folders that the run before had and the last one had not.",
         _of_success("gone"),
     ),
-    ("damaged_snapshots", "Snapshots that are known to be damaged.", lambda f: len(f.damaged)),
+    (
+        "damaged_snapshots",
+        "Snapshots that are known to be damaged, or not proven any more.",
+        lambda f: len(f.damaged.keys() | f.doubtful.keys()),
+    ),
+    (
+        "lost_snapshots",
+        "Snapshots that were there, should still be, and are gone.",
+        lambda f: len(f.lost),
+    ),
     (
         "drill_verdict",
         "The last drill of the newest snapshot: 0 proven, 1 this machine cannot load it, 2 loads but differs,"

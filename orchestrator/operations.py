@@ -4,33 +4,60 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from leitstand.errors import LeitstandError
-from orchestrator.catalog import Listed, age, complete, find, scan
+from orchestrator.catalog import Listed, newest_of, snapshots
 from orchestrator.config import Job
 from orchestrator.context import Context, keys_of
-from orchestrator.facts import read_facts
 from orchestrator.keys import KeyRing
+from orchestrator.layout import SnapshotName
+from orchestrator.lookout import look, missed
+from orchestrator.order import in_order
 from orchestrator.snapshot import NoSuchSnapshotError, Snapshot, open_snapshot
 from orchestrator.stores import Store, StoreError
 
 
 def list_snapshots(
-    context: Context, job_names: list[str], only: str | None, tell: Callable[[LeitstandError], None]
+    context: Context,
+    job_names: list[str],
+    only: str | None,
+    fail: Callable[[LeitstandError], None],
+    tell: Callable[[str], None],
 ) -> Iterator[Listed]:
     """Every complete snapshot of these jobs, store by store, oldest first.
 
-    ``tell`` is given the error of each store that cannot be listed. Raises UsageError for the only job that
+    ``fail`` is given the error of each store that cannot be listed, ``tell`` a line for each snapshot that is
+    gone, and for keys that cannot be had: then nothing is proven. Raises UsageError for the only job that
     does not use the ``only`` store; of several such a job is left out.
     """
     for job_name in job_names:
         job = context.job(job_name)
         if only is not None and only not in job.stores and len(job_names) > 1:
             continue
+        keys = _keys_if_any(job, tell)
         with context.stores(job, only) as stores:
             for store in stores:
                 try:
-                    yield from complete(store, job.host, job_name)
+                    yield from _listed_in(context, job_name, store, keys, tell)
                 except StoreError as error:
-                    tell(error)
+                    fail(error)
+
+
+def _keys_if_any(job: Job, tell: Callable[[str], None]) -> KeyRing | None:
+    try:
+        return keys_of(job)
+    except LeitstandError as error:
+        tell(f"nothing can be proven: {error.message}")
+        return None
+
+
+def _listed_in(
+    context: Context, job_name: str, store: Store, keys: KeyRing | None, tell: Callable[[str], None]
+) -> list[Listed]:
+    if keys is None:
+        return snapshots(store, context.job(job_name).host, job_name, None)
+    seen = look(context, job_name, store, keys)
+    for what in seen.lost.values():
+        tell(f"{job_name}: {store.name}: {what}")
+    return seen.listed
 
 
 @contextmanager
@@ -42,16 +69,20 @@ def readable_snapshot(
     only: str | None,
     tell: Callable[[str], None],
 ) -> Iterator[Snapshot]:
-    """A snapshot from the first of the job's stores that can give it; the newest from one that has it.
+    """A snapshot from the first of the job's stores that can give it; by default the newest proven one.
 
-    Raises the first store's error if none can.
+    ``tell`` is given a line for each that claims to be newer, or is gone. Raises the first store's error if
+    none can.
     """
     keys = keys_of(job)
     errors: list[LeitstandError] = []
     with context.stores(job, only) as stores, ExitStack() as opened:
-        for store in stores if snapshot_id else _newest_first(context, job_name, stores):
+        if snapshot_id is None:
+            places = _newest(context, job_name, stores, keys, errors, tell)
+        else:
+            places = [(store, SnapshotName(job.host, job_name, snapshot_id)) for store in stores]
+        for store, name in places:
             try:
-                name = find(store, job.host, job_name, snapshot_id)
                 snapshot = opened.enter_context(open_snapshot(store, name, keys))
             except LeitstandError as error:
                 errors.append(error)
@@ -60,14 +91,32 @@ def readable_snapshot(
                 tell(f"{earlier.message}; reading from {store.name} instead")
             yield snapshot
             return
-    raise next((error for error in errors if not isinstance(error, NoSuchSnapshotError)), errors[0])
+    failure = next((error for error in errors if not isinstance(error, NoSuchSnapshotError)), errors[0])
+    failure.hint = failure.hint or f"take an older one with --snapshot: leitstand backup list {job_name}"
+    raise failure
 
 
-def _newest_first(context: Context, job_name: str, stores: list[Store]) -> list[Store]:
-    """The stores in their order, but first those that got the last snapshot, as far as this host knows."""
-    known = read_facts(context.state, context.settings.backups)[job_name]
-    last = {name: facts.last_snapshot for name, facts in known.items()}
-    return sorted(stores, key=lambda store: last.get(store.name, ""), reverse=True)
+def _newest(
+    context: Context,
+    job_name: str,
+    stores: list[Store],
+    keys: KeyRing,
+    errors: list[LeitstandError],
+    tell: Callable[[str], None],
+) -> list[tuple[Store, SnapshotName]]:
+    """Where the newest snapshot is that any store has and proves, in the order of the stores."""
+    job, found = context.job(job_name), list[tuple[Store, Listed]]()
+    for store in stores:
+        try:
+            listed = snapshots(store, job.host, job_name, keys)
+            found.append((store, newest_of(store.name, job_name, listed, tell)))
+        except LeitstandError as error:
+            errors.append(error)
+            continue
+        for what in missed(context, job_name, store, listed).values():
+            tell(f"{store.name}: {what}")
+    last = in_order([listed for _, listed in found])[-1:]
+    return [(store, listed.name) for store, listed in found if listed.id == last[0].id]
 
 
 def every_snapshot(
@@ -81,7 +130,7 @@ def every_snapshot(
     job, keys = context.job(job_name), keys_of(context.job(job_name))
     failure: LeitstandError | None = None
     with context.stores(job, only) as stores:
-        for places in _places(stores, job.host, job_name, tell):
+        for places in _places(stores, job.host, job_name, keys, tell):
             with ExitStack() as opened:
                 try:
                     snapshot = _open_first(places, keys, opened)
@@ -96,21 +145,22 @@ def every_snapshot(
 Place = tuple[Store, Listed]
 
 
-def _places(stores: list[Store], host: str, job_name: str, tell: Callable[[str], None]) -> list[list[Place]]:
+def _places(
+    stores: list[Store], host: str, job_name: str, keys: KeyRing, tell: Callable[[str], None]
+) -> list[list[Place]]:
     """Where each snapshot is, oldest first."""
     found: dict[str, list[Place]] = {}
     errors: list[StoreError] = []
     for store in stores:
         try:
-            for listed in scan(store, host, job_name):
-                if listed.committed is not None:
-                    found.setdefault(listed.name.id, []).append((store, listed))
+            for listed in snapshots(store, host, job_name, keys):
+                found.setdefault(listed.id, []).append((store, listed))
         except StoreError as error:
             errors.append(error)
             tell(f"{error.message}; what only {store.name} has is not looked at")
     if len(errors) == len(stores):
         raise errors[-1]
-    return sorted(found.values(), key=lambda places: age(places[0][1]))
+    return [found[each.id] for each in in_order([places[0][1] for places in found.values()])]
 
 
 def _open_first(places: list[Place], keys: KeyRing, opened: ExitStack) -> Snapshot:

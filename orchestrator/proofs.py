@@ -7,17 +7,19 @@ from datetime import date, datetime
 from pathlib import Path
 
 from leitstand.errors import UsageError
-from orchestrator.catalog import complete, find, newest
+from orchestrator.catalog import newest, newest_of
+from orchestrator.commit import Meta
 from orchestrator.config import FilesSource as FilesSettings
 from orchestrator.context import Context, keys_of
 from orchestrator.drill import Drilled, Verdict, drill, verdict_of
-from orchestrator.facts import in_a_line, kept_of
+from orchestrator.facts import StoreFacts, in_a_line
 from orchestrator.keys import KeyRing
-from orchestrator.layout import COMMIT, parse_key
+from orchestrator.layout import COMMIT, SnapshotName, parse_key
+from orchestrator.lookout import look
 from orchestrator.operations import readable_snapshot
 from orchestrator.restore import Restored
 from orchestrator.share import Shared, due_slots, verify_share
-from orchestrator.snapshot import Snapshot, open_snapshot, read_meta
+from orchestrator.snapshot import Snapshot, open_snapshot
 from orchestrator.sources import open_sources
 from orchestrator.spot import LiveFiles, Spotted, spot_check
 from orchestrator.stores import Store
@@ -29,16 +31,34 @@ SPOT_TOLERANCE = 0.1  # a source that gained or lost a tenth of its paths since 
 
 
 def verify_in(context: Context, job_name: str, store: Store, snapshot_id: str | None, live: Verified) -> str:
-    """Read a snapshot (the newest by default) back from one store, every byte of it; its name."""
+    """Read a snapshot (the newest by default) back from one store, every byte of it; its name.
+
+    With the newest one all others must be there, too, and none may claim to be newer that is not proven.
+    """
     job = context.job(job_name)
     with _noting_failure(context, job_name, store.name, "full", snapshot_id):
-        name = find(store, job.host, job_name, snapshot_id)
+        name, found = _find(context, job_name, store, snapshot_id)
         with open_snapshot(store, name, keys_of(job)) as snapshot:
             verify_snapshot(snapshot, live)
-            _note(context, snapshot, "full", live.findings)
-    found = str(live.findings[0]) if live.findings else ""
-    context.facts().damaged(job_name, store.name, name.id, found)
+            _note(context, snapshot, "full", live.findings, is_newest=snapshot_id is None)
+    what = str(live.findings[0]) if live.findings else ""
+    context.facts().damaged(job_name, store.name, name.id, what)
+    live.findings += found
     return name.id
+
+
+def _find(
+    context: Context, job_name: str, store: Store, snapshot_id: str | None
+) -> tuple[SnapshotName, list[Finding]]:
+    """The snapshot named, or the newest that is proven, with what is wrong in the store beside it."""
+    host = context.job(job_name).host
+    if snapshot_id is not None:
+        return SnapshotName(host, job_name, snapshot_id), []
+    seen = look(context, job_name, store, keys_of(context.job(job_name)))
+    passed_over: list[str] = []
+    name = newest_of(store.name, job_name, seen.listed, passed_over.append).name
+    where = f"{host}/{job_name}"
+    return name, [Finding(where, what) for what in (*seen.lost.values(), *passed_over)]
 
 
 def share_in(context: Context, job_name: str, store: Store, parts: int, today: date, live: Shared) -> None:
@@ -50,7 +70,8 @@ def share_in(context: Context, job_name: str, store: Store, parts: int, today: d
     if last is None and "share" in known.unproven:
         last = date.min  # nothing was ever good: what was found then must be looked at again
     with _noting_failure(context, job_name, store.name, "share", None):
-        verify_share(store, job_name, job, keys_of(job), parts, due_slots(parts, today, last), live)
+        seen = look(context, job_name, store, keys_of(job))
+        verify_share(store, seen.listed, parts, due_slots(parts, today, last), live)
     for finding in live.findings:
         volume = parse_key(finding.where)
         if volume is not None:
@@ -59,6 +80,7 @@ def share_in(context: Context, job_name: str, store: Store, parts: int, today: d
         facts.not_verified(job_name, store.name, "share", str(live.findings[0]))
     else:
         facts.verified(job_name, store.name, "share", time.time())
+    live.findings += [Finding(f"{job.host}/{job_name}", what) for what in seen.lost.values()]
 
 
 def spot_in(
@@ -75,10 +97,11 @@ def spot_in(
     if not sources:
         raise UsageError(f"{job_name} has no files", "--spot compares files with their live source")
     with _noting_failure(context, job_name, store.name, "spot", snapshot_id):
-        name = find(store, job.host, job_name, snapshot_id)
+        name, found = _find(context, job_name, store, snapshot_id)
         with open_snapshot(store, name, keys_of(job)) as snapshot:
             spot_check(snapshot, sources, count, SPOT_TOLERANCE, live)
-            _note(context, snapshot, "spot", live.findings)
+            _note(context, snapshot, "spot", live.findings, is_newest=snapshot_id is None)
+    live.findings += found
     return name.id
 
 
@@ -110,10 +133,10 @@ def drill_job(
             try:
                 result = drill(snapshot, job.drill, place.absolute(), live)
             except Exception as error:
-                _note_verdict(context, snapshot, verdict_of(error))
+                _note_verdict(context, snapshot, verdict_of(error), is_newest=snapshot_id is None)
                 raise
-            _note(context, snapshot, "drill", result.findings)
-            _note_verdict(context, snapshot, result.verdict)
+            _note(context, snapshot, "drill", result.findings, is_newest=snapshot_id is None)
+            _note_verdict(context, snapshot, result.verdict, is_newest=snapshot_id is None)
     return name, store, result
 
 
@@ -131,12 +154,14 @@ def _noting_failure(
         raise
 
 
-def _note(context: Context, snapshot: Snapshot, level: str, findings: Sequence[Finding]) -> None:
+def _note(
+    context: Context, snapshot: Snapshot, level: str, findings: Sequence[Finding], *, is_newest: bool
+) -> None:
     """Remember a proof. One of an older snapshot says nothing of the newest."""
     facts, store, name = context.facts(), snapshot.store, snapshot.name
     if not findings:
         facts.proven(name.job, store.name, level, _made(snapshot))
-    if name != newest(store, name.host, name.job):
+    if not is_newest and not _is_newest(snapshot):
         return
     if findings:
         facts.not_verified(name.job, store.name, level, str(findings[0]))
@@ -144,10 +169,19 @@ def _note(context: Context, snapshot: Snapshot, level: str, findings: Sequence[F
         facts.verified(name.job, store.name, level, time.time())
 
 
-def _note_verdict(context: Context, snapshot: Snapshot, verdict: Verdict) -> None:
-    store, name = snapshot.store, snapshot.name
-    if name == newest(store, name.host, name.job):
-        context.facts().update(name.job, store.name, drilled=verdict.severity)
+def _note_verdict(context: Context, snapshot: Snapshot, verdict: Verdict, *, is_newest: bool) -> None:
+    if is_newest or _is_newest(snapshot):
+        name = snapshot.name
+        context.facts().update(name.job, snapshot.store.name, drilled=verdict.severity)
+
+
+def _is_newest(snapshot: Snapshot) -> bool:
+    name = snapshot.name
+    return name == newest(snapshot.store, name.host, name.job, snapshot.keys, _unheeded).name
+
+
+def _unheeded(line: str) -> None:
+    """What was passed over was told before."""
 
 
 def _made(snapshot: Snapshot) -> float:
@@ -157,30 +191,38 @@ def _made(snapshot: Snapshot) -> float:
     return min(began, commit.modified if commit else began).timestamp()
 
 
-def rebuild_catalog(context: Context, job_name: str, store: Store, keys: KeyRing) -> int:
-    """Set what is remembered of a job in a store to what is there; the number of snapshots."""
-    job = context.job(job_name)
-    listed = list(complete(store, job.host, job_name))
+def rebuild_catalog(
+    context: Context, job_name: str, store: Store, keys: KeyRing, tell: Callable[[str], None]
+) -> int:
+    """Set what is remembered of a job in a store to what is there; the number of proven snapshots.
+
+    What was missed until now is missed no more. ``tell`` is given a line for each that is missed by those
+    that are there, or passed over.
+    """
+    seen = look(context, job_name, store, keys, forget=True)
+    for what in seen.lost.values():
+        tell(f"{job_name}: {store.name}: {what}; it will not be missed any more")
+    good = [each for each in seen.listed if not each.doubt]
+    if good:
+        meta = newest_of(store.name, job_name, seen.listed, tell).meta
+        assert meta is not None  # noqa: S101 - it is proven
+        context.facts().update(
+            job_name, store.name, **_facts_of(meta, context.facts().of(job_name, store.name))
+        )
+    return len(good)
+
+
+def _facts_of(meta: Meta, known: StoreFacts) -> dict[str, object]:
+    """What is known of the last run by the snapshot that it made."""
+    ended = datetime.fromisoformat(meta.finished).timestamp()
     changes: dict[str, object] = {
-        "snapshots": len(listed),
-        "oldest": 0,
-        "damaged": kept_of(each.name.id for each in listed),
+        "last_success": ended,
+        "last_snapshot": meta.snapshot,
+        "duration_seconds": ended - datetime.fromisoformat(meta.started).timestamp(),
+        "stored_bytes": meta.archive_bytes + meta.manifest_bytes,
+        "source_bytes": meta.content_bytes,
+        "files": meta.entries,
     }
-    if listed:
-        last = listed[-1]
-        meta, _ = read_meta(store, last.name, keys)
-        ended = datetime.fromisoformat(meta.finished).timestamp()
-        changes |= {
-            "oldest": listed[0].name.began.timestamp(),
-            "last_success": ended,
-            "last_snapshot": last.name.id,
-            "duration_seconds": ended - datetime.fromisoformat(meta.started).timestamp(),
-            "stored_bytes": meta.archive_bytes + meta.manifest_bytes,
-            "source_bytes": meta.content_bytes,
-            "files": meta.entries,
-        }
-        known = context.facts().of(job_name, store.name)
-        if ended > known.last_run:  # else this host knows of that run, or of a later one that failed
-            changes |= {"last_run": ended, "last_run_success": True, "problem": ""}
-    context.facts().update(job_name, store.name, **changes)
-    return len(listed)
+    if ended > known.last_run:  # else this host knows of that run, or of a later one that failed
+        changes |= {"last_run": ended, "last_run_success": True, "problem": ""}
+    return changes

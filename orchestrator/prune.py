@@ -1,8 +1,8 @@
 """Delete what `keep` no longer keeps: marked first, deleted after a grace time, by the store's own times.
 
-Only snapshots whose COMMIT was made with our keys count and are ever deleted: nobody can push good snapshots
-out of `keep` with forged ones. What has no COMMIT and did not grow for two days is the rest of a run that
-died.
+Which snapshots stay is decided by what they sign of themselves. Only those whose COMMIT was made with our
+keys count and are ever deleted: nobody can push good snapshots out of `keep` with forged ones. What has no
+COMMIT and did not grow for two days is the rest of a run that died.
 """
 
 import hashlib
@@ -13,14 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from leitstand.errors import LeitstandError
-from orchestrator.catalog import Listed, scan
+from orchestrator.catalog import Listed, proven, scan
 from orchestrator.config import Job
 from orchestrator.keys import KeyRing
 from orchestrator.layout import CANARY, COMMIT, LEASE, MARK, is_object_name, job_prefix
 from orchestrator.retention import Candidate, Decision, decide
 from orchestrator.show import size
-from orchestrator.snapshot import read_meta
 from orchestrator.stores import Store, StoreError
 
 _log = logging.getLogger(__name__)
@@ -28,74 +26,98 @@ ABANDONED = timedelta(hours=48)
 LITTER = (LEASE, CANARY)
 
 
+FEWEST = 3  # so many marks at once, and more than the job's share: a person should look
+
+
 @dataclass(frozen=True)
 class Step:
     """What happens to one snapshot, and why.
 
-    ``action``: keep, mark, wait, unmark, delete, sweep, hold or refuse.
+    ``action``: keep, mark, wait, unmark, delete, sweep, hold, stop or refuse. ``let_go``: a person said so.
+    ``marks``, of one that is stopped: how many would be marked at once.
     """
 
     listed: Listed
     action: str
     why: str
+    let_go: bool = False
+    marks: int = 0
+
+
+@dataclass(frozen=True)
+class Word:
+    """What a person, or an earlier proof, has said of a job's snapshots in a store.
+
+    ``damaged`` do not count as good ones. Of those much larger than the newest good one only the ``released``
+    are not held; None: all. ``marks`` is how many may be marked at once, whatever the job's share is.
+    ``pruned`` are those that the last prune left; None: there was none yet.
+    """
+
+    damaged: Collection[str] = ()
+    released: Collection[str] | None = ()
+    marks: int | None = None
+    pruned: Collection[str] | None = None
 
 
 def plan(
-    store: Store,
-    job_name: str,
-    job: Job,
-    keys: KeyRing,
-    now: datetime,
-    zone: ZoneInfo,
-    *,
-    damaged: Collection[str] = (),
-    released: Collection[str] | None = (),
+    store: Store, job_name: str, job: Job, keys: KeyRing, now: datetime, zone: ZoneInfo, word: Word
 ) -> list[Step]:
-    """What a prune of this job in this store does, newest first. Changes nothing.
-
-    ``damaged`` are snapshots in which something was found wrong: they do not count as good ones. Of those
-    much larger than the newest good one only the ``released`` are not held; None: all.
-    """
+    """What a prune of this job in this store does, newest first. Changes nothing."""
     listed = scan(store, job.host, job_name)
-    committed = {each.name.id: each for each in listed if each.committed is not None}
-    candidates, refused = _prove(store, committed, keys, damaged)
-    decisions = decide(candidates, job.keep, zone)
-    decisions = [
-        replace(each, held=None) if released is None or each.candidate.id in released else each
-        for each in decisions
+    committed = {each.id: each for each in proven(store, listed, keys, now)}
+    good = [each for each in committed.values() if not each.doubt]
+    decisions = decide([_candidate(each, word) for each in good], job.keep, zone)
+    steps = [_step(committed[each.candidate.id], each, job, now, word) for each in decisions]
+    refused = [
+        Step(each, "refuse", f"{each.state}: {each.doubt}") for each in committed.values() if each.doubt
     ]
-    steps = [_step(committed[each.candidate.id], each, job, now) for each in decisions]
     swept = [_sweep_step(each, now) for each in listed if each.committed is None]
-    return [*steps, *refused, *swept]
+    return [*_braked(steps, job, len(committed), word), *refused, *swept]
 
 
-def _prove(
-    store: Store, committed: dict[str, Listed], keys: KeyRing, damaged: Collection[str]
-) -> tuple[list[Candidate], list[Step]]:
-    candidates, refused = [], []
-    for snapshot_id, listed in committed.items():
-        try:
-            meta, _ = read_meta(store, listed.name, keys)
-        except LeitstandError as error:
-            refused.append(Step(listed, "refuse", f"not proven: {error.message}"))
-            continue
-        if listed.committed is not None:
-            complete = meta.state == "complete" and snapshot_id not in damaged
-            sizes = (meta.entries, meta.content_bytes)
-            candidates.append(Candidate(snapshot_id, listed.committed, complete, meta.layers, *sizes))
-    return candidates, refused
+def _candidate(listed: Listed, word: Word) -> Candidate:
+    meta = listed.meta
+    assert meta is not None  # noqa: S101 - it is proven
+    complete = meta.state == "complete" and listed.id not in word.damaged
+    sizes = (meta.entries, meta.content_bytes)
+    return Candidate(listed.id, listed.time, complete, meta.layers, *sizes, meta.previous)
 
 
-def _step(listed: Listed, decision: Decision, job: Job, now: datetime) -> Step:
-    marked = _marked(listed)
+def _braked(steps: list[Step], job: Job, count: int, word: Word) -> list[Step]:
+    """The steps, or none that deletes when too many would go at once: the order or the rules may be wrong.
+
+    As many as were made since the last prune may always go: each new one takes the place of an older one.
+    """
+    marks = sum(step.action == "mark" and not step.let_go for step in steps)
+    new = 0 if word.pruned is None else sum(step.listed.id not in word.pruned for step in steps)
+    most = job.prune.most_percent
+    if marks < FEWEST or marks <= new or marks * 100 <= most * count or marks == word.marks:
+        return steps
+    why = f"{marks} of {count} snapshots would be marked at once, more than {most} %"
+    return [
+        replace(step, action="stop", marks=marks, why=f"{why}: {step.why}")
+        if step.action in ("mark", "delete")
+        else step
+        for step in steps
+    ]
+
+
+def too_many(steps: Sequence[Step]) -> int | None:
+    """How many would be marked by a prune that was stopped for that; None for one that was not."""
+    return next((step.marks for step in steps if step.action == "stop"), None)
+
+
+def _step(listed: Listed, decision: Decision, job: Job, now: datetime, word: Word) -> Step:
+    marked, let_go = _marked(listed), word.released is None or listed.id in word.released
     if decision.stays:
         why = ", ".join(decision.reasons)
         return Step(listed, "unmark", f"wanted again: {why}") if marked else Step(listed, "keep", why)
-    if decision.held:
+    if decision.held and not let_go:
         sizes = f"{_size(decision.candidate)}, the newest good one only {_size(decision.held)}"
         return Step(listed, "hold", f"no rule keeps it, but it has {sizes}")
     if marked is None:
-        return Step(listed, "mark", f"no rule keeps it; deleted in {_days(job.keep.grace)}")
+        why = f"no rule keeps it; deleted in {_days(job.keep.grace)}"
+        return Step(listed, "mark", why, let_go=bool(decision.held))
     left = marked + job.keep.grace - now
     if left > timedelta(0):
         return Step(listed, "wait", f"no rule keeps it; deleted in {_days(left)}")

@@ -6,14 +6,15 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from orchestrator.config import Keep
+from orchestrator.order import in_order
 
 SHRUNK = 2  # a snapshot so many times as large as the newest good one is deleted by a person's word only
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A proven snapshot: its name, the store's time of its COMMIT, the snapshots that hold its files, its
-    size.
+    """A proven snapshot: its name, when it was made, the snapshots that hold its files, its size, and the
+    one before it.
     """
 
     id: str
@@ -22,6 +23,7 @@ class Candidate:
     layers: tuple[str, ...] = ()
     entries: int = 0
     content_bytes: int = 0
+    previous: str = ""
 
 
 @dataclass
@@ -58,7 +60,7 @@ def decide(candidates: Iterable[Candidate], keep: Keep, zone: ZoneInfo) -> list[
     machine. The newest ``min`` snapshots without errors always stay, and so does each one that holds files of
     one that stays. What is more than twice as large as the newest good one is held: was the source emptied?
     """
-    decisions = [Decision(each) for each in sorted(candidates, key=lambda c: (c.time, c.id), reverse=True)]
+    decisions = [Decision(each) for each in reversed(in_order(candidates))]
     if keep.keeps_everything:
         return [Decision(each.candidate, ["no rule deletes"]) for each in decisions]
     good = [each for each in decisions if each.candidate.complete]

@@ -38,7 +38,10 @@ class RunFailedError(LeitstandError):
 
 @dataclass(frozen=True)
 class Plan:
-    """All that one run needs. The stores are open; ``sources`` are not read yet."""
+    """All that one run needs. The stores are open; ``sources`` are not read yet.
+
+    ``known`` has the snapshots that each store has already, by its name, oldest first.
+    """
 
     job_name: str
     job: Job
@@ -46,6 +49,7 @@ class Plan:
     stores: Sequence[Store]
     keys: KeyRing
     shrinkage: Shrinkage = field(default_factory=Shrinkage)
+    known: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -254,7 +258,15 @@ class _Run:
             manifest_bytes=manifest_bytes,
             layers=(self.name.id,),
             volumes=tuple(uploads.volumes),
+            previous=self._previous(),
         )
+
+    def _previous(self) -> str:
+        """The newest snapshot that every store has which gets this one: a later look misses it there."""
+        first, *others = [
+            self.plan.known.get(lane.store.name, ()) for lane in self.lanes if lane.error is None
+        ]
+        return next((name for name in reversed(first) if all(name in other for other in others)), "")
 
     def _header(self) -> ManifestHeader:
         name = self.name

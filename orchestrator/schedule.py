@@ -22,7 +22,7 @@ MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", 
 _CRON_WEEKDAYS = ("sun", *WEEKDAYS[:-1])  # cron counts from Sunday, and takes 7 for it too
 _CALENDAR_DAYS = 366 * 41  # 29 February is a Sunday every 28 years, 40 years apart over 2100
 _DEFAULTS = {"daily": "04:00", "weekly": "sun 04:00", "monthly": "1 04:00"}
-_TIME = re.compile(r"^([01]?[0-9]|2[0-3]):([0-5][0-9])$")
+_TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _every(text: str, length: str) -> Schedule:
 
 
 def _minute_of_day(clock: str) -> int:
-    found = _TIME.match(clock)
+    found = _TIME.fullmatch(clock)
     if found is None:
         raise ValueError(f"'{clock}' is not a time of day; write it as 03:00")
     return int(found[1]) * 60 + int(found[2])

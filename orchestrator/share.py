@@ -10,17 +10,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from orchestrator.archive import ArchiveError
-from orchestrator.catalog import Listed, scan
+from orchestrator.catalog import Listed
 from orchestrator.commit import Meta
-from orchestrator.config import Job
-from orchestrator.keys import KeyRing
 from orchestrator.layout import COMMIT, MANIFEST, SnapshotName
-from orchestrator.snapshot import CHUNK_BYTES, read_meta
+from orchestrator.snapshot import CHUNK_BYTES
 from orchestrator.stores import ObjectInfo, ObjectMissingError, Store
 from orchestrator.verify import Finding, Verified
 
-_SHARE = re.compile(r"^1/([1-9][0-9]{0,3})$")
+_SHARE = re.compile(r"1/([1-9][0-9]{0,3})")
 
 
 @dataclass
@@ -33,7 +30,7 @@ class Shared(Verified):
 
 def parse_share(text: str) -> int:
     """``1/30`` as 30. Raises ValueError for anything else."""
-    found = _SHARE.match(text)
+    found = _SHARE.fullmatch(text)
     if found is None:
         raise ValueError("a share is written as 1/30")
     return int(found[1])
@@ -51,13 +48,13 @@ def slot(key: str, parts: int) -> int:
 
 
 def verify_share(
-    store: Store, job_name: str, job: Job, keys: KeyRing, parts: int, slots: frozenset[int], result: Shared
+    store: Store, listed: Iterable[Listed], parts: int, slots: frozenset[int], result: Shared
 ) -> Shared:
-    """Prove COMMIT and meta.json of every snapshot, that all of it is there, and what has its turn: SHA-256.
+    """Prove of each snapshot ``listed`` that all of it is there, and of what has its turn the SHA-256.
 
     Where it is no object's turn the one that has it next is read, so that each share proves something.
     """
-    objects = list(_objects(store, job_name, job, keys, result))
+    objects = list(_objects(store, listed, result))
     result.all_volumes += len(objects)
     due = [each for each in objects if slot(each.key, parts) in slots]
     if objects and not due:
@@ -86,17 +83,14 @@ class _Object:
         return "is damaged: its MD5 is another one" if self.md5 and info.md5 not in ("", self.md5) else ""
 
 
-def _objects(store: Store, job_name: str, job: Job, keys: KeyRing, result: Shared) -> Iterator[_Object]:
+def _objects(store: Store, found: Iterable[Listed], result: Shared) -> Iterator[_Object]:
     """Manifests and volumes of all snapshots, but those that are seen to be missing or others."""
-    for listed in scan(store, job.host, job_name):
-        if listed.committed is not None:
-            try:
-                meta, manifest_sha256 = read_meta(store, listed.name, keys)
-            except ArchiveError as error:  # one bad snapshot keeps no other from being read
-                result.findings.append(Finding(listed.name.key(COMMIT), error.message))
-                continue
-            own = _objects_of(listed.name, meta, manifest_sha256)
-            yield from _present(store, own, listed, result)
+    for listed in found:
+        if listed.doubt or listed.meta is None:  # one bad snapshot keeps no other from being read
+            result.findings.append(Finding(listed.name.key(COMMIT), f"{listed.state}: {listed.doubt}"))
+            continue
+        own = _objects_of(listed.name, listed.meta, listed.manifest_sha256)
+        yield from _present(store, own, listed, result)
 
 
 def _objects_of(name: SnapshotName, meta: Meta, manifest_sha256: bytes) -> Iterator[_Object]:

@@ -6,22 +6,31 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import IO, BinaryIO, cast
+from datetime import datetime
+from typing import IO, BinaryIO, Literal, cast
 
 from leitstand.errors import LeitstandError
 from orchestrator.archive import ArchiveError, FileRecord, SealedReader, joined
-from orchestrator.commit import Meta, committed_manifest, decode_meta
+from orchestrator.commit import (
+    COMMIT_BYTES,
+    META_BYTES,
+    Meta,
+    OtherKeysError,
+    committed_manifest,
+    decode_meta,
+)
 from orchestrator.keys import KeyRing
 from orchestrator.layout import COMMIT, MANIFEST, META, SnapshotName
 from orchestrator.manifest import ManifestReader
 from orchestrator.pages import Buffer
 from orchestrator.sources.patterns import literal_first
-from orchestrator.stores import ObjectMissingError, Store
+from orchestrator.stores import ObjectMissingError, Store, get_small
 
 ReadVolume = Callable[[int, int, int], bytes]  # index from 1, start, length
 CHUNK_BYTES = 8 << 20
 FIRST_READ_AHEAD = 128 << 10
 MANIFEST_IN_MEMORY = 8 << 20
+_ANOTHER = "take it from another store, or take another snapshot: leitstand backup list"
 
 
 class NoSuchSnapshotError(LeitstandError):
@@ -86,41 +95,83 @@ def open_archive(
     return SealedReader(ReadAhead(read_range, meta.archive_bytes), meta.archive_bytes, password)
 
 
+class NotProvenError(ArchiveError):
+    """What lies there is not proven to be a snapshot of ours; ``state`` says it in a word or two."""
+
+    def __init__(self, message: str, hint: str, state: Literal["unreadable", "not proven", "forged"]) -> None:
+        super().__init__(message, hint)
+        self.state = state
+
+
 def read_meta(store: Store, name: SnapshotName, keys: KeyRing) -> tuple[Meta, bytes]:
     """A snapshot's meta.json and the SHA-256 of its manifest, both vouched for by COMMIT.
 
-    Raises NoSuchSnapshotError without COMMIT, ArchiveError when something was changed or the keys are others.
+    Raises NoSuchSnapshotError without COMMIT, NotProvenError when something was changed or the keys are
+    others.
     """
+    where = f"{store.name}: {name.id}"
     try:
-        commit = store.get(name.key(COMMIT))
+        commit = get_small(store, name.key(COMMIT), COMMIT_BYTES)
     except ObjectMissingError:
         raise NoSuchSnapshotError(
             f"{store.name}: there is no complete snapshot {name.id} of {name.job}",
             f"see: leitstand backup list {name.job}",
         ) from None
-    try:
-        data = store.get(name.key(META))
-    except ObjectMissingError as error:
-        raise ArchiveError(f"{store.name}: {name.id}: {META} is missing") from error
-    meta = decode_meta(data)
+    meta, data = _read_unproven(store, name)
     if meta.generation not in keys.generations:
-        raise ArchiveError(
-            f"{store.name}: {name.id}: the keys have no generation {meta.generation}, which {META} names",
+        raise NotProvenError(
+            f"{where}: the keys have no generation {meta.generation}, which {META} names",
             "this snapshot was made with other keys: use the key file or recovery kit of that time",
+            "not proven",
         )
     try:
         manifest_sha256 = committed_manifest(commit, name.id, meta=data, key=keys.commit_key(meta.generation))
     except ArchiveError as error:
-        raise ArchiveError(
-            f"{store.name}: {name.id}: {COMMIT} was made with other keys, or {META} or {COMMIT} was changed",
+        raise NotProvenError(
+            f"{where}: {COMMIT} was made with other keys, or {META} or {COMMIT} was changed",
             error.message,
+            "not proven" if isinstance(error, OtherKeysError) else "forged",
         ) from error
-    if (meta.host, meta.job, meta.snapshot) != (name.host, name.job, name.id):
-        raise ArchiveError(
-            f"{store.name}: {name.id}: {META} is that of {meta.host}/{meta.job}/{meta.snapshot}",
-            "somebody moved objects about in the store",
-        )
+    _refuse_misplaced(where, name, meta)
+    _refuse_retired(store, name, meta, keys)
     return meta, manifest_sha256
+
+
+def _read_unproven(store: Store, name: SnapshotName) -> tuple[Meta, bytes]:
+    where = f"{store.name}: {name.id}"
+    try:
+        data = get_small(store, name.key(META), META_BYTES)
+        return decode_meta(data), data
+    except ObjectMissingError as error:
+        raise NotProvenError(f"{where}: {META} is missing", _ANOTHER, "unreadable") from error
+    except ArchiveError as error:
+        raise NotProvenError(f"{where}: {error.message}", error.hint or _ANOTHER, "unreadable") from error
+
+
+def _refuse_misplaced(where: str, name: SnapshotName, meta: Meta) -> None:
+    if (meta.host, meta.job, meta.snapshot) != (name.host, name.job, name.id):
+        raise NotProvenError(
+            f"{where}: {META} is that of {meta.host}/{meta.job}/{meta.snapshot}",
+            "somebody moved objects about in the store",
+            "forged",
+        )
+
+
+def _refuse_retired(store: Store, name: SnapshotName, meta: Meta, keys: KeyRing) -> None:
+    """A thief of old keys may sign any time, but the store has its own."""
+    retired = keys.retired.get(meta.generation)
+    if retired is None:
+        return
+    commit = store.stat(name.key(COMMIT))
+    made = max(name.began, datetime.fromisoformat(meta.finished))
+    if made > retired or commit is None or commit.modified > retired:
+        how = "made" if made > retired else "stored"
+        raise NotProvenError(
+            f"{store.name}: {name.id}: signed with generation {meta.generation} of the keys, but {how} after"
+            f" that was retired ({retired:%Y-%m-%d %H:%M} UTC)",
+            "with stolen keys, or the store was copied since: docs/backups.md, 'Keys that may be known'",
+            "not proven",
+        )
 
 
 def fetch_manifest(store: Store, name: SnapshotName, meta: Meta, sha256: bytes) -> IO[bytes]:

@@ -5,9 +5,9 @@ from pathlib import Path
 from orchestrator.config import FolderStore as FolderSettings
 from orchestrator.config import S3Store as S3Settings
 from orchestrator.stores.folder import FolderStore
-from orchestrator.stores.store import ObjectInfo, ObjectMissingError, Store, StoreError
+from orchestrator.stores.store import ObjectInfo, ObjectMissingError, Store, StoreError, get_small
 
-__all__ = ["ObjectInfo", "ObjectMissingError", "Store", "StoreError", "open_store"]
+__all__ = ["ObjectInfo", "ObjectMissingError", "Store", "StoreError", "get_small", "open_store"]
 
 
 def open_store(

@@ -4,17 +4,25 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import BufferedReader
 from pathlib import Path
 
 from leitstand.files import sync_folder
 from orchestrator.config import FolderStore as FolderSettings
 from orchestrator.pages import Buffer
 from orchestrator.stores.limit import Line
-from orchestrator.stores.store import ObjectInfo, ObjectMissingError, StoreError, check_key
+from orchestrator.stores.store import (
+    ObjectInfo,
+    ObjectMissingError,
+    StoreError,
+    check_key,
+)
 
 _TEMPORARY = ".partial-"
+_LAST_SECOND = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # exFAT, FAT and some shares have none
 
 
@@ -60,7 +68,7 @@ class FolderStore:
         try:
             path.hardlink_to(temporary)
         except FileExistsError:
-            if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            if self._sha256(path) != sha256:
                 raise StoreError(
                     f"{self.name}: {path} exists with other content",
                     "nothing is ever overwritten",
@@ -72,22 +80,34 @@ class FolderStore:
             temporary.rename(path)  # nothing is there, or the link would have failed as above
         sync_folder(path.parent)
 
+    def _sha256(self, path: Path) -> str:
+        with self._open(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Read a file, or a part of it."""
         try:
-            with self._path(key).open("rb") as file:
+            with self._open(self._path(key)) as file:
                 file.seek(start)
                 return file.read(-1 if length is None else length)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise ObjectMissingError(self.name, key) from None
         except OSError as error:
             raise self._error(key, error) from error
+
+    def _open(self, path: Path) -> BufferedReader:
+        """A regular file only: a pipe would never end, a link lead elsewhere. Raises OSError, StoreError."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise StoreError(f"{self.name}: {path} is no regular file", "remove it", permanent=True)
+        return os.fdopen(descriptor, "rb")
 
     def stat(self, key: str) -> ObjectInfo | None:
         """Size and modification time of a file."""
         try:
             return _info(key, self._path(key))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise self._error(key, error) from error
@@ -97,9 +117,7 @@ class FolderStore:
         self.prepare()
         folder = self.root / prefix.rpartition("/")[0]
         try:
-            found = [
-                path for path in folder.rglob("*") if not path.name.startswith(_TEMPORARY) and path.is_file()
-            ]
+            found = [path for path in folder.rglob("*") if not path.name.startswith(_TEMPORARY)]
             infos = [info for path in found if (info := self._listed(path)) is not None]
         except OSError as error:
             raise self._error(prefix, error) from error
@@ -108,7 +126,7 @@ class FolderStore:
     def _listed(self, path: Path) -> ObjectInfo | None:
         try:
             return _info(path.relative_to(self.root).as_posix(), path)
-        except FileNotFoundError:  # another run has removed it since
+        except (FileNotFoundError, NotADirectoryError):  # another run has removed it since
             return None
 
     def delete(self, key: str) -> None:
@@ -148,6 +166,14 @@ def _write_durably(path: Path, data: Buffer, line: Line) -> str:
     return digest.hexdigest()
 
 
-def _info(key: str, path: Path) -> ObjectInfo:
-    status = path.stat()
-    return ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+def _info(key: str, path: Path) -> ObjectInfo | None:
+    """None for what is no regular file, and so no object."""
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return ObjectInfo(key, status.st_size, datetime.fromtimestamp(_sane(status.st_mtime), UTC))
+
+
+def _sane(seconds: float) -> float:
+    """A file's time within the calendar: who may write there sets any."""
+    return min(max(seconds, 0), _LAST_SECOND)

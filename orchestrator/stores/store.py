@@ -10,7 +10,8 @@ from leitstand.errors import LeitstandError
 from orchestrator.pages import Buffer
 from orchestrator.stores.limit import Line
 
-_KEY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+SMALL_BYTES = 1 << 20
 
 
 class StoreError(LeitstandError):
@@ -94,6 +95,15 @@ class Store(Protocol):
 
 def check_key(key: str) -> str:
     """``key`` itself, if it is one that every store takes literally. Raises ValueError."""
-    if not _KEY.match(key) or len(key) > 900:
+    if not _KEY.fullmatch(key) or len(key) > 900:
         raise ValueError(f"not a key of ours: {key!r}")
     return key
+
+
+def get_small(store: Store, key: str, most: int = SMALL_BYTES) -> bytes:
+    """All of an object that is small if it is one of ours. Raises a permanent StoreError for a larger one."""
+    data = store.get(key, 0, most + 1)
+    if len(data) > most:
+        message = f"{store.name}: {key} has more than the {most} bytes that such an object of ours can have"
+        raise StoreError(message, "it was damaged or forged", permanent=True)
+    return data

@@ -29,6 +29,10 @@ from cryptography.x509.oid import NameOID
 from lab.databases import MariaDB, PostgreSQL
 from lab.sshd import Sshd
 from leitstand.cli import run as run_leitstand
+from orchestrator.context import Context, keys_of
+from orchestrator.lookout import learn
+from orchestrator.run import Plan, Progress, run_job
+from orchestrator.sources import open_sources
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SWIFT_PYTHON = REPOSITORY / ".venv-swift" / "bin" / "python"
@@ -419,3 +423,24 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]
         pytest.skip("postgresql is not installed")
     with PostgreSQL(tmp_path_factory.mktemp("postgresql")) as server:
         yield server
+
+
+def make_snapshot(site: Site, moment: datetime.datetime, job_name: str = "site") -> str:
+    """Run a job as if the machine's clock stood at ``moment``; the folder store's times are of then, too."""
+    site.write()
+    context = Context.load(site.config)
+    job, keys = context.job(job_name), keys_of(context.job(job_name))
+    with context.stores(job) as stores:
+        known = {store.name: learn(context, job_name, store, keys) for store in stores}
+        sources = open_sources(job, context.fleet.hosts[job.host], [])
+        name = run_job(Plan(job_name, job, sources, stores, keys, known=known), Progress(), moment).name.id
+        for store in stores:
+            learn(context, job_name, store, keys)
+    for path in site.objects(name).values():
+        os.utime(path, (moment.timestamp(),) * 2)
+    return name
+
+
+@pytest.fixture
+def make_at() -> Callable[[Site, datetime.datetime], str]:
+    return make_snapshot

@@ -94,7 +94,7 @@ def test_a_meta_that_contradicts_itself_is_refused():
 
 
 def test_a_meta_of_a_later_version_is_refused_with_a_hint():
-    content = {**json.loads(encode_meta(META)), "version": 2}
-    with pytest.raises(ArchiveError, match="version 2") as caught:
+    content = {**json.loads(encode_meta(META)), "version": 3}
+    with pytest.raises(ArchiveError, match="version 3") as caught:
         decode_meta(json.dumps(content).encode())
     assert caught.value.hint == "update Leitstand"

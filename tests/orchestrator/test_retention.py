@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.config import Keep
+from orchestrator.lock import job_lock
 from orchestrator.retention import Candidate, decide
 
 Site = Any
@@ -329,3 +330,58 @@ def test_an_interrupted_deletion_leaves_no_half_snapshot(
     age(site, names[0], 3)
     assert actions(site)[names[0]] == "sweep"
     assert not folder.exists()
+
+
+@pytest.fixture
+def five(site: Site) -> tuple[Site, list[str]]:
+    """Five snapshots; the newest is to stay."""
+    site.job["sources"] = site.job["sources"][1:]
+    for _ in range(5):
+        site.good("run", "site")
+    site.job["keep"] = {"last": 1, "grace": "0s"}
+    return site, site.snapshots()
+
+
+def test_a_prune_that_would_mark_too_many_at_once_waits_for_a_person(five: tuple[Site, list[str]]) -> None:
+    site, names = five
+    for more in ((), ("--yes-really", "3"), ("--force",)):
+        ran = site.leitstand("prune", "site", *more)
+        assert ran.status == 1
+        assert "4 of 5 snapshots would be marked at once, more than 30 %" in ran.stderr
+        assert "--yes-really 4" in ran.stderr
+    assert not list(site.disk.rglob("PRUNE"))
+    assert "4 snapshots would be marked at once" in site.leitstand("status").stdout
+    assert actions(site, "--yes-really", "4")[names[0]] == "mark"
+    assert site.good("status", "--json").json()[0]["problem"] == ""
+    site.good("prune", "site")
+    assert site.snapshots() == names[4:]
+
+
+@pytest.mark.parametrize(("most", "status"), [(79, 1), (80, 0)])
+def test_the_share_that_may_be_marked_at_once_is_a_setting(
+    five: tuple[Site, list[str]], most: int, status: int
+) -> None:
+    site, _ = five
+    site.job["prune"] = {"most_percent": most}
+    assert site.leitstand("prune", "site").status == status
+
+
+def test_a_prune_now_and_then_is_not_stopped(site: Site) -> None:
+    """As many as were made since the last one may go: each takes the place of an older one."""
+    site.job["sources"] = site.job["sources"][1:]
+    site.job["keep"] = {"last": 2}
+    for _ in range(2):
+        site.good("run", "site")
+    site.good("prune", "site")
+    for _ in range(4):
+        site.good("run", "site")
+    assert list(actions(site).values()).count("mark") == 4
+
+
+def test_a_prune_waits_for_no_run_but_gives_way_to_it(site: Site) -> None:
+    site.good("run", "site")
+    with job_lock(site.folder / "state", "site"):
+        ran = site.leitstand("prune", "site")
+        assert (ran.status, "another run is under way" in ran.errors[0]) == (3, True)
+        site.good("prune", "site", "--dry-run")
+    site.good("prune", "site")
