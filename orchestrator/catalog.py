@@ -135,7 +135,7 @@ def newest_of(store: str, job: str, found: Sequence[Listed], tell: Callable[[str
     good = [each for each in found if not each.doubt]
     if not good:
         raise _none_is_good(store, job, found)
-    newer = [each for each in found if each.doubt and each.time >= good[-1].time]
+    newer = [each for each in found if each.doubt and each.began >= good[-1].time]
     for each in newer[:PASSED_OVER_SHOWN]:
         tell(f"{store}: {each.id} is passed over, it is {each.state}: {each.doubt}")
     if len(newer) > PASSED_OVER_SHOWN:
