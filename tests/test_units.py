@@ -125,3 +125,21 @@ def test_the_web_server_answers_visitors_from_a_network_without_anything(tmp_pat
 def connects(port: int) -> bool:
     with socket.socket() as link:
         return link.connect_ex(("127.0.0.1", port)) == 0
+
+
+@needs_systemd
+@pytest.mark.parametrize("page", ["quickstart.md", "exporter.md"])
+def test_the_drop_ins_of_the_documentation_are_such_as_systemd_reads(page: str, tmp_path: Path) -> None:
+    text = re.sub(r"^  ", "", (DOCS / page).read_text(), flags=re.MULTILINE)
+    found = re.findall(r"^cat >/etc/systemd/system/(\S+) <<END\n(.*?)\nEND$", text, re.MULTILINE | re.DOTALL)
+    assert found
+    for unit in FOLDER.glob("leitstand-exporter.*"):
+        (tmp_path / unit.name).write_text(
+            unit.read_text().replace("/opt/leitstand/bin/leitstand", "/bin/true")
+        )
+    for name, content in found:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content + "\n")
+    assert verify(*(path for path in sorted(tmp_path.iterdir()) if path.is_file())) == []
+    (tmp_path / found[0][0]).write_text("[Socket]\nIPAddressAllow=nowhere\n")
+    assert verify(*(path for path in sorted(tmp_path.iterdir()) if path.is_file())) != []
