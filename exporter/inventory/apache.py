@@ -282,7 +282,7 @@ def virtual_hosts(
     for host in hosts:
         # Debian sets PHP-FPM's handler for the whole server, unless PHP is a module.
         host.backends = host.backends or ([] if main.php else main.backends)
-        host.php = "" if host.backends else main.php
+        host.php = "" if host.backends else host.php or main.php
         host.root = host.root or main.root
         host.folders += main.folders
     if main.root and not hosts:
@@ -318,5 +318,7 @@ def apply(host: VirtualHost, line: Line) -> None:
             host.listen.append(value)
         case "sslcertificatefile" if value.startswith("/") and _UNKNOWN not in value:
             host.certificates.append(value)
-        case "sethandler" | "addhandler" | "proxypassmatch" | "proxypass":
+        case "sethandler" | "addhandler" | "addtype" | "proxypassmatch" | "proxypass":
             host.backends += [backend(word) for word in line.arguments if "fcgi://" in word]
+            # As cPanel and CloudLinux name the PHP that serves a host.
+            host.php = host.php if "fcgi://" in value else branch_of(value) or host.php

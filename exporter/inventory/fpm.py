@@ -200,7 +200,11 @@ def wanted_branches(tree: Tree) -> set[str]:
         for path in links
         if tree.resolve(f"/etc/systemd/system/{posixpath.basename(path)}") == "/dev/null"
     }
-    return {branch_of(posixpath.basename(path)) for path in links if path not in masked}
+    found = {branch_of(posixpath.basename(path)) for path in links if path not in masked}
+    plain = [file for file in pool_files(tree) if not file.branch] if "" in found else []
+    if plain:  # then that service is theirs, and not of those that name a branch
+        found = (found - {""}) | {branch_of_program(tree, file.program) for file in plain}
+    return found
 
 
 def add_pool(findings: Findings, branch: str, name: str, settings: Mapping[str, str]) -> None:

@@ -16,6 +16,7 @@ CONFIGURATIONS = (
     "/usr/local/nginx/conf/nginx.conf",
     "/usr/local/etc/nginx/nginx.conf",
     "/usr/local/openresty/nginx/conf/nginx.conf",
+    "/etc/angie/angie.conf",
     "/opt/nginx/conf/nginx.conf",
     "/opt/bitnami/nginx/conf/nginx.conf",
     "/etc/nginx-sp/nginx.conf",  # ServerPilot

@@ -32,7 +32,9 @@ class SudoRules:
             return None
         own = {name, f"#{uid}", "ALL"}
         own |= {f"%{group}" for group, _ in groups} | {f"%#{number}" for _, number in groups}
-        return bool(own & self.subjects)
+        # Who is in a netgroup or a group of a plugin is not for /etc/group to tell.
+        is_open = any(subject.startswith(("+", "%:")) for subject in self.subjects)
+        return True if own & self.subjects else None if is_open else False
 
 
 def read_sudo(tree: Tree) -> SudoRules:

@@ -140,6 +140,23 @@ def test_a_key_file_that_leads_out_of_the_root_is_not_read(host: Build, tmp_path
     assert [kind for kind, _ in users.read(context).items if kind == "ssh_key"] == []
 
 
+@pytest.mark.parametrize(
+    ("rule", "sudo"),
+    [
+        ("+admins ALL=(ALL) ALL", None),
+        ("%:ldap ALL=(ALL) ALL", None),
+        ("anna ALL=(ALL) ALL", True),
+        ("", False),
+    ],
+)
+def test_members_of_what_a_directory_knows_are_not_said_to_have_no_sudo(
+    host: Build, items: Items, rule: str, sudo: bool | None
+) -> None:
+    context = host({"/etc/passwd": "anna:x:1000:1000::/home/anna:/bin/sh\n", "/etc/sudoers": f"{rule}\n"})
+    (found,) = items(users.read(context), "user")
+    assert found["sudo"] is sudo
+
+
 def test_certificates_of_other_services_are_found_by_their_settings(host: Build, items: Items) -> None:
     pem = certificate_of("mail.example").decode()
     files: dict[str, str | bytes] = {

@@ -239,6 +239,7 @@ def test_what_debians_apache_has_in_its_environment_is_filled_in(host: Build) ->
         ("/usr/lib64/apache2/mod_php8.so", b"X-Powered-By: PHP/8.2.29\0"),
         ("/usr/lib/apache2/mod_php82.so", b""),
         ("/usr/lib/apache2/modules/libphp8.2.so", b""),
+        ("/usr/lib/apache2/modules/libphp8.2.so\nSetHandler application/x-httpd-php", b""),
     ],
 )
 def test_the_branch_of_phps_module_is_told_by_its_name_or_itself(
@@ -246,8 +247,15 @@ def test_the_branch_of_phps_module_is_told_by_its_name_or_itself(
 ) -> None:
     text = f"ServerRoot /etc/httpd\nLoadModule php_module {module}\n"
     text += "<VirtualHost *>\nDocumentRoot /a\n</VirtualHost>\n"
-    path = module if module.startswith("/") else f"/etc/httpd/{module}"
+    path = module.split()[0] if module.startswith("/") else f"/etc/httpd/{module}"
     (found,), _ = apache.apache_hosts(host({"/etc/httpd/conf/httpd.conf": text, path: content}).tree)
+    assert found.php == "8.2"
+
+
+@pytest.mark.parametrize("name", ["httpd-ea-php82", "httpd-alt-php82", "lsphp82", "httpd-php82"])
+def test_a_handler_that_names_a_branch_of_php_tells_it(host: Build, name: str) -> None:
+    text = f"AddHandler application/x-{name} .php\n<VirtualHost *>\nDocumentRoot /a\n</VirtualHost>\n"
+    (found,), _ = apache.apache_hosts(host({"/etc/apache2/conf/httpd.conf": text}).tree)
     assert found.php == "8.2"
 
 
@@ -319,6 +327,19 @@ def test_a_relative_socket_that_is_there_is_the_pools(host: Build) -> None:
     subprocess.run(["python3", "-c", script, f"{context.roots.root}/usr/run/fpm.sock"], check=True)
     (up, *_) = fpm.read(context).families
     assert up.samples == [(("www", "8.2"), 0)]
+
+
+def test_a_service_without_a_branch_is_that_of_the_php_without_one(host: Build) -> None:
+    """Red Hat's own PHP-FPM is to run, and one of Remi's is installed besides, and is not."""
+    files = {
+        "/run/systemd/system/x": "",
+        "/etc/systemd/system/multi-user.target.wants/php-fpm.service": "",
+        "/etc/php-fpm.conf": "[www]\nlisten = /run/a.sock\n",
+        "/usr/sbin/php-fpm": "X-Powered-By: PHP/8.0.30\0",
+        "/etc/opt/remi/php82/php-fpm.conf": "[www]\nlisten = /run/b.sock\n",
+    }
+    (up, *_) = fpm.read(host(dict(files))).families
+    assert up.samples == [(("www", "8.0"), 0)]
 
 
 @pytest.mark.parametrize(
