@@ -122,7 +122,7 @@ class Stack:
     def prepare(self) -> None:
         """Folders, free ports, the sample site and leitstand.yml."""
         self.folder = self.folder.resolve()
-        for name in ("logs", "metrics", "state", "disk", "mail", "prometheus", "alertmanager"):
+        for name in ("logs", "metrics/status-page", "state", "disk", "mail", "prometheus", "alertmanager"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self.ports = self.ports or free_ports(*PORTS)
         make_site(self.folder / "site")
@@ -186,7 +186,8 @@ class Stack:
     def start_exporter(self) -> Server:
         """The exporter of the one host."""
         argv = [PYTHON, "-P", "-m", "leitstand", "exporter", "--web.listen-address", self.at("exporter")]
-        argv += ["--collector.textfile.directory", str(self.folder / "metrics")]
+        for folder in (self.folder / "metrics", self.folder / "metrics" / "status-page"):
+            argv += ["--collector.textfile.directory", str(folder)]
         return self.add("exporter", argv, ready_path="/-/healthy")
 
     def start_page(self) -> None:

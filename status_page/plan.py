@@ -72,7 +72,7 @@ def make_plan(fleet: Fleet, page: StatusPage) -> Plan:
         history=page.history.total_seconds(),
         prometheus=page.prometheus,
         folder=state_folder(page, fleet),
-        metrics=fleet.paths.metrics,
+        metrics=fleet.paths.metrics / "status-page",
         url=(fleet.site.url or "").rstrip("/"),
     )
 

@@ -2,10 +2,13 @@
 
 from exporter.collectors.options import DEFAULT_TEXTFILE_FOLDERS
 from leitstand.fleet import EXPORTER_PORT, Fleet
+from status_page.config import StatusPage
+from status_page.plan import make_plan
 
 
 def test_the_exporter_publishes_the_metrics_of_jobs_without_being_told_where_they_are() -> None:
     assert str(Fleet().paths.metrics) in DEFAULT_TEXTFILE_FOLDERS
+    assert str(make_plan(Fleet(), StatusPage()).metrics) in DEFAULT_TEXTFILE_FOLDERS
 
 
 def test_prometheus_is_sent_to_the_port_on_which_the_exporter_listens() -> None:

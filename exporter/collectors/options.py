@@ -9,7 +9,11 @@ from dataclasses import dataclass, field, fields
 from leitstand.errors import UsageError
 
 _MOST_SECONDS = 3600.0
-DEFAULT_TEXTFILE_FOLDERS = ("/var/lib/prometheus/node-exporter", "/var/lib/leitstand/metrics")
+DEFAULT_TEXTFILE_FOLDERS = (
+    "/var/lib/prometheus/node-exporter",
+    "/var/lib/leitstand/metrics",
+    "/var/lib/leitstand/metrics/status-page",
+)
 
 
 def _setting(default: str, explanation: str) -> str:

@@ -19,6 +19,7 @@ from exporter.collectors.textfile_format import BadTextfile, Block, parse_textfi
 from leitstand.exposition import Family
 
 LIMIT = 4 * 1024 * 1024  # bytes of all files together; in memory they are some twenty times as much
+_PAGE_FOLDER, _PAGE_METRICS = "status-page", "leitstand_status_page_"
 _MODIFIED, _ERROR = "node_textfile_mtime_seconds", "node_textfile_scrape_error"
 _LOG = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Textfiles:
             try:
                 stamp, found = self._parsed(folder, name, left)
                 left -= stamp.size
+                _keep_to_the_subject(folder, found)
                 _merge(blocks, owners, found)
             except (OSError, BadTextfile) as error:
                 problems[path] = str(error)
@@ -122,6 +124,15 @@ def _attempt(file: IO[bytes]) -> list[Block] | BadTextfile:
         return parse_textfile(content)
     except BadTextfile as error:
         return error
+
+
+def _keep_to_the_subject(folder: str, found: list[Block]) -> None:
+    """Refuse what the user of the status page, whose folder this is, has no say in: backups, hosts."""
+    if os.path.basename(folder) != _PAGE_FOLDER:  # noqa: PTH119 - a text, as it was given
+        return
+    for block in found:
+        if not block.name.startswith(_PAGE_METRICS):
+            raise BadTextfile(f"{block.name} has no place in this folder, only {_PAGE_METRICS}* has")
 
 
 def _merge(blocks: dict[str, list[Block]], owners: dict[str, str], found: list[Block]) -> None:

@@ -270,3 +270,16 @@ def test_whatever_the_file_holds_it_is_refused_or_served_in_a_form_others_read(c
     )
     count = sum(len(family.samples) for family in text_string_to_metric_families(page))
     assert count == sum(len(block.series) for block in blocks)
+
+
+def test_from_the_folder_of_the_status_page_nothing_is_taken_that_tells_of_backups(tmp_path, page_of):
+    own, shared = tmp_path / "metrics" / "status-page", tmp_path / "metrics"
+    own.mkdir(parents=True)
+    (own / "status-page.prom").write_text("leitstand_status_page_written_timestamp_seconds 12\n")
+    (own / "forged.prom").write_text("leitstand_status_page_a 1\nleitstand_backup_last_run_success 1\n")
+    (shared / "leitstand_backup.prom").write_text("leitstand_backup_last_run_success 0\n")
+    found = page_of(page(shared, own))
+    assert found["leitstand_status_page_written_timestamp_seconds", ()] == 12
+    assert found["leitstand_backup_last_run_success", ()] == 0
+    assert ("leitstand_status_page_a", ()) not in found
+    assert found["node_textfile_scrape_error", ()] == 1
