@@ -36,28 +36,20 @@ _TABLES = (
     " WHERE TABLE_SCHEMA = '{}' AND TABLE_TYPE NOT IN ('VIEW', 'SEQUENCE') ORDER BY 1"
 )
 # What MySQL's dumps say of replication needs rights that no drill gives, and restores nothing.
-_WITHOUT_REPLICATION = (
-    *("-e", "/^SET @MYSQLDUMP_TEMP_LOG_BIN/d", "-e", "/^SET @@SESSION.SQL_LOG_BIN/d"),
-    *(
-        "-e",
-        "/^SET @@GLOBAL.GTID_PURGED/{",
-        "-e",
-        ":more",
-        "-e",
-        "/;$/d",
-        "-e",
-        "N",
-        "-e",
-        "b more",
-        "-e",
-        "}",
-    ),
-)
+_WITHOUT_REPLICATION = """\
+/^INSERT INTO /b
+/^(/b
+/^SET @MYSQLDUMP_TEMP_LOG_BIN/d
+/^SET @@SESSION.SQL_LOG_BIN/d
+/^SET @@GLOBAL.GTID_PURGED/{
+:more
+/;$/d
+N
+b more
+}
+"""
 # MariaDB does not know the collations of MySQL 8. None tells apart less than bytes do.
-_AS_MARIADB = (
-    *("-e", "/^INSERT INTO /b", *_WITHOUT_REPLICATION),
-    *("-e", "s/utf8mb4_\\([a-z_]*_\\)\\{0,1\\}0900_[a-z_]*/utf8mb4_nopad_bin/g"),
-)
+_AS_MARIADB = r"s/utf8mb4_\([a-z_]*_\)\{0,1\}0900_[a-z_]*/utf8mb4_nopad_bin/g"
 
 
 def load_mariadb_tables(last: Path, folder: Path) -> Loaded:
@@ -79,19 +71,12 @@ def _load(pieces: Sequence[Path], folder: Path, quoted: str) -> Loaded:
     quoted = f"`{database.replace('`', '``')}`"
     with scratch_server(folder, here, program, quoted, definers_in(pieces)) as server:
         load = [*server.load, "--force", f"--database={database}"]
-        fed = feed(load, [*_source(kind, here), "--", *map(str, pieces)])
+        script = _WITHOUT_REPLICATION + (_AS_MARIADB if here.name == "MariaDB" else "")
+        fed = feed(load, ["sed", "-e", script, "--", *map(str, pieces)])
         notes = _notes(
             _errors(fed.client.stderr) or ([("", fed.error)] if fed.error else []), kind, here, database
         )
         return _loaded(server, database, notes)
-
-
-def _source(kind: Kind | None, here: Kind) -> list[str]:
-    """What writes the dump as this server can read it."""
-    if kind is None or kind.name != "MySQL":
-        return ["cat"]
-    changes = _WITHOUT_REPLICATION if here.name == "MySQL" else _AS_MARIADB
-    return ["sed", *changes]
 
 
 def _errors(text: str) -> list[tuple[str, str]]:

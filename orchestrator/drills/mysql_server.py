@@ -16,7 +16,9 @@ Version = tuple[int, int]
 _HEAD_LINES = 20
 _SERVERS = ("mariadbd", "mysqld")
 _FOLDERS = "/usr/sbin:/usr/libexec"  # where distributions keep servers; these are not in every user's PATH
-_VERSION = re.compile(r"(?:-- Server version\s|Ver )(?:\S+ Distrib )?(\d+)\.(\d+)([^\n]*)")
+_NUMBER = r"(\d+)\.(\d+)([^\n]*)"
+# The server's is the one that counts, and the program's own is better than none.
+_VERSIONS = [re.compile(word + _NUMBER) for word in (r"-- Server version\s", "Distrib ", "Ver ")]
 _DEFINER = re.compile(rb"\bDEFINER=(`(?:[^`]|``)+`@`(?:[^`]|``)*`)")
 _LOADER = "loader"
 # Enough for what mysqldump writes, definers of others included; no files of the server, plug-ins, settings.
@@ -40,7 +42,7 @@ class Kind:
 
 def kind_in(text: str) -> Kind | None:
     """What the line with the server's version says, in a dump's head or of a server's ``--version``."""
-    found = _VERSION.search(text)
+    found = next((match for version in _VERSIONS if (match := version.search(text))), None)
     if found is None:
         return None
     return Kind("MariaDB" if "maria" in found[3].lower() else "MySQL", (int(found[1]), int(found[2])))

@@ -1,6 +1,8 @@
 """A key that reads its jobs' data and nothing else, tried on the real sshd."""
 
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,14 @@ def test_all_databases_cannot_be_allowed_beforehand(host: Host) -> None:
 def test_a_host_that_is_read_locally_needs_no_key() -> None:
     with pytest.raises(UsageError, match="no ssh section"):
         authorize("web1", Host(address="127.0.0.1"), {"website": job({"files": "/srv"})})
+
+
+def test_the_key_reads_a_database_of_sqlite(sshd: Sshd, host: Host, tmp_path: Path) -> None:
+    path = tmp_path / "it's a $book.sqlite"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE entry (text TEXT)")
+    allowed = job({"sqlite": str(path)})
+    install(sshd, host, {"website": allowed}, tmp_path)
+    (source,) = open_sources(allowed, host)
+    (entry,) = source.entries(lambda problem: None)
+    assert b"CREATE TABLE entry" in b"".join(entry.blocks())

@@ -12,6 +12,7 @@ import pytest
 from lab.databases import MariaDB, PostgreSQL
 from leitstand.errors import LeitstandError
 from orchestrator.drills import loader_for
+from orchestrator.drills.mysql_server import kind_in
 from orchestrator.drills.postgresql import own_lock
 from orchestrator.drills.postgresql_needs import needs_of
 from orchestrator.drills.server import feed
@@ -261,3 +262,22 @@ def test_a_drill_loads_a_postgresql_dump_into_a_cluster_of_its_own(
 def test_the_roles_that_a_dump_expects_are_found(statement: str, roles: list[str]) -> None:
     lines = io.BytesIO(f"--\n-- PostgreSQL database dump\n{statement}\n".encode())
     assert needs_of(lines).roles == roles
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (
+            "-- MariaDB dump 10.19  Distrib 10.11.6-MariaDB\n-- Server version\t11.4.2-MariaDB\n",
+            "MariaDB 11.4",
+        ),
+        ("-- MariaDB dump 10.19  Distrib 10.11-MariaDB\n-- Server version\t8.0.36\n", "MySQL 8.0"),
+        ("-- MySQL dump 10.13  Distrib 8.0.36, for Linux (x86_64)\n", "MySQL 8.0"),
+        ("-- MySQL dump 10.19  Distrib 10.3.39-MariaDB, for debian-linux-gnu (x86_64)\n", "MariaDB 10.3"),
+        ("mariadbd  Ver 10.11.14-MariaDB-0+deb12u2 for debian-linux-gnu\n", "MariaDB 10.11"),
+        ("/usr/sbin/mysqld  Ver 9.7.4-2 for Linux on x86_64 ((Debian))\n", "MySQL 9.7"),
+        ("SELECT 1;\n", "None"),
+    ],
+)
+def test_the_server_that_a_dump_is_of_is_known(text: str, kind: str) -> None:
+    assert str(kind_in(text)) == kind
