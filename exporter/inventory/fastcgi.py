@@ -3,6 +3,7 @@
 Protocol: FastCGI Specification 1.0, sections 3 and 5 (https://fastcgi-archives.github.io/).
 """
 
+import ipaddress
 import os
 import socket
 import struct
@@ -15,6 +16,10 @@ BEGIN_REQUEST, END_REQUEST, PARAMS, STDIN, STDOUT = 1, 3, 4, 5, 6
 ANSWER_LIMIT = 1024 * 1024
 # sun_path has 108 bytes, unix(7).
 MAXIMUM_SOCKET_PATH = 100
+
+
+class NotAnAddress(ValueError):  # noqa: N818 - reads as a sentence where it is raised
+    """The host is a name."""
 
 
 class FastCgiError(Exception):
@@ -82,12 +87,18 @@ def parse_answer(data: bytes) -> tuple[int, bytes] | None:
 
 
 def connect(address: str, timeout: float) -> socket.socket:
-    """Open a Unix socket by its path, or host:port. Raises OSError, ValueError."""
+    """Open a Unix socket by its path, or host:port. Raises OSError, ValueError, NotAnAddress among them."""
     if not address.startswith("/"):
         host, _, port = address.rpartition(":")
         if not 0 < int(port) < 65536:
             raise ValueError(f"no port: {port[:20]}")
-        return socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout)
+        host = "127.0.0.1" if host in ("", "localhost") else host.strip("[]")
+        try:
+            ipaddress.ip_address(host)
+        except ValueError as error:
+            # To ask for the address of a name could take longer than any limit of ours.
+            raise NotAnAddress(f"no address: {host[:100]}") from error
+        return socket.create_connection((host, int(port)), timeout)
     folder, _, name = address.rpartition("/")
     descriptor = os.open(folder or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     link = socket.socket(socket.AF_UNIX)

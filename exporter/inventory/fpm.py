@@ -284,7 +284,7 @@ def ask(tree: Tree, settings: Mapping[str, str], seconds: float) -> dict[str, fl
     try:
         status, body = fastcgi.get(address_of(tree, listen), path, "json", seconds)
         return parse_status(body.decode("utf-8", "replace")) if status == 200 else {}
-    except PermissionError:
+    except (PermissionError, fastcgi.NotAnAddress):
         return None
     except (OSError, ValueError, fastcgi.FastCgiError):
         return {}

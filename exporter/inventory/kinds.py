@@ -235,7 +235,7 @@ KINDS: dict[str, Kind] = {
             "uid": "",
             "shell": "",
             "home": "",
-            "sudo": "true if a rule of sudo names the user or a group of theirs; null if not ours to read",
+            "sudo": "true if a rule of sudo names the user or a group of theirs; null if that is not known",
         },
     ),
     "ssh_key": Kind(

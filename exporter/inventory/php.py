@@ -96,7 +96,10 @@ def best_installation(
         return None
     known = [installation(tree, sapi, version, path, place) for path, place in candidates]
     best = min(known, key=lambda one: (not is_configured(tree, one), one.path != tree.resolve(one.path)))
+    # Of a PHP that was moved, as in a snap, these are where it was built.
     ini, folder = configured(binary)
+    ini = ini if tree.is_file(ini) or not tree.is_file(best.ini) else ""
+    folder = folder if tree.is_folder(folder) or not tree.is_folder(best.folder) else ""
     return replace(best, ini=ini or best.ini, folder=folder or best.folder)
 
 

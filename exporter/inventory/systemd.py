@@ -37,7 +37,8 @@ def read(context: Context) -> Findings:
     names = list_units(findings, "--all", "--type=timer")
     findings.skip(len(names[MAXIMUM_TIMERS:]), f"more than {MAXIMUM_TIMERS} timers")
     shown = list(map(parse_timer, show(names[:MAXIMUM_TIMERS], "Id,Unit,LastTriggerUSec")))
-    timers = [timer for timer in shown if UNIT.fullmatch(timer.name) and UNIT.fullmatch(timer.unit)]
+    whole = [timer for timer in shown if UNIT.fullmatch(timer.name) and UNIT.fullmatch(timer.unit)]
+    timers = list({timer.name: timer for timer in whole}.values())
     findings.skip(len(shown) - len(timers), "systemctl show: a timer without its name or its unit's")
     results = {
         fields.get("Id", ""): fields.get("Result", "")

@@ -1,6 +1,7 @@
 """What a configuration leaves to a variable that is not known is left out: never a literal, never a "no"."""
 
 import re
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -307,6 +308,8 @@ def fpm_of(host: Build, pool: str, **more: str) -> tuple[dict[str, str], dict[st
         ("include = etc/common.conf", "/run/www.common", [0]),
         ("include = ${X}/*.conf", "", []),
         ("listen = 127.0.0.1:99999", "127.0.0.1:99999", []),
+        ("listen = php.example:9000", "php.example:9000", []),
+        ("listen = localhost:1", "localhost:1", [0]),
     ],
 )
 def test_a_pool_is_down_only_where_its_address_is_known(
@@ -316,6 +319,13 @@ def test_a_pool_is_down_only_where_its_address_is_known(
     assert values.get("listen", "") == listen
     assert figures["leitstand_php_fpm_up"] == up
     assert findings.skipped >= (not up)
+
+
+def test_a_status_page_whose_address_is_a_name_is_not_said_to_be_silent(host: Build) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        pool = f"listen = 127.0.0.1:{server.getsockname()[1]}\npm.status_path = /status\n"
+        _, figures, _ = fpm_of(host, f"{pool}pm.status_listen = status.example:9001\n")
+        assert (figures["leitstand_php_fpm_up"], figures["leitstand_php_fpm_status_up"]) == ([1], [])
 
 
 def test_a_relative_socket_that_is_there_is_the_pools(host: Build) -> None:

@@ -258,6 +258,17 @@ def test_what_php_was_configured_with_counts_more_than_where_it_stands(host: Bui
     assert found["ini_files"] == ["/srv/etc/php.ini", "/srv/more/a.ini"]
 
 
+def test_where_php_was_built_does_not_count_once_it_was_moved(host: Build, items: Items) -> None:
+    files = files_of("a snap")
+    files["/snap/nextcloud/current/bin/php"] = binary(
+        "8.2.9", "'--with-config-file-path=/root/parts/install'"
+    )
+    found = [item["ini_files"] for item in items(php.read(host(files)), "php") if item["sapi"] == "cli"]
+    assert found == [
+        ["/snap/nextcloud/current/config/php/php.ini", "/snap/nextcloud/current/config/php/conf.d/a.ini"]
+    ]
+
+
 @pytest.mark.parametrize("snaps", ["/snap", "/var/lib/snapd/snap"])
 def test_nextclouds_snap_is_found_with_its_php(host: Build, items: Items, snaps: str) -> None:
     files = {
