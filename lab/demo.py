@@ -16,6 +16,7 @@ from lab.processes import LabError
 from lab.promises import keep, page_state
 from lab.show import LiveLine, print_table
 from lab.stack import REPOSITORY, Stack
+from leitstand.text import visible
 
 INTERRUPTED = 130  # as a shell gives for Ctrl-C
 
@@ -71,12 +72,12 @@ def run(stack: Stack, arguments: argparse.Namespace, say: Callable[[str], None])
         if arguments.incident:
             return play_incident(stack, say)
         outcomes = keep(stack, say)
+        print_table(stack, outcomes, grafana, stays=not arguments.once)
+        if not arguments.once:
+            stay(stack)
     except LabError as error:
-        print(f"failed: {error}", file=sys.stderr)
+        print(f"failed: {visible_lines(str(error))}", file=sys.stderr)
         return 1
-    print_table(stack, outcomes, grafana, stays=not arguments.once)
-    if not arguments.once:
-        stay(stack)
     return 0 if all(outcome.held for outcome in outcomes) else 1
 
 
@@ -105,7 +106,7 @@ def bold(text: str) -> str:
 
 
 def stay(stack: Stack) -> None:
-    """A live line until Ctrl-C, which is the right end of a demo."""
+    """A live line until Ctrl-C, the right end of a demo. Raises ServerEndedError when a server ends."""
     print("  Every interval is a fifth of the usual one. Look around from another terminal:")
     command = [f"{REPOSITORY}/.venv/bin/leitstand", "backup", "status", "--config", str(stack.config)]
     print(f"    {shlex.join(command)}")
@@ -113,19 +114,24 @@ def stay(stack: Stack) -> None:
     line = LiveLine()
     try:
         while True:
+            stack.require_running()
             line.show(state_line(stack))
             time.sleep(3)
     except KeyboardInterrupt:
         print(flush=True)
 
 
+def visible_lines(text: str) -> str:
+    """The lines of a log without what would steer the terminal."""
+    return "\n".join(visible(line) for line in text.splitlines())
+
+
 def state_line(stack: Stack) -> str:
     """Servers, the web site as the public sees it, and the names of the alerts that fire."""
-    dead = [f"{server.name} (see {server.log})" for server in stack.dead()]
     samples = stack.query('group by (alertname) (ALERTS{alertstate="firing",alertname!="Watchdog"})')
     firing = sorted(sample["metric"]["alertname"] for sample in samples)  # type: ignore[index]
     parts = [
-        f"ended: {', '.join(dead)}" if dead else "all servers run",
+        "all servers run",
         f"website: {page_state(stack, 'website')}",
         f"alerts: {', '.join(firing) or 'none'}",
     ]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lab.processes import LabError, fetch, wait_until
+from lab.processes import LabError, fetch
 from lab.promises import page_shows
 from lab.stack import Stack
 
@@ -54,7 +54,7 @@ def play(stack: Stack, say: Say, turn: Turn, act: Callable[[], object]) -> None:
 def require_words(stack: Stack, german: str, english: str) -> None:
     """The page in both languages holds the word."""
     for language, word in (("de", german), ("en", english)):
-        wait_until(lambda: word in fetch(stack.url("page", f"/{language}/"))[1], f"'{word}' on the page", 30)  # noqa: B023
+        stack.wait(lambda: word in fetch(stack.url("page", f"/{language}/"))[1], f"'{word}' on the page", 30)  # noqa: B023
 
 
 def find_mail(stack: Stack, *words: str) -> str | None:
@@ -70,7 +70,7 @@ def find_mail(stack: Stack, *words: str) -> str | None:
 
 def show_mail(stack: Stack, say: Say, kind: str, begin: float) -> None:
     """Wait for the mail about the web site and print it."""
-    wait_until(lambda: find_mail(stack, kind, "ServiceDown"), f"the {kind} mail", 180, 0.2)
+    stack.wait(lambda: find_mail(stack, kind, "ServiceDown"), f"the {kind} mail", 180, 0.2)
     say(f"the {kind} mail arrived after {time.monotonic() - begin:.1f} s:")
     text = find_mail(stack, kind, "ServiceDown")
     if text is None:

@@ -12,14 +12,29 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
+
+import psutil
 
 READY_SECONDS = 120.0  # generous: a busy machine is slow, and a dead child is noticed at once
 STOP_SECONDS = 10.0
+Started = TypeVar("Started")
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM", "--")
+
+
+TRIES = 5  # for a port that is free until the server has it
 
 
 class LabError(Exception):
     """A server of the lab did not do what it should; the message says which and shows its log's end."""
+
+
+class PortTakenError(LabError):
+    """Another program took the server's port after it was found to be free: another one may do."""
+
+
+class ServerEndedError(LabError):
+    """A server that should run has ended: what else is tried with it is in vain."""
 
 
 def free_port() -> int:
@@ -42,6 +57,16 @@ def free_ports(*names: str) -> dict[str, int]:
             pass
         found[name] = port
     return found
+
+
+def on_free_ports(start: Callable[[], Started]) -> Started:
+    """What ``start`` gives, which takes free ports; once more, with others, when one was taken meanwhile."""
+    for _ in range(TRIES - 1):
+        try:
+            return start()
+        except PortTakenError:
+            continue
+    return start()
 
 
 def wait_until(
@@ -85,6 +110,7 @@ class Server:
     ready_path: str | None = "/"
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    stopped: bool = False  # by us
 
     @property
     def address(self) -> str:
@@ -101,17 +127,37 @@ class Server:
         """Whether the child is there."""
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def ended(self) -> bool:
+        """Whether the child is gone, and not because `stop` was called."""
+        return self.process is not None and not self.running and not self.stopped
+
     def start(self) -> "Server":
-        """Start the child and wait until it serves. Raises LabError with the end of its log."""
+        """Start the child and wait until it serves. Raises LabError with the end of its log.
+
+        It is a PortTakenError when another program has its port.
+        """
         self.launch()
         if self.port:
             wait_until(self._ready_or_dead, f"{self.name} to serve (log: {self.log})")
         if not self.running:
-            raise LabError(f"{self.name} ended at once; the end of {self.log}:\n{self.log_end()}")
+            raise self._error_of_end()
         return self
+
+    def require_running(self) -> None:
+        """Raise ServerEndedError, with the end of its log, when the child has ended by itself."""
+        if self.ended:
+            raise ServerEndedError(f"{self.name} has ended; the end of {self.log}:\n{self.log_end()}")
+
+    def _error_of_end(self) -> LabError:
+        with socket.socket() as probe:
+            taken = bool(self.port) and probe.connect_ex(("127.0.0.1", self.port)) == 0
+        kind = PortTakenError if taken or "already in use" in self.log_end().lower() else LabError
+        return kind(f"{self.name} ended at once; the end of {self.log}:\n{self.log_end()}")
 
     def launch(self) -> None:
         """Start the child; do not wait. It is sent SIGTERM when this process dies, however it dies."""
+        self.stopped = False
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*DIE_WITH_PARENT, *self.argv],
@@ -125,13 +171,26 @@ class Server:
     def _ready_or_dead(self) -> bool:
         if not self.running:
             return True
+        if not self._has_its_port():  # what answers there may be another program
+            return False
         if self.ready_path is None:
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            return True
         return 200 <= fetch(self.url + self.ready_path, 20)[0] < 400  # a first page may take its time
+
+    def _has_its_port(self) -> bool:
+        """Whether the child, or a child of it, listens on the port."""
+        try:
+            parent = psutil.Process(self.process.pid if self.process else 0)
+            sockets = [
+                each for one in (parent, *parent.children(True)) for each in one.net_connections("tcp")
+            ]
+        except psutil.Error:  # one of them has just ended
+            return False
+        return any(each.status == psutil.CONN_LISTEN and each.laddr.port == self.port for each in sockets)
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL for the child's whole process group when it does not end."""
+        self.stopped = True
         if self.process is None:
             return
         self.process.terminate()

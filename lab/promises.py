@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.dashboards.queries import PanelQuery, queries
-from lab.processes import LabError, fetch, wait_until
+from lab.processes import LabError, ServerEndedError, fetch
 from lab.sevenzip import open_with_7zip
 from lab.stack import REPOSITORY, Stack
 
@@ -31,8 +31,8 @@ def configuration(stack: Stack) -> str:
 
 def host_is_measured(stack: Stack) -> str:
     """Prometheus has the host's figures."""
-    wait_until(lambda: stack.query('up{job="host",instance="web1"} == 1'), "web1 to be scraped")
-    wait_until(lambda: stack.query("node_uname_info"), "figures of web1 in Prometheus")
+    stack.wait(lambda: stack.query('up{job="host",instance="web1"} == 1'), "web1 to be scraped")
+    stack.wait(lambda: stack.query("node_uname_info"), "figures of web1 in Prometheus")
     samples = stack.query('count({instance="web1",job="host"})')
     count = samples[0]["value"][1] if samples else "0"  # type: ignore[index]
     return f"web1 up, {count} series"
@@ -41,11 +41,11 @@ def host_is_measured(stack: Stack) -> str:
 def monitoring_watches_itself(stack: Stack) -> str:
     """Every target answers, the monitoring's own programs among them, and every rule can be evaluated."""
     jobs = ("alertmanager", "blackbox", "canary", "host", "probe", "prometheus", "status-page")
-    wait_until(
+    stack.wait(
         lambda: sorted(found_jobs(stack)) == list(jobs), f"a target that answers in each of {', '.join(jobs)}"
     )
-    wait_until(lambda: stack.query("up == 0") == [], "every target to answer")
-    wait_until(lambda: all(state == "ok" for state in rule_states(stack)), "every rule to be evaluated")
+    stack.wait(lambda: stack.query("up == 0") == [], "every target to answer")
+    stack.wait(lambda: all(state == "ok" for state in rule_states(stack)), "every rule to be evaluated")
     return f"{len(stack.query('up'))} targets answer, {len(rule_states(stack))} rules are evaluated"
 
 
@@ -68,13 +68,13 @@ def alerts_are_delivered(stack: Stack) -> str:
         status, body = fetch(stack.url("alertmanager", "/api/v2/alerts"))
         return status == 200 and any(alert["labels"]["alertname"] == "Watchdog" for alert in json.loads(body))
 
-    wait_until(watchdog, "the Watchdog alert in Alertmanager")
+    stack.wait(watchdog, "the Watchdog alert in Alertmanager")
     return "Watchdog arrived"
 
 
 def page_shows(stack: Stack, service: str, state: str, seconds: float = 100) -> float:
     """Wait until the page's JSON gives ``state`` for ``service``; the seconds it took."""
-    return wait_until(
+    return stack.wait(
         lambda: page_state(stack, service) == state, f"'{service}' to be {state} on the page", seconds, 0.2
     )
 
@@ -93,7 +93,7 @@ def public_page(stack: Stack) -> str:
     page_shows(stack, "website", "up")
     for language, word in (("de", "Verfügbar"), ("en", "Available")):
         what = f"the page in '{language}' to say {word}"  # it is written a moment after the JSON
-        wait_until(lambda: word in fetch(stack.url("page", f"/{language}/"))[1], what, 60)  # noqa: B023
+        stack.wait(lambda: word in fetch(stack.url("page", f"/{language}/"))[1], what, 60)  # noqa: B023
     return "Verfügbar / Available"
 
 
@@ -155,7 +155,7 @@ def backup_opens_with_7zip(stack: Stack) -> str:
 def backup_is_measured(stack: Stack) -> str:
     """Prometheus knows, through the exporter, that the backup succeeded."""
     expression = 'leitstand_backup_last_run_success{backup="website"} == 1'
-    wait_until(lambda: len(stack.query(expression)) == 2, "the backup's metrics in Prometheus")
+    stack.wait(lambda: len(stack.query(expression)) == 2, "the backup's metrics in Prometheus")
     return "last run succeeded, both stores"
 
 
@@ -178,7 +178,9 @@ def dashboard_queries() -> Iterator[PanelQuery]:
 
 def _has_data(stack: Stack, query: str) -> bool:
     try:
-        wait_until(lambda: stack.query(query), query, seconds=60)
+        stack.wait(lambda: stack.query(query), query, seconds=60)
+    except ServerEndedError:
+        raise
     except LabError:
         return False
     return True
@@ -200,7 +202,10 @@ PROMISES: tuple[tuple[str, str, Check], ...] = (
 
 
 def keep(stack: Stack, say: Callable[[str], None]) -> list[Outcome]:
-    """Check every promise, in order; one that fails does not keep the next from being tried."""
+    """Check every promise, in order; one that fails does not keep the next from being tried.
+
+    Raises ServerEndedError once a server of the stack has ended: nothing is kept then.
+    """
     outcomes = []
     for what, where, check in PROMISES:
         say(f"checking: {what}")
@@ -208,5 +213,6 @@ def keep(stack: Stack, say: Callable[[str], None]) -> list[Outcome]:
         try:
             outcomes.append(Outcome(what, place, True, check(stack)))
         except (LabError, OSError, ValueError, KeyError) as error:
+            stack.require_running()
             outcomes.append(Outcome(what, place, False, str(error)))
     return outcomes

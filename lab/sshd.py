@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from lab.processes import Server, free_port
+from lab.processes import Server, free_port, on_free_ports
 
 CONFIGURATION = """\
 Port {port}
@@ -29,7 +29,7 @@ class Sshd:
     """``with Sshd(folder) as sshd:``; ``identity`` is the client's key, ``known_hosts`` has the server's."""
 
     folder: Path
-    port: int = field(default_factory=free_port)
+    port: int = field(init=False)
     server: Server = field(init=False)
 
     def __enter__(self) -> Self:
@@ -49,15 +49,19 @@ class Sshd:
             ]
             subprocess.run(generate, check=True)
         self.allow((self.folder / "identity.pub").read_text())
+        if not os.geteuid():
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd of root insists on it
+        self.server = on_free_ports(self._serve)
+        return self
+
+    def _serve(self) -> Server:
+        self.port = free_port()
         kind, key, *_ = (self.folder / "host_key.pub").read_text().split()
         self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {kind} {key}\n")
         configuration = self.folder / "sshd_config"
         configuration.write_text(CONFIGURATION.format(port=self.port, folder=self.folder))
-        if not os.geteuid():
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd of root insists on it
         argv = ["/usr/sbin/sshd", "-D", "-e", "-f", str(configuration)]
-        self.server = Server("sshd", argv, self.folder / "log", self.port, ready_path=None).start()
-        return self
+        return Server("sshd", argv, self.folder / "log", self.port, ready_path=None).start()
 
     def __exit__(self, *_: object) -> None:
         self.server.stop()

@@ -2,14 +2,25 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from lab.processes import DIE_WITH_PARENT, LabError, Server, fetch, free_ports, wait_until
+from lab.processes import (
+    DIE_WITH_PARENT,
+    READY_SECONDS,
+    LabError,
+    PortTakenError,
+    Server,
+    fetch,
+    free_ports,
+    on_free_ports,
+    wait_until,
+)
 from lab.sample_site import WELCOME, make_site
 from lab.shorten import shorten_folder
 from leitstand.render.durations import scale
@@ -113,11 +124,24 @@ class Stack:
 
     def start(self) -> None:
         """Write the configuration and start everything; ``stop`` ends what was started."""
-        self.prepare()
-        for step in (self.start_site, self.start_swift, self.start_monitoring, self.start_page):
-            step()
+        on_free_ports(self._start_servers)
         self.say("making the keys of the backups")
         self.leitstand("backup", "keys", "generate", check=True)
+
+    def _start_servers(self) -> None:
+        """Start all; one whose port was taken meanwhile ends them again, as all ports are in the files."""
+        self.prepare()
+        try:
+            for step in (self.start_site, self.start_swift, self.start_monitoring, self.start_page):
+                step()
+        except PortTakenError as error:
+            self.say(f"{str(error).partition(';')[0]}: another program has its port; all take others")
+            self.stop()
+            self.servers, self.ports = {}, {}
+            for path in self.folder.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+            raise
 
     def prepare(self) -> None:
         """Folders, free ports, the sample site and leitstand.yml."""
@@ -243,6 +267,26 @@ class Stack:
         samples: list[dict[str, object]] = answer.get("data", {}).get("result", [])
         return samples
 
+    def wait(
+        self,
+        condition: Callable[[], object],
+        what: str,
+        seconds: float = READY_SECONDS,
+        pause: float = 0.05,
+    ) -> float:
+        """`wait_until`, unless a server ends meanwhile: then ServerEndedError at once."""
+
+        def met() -> object:
+            self.require_running()
+            return condition()
+
+        return wait_until(met, what, seconds, pause)
+
+    def require_running(self) -> None:
+        """Raise ServerEndedError, with the end of its log, for a server that ended by itself."""
+        for server in self.servers.values():
+            server.require_running()
+
     def mails(self) -> list[str]:
         """Every mail that arrived, oldest first."""
         return [path.read_text(errors="replace") for path in sorted((self.folder / "mail").glob("*.eml"))]
@@ -251,7 +295,3 @@ class Stack:
         """End every server, the newest first."""
         for server in reversed(list(self.servers.values())):
             server.stop()
-
-    def dead(self) -> Iterator[Server]:
-        """Servers that were started and are gone."""
-        return (server for server in self.servers.values() if not server.running)

@@ -12,7 +12,7 @@ import promql_parser
 import pytest
 import yaml
 
-from lab.processes import Server, fetch, free_ports, wait_until
+from lab.processes import Server, fetch, free_ports, on_free_ports, wait_until
 from lab.shorten import shorten_folder
 from leitstand.config import load_document, read
 from leitstand.fleet import Fleet
@@ -61,14 +61,21 @@ class SmallFleet:
 @pytest.fixture(scope="session")
 def small_fleet(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small-fleet")
-    ports = free_ports("exporter", "blackbox", "prometheus")
     backup_metrics(folder / "metrics")
     page_metrics(folder / "metrics")
-    render(folder, ports)
-    servers = [server(folder, ports, name) for name in ports]
-    try:
+    servers = []
+
+    def start():
+        while servers:
+            servers.pop().stop()
+        ports = free_ports("exporter", "blackbox", "prometheus")
+        render(folder, ports)
+        servers.extend(server(folder, ports, name) for name in ports)
         for each in servers:
             each.start()
+
+    try:
+        on_free_ports(start)
         fleet = SmallFleet(servers[0].url, servers[2].url)
         for expression in ("service:verdict", "instance:host_health:state", 'ALERTS{alertstate="firing"}'):
             wait_until(lambda: fleet.ask(expression, instant=True), expression)  # noqa: B023 - asked at once
