@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from leitstand.errors import LeitstandError
 from leitstand.fleet import Finding, Fleet, unknown
 from leitstand.models import AbsolutePath, Duration, Model, Name, SettingError
 from orchestrator.conflicts import overlapping_sources, repeated_accounts, same_places, sources_in_stores
@@ -28,16 +27,13 @@ from orchestrator.fields import (
     When,
     WhenOrNever,
 )
+from orchestrator.limits import Limits
 from orchestrator.schedule import Schedule, parse_schedule
 
 ALL_DATABASES = "*"
 OWN_TIME = (
     f"{WHEN} 'never' for not at all. By default, where the job has a schedule, some time after its runs:"
 )
-
-
-class SourceLimitError(LeitstandError):
-    """A source gave more than the job's limits allow: the run fails and leaves no snapshot."""
 
 
 class FolderStore(Model):
@@ -237,24 +233,6 @@ class Hooks(Model):
     timeout: Duration = Field(
         default="10m", validate_default=True, ge=timedelta(seconds=1), description="For each program."
     )
-
-
-class Limits(Model):
-    """What one source may give at most, so that a broken or hostile host fills neither store nor memory."""
-
-    bytes: Size = Field(default="10TB", validate_default=True, ge=1, description="Content of a source.")
-    entries: int = Field(default=5_000_000, ge=1, description="Files and folders of a source.")
-    time: Duration = Field(
-        default="2d", validate_default=True, ge=timedelta(seconds=1), description="For reading a source."
-    )
-
-    def exceeded(self, label: str, limit: str) -> SourceLimitError:
-        """The error of a source that gives more."""
-        most = f"{self.time.total_seconds():g} s" if limit == "time" else f"{getattr(self, limit)} {limit}"
-        return SourceLimitError(
-            f"{label}: more than {most}, so nothing was kept",
-            f"is that what it should hold? backups.NAME.limits.{limit} in leitstand.yml sets the limit",
-        )
 
 
 class Drill(Model):

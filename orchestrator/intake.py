@@ -8,19 +8,24 @@ from functools import partial
 from orchestrator.archive import Entry, Kind, Problem
 from orchestrator.archive.admission import refusal
 from orchestrator.archive.holes import ZEROS
-from orchestrator.config import FilesSource, Limits
+from orchestrator.config import FilesSource
+from orchestrator.limits import Limits
 from orchestrator.sources import Report, Source, SourceError
 
 _LONGEST_TOLD = 1024  # bytes of a path that is refused
 
 
 class Intake:
-    """One reading of one source. ``taken`` counts entries, ``content_bytes`` what was read, holes not."""
+    """One reading of one source.
+
+    ``taken`` counts entries, ``trusted`` those with attributes ``trusted.*``, ``content_bytes`` what was
+    read, without holes.
+    """
 
     def __init__(self, source: Source, limits: Limits, report: Report) -> None:
         self._source, self._limits, self._report = source, limits, report
         self._end = time.monotonic() + limits.time.total_seconds()
-        self.taken = self.files = self.content_bytes = 0
+        self.taken = self.files = self.trusted = self.content_bytes = 0
 
     def entries(self) -> Iterator[Entry]:
         """What is good of the source; the rest is reported. Raises SourceLimitError, SourceError."""
@@ -30,6 +35,7 @@ class Intake:
                 self._report(Problem(entry.path[:_LONGEST_TOLD], why))
                 continue
             self.taken += 1
+            self.trusted += any(name.startswith(b"trusted.") for name, _ in entry.metadata.xattrs)
             self._hold("entries", self.taken > self._limits.entries)
             if entry.metadata.kind is Kind.FILE:
                 self.files += 1

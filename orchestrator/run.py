@@ -180,7 +180,7 @@ class _Run:
                 for entry in intake.entries():
                     streamed = source.sequential or entry.size is None
                     (writer.add_stream if streamed else writer.add)(entry)
-                self.plan.shrinkage.note(source.label, settings, intake.taken, source.tables)
+                self.plan.shrinkage.note(source.label, settings, intake.taken, source.tables, intake.trusted)
             summary = writer.close()
             self._hold_policy()
             self._refuse_repeated()

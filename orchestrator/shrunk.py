@@ -22,12 +22,16 @@ TIMES_TOLD = 7  # then it is believed that there is no more
 
 @dataclass(frozen=True)
 class Held:
-    """What a source with these settings held before it shrank, and how often it was told since."""
+    """What a source with these settings held before it shrank, and how often it was told since.
+
+    ``trusted`` counts paths with attributes ``trusted.*``, which only CAP_SYS_ADMIN sees.
+    """
 
     entries: int
     settings: str
     told: int = 0
     databases: Sequence[str] = ()
+    trusted: int = 0
 
 
 class Shrinkage:
@@ -46,16 +50,20 @@ class Shrinkage:
         except (OSError, ValueError, TypeError, AttributeError):
             return cls()
 
-    def note(self, label: str, settings: Model, entries: int, dumps: Iterable[bytes] = ()) -> None:
+    def note(
+        self, label: str, settings: Model, entries: int, dumps: Iterable[bytes] = (), trusted: int = 0
+    ) -> None:
         """A source was read to its end; with other settings it cannot be compared."""
         digest = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()
         before = self._known.get(label)
-        now = self._now[label] = Held(entries, digest, databases=_databases(label, dumps))
+        databases = _databases(label, dumps)
+        now = self._now[label] = Held(entries, digest, databases=databases, trusted=trusted)
         if before is None or before.settings != digest or before.told >= TIMES_TOLD:
             return
         if what := _less(label, now, before):
             every = sorted({*before.databases, *now.databases})
-            self._now[label] = Held(max(entries, before.entries), digest, before.told + 1, every)
+            most = max(entries, before.entries), max(trusted, before.trusted)
+            self._now[label] = Held(most[0], digest, before.told + 1, every, most[1])
             self.found.append(what)
 
     def save(self, file: Path) -> None:
@@ -81,6 +89,9 @@ def _less(label: str, now: Held, before: Held) -> str:
     if _is_far_less(now.entries, before.entries):
         now_before = f"{now.entries} entries, {before.entries} before"
         return f"{label}: {now_before}: was it emptied, or is it not mounted?"
+    if before.trusted and not now.trusted:
+        paths = f"{before.trusted} paths had attributes trusted.*"
+        return f"{label}: {paths}, none is seen now: does this run lack CAP_SYS_ADMIN?"
     return ""
 
 

@@ -113,14 +113,19 @@ class _Live:
         """The number of paths; of a far host's files that are candidates the SHA-256 is kept."""
         if isinstance(source, FilesSource):
             return sum(1 for _ in source.entries(_unheeded))
-        paths, found, problems = 0, {}, list[Problem]()
-        for entry in source.entries(problems.append):
+        paths, found, lost = 0, {}, set[bytes]()
+
+        def note(problem: Problem) -> None:
+            if problem.path in self.candidates:  # a host may have any number of others
+                lost.add(problem.path)
+
+        for entry in source.entries(note):
             paths += 1
             record = self.candidates.get(entry.path)
             if record is not None and _is_as_it_was(entry, record):
                 found[entry.path] = _sha256(entry.blocks())
-        for problem in problems:
-            found.pop(problem.path, None)
+        for path in lost:
+            found.pop(path, None)
         self._far = {**(self._far or {}), **found}
         return paths
 

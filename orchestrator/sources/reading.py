@@ -98,7 +98,7 @@ def _require_unchanged(descriptor: int, expected: os.stat_result) -> None:
 
 
 def _data_of(descriptor: int, status: os.stat_result) -> Iterator[tuple[int, int]]:
-    """Start and end of each piece of data of an open file; the rest are holes. Raises OSError."""
+    """Start and end of each piece of data of an open file; the rest are holes."""
     if status.st_blocks * _STAT_BLOCK >= status.st_size:
         yield 0, status.st_size
         return
@@ -108,11 +108,14 @@ def _data_of(descriptor: int, status: os.stat_result) -> Iterator[tuple[int, int
             start = os.lseek(descriptor, end, os.SEEK_DATA)
             end = min(os.lseek(descriptor, start, os.SEEK_HOLE), status.st_size)
         except OSError as error:
-            if error.errno != errno.ENXIO:  # there: a hole up to the end
-                raise
+            if error.errno == errno.ENXIO:  # there: a hole up to the end
+                return
+            start = end  # a file system that cannot tell
+        if start >= status.st_size:  # of what it grew by meanwhile
             return
-        if start < end:
-            yield start, end
+        if end <= start:
+            end = status.st_size
+        yield start, end
 
 
 def _open(place: str, flags: int) -> int:

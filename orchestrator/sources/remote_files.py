@@ -17,7 +17,8 @@ from orchestrator.archive import Entry, Kind, Metadata, Problem
 from orchestrator.archive.admission import Descent
 from orchestrator.archive.sparse import LARGE_HOLES, packed
 from orchestrator.config import FilesSource as FilesSettings
-from orchestrator.config import Limits, source_label
+from orchestrator.config import source_label
+from orchestrator.limits import Limits
 from orchestrator.sources.files import is_too_large, not_mounted
 from orchestrator.sources.patterns import Inclusion, Patterns
 from orchestrator.sources.source import Report, SourceError

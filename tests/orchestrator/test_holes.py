@@ -1,5 +1,6 @@
 """Holes of files cost nothing: not read, not sent, hardly stored; after a restore they are holes again."""
 
+import errno
 import json
 import os
 import subprocess
@@ -13,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.sshd import Sshd
+from orchestrator.archive import EntryChanged
 from orchestrator.archive.sparse import MEMBER, SUFFIX, Unpacking, packed
+from orchestrator.sources.reading import read_file
 
 Site = Any
 TERABYTE = 1 << 40
@@ -166,3 +169,33 @@ def test_names_of_a_file_in_two_sources_stay_one_file(site: Site, tmp_path: Path
     site.good("restore", "site", "again", "--target", tmp_path / "alone")
     (alone,) = (tmp_path / "alone").rglob("again")
     assert alone.read_bytes() == first.read_bytes()
+
+
+@pytest.mark.parametrize("answer", ["no such call", "nonsense"])
+def test_a_file_system_that_cannot_tell_its_holes_loses_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    write_sparse(tmp_path / "file", 3_000_000, {1_500_000: b"middle"})
+
+    def seek(_descriptor: int, offset: int, _how: int) -> int:
+        if answer == "no such call":
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return offset
+
+    content = (tmp_path / "file").read_bytes()
+    status = (tmp_path / "file").stat()
+    monkeypatch.setattr(os, "lseek", seek)
+    assert b"".join(read_file(str(tmp_path / "file"), status)) == content
+
+
+def test_a_file_that_grows_behind_its_holes_is_read_to_the_size_it_had(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_sparse(path, 3_000_000, {})
+    blocks = read_file(str(path), path.stat())
+    first = next(blocks)
+    with path.open("ab") as file:
+        file.write(b"more")
+    rest = []
+    with pytest.raises(EntryChanged):
+        rest.extend(blocks)
+    assert first + b"".join(rest) == bytes(3_000_000)

@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,3 +159,16 @@ def test_attributes_that_are_hidden_for_want_of_a_capability_are_told(
         caplog.clear()
         list(source.entries(lambda problem: None))
         assert ("attributes trusted.* are not seen" in caplog.text) is not has
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sets attributes trusted.*")
+def test_attributes_that_a_run_without_the_capability_does_not_see_are_told(site: Site) -> None:
+    os.setxattr(site.www / "empty", "trusted.overlay.opaque", b"y")
+    site.good("run", "site")
+    site.write()
+    drop = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin", "--"]
+    argv = [*drop, sys.executable, "-m", "leitstand", "backup", "run", "site", "--config", str(site.config)]
+    repository = Path(__file__).parents[2]
+    done = subprocess.run(argv, cwd=repository, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "1 paths had attributes trusted.*, none is seen now" in done.stderr
