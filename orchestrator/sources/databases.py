@@ -20,7 +20,7 @@ from orchestrator.sources.rows import GlobalsWatcher, MysqlWatcher, PostgresqlWa
 from orchestrator.sources.source import Report, SourceError
 from orchestrator.transport import Transport
 
-LIST_SECONDS = 60.0
+LIST_SECONDS, MOST_LISTED = 60.0, 1 << 20
 SQLITE_SECONDS = 6 * 3600.0
 BY_TABLE = "/tables"  # the folder of a database that is dumped so
 MYSQL_OWN = {"information_schema", "performance_schema", "sys", "mysql"}
@@ -103,7 +103,11 @@ class DumpSource:
             why = finished.last_words
             what = f"{program or argv[0]} on {self.transport.name} failed: {why}"
             raise SourceError(f"{self.label}: {what}", self.transport.hint(finished))
-        return finished.stdout.decode().splitlines()
+        if len(finished.stdout) > MOST_LISTED:
+            raise SourceError(
+                f"{self.label}: {self.transport.name} lists more than {MOST_LISTED} bytes of names"
+            )
+        return finished.stdout.decode(errors="replace").splitlines()
 
 
 @dataclass

@@ -115,7 +115,7 @@ class RemoteFilesSource:
         if finished.status:
             reason = f"stat on {self.transport.name}: {last_words(finished.stderr)}"
             raise SourceError(f"{self.label}: {reason}", self.transport.hint(finished))
-        if len(set(finished.stdout.split())) < 2:
+        if len(set(finished.stdout[:100].split())) < 2:
             raise not_mounted(self.settings)
 
     def path(self, relative: str) -> bytes:

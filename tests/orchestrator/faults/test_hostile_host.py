@@ -270,6 +270,13 @@ def test_memory_is_bounded_whatever_a_host_sends(
 TABLES = 'n = 0\nwhile True:\n n += 1\n print("CREATE TABLE `table_of_some_length_%d` (" % n)'
 
 
+def test_a_list_of_databases_that_ends_late_is_refused(far: Site) -> None:
+    far.job["sources"] = [{"mysql": "*"}]
+    status, memory, errors = memory_of(sends(far, b"a\n" * 30_000_000), "run", "site")
+    assert (status, memory < MOST_BYTES) == (3, True)
+    assert "lists more than" in errors
+
+
 def test_refusing_what_reaches_out_of_the_target_makes_no_device(far: Site, tmp_path: Path) -> None:
     disk = member(b"./disk", kind=b"4", numbers={"major": b"0000010\0"})
     sends(far, ROOT + GOOD + disk + member(b"./out", kind=b"2", link=b"/etc") + END)
