@@ -22,6 +22,8 @@ _PROGRAMS = ("usr/sbin/mysqld", "usr/bin/mysql", "usr/bin/mysqldump")
 
 def newest_servers(tree: Path) -> Path:
     """Unpack them into ``tree``, once; the folder to put first into PATH. Raises LabError offline."""
+    if (tree / "bin").exists():
+        return tree / "bin"
     tree.parent.mkdir(parents=True, exist_ok=True)
     with (tree.parent / f"{tree.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -190,7 +190,6 @@ def _load(target: Path, row: Row, folder: Path, result: Drilled) -> None:
     load = loader_for(path)
     if load is None or row.record.metadata.kind is not Kind.FILE:
         return
-    result.dumps += 1
     try:
         loaded = load(target / path, folder)
     except (CannotLoadError, process.ProcessError) as error:
@@ -199,6 +198,7 @@ def _load(target: Path, row: Row, folder: Path, result: Drilled) -> None:
     except LeitstandError as error:
         result.found(path, Verdict.DAMAGED, error.message)
         return
+    result.dumps += 1
     result.tables[path] = dict(loaded.tables)
     result.rows += sum(loaded.tables.values())
     result.notes += [f"{path}: {note}" for note in loaded.notes]

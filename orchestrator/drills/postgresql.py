@@ -83,7 +83,7 @@ def _prepare(ask: Sequence[str], needs: Needs) -> None:
     ask = [*ask, "-d", "postgres"]
     here = set(succeed([*ask, "-c", _EXTENSIONS]).splitlines())
     if missing := [name for name in needs.extensions if name not in here and name.strip('"') not in here]:
-        raise CannotLoadError(f"needs the extension {', '.join(missing)}", "install its package here")
+        raise CannotLoadError(f"needs extensions: {', '.join(missing)}", "install their packages here")
     # Any encoding goes with this locale. Superusers may own whatever a dump gives them.
     made = f"CREATE DATABASE {_DATABASE} TEMPLATE template0 ENCODING '{needs.encoding}' LOCALE 'C';\n"
     made += "".join(f"CREATE ROLE {role} SUPERUSER;\n" for role in needs.roles)

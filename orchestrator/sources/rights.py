@@ -13,7 +13,7 @@ _GRANT = re.compile(rf"GRANT (.+?) ON ({_NAME})\.({_NAME}) TO ")
 # A role of MySQL: SHOW GRANTS tells its name only. One of MariaDB has no host, and its rights follow.
 _ROLE = re.compile(r"GRANT `[^`]*`@`[^`]*`.* TO ")
 _ALL = "ALL PRIVILEGES"
-# Whoever may do such a thing with routines sees that they are there, and a dump that cannot have them fails.
+# With any of these a user sees that there are routines, and a dump that may not have them fails.
 _OF_ROUTINES = {_ALL, "EXECUTE", "CREATE ROUTINE", "ALTER ROUTINE", "SHOW CREATE ROUTINE"}
 
 

@@ -166,7 +166,7 @@ def _size(path: Path) -> int:
 def _at_rest(path: Path) -> tuple[int, ...] | None:
     """What a database with an empty write-ahead log can be known by; None for one in use, or of another kind.
 
-    Whoever changes it writes the log first. Source: Database File Format, 1.3.3 and 4.
+    Every change is written to the log first. Source: Database File Format, 1.3.3 and 4.
     """
     try:
         with path.open("rb") as file:

@@ -274,7 +274,7 @@ DROPS = (
             1,
             1,
             "cannot load",
-            "this machine cannot load it: needs the extension postgis",
+            "this machine cannot load it: needs extensions: postgis",
         ),
         (
             HEAD.replace("15.1", "99.1") + "SET of_a_later_version = 0;\n" + ROWS + END,
