@@ -44,7 +44,12 @@ class ProtocolCounters:
         return [_family(name, value) for name, value in self._lines(content)]
 
     def _tables(self, content: bytes) -> list[tuple[str, int]]:
-        tables = self.skipped.each("netstat", _pairs(content), self._table)
+        lines = content.splitlines()
+        pairs: Iterable[tuple[bytes, bytes]] = zip(lines[::2], lines[1::2], strict=False)
+        # Where each second line is one of names that is known, all is in order.
+        if len(lines) % 2 or not all(map(self._columns.__contains__, lines[::2])):
+            pairs = _pairs(lines)
+        tables = self.skipped.each("netstat", pairs, self._table)
         return [figure for table in tables for figure in table]
 
     def _table(self, pair: tuple[bytes, bytes]) -> list[tuple[str, int]]:
@@ -93,9 +98,9 @@ class ProtocolCounters:
         return name
 
 
-def _pairs(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _pairs(content: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
     """Each line of names with the line of figures behind it; one that lacks the other stands alone."""
-    lines = iter(content.splitlines())
+    lines = iter(content)
     line = next(lines, None)
     while line is not None:
         following = next(lines, None)

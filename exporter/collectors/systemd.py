@@ -240,7 +240,7 @@ def _manager_parts(answers: Sequence[bytes | BusError]) -> Iterable[Callable[[],
 
 
 def _of_manager(make: Callable[[str], list[Family]], answer: bytes | BusError) -> list[Family]:
-    return make("" if isinstance(answer, BusError) else str(read_variant(answer)))
+    return [] if isinstance(answer, BusError) else make(str(read_variant(answer)))
 
 
 def _running(state: str) -> list[Family]:

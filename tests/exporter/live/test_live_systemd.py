@@ -135,6 +135,8 @@ def packed_units(units):
 
 
 def packed_variant(value):
+    if isinstance(value, bytes):
+        return value
     if isinstance(value, str):
         return packed_string(value, b"\x01s\0")
     if value < 2**32:
@@ -283,6 +285,26 @@ def test_the_type_of_a_service_is_asked_for_once(host, manager, figures):
     manager.units = [*UNITS, ("cron.service", "active", "/unit/cron")]
     figures(collector)
     assert manager.asked.count("Type") == 2
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_a_property_that_is_no_number_or_of_another_type_costs_itself(host, manager, figures, name):
+    options = replace(
+        Options(),
+        systemd_enable_restarts_metrics=True,
+        systemd_enable_task_metrics=True,
+        systemd_enable_start_time_metrics=True,
+    )
+    whole = figures(SystemdUnits(host.roots, options))
+    manager.properties = {key: value for key, value in PROPERTIES.items() if key != name}
+    without = figures(SystemdUnits(host.roots, options))
+    manager.properties = {**PROPERTIES, name: b"\x01a\0garbage"}
+    collector = SystemdUnits(host.roots, options)
+    damaged = figures(collector)
+    assert collector.skipped.count > 0
+    kept = [family for family in whole if without.get(family) == whole[family]]
+    assert len(kept) >= len(whole) - 2
+    assert {family: damaged.get(family) for family in kept} == {family: whole[family] for family in kept}
 
 
 def test_a_type_that_was_not_told_is_asked_for_again(host, manager, figures):
