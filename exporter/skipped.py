@@ -30,7 +30,7 @@ class Skipped:
         self.count += 1
         if source not in self._logged and len(self._logged) < _MOST_LOGGED:
             self._logged.add(source)
-            _LOG.warning("%s: an entry is skipped, as later ones like it: %s", source, reason)
+            _LOG.warning("%s: an entry is skipped; further ones are counted, not logged: %s", source, reason)
 
     def each(self, source: str, entries: Iterable[Entry], read: Callable[[Entry], Result]) -> list[Result]:
         """What ``read`` makes of each entry, without those that it raises ValueError or OSError for.

@@ -104,9 +104,37 @@ def flag(name: str) -> str:
 def pattern(options: Options, name: str) -> re.Pattern[str]:
     """The field's compiled pattern. Raises UsageError naming the option."""
     try:
-        return re.compile(getattr(options, name))
+        return re.compile(_as_python(getattr(options, name)))
     except re.error as error:
         raise UsageError(f"{flag(name)}: not a regular expression: {error}") from error
+
+
+# What Go's regular expressions have and Python's would read as something else.
+_CLASSES = {
+    "alnum": "0-9A-Za-z",
+    "alpha": "A-Za-z",
+    "blank": r"\t ",
+    "digit": "0-9",
+    "lower": "a-z",
+    "space": r"\t\n\v\f\r ",
+    "upper": "A-Z",
+    "word": r"\w",
+    "xdigit": "0-9A-Fa-f",
+}
+_OF_GO = re.compile(r"\\.|\[:(\w+):\]", re.DOTALL)
+
+
+def _as_python(text: str) -> str:
+    """A pattern of Go as Python writes it: ``[[:alnum:]]`` and ``\\z``. Raises re.error for another class."""
+
+    def rewritten(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return r"\Z" if match[0] == r"\z" else match[0]
+        if match[1] not in _CLASSES:
+            raise re.error(f"unknown class {match[0]}")
+        return _CLASSES[match[1]]
+
+    return _OF_GO.sub(rewritten, text)
 
 
 @dataclass(frozen=True)

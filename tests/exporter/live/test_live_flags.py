@@ -10,7 +10,7 @@ import pytest
 
 from exporter.cli import exporter
 from exporter.collectors import COLLECTORS
-from exporter.collectors.options import Options, seconds
+from exporter.collectors.options import Options, seconds, selection
 from exporter.flags import (
     addresses_of,
     collectors_of,
@@ -131,6 +131,24 @@ def test_times_are_written_as_in_go(text, expected):
             seconds(options, "filesystem_mount_timeout")
     else:
         assert seconds(options, "filesystem_mount_timeout") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "taken", "left"),
+    [
+        ("^veth[[:alnum:]]+$", "veth1a", "veth:1"),
+        ("^[[:alpha:]_]+[[:digit:]]\\z", "eth_0", "eth0\n"),
+        (r"^br\[:alpha:\]$", "br[:alpha:]", "bra"),
+    ],
+)
+def test_patterns_are_read_as_go_reads_them(text, taken, left):
+    wanted = selection(Options(netdev_device_include=text), "netdev_device")
+    assert wanted.takes(taken) and not wanted.takes(left)
+
+
+def test_a_class_that_nobody_knows_is_refused():
+    with pytest.raises(UsageError, match=r"--collector\.netdev\.device-include: .* unknown class \[:odd:\]"):
+        selection(Options(netdev_device_include="[[:odd:]]"), "netdev_device")
 
 
 # As unit files and roles for node_exporter have them.
