@@ -12,6 +12,7 @@ from orchestrator.config import FilesSource
 from orchestrator.limits import Limits
 from orchestrator.sources import Report, Source, SourceError
 
+DEEPEST = 500  # folders; a restore goes deeper, but not all that removes a tree afterwards, as a drill has to
 _LONGEST_TOLD = 1024  # bytes of a path that is refused
 
 
@@ -30,7 +31,7 @@ class Intake:
     def entries(self) -> Iterator[Entry]:
         """What is good of the source; the rest is reported. Raises SourceLimitError, SourceError."""
         for entry in self._source.entries(self._report):
-            why = refusal(entry.metadata, entry.size) or self._too_large(entry)
+            why = refusal(entry.metadata, entry.size) or self._too_large(entry) or _too_deep(entry)
             if why:
                 self._report(Problem(entry.path[:_LONGEST_TOLD], why))
                 continue
@@ -68,3 +69,7 @@ class Intake:
     def _hold(self, limit: str, is_exceeded: bool) -> None:
         if is_exceeded:
             raise self._limits.exceeded(self._source.label, limit)
+
+
+def _too_deep(entry: Entry) -> str:
+    return f"refused: more than {DEEPEST} folders deep" if entry.path.count(b"/") >= DEEPEST else ""

@@ -11,7 +11,6 @@ from orchestrator.archive.entry import Kind, Metadata
 from orchestrator.archive.names import is_hostile
 
 LONGEST_PART = 255  # bytes
-DEEPEST = 500  # folders: what walks a restored tree goes down step by step
 _LONGEST_LINK = 4095
 _LONGEST_OWNER = 256  # letters
 _LONGEST_XATTR, _LARGEST_XATTR = 255, 65_536
@@ -30,9 +29,8 @@ def refusal(metadata: Metadata, size: int | None = 0) -> str:
 def _of_names(metadata: Metadata) -> str:
     if is_hostile(metadata.path):
         return "refused: not a path inside a folder"
-    parts = metadata.path.split(b"/")
-    if max(map(len, parts)) > LONGEST_PART or len(parts) > DEEPEST:
-        return f"refused: a name of more than {LONGEST_PART} bytes, or more than {DEEPEST} folders deep"
+    if max(map(len, metadata.path.split(b"/"))) > LONGEST_PART:
+        return f"refused: a name of more than {LONGEST_PART} bytes"
     link, kind = metadata.link, metadata.kind
     if kind is Kind.HARDLINK and (is_hostile(link) or link == metadata.path):
         return "refused: another name of what is no path inside a folder, or of itself"

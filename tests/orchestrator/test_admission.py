@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.archive import Kind, Metadata
-from orchestrator.archive.admission import DEEPEST, LONGEST_PART, Descent, refusal
+from orchestrator.archive.admission import LONGEST_PART, Descent, refusal
 from orchestrator.owners import Owners
 from orchestrator.tree import Tree
 
@@ -76,17 +76,9 @@ def test_what_is_let_in_can_be_restored(metadata: Metadata) -> None:
 
 
 def test_paths_at_their_limits() -> None:
-    good = [b"a" * LONGEST_PART, b"/".join([b"d"] * DEEPEST)]
-    bad = [
-        b"a" * (LONGEST_PART + 1),
-        b"/".join([b"d"] * (DEEPEST + 1)),
-        b"/a",
-        b"a/../b",
-        b"a//b",
-        b"a\0",
-        b"",
-    ]
-    assert [bool(refusal(Metadata(path=path))) for path in (*good, *bad)] == [False] * 2 + [True] * 7
+    good = [b"a" * LONGEST_PART, b"/".join([b"d"] * 2000)]
+    bad = [b"a" * (LONGEST_PART + 1), b"/a", b"a/../b", b"a//b", b"a\0"]
+    assert [bool(refusal(Metadata(path=path))) for path in (*good, *bad)] == [False] * 2 + [True] * 5
 
 
 def test_a_walk_goes_down_folder_by_folder() -> None:

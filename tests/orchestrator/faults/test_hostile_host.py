@@ -286,3 +286,13 @@ def test_refusing_what_reaches_out_of_the_target_makes_no_device(far: Site, tmp_
     assert ran.status == 1
     assert "disk: refused: a device reaches out of the target" in ran.stderr
     assert sorted(path.name for path in (target / "files" / "srv" / "data").iterdir()) == ["good"]
+
+
+def test_a_tree_that_is_too_deep_to_be_removed_again_is_saved_as_far_as_that_goes(
+    far: Site, tmp_path: Path
+) -> None:
+    folders = [pax(path=b"./" + b"d/" * depth) + member(b"d/", kind=b"5") for depth in range(1, 1200)]
+    ran = sends(far, ROOT + GOOD + b"".join(folders) + END).leitstand("run", "site")
+    assert ran.status == 1
+    assert "more than 500 folders deep" in ran.stderr
+    far.good("drill", "site")
