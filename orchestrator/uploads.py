@@ -5,7 +5,9 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from leitstand.errors import LeitstandError
 from orchestrator.archive import Volume
+from orchestrator.commit import MOST_VOLUMES
 from orchestrator.layout import SINGLE_VOLUME, SnapshotName, volume_name
 from orchestrator.manifest import VolumeInfo
 from orchestrator.stores import Store, StoreError
@@ -68,7 +70,12 @@ class Uploads:
         self._pool = ThreadPoolExecutor(max(1, len(lanes)) * in_flight, "upload")
 
     def deliver(self, volume: Volume) -> None:
-        """Take the next volume. Raises StoreError when no store is left."""
+        """Take the next volume. Raises StoreError when no store is left, LeitstandError for one too many."""
+        if volume.index > MOST_VOLUMES:
+            raise LeitstandError(
+                f"{self.name.job}: more than {MOST_VOLUMES} volumes, which no reader need take",
+                "set a larger volume_size",
+            )
         self.volumes.append(VolumeInfo(volume.index, volume.size, volume.sha256, volume.md5))
         only = volume.index == 1 and volume.size < self.volume_bytes
         # A first volume that is full is hardly ever the only one: it is kept at hand until one follows.

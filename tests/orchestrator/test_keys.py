@@ -4,11 +4,12 @@ import base64
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from orchestrator.keys import KeyRing, KeysError, append_generation, generate
+from orchestrator.keys import KeyRing, KeysError, append_generation, generate, retire_generation
 
 SNAPSHOT = "20261121T030000Z-BBBBBBBB"
 RING = KeyRing({1: bytes(range(32)), 2: bytes(32)})
@@ -132,3 +133,76 @@ def test_keys_come_from_a_command():
     assert ring.export() == RING.export()
     with pytest.raises(KeysError, match="status 3"):
         KeyRing.from_command([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+MOMENT = datetime(2026, 11, 30, 12, 0, 30, tzinfo=UTC)
+
+
+def test_a_retired_generation_signs_nothing_and_reads_on(path):
+    generate(path)
+    append_generation(path)
+    ring = retire_generation(path, 2, MOMENT)
+    assert path.read_text().endswith(" retired 2026-11-30T12:00:30Z\n")
+    again = KeyRing.load(path)
+    assert (ring.current, again.current, again.retired) == (1, 1, {2: MOMENT})
+    assert again.archive_password(SNAPSHOT, 2) == ring.archive_password(SNAPSHOT, 2)
+    assert append_generation(path).current == 3
+    assert KeyRing.load(path).retired == {2: MOMENT}
+
+
+def test_the_last_generation_that_signs_is_not_retired(path):
+    generate(path)
+    before = path.read_bytes()
+    with pytest.raises(KeysError, match="every generation") as caught:
+        retire_generation(path, 1, MOMENT)
+    assert "keys generate --add" in caught.value.hint
+    with pytest.raises(KeysError, match="no generation 7"):
+        retire_generation(path, 7, MOMENT)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "date", ["2026-13-01", "soon", "9999-12-31", "2026-11-30T25:00:00Z", "", "2026-11-30 x"]
+)
+def test_a_date_that_is_none_is_named(path, date):
+    generate(path)
+    path.write_text(path.read_text().rstrip("\n") + f" retired {date}\n")
+    with pytest.raises(KeysError, match="line 2") as caught:
+        KeyRing.load(path)
+    assert path.read_text().split()[3][:10] not in "".join(caught.value.lines())
+
+
+def test_a_retired_date_is_that_day_s_end(path):
+    generate(path)
+    append_generation(path)
+    first, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([first, f"{rest[0]} retired 2026-11-30", rest[1]]))
+    assert KeyRing.load(path).retired == {1: datetime(2026, 12, 1, tzinfo=UTC)}
+
+
+def test_a_thief_of_retired_keys_makes_no_snapshot_that_is_believed(site, tmp_path):
+    site.job["sources"] = site.job["sources"][1:]
+    site.good("run", "site")
+    (old,) = site.snapshots()
+    stolen = (site.folder / "keys").read_text()
+    site.good("keys", "generate", "--add")
+    site.wait_for_next_second()
+    told = site.good("keys", "retire", "1")
+    assert "new snapshots use generation 2" in told.stdout
+    site.wait_for_next_second()
+    right = (site.folder / "keys").read_text()
+    (site.folder / "keys").write_text(stolen)
+    site.good("run", "site")
+    (site.folder / "keys").write_text(right)
+    rows = site.good("list", "site", "--json").json()
+    assert [(row["state"], row["generation"]) for row in rows] == [("complete", 1), ("not proven", 1)]
+    ran = site.good("restore", "site", "--target", tmp_path / "out", "--json")
+    assert ran.json()["snapshot"] == old
+    assert "signed with generation 1 of the keys, but made after that was retired" in ran.stderr
+    refused = site.leitstand("verify", "site", "--snapshot", rows[1]["snapshot"])
+    assert (refused.status, "retired" in refused.errors[0]) == (3, True)
+    site.good("run", "site")
+    assert [row["generation"] for row in site.good("list", "site", "--json").json()] == [1, 1, 2]
+    commit = site.objects(old)["COMMIT"]
+    commit.write_bytes(commit.read_bytes())  # stored later, under its older name
+    assert "but stored after" in site.good("list", "site").stderr

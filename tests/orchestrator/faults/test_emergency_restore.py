@@ -141,6 +141,51 @@ def test_the_checks_of_the_page_find_damage(rescue: Rescue, harmed: str) -> None
     assert not list((rescue.home / "work").rglob("restored"))
 
 
+def in_the_folder(rescue: Rescue, job: str = "site") -> dict[str, str]:
+    place = str(rescue.site.disk / "here" / job)
+    return {"secret": rescue.secret(), "place": place, "work": str(rescue.home / "work")}
+
+
+def test_the_page_finds_a_volume_that_is_none(rescue: Rescue) -> None:
+    rescue.site.good("run", "site")
+    last = sorted(rescue.site.disk.rglob("vol.zip.*"))[-1]
+    shutil.copy(last, last.with_name(f"vol.zip.{int(last.suffix[1:]) + 1:03}"))
+    done = rescue.run(script(in_the_folder(rescue), "folder"))
+    assert done.returncode != 0, done.stdout
+    assert "COMMIT: OK" not in done.stdout
+
+
+def test_the_page_finds_a_snapshot_of_another_job_host_or_time(rescue: Rescue) -> None:
+    rescue.site.document["backups"]["other"] = {**rescue.site.job, "stores": ["disk"]}
+    rescue.site.good("run", "other")
+    (folder,) = (rescue.site.disk / "here" / "other").iterdir()
+    newer = rescue.site.disk / "here" / "other" / "20991231T000000Z-aaaaaaaa"
+    for place in (rescue.site.disk / "here" / "site" / folder.name, newer):
+        shutil.copytree(folder, place)
+        done = rescue.run(script(in_the_folder(rescue, place.parent.name), "folder"))
+        assert f"snapshot of: here/other/{folder.name}" in done.stdout, done.stderr
+        assert (done.returncode != 0, "its place: OK" in done.stdout) == (True, False)
+
+
+def test_the_page_finds_a_file_that_the_manifest_does_not_name(rescue: Rescue) -> None:
+    rescue.site.good("run", "site")
+    text = script(in_the_folder(rescue), "folder")
+    done = rescue.run(text.replace("cd restored\n", "cd restored\necho evil > files/added\n"))
+    assert (done.returncode != 0, done.stdout.splitlines()[-1]) == (True, "files/added")
+
+
+def test_bsdtar_restores_names_beyond_ascii_whatever_the_locale(rescue: Rescue) -> None:
+    assert shutil.which("bsdtar"), "this test needs libarchive-tools: see the packages in ./check"
+    (rescue.site.www / "Grüße 日本.txt").write_text("Willkommen")
+    rescue.site.good("run", "site")
+    text = script(in_the_folder(rescue), "folder")
+    seven = re.search(r"^7z x -y -orestored .*$", text, re.MULTILINE)
+    assert seven
+    done = rescue.run(text.replace(seven[0], "mkdir restored && bsdtar -xpf sealed/backup.zip -C restored"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_same_files(rescue.site, rescue.restored)
+
+
 def test_a_mistyped_secret_is_found_before_anything_is_opened(rescue: Rescue) -> None:
     rescue.site.good("run", "site")
     secret = rescue.secret()
