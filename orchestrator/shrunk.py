@@ -17,7 +17,7 @@ from leitstand.models import Model
 
 FEWEST = 10  # of fewer entries half may well go; but not all of them
 DATABASES_NAMED = 10
-TIMES_TOLD = 7  # then it is believed that there is no more
+TIMES_TOLD = 7  # runs that report it; then the new number is taken as right
 
 
 @dataclass(frozen=True)

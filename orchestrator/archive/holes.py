@@ -1,6 +1,6 @@
 """Holes of sparse files as content: one and the same block of zeros, again and again.
 
-Whoever takes blocks knows that one by ``is ZEROS`` and need not work on it twice.
+It is recognised by ``is ZEROS`` and need not be deflated twice.
 """
 
 from collections.abc import Iterator

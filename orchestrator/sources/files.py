@@ -285,7 +285,7 @@ def _is_cache(descriptor: int) -> bool:
 def _xattrs(place: str, follow: bool, lost: list[str]) -> tuple[tuple[bytes, bytes], ...]:
     """Extended attributes, access lists among them; none where the file system has none.
 
-    ``lost`` is told of those that cannot be read.
+    ``lost`` takes a line for each that cannot be read.
     """
     try:
         names = os.listxattr(place, follow_symlinks=follow)
