@@ -15,7 +15,7 @@ from orchestrator.config import (
     source_label,
 )
 from orchestrator.sources.dump import Dump, DumpReader
-from orchestrator.sources.rights import Rights
+from orchestrator.sources.rights import Rights, has_roles
 from orchestrator.sources.rows import GlobalsWatcher, MysqlWatcher, PostgresqlWatcher, SqliteWatcher
 from orchestrator.sources.source import Report, SourceError
 from orchestrator.transport import Transport
@@ -34,6 +34,7 @@ MYSQL_OPTIONS = (
     "--no-tablespaces",  # MySQL's client needs the right PROCESS for them, and no InnoDB table needs them
 )
 
+_GRANTS, _ROLES = "SHOW GRANTS", "SELECT CURRENT_ROLE()"
 # What rows of versioned tables were before. Programs that do not have it go on without.
 HISTORY = "--loose-dump-history"
 
@@ -141,15 +142,24 @@ class MysqlDumps(DumpSource):
         return self._dumps(self._databases())
 
     def questions(self) -> list[tuple[str, ...]]:
-        return [self._question("SHOW GRANTS")]
+        return [self._question(_GRANTS), self._question(_ROLES)]
 
     def _question(self, statement: str) -> tuple[str, ...]:
         return (*MYSQL, *self._options, "--batch", "--skip-column-names", f"--execute={statement}")
 
+    def _rights(self) -> Rights:
+        lines = self.ask(self._question(_GRANTS), program="mysql")
+        if has_roles(lines):
+            (roles,) = self.ask(self._question(_ROLES), program="mysql")
+            if roles != "NONE":
+                question = self._question(f"SHOW GRANTS FOR CURRENT_USER() USING {roles}")
+                lines = self.ask(question, program="mysql")
+        return Rights(lines)
+
     def _report_hidden(self, databases: list[str], report: Report) -> None:
         """Name what this user has no right to see: the dump would be whole without it."""
         try:
-            rights = Rights(self.ask(self._question("SHOW GRANTS"), program="mysql"))
+            rights = self._rights()
         except SourceError as error:
             what = f"{error.message}: whether this user sees all of it is not known"
             report(Problem(b"", what))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 _NAME = r"\*|`(?:[^`]|``)+`"
 _GRANT = re.compile(rf"GRANT (.+?) ON ({_NAME})\.({_NAME}) TO ")
-# A role of MySQL: SHOW GRANTS tells its name only. One of MariaDB has no host, and its rights follow.
+# A role of MySQL; one of MariaDB has no host.
 _ROLE = re.compile(r"GRANT `[^`]*`@`[^`]*`.* TO ")
 _ALL = "ALL PRIVILEGES"
 # With any of these a user sees that there are routines, and a dump that may not have them fails.
@@ -28,18 +28,14 @@ class Rights:
     """The rights of one user."""
 
     def __init__(self, lines: Iterable[str]) -> None:
-        lines = list(lines)
         self._grants = [grant for line in lines if (grant := _grant(line))]
-        self._known = not any(_ROLE.match(line) for line in lines)
 
     def sees_every_database(self) -> bool:
-        """Whether none is hidden; also where that cannot be told."""
-        return not self._known or bool(self._of("*", "*") & {_ALL, "SELECT", "SHOW DATABASES"})
+        """Whether none is hidden."""
+        return bool(self._of("*", "*") & {_ALL, "SELECT", "SHOW DATABASES"})
 
     def hidden(self, database: str) -> list[str]:
         """What a dump of a database would lack without a word, each with the grant that helps."""
-        if not self._known:
-            return []
         rights = self._of(database, "*") | self._of("*", "*")
         quoted = database.replace("`", "``")
         found = []
@@ -58,6 +54,11 @@ class Rights:
     def _of(self, database: str, table: str) -> frozenset[str]:
         found = (each for each in self._grants if each.table == table and _covers(each.database, database))
         return frozenset(right for each in found for right in each.rights)
+
+
+def has_roles(lines: Iterable[str]) -> bool:
+    """Whether a user of MySQL has rights by roles: of these SHOW GRANTS then tells the names only."""
+    return any(_ROLE.match(line) for line in lines)
 
 
 def _grant(line: str) -> _Grant | None:
