@@ -36,6 +36,7 @@ CONDITIONS = ("<ifdefine", "<ifmodule", "<iffile")
 MAXIMUM_FILES = 5_000
 MAXIMUM_DEPTH = 32
 MAXIMUM_LINES = 300_000
+MAXIMUM_LINE = 8192  # letters, as httpd's own (HUGE_STRING_LEN)
 _ARGUMENT = re.compile(r""""((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s"']\S*)""")
 _DIRECTIVE = re.compile(r"</?[A-Za-z]|[A-Za-z]")
 _VARIABLE = re.compile(r"\$\{(\w{1,64})\}")
@@ -240,7 +241,8 @@ def substituted(line: str, values: Mapping[str, str]) -> str:
     names = sorted(filter(None, values), key=len, reverse=True)
     if not names:
         return line
-    return re.sub("|".join(map(re.escape, names)), lambda found: as_put(found[0], values[found[0]]), line)
+    pattern = "|".join(map(re.escape, names))
+    return re.sub(pattern, lambda found: as_put(found[0], values[found[0]]), line)[:MAXIMUM_LINE]
 
 
 def as_put(name: str, value: str) -> str:

@@ -24,6 +24,7 @@ CONFIGURATIONS = (
 )
 MAXIMUM_FILES = 5_000
 MAXIMUM_DEPTH = 32
+MAXIMUM_VALUE = 4096  # letters, as of a path; variables that name each other twice would grow without end
 _TOKEN = re.compile(
     r"""\s+|\#[^\n]*|"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<mark>[{};])"""
     r"""|(?P<bare>(?:\\.|\$\{|[^\s{;\\])+|\\)""",
@@ -33,8 +34,9 @@ _TOKEN = re.compile(
 _ESCAPED = re.compile(r"""\\(["'\\])""")
 # A block in Lua (lua-nginx-module) has Lua's words: braces in its strings and comments are none of nginx's.
 _LUA_BLOCK = re.compile(r"\w*_by_lua_block")
+# What has no end goes on to the end of its line, or of the text: so each is looked at once.
 _LUA_TOKEN = re.compile(
-    r"""(?:--)?\[(?P<level>=*)\[.*?\](?P=level)\]|--[^\n]*|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[{}]""",
+    r"""(?:--)?\[(?P<level>=*)\[.*?(?:\](?P=level)\]|\Z)|--[^\n]*|"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|[{}]""",
     re.DOTALL,
 )
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -204,7 +206,8 @@ def filled(text: str, variables: Variables) -> str:
     values = [variables.get(braced or bare) for braced, bare in _VARIABLE.findall(text)]
     if None in values:
         return ""
-    return _VARIABLE.sub(lambda found: variables[found[1] or found[2]] or "", text)
+    value = _VARIABLE.sub(lambda found: variables[found[1] or found[2]] or "", text)
+    return value if len(value) <= MAXIMUM_VALUE else ""
 
 
 def variables_of(block: list[Directive], outer: Variables) -> Variables:
@@ -268,10 +271,9 @@ def folders(block: list[Directive], known: Variables) -> list[str]:
     for entry, here in walk(block, known):
         if entry.name == "alias" and entry.arguments:
             found.append(filled(entry.arguments[0], here))
-        place = entry.arguments[-1] if entry.name == "location" and entry.arguments else ""
-        root = argument(entry.block, "root", variables_of(entry.block, here))
-        if root and place.startswith("/"):
-            found.append(f"{root.rstrip('/')}{place}")
+        elif entry.name == "location" and entry.arguments and entry.arguments[-1].startswith("/"):
+            root = argument(entry.block, "root", variables_of(entry.block, here))
+            found.append(f"{root.rstrip('/')}{entry.arguments[-1]}" if root else "")
     return [path.rstrip("/") for path in found if path.startswith("/")]
 
 

@@ -223,6 +223,21 @@ def test_what_apache_is_started_with_counts_as_defined(host: Build, path: str, t
     assert found.names == ["a"]
 
 
+def test_what_grows_without_end_or_has_none_costs_no_time_and_no_memory(host: Build) -> None:
+    doubling = "".join(f"set $v{at + 1} $v{at}$v{at};" for at in range(100))
+    lua = ["[[" * 200_000, "[=[" * 200_000, '"' + '\\" ' * 300_000, "--" * 300_000]
+    blocks = "".join(f"server {{ access_by_lua_block {{ {code} }} }}\n" for code in lua)
+    server = f"server {{ server_name a; set $v0 x; {doubling} root /srv/$v100; }}"
+    files = {f"/etc/nginx/{at}": block for at, block in enumerate(blocks.splitlines())}
+    context = host({**files, "/etc/nginx/nginx.conf": f"http {{ {server} include [0-9]*; }}"})
+    hosts, _ = nginx.nginx_hosts(context.tree)
+    assert (hosts[0].names, hosts[0].root) == (["a"], "")
+    macros = [f"<Macro M{at} $x>\nUse M{at + 1} $x$x\n</Macro>\n" for at in range(60)]
+    text = "".join(macros) + "<Macro M60 $x>\nServerName $x\n</Macro>\nDocumentRoot /a\nUse M0 xx\n"
+    (found,), _ = apache.apache_hosts(host({"/etc/apache2/apache2.conf": text}).tree)
+    assert len(found.names[0]) <= apache.MAXIMUM_LINE
+
+
 def test_what_debians_apache_has_in_its_environment_is_filled_in(host: Build) -> None:
     files = {
         "/etc/apache2/envvars": "export BASE=/srv/web\nexport LOGS=/var/log/apache2$SUFFIX\nunset HOME\n",
