@@ -1,5 +1,6 @@
 """What is no mistake by itself but rarely meant: `leitstand check` warns of it and ends well all the same."""
 
+import ipaddress
 import os
 import shlex
 import stat
@@ -19,13 +20,23 @@ NamedFile = tuple[KeyPath, Path]
 def of_fleet(fleet: Fleet, _: Fleet) -> Iterator[Finding]:
     """Hosts and services that are the same twice, and files that are not there."""
     for (one, host), (other, same) in combinations(fleet.hosts.items(), 2):
-        if (host.address.lower(), host.exporter_port) == (same.address.lower(), same.exporter_port):
+        if (_normal(host.address), host.exporter_port) == (_normal(same.address), same.exporter_port):
             what = f"has the address and port of '{one}': one machine would be measured as two"
             yield ("hosts", other, "address"), what, "is one of them mistyped?"
     for (one, service), (other, twin) in combinations(fleet.services.items(), 2):
-        if (service.url, service.expect) == (twin.url, twin.expect):
+        if (_normal(service.url), service.expect) == (_normal(twin.url), twin.expect):
             yield ("services", other, "url"), f"is what '{one}' asks for, too", "is one of them mistyped?"
     yield from faulty_files(named_files(fleet, ()))
+
+
+def _normal(address: str) -> str:
+    """An address or URL as all its spellings mean it, as far as spelling goes."""
+    try:
+        return ipaddress.ip_address(address).compressed
+    except ValueError:
+        place, slashes, rest = address.rpartition("://")
+        host, _, path = rest.partition("/")
+        return f"{place}{slashes}{host.rstrip('.').lower()}/{path}".rstrip("/")
 
 
 def named_files(settings: object, path: KeyPath) -> Iterator[NamedFile]:

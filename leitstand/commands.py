@@ -27,7 +27,8 @@ def check(config_path: Path, as_json: bool) -> int:
     cautions: list[Problem] = []
     try:
         document = load_document(config_path)
-        problems, cautions = check_document(document), warnings(document)
+        problems = check_document(document)
+        cautions = [each for each in warnings(document) if not any(_of_one_entry(each, p) for p in problems)]
     except ConfigError as error:
         problems = error.problems
     if as_json:
@@ -46,6 +47,11 @@ def check(config_path: Path, as_json: bool) -> int:
 def schema() -> None:
     """Print the JSON Schema of leitstand.yml, for editors that complete and check while you type."""
     click.echo(json.dumps(json_schema(owners()), indent=2, ensure_ascii=False))
+
+
+def _of_one_entry(one: Problem, other: Problem) -> bool:
+    """Whether both are of the same host, job or the like: what is faulty is not understood in full."""
+    return one.path.split(".")[:2] == other.path.split(".")[:2]
 
 
 def _offer_runbooks(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:

@@ -16,6 +16,7 @@ from pydantic_core.core_schema import ErrorType
 
 from leitstand.document import ConfigError, Document, KeyPath, Problem, load_document
 from leitstand.fleet import Finding, Fleet
+from leitstand.models import BadNameError, SettingError
 from leitstand.places import Place, locate
 from leitstand.words import did_you_mean, explain, meant
 
@@ -149,13 +150,9 @@ def _with_what_is_good_of_faulty_entries(document: Document, settings: Settings)
 
     A backup that names no keys may name an unknown host as well.
     """
-    for section, info in type(settings).model_fields.items():
-        written, good = document.data.get(section), getattr(settings, section)
-        model = get_args(info.annotation)[1] if get_origin(info.annotation) is dict else None
-        if not isinstance(written, dict) or not (isinstance(model, type) and issubclass(model, BaseModel)):
-            continue
-        for name in written.keys() - set(good):
-            entry = _good_part(model, written[name])
+    for section, name, model in _entries(type(settings), document.data):
+        if name not in set(getattr(settings, section)):
+            entry = _good_part(model, document.data[section][name])
             yield settings.model_copy(update={section: _Known({name: entry}, None)})
 
 
@@ -219,11 +216,52 @@ def _validate(
         for detail, place in located
         if detail["type"] == "extra_forbidden"
     }
-    return None, [
+    problems = [
         _problem(document, detail, place)
         for detail, place in located
-        if detail["type"] != "missing" or place.path not in misspelt
+        if (detail["type"] != "missing" or place.path not in misspelt) and not _is_an_echo(document, detail)
     ]
+    return None, problems + list(_behind(document, owner, data, {place.path for _, place in located}))
+
+
+def _is_an_echo(document: Document, detail: dict[str, Any]) -> bool:
+    """Whether a bad name only refers to an entry that has that name, and so the same problem."""
+    bad_name = isinstance(detail.get("ctx", {}).get("error"), BadNameError)
+    named = [section for section in document.data.values() if isinstance(section, dict)]
+    return bad_name and detail["loc"][-1] != "[key]" and any(detail["input"] in section for section in named)
+
+
+def _behind(
+    document: Document, owner: type[BaseModel], data: dict[str, Any], faulty: set[KeyPath]
+) -> Iterator[Problem]:
+    """What is wrong with an entry as a whole, which pydantic looks at once each of its settings is good."""
+    for section, name, model in _entries(owner, data):
+        below = {str(path[2]) for path in faulty if path[:2] == (section, name) and len(path) > 2}
+        for what, hint in _of_the_whole(_good_part(model, data[section][name])) if below else ():
+            if not any(setting in what + hint for setting in below):  # else that one may be the reason
+                yield document.problem((section, name), what, hint)
+
+
+def _entries(owner: type[BaseModel], data: dict[str, Any]) -> Iterator[tuple[str, str, type[BaseModel]]]:
+    """Section, name and model of each entry of the sections that hold names."""
+    for section, info in owner.model_fields.items():
+        model = get_args(info.annotation)[1] if get_origin(info.annotation) is dict else None
+        written = data.get(section)
+        if isinstance(model, type) and issubclass(model, BaseModel) and isinstance(written, dict):
+            yield from ((section, name, model) for name in written)
+
+
+def _of_the_whole(entry: BaseModel) -> Iterator[tuple[str, str]]:
+    for name, decorator in type(entry).__pydantic_decorators__.model_validators.items():
+        if decorator.info.mode == "after":
+            try:
+                getattr(entry, name)()
+            except (AttributeError, TypeError):  # of a setting that is faulty, missing, or as by default
+                continue
+            except SettingError as error:
+                yield error.what, error.hint
+            except ValueError as error:
+                yield str(error), ""
 
 
 def _problem(document: Document, detail: dict[str, Any], place: Place) -> Problem:

@@ -70,12 +70,21 @@ def split_url(value: str) -> SplitResult:
         raise SettingError("a URL begins with http:// or https:// and names a host", hint)
     if parts.username is not None or parts.password is not None:
         raise SettingError("a URL must not hold a user name or password")
-    if not (parts.hostname or "").isascii():
-        # blackbox_exporter looks up the letters as they stand, and such a service would be down for ever.
-        raise SettingError(
-            "a host's name in a URL must be of ASCII letters", _ascii_hint(parts.hostname or "")
-        )
+    require_host(parts.hostname or "")
     return parts
+
+
+def require_host(host: str) -> None:
+    """Raises SettingError unless a URL's host is an IP address or a host name of ASCII letters."""
+    if not host.isascii():
+        # blackbox_exporter looks up the letters as they stand, and such a service would be down for ever.
+        raise SettingError("a host's name in a URL must be of ASCII letters", _ascii_hint(host))
+    try:
+        is_address(host)
+    except SettingError:
+        variable = "variables are not replaced: write the host's name" if set(host) & set("${}%") else ""
+        hint = variable or "such as www.example.org: letters, digits and hyphens between single dots"
+        raise SettingError(f"'{host}' is no name of a host", hint) from None
 
 
 def _ascii_hint(host: str) -> str:

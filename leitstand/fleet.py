@@ -33,6 +33,9 @@ class Text(Model):
     def one_text_serves_all_languages(cls, value: object) -> object:
         if isinstance(value, (dict, Text)):
             return value
+        if isinstance(value, int | float):
+            found = "true or false" if isinstance(value, bool) else "a number"
+            raise SettingError(f"must be a text, not {found}", "put it in quotes")
         if not isinstance(value, str) or not value.strip():
             raise SettingError("a text is needed", "write one for all languages, or {de: …, en: …}")
         return {"de": value, "en": value}

@@ -32,12 +32,16 @@ class Model(BaseModel):
     )
 
 
+class BadNameError(SettingError):
+    """A name that is none; where it refers to something, that has the same problem."""
+
+
 def _is_a_name(value: str) -> str:
     if not NAME_PATTERN.fullmatch(value):
         tidy = (
             re.sub(r"[^a-z0-9._-]+", "-", value.lower().translate(_SPELT_OUT)).strip("._-")[:64].rstrip("._-")
         )
-        raise SettingError(
+        raise BadNameError(
             "a name has 1 to 64 small letters a-z, digits, '.', '_' or '-', a letter or digit first and last",
             f"write '{tidy}'" if tidy else "choose one such as 'web1'",
         )

@@ -71,6 +71,7 @@ _MEANINGS = (
         "lines that belong together begin at the same column; a quoted text ends with its quote",
     ),
 )
+_COLON_IN_TEXT = ("a ':' in a text, where none can stand", "put quotes around the whole text")
 _UNFINISHED_MERGE = ("a merge that is not finished", "keep one of the two versions")
 # It comes along when lines are copied from a web page or a mail.
 NO_BREAK_SPACE = ("a no-break space, which only looks like a space", "write an ordinary space")
@@ -85,6 +86,8 @@ def syntax_problem(file: Path, text: str, error: yaml.YAMLError) -> Problem:
     context, said = getattr(error, "context", None), getattr(error, "problem", None)
     if mark and (problem := _seen_in_line(file, text, mark)):
         return problem
+    if mark and "flow" in (context or "") and _is_colon_in_text(_line(text, mark.line), mark.column):
+        return Problem(file, mark.line + 1, "", *_COLON_IN_TEXT)
     for pattern, at_context, what, hint in _MEANINGS:
         if re.search(pattern, f"{context or ''} {said or ''}"):
             place = (at_context and getattr(error, "context_mark", None)) or mark
@@ -108,6 +111,12 @@ def _seen_in_line(file: Path, text: str, mark: yaml.Mark) -> Problem | None:
     if line[mark.column : mark.column + 1] == "\t":
         return Problem(file, mark.line + 1, "", "a tab where only spaces can stand", "write a space")
     return None
+
+
+def _is_colon_in_text(line: str, column: int) -> bool:
+    """Whether a colon stands in the value of a setting in braces: ``{name: Racing: team, address: ::1}``."""
+    setting = re.split(r"[{\[,]", line[:column])[-1]
+    return line[column : column + 1] == ":" and (": " in setting or line[column : column + 2] == "::")
 
 
 def _line(text: str, index: int) -> str:

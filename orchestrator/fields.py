@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from leitstand.fields import require_host
 from leitstand.models import AbsolutePath, SettingError
 from orchestrator.schedule import parse_schedule
 
@@ -31,6 +32,7 @@ def _is_endpoint(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("an endpoint starts with http:// or https:// and names a host")
+    require_host(parts.hostname)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("an endpoint is a URL without user name, password or query")
     return value.rstrip("/")

@@ -101,7 +101,19 @@ def parse_schedule(text: str) -> Schedule:
             return _every(text, length)
         case [minutes, hours, days, months, weekdays]:
             return _cron(text, minutes, hours, days, months, weekdays)
-    raise ValueError(HELP)
+    raise ValueError(_advice(words))
+
+
+def _advice(words: list[str]) -> str:
+    """What is wrong with a text that begins like a schedule; else how to write one."""
+    match words:
+        case ["monthly", day, *_] if day.isdecimal() and 29 <= int(day) <= 31:
+            return "29 to 31 are not in every month: write it as monthly 28 03:00 or monthly 1 03:00"
+        case ["weekly" | "monthly" as pace, *_]:
+            return f"'{pace}' stands alone, or with day and time: write it as {pace} {_DEFAULTS[pace]}"
+        case [clock] if _TIME.match(clock):
+            return f"how often? write it as daily {clock}"
+    return HELP
 
 
 def _every(text: str, length: str) -> Schedule:
