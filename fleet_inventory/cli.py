@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from fleet_inventory.access import open_access
+from fleet_inventory.completion import configured_hosts, known_hosts, known_kinds, offer
 from fleet_inventory.database import Database, HostState, Row, open_database
 from fleet_inventory.difference import Change, difference
 from fleet_inventory.document import KINDS
@@ -31,6 +32,7 @@ def usual_database(usual: Path = DEFAULT_DATABASE, former: Path = FORMER_DATABAS
     return former if former.exists() and not usual.exists() else usual
 
 
+_HOSTS, _KINDS = offer(usual_database, known_hosts), offer(usual_database, known_kinds)
 database_option = click.option(
     "--database",
     "database_path",
@@ -73,7 +75,7 @@ def inventory() -> None:
 )
 @click.option("--user", help="Name for basic authentication, for all.")
 @click.option("--password-file", type=click.Path(path_type=Path), help="File that holds its password.")
-@click.argument("names", nargs=-1, metavar="[HOST]...")
+@click.argument("names", nargs=-1, metavar="[HOST]...", shell_complete=configured_hosts)
 def pull_command(
     config_path: Path,
     database_path: Path,
@@ -190,7 +192,7 @@ def search_command(database_path: Path, as_json: bool, words: tuple[str, ...]) -
 )
 @database_option
 @json_option
-@click.argument("host")
+@click.argument("host", shell_complete=_HOSTS)
 @click.argument("since", metavar="FROM")
 @click.argument("until", metavar="[TO]", required=False)
 def diff_command(database_path: Path, as_json: bool, host: str, since: str, until: str | None) -> int:
@@ -228,8 +230,8 @@ def diff_command(database_path: Path, as_json: bool, host: str, since: str, unti
 )
 @database_option
 @json_option
-@click.argument("host", required=False)
-@click.option("--kind", default="", help="Only this kind, as package or certificate.")
+@click.argument("host", required=False, shell_complete=_HOSTS)
+@click.option("--kind", default="", shell_complete=_KINDS, help="Only this kind, as package or certificate.")
 @click.option(
     "--at", "moment", default="", metavar="DAY", help="As it was then: days and moments as for diff."
 )
@@ -255,7 +257,7 @@ def show_command(database_path: Path, as_json: bool, host: str | None, kind: str
 
 @inventory.command("forget", epilog="Example: leitstand inventory forget web1")
 @database_option
-@click.argument("host")
+@click.argument("host", shell_complete=_HOSTS)
 def forget_command(database_path: Path, host: str) -> int:
     """Remove HOST and its history, for a host that is gone for good."""
     with open_database(database_path) as database:

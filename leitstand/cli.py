@@ -20,6 +20,7 @@ from leitstand.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE,
 from leitstand.logs import LogFormat, set_up_logging
 from leitstand.process import keep_out_of_cores
 from leitstand.text import harmless, visible
+from leitstand.version import revision
 
 # Name, where its click command stands, and the one line of `leitstand --help`.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -32,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backup": ("orchestrator.cli:backup", "Back up, verify, list and restore; manage keys."),
     "status-page": ("status_page.cli:status_page", "Collect public states; serve the status page."),
 }
+_COMMIT = f", commit {revision()}" if revision() else ""
 # Which role's requirements a command needs, for the hint when an import fails.
 ROLES = {"exporter": "exporter", "backup": "orchestrator", "status-page": "status-page"}
 
@@ -88,7 +90,7 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: leitstand check --config /etc/leitstand/leitstand.yml",
 )
-@click.version_option(__version__, prog_name="leitstand")
+@click.version_option(__version__, prog_name="leitstand", message=f"%(prog)s, version %(version)s{_COMMIT}")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),

@@ -34,6 +34,14 @@ def refuse_foreign(config: Path) -> None:
         raise UsageError(what, f"if you trust it: --config {LOCAL.absolute()}; else go to another folder")
 
 
+def config_to_complete(context: click.Context) -> Path:
+    """The configuration that a command line means which is still being written. Raises UsageError."""
+    named = context.params.get("config_path")
+    if not named:
+        refuse_foreign(default_config())
+    return Path(named or default_config())
+
+
 def _look_at(tell: bool) -> Callable[[click.Context, click.Parameter, Any], Any]:
     def look(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
         source = context.get_parameter_source(parameter.name or "")

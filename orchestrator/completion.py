@@ -1,15 +1,14 @@
-"""What a shell offers for JOB, --store and --snapshot. Whatever goes wrong, it offers nothing."""
+"""What a shell offers for HOST, JOB, --store and --snapshot. Whatever goes wrong, it offers nothing."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
 
 from leitstand.errors import LeitstandError
-from leitstand.options import default_config, refuse_foreign
+from leitstand.options import config_to_complete
 from orchestrator.catalog import scan
 from orchestrator.config import S3Store
 from orchestrator.context import Context
@@ -32,10 +31,7 @@ class _Offered(click.types.StringParamType):
         # What stands before an option that still lacks its value is left in `args`.
         job = ctx.params.get("job") or next(iter(ctx.args), "")
         try:
-            named = ctx.params.get("config_path")
-            if not named:
-                refuse_foreign(default_config())
-            context = Context.load(Path(named or default_config()))
+            context = Context.load(config_to_complete(ctx))
             names = self.offer(context, job)
         except LeitstandError:
             return []
@@ -43,7 +39,7 @@ class _Offered(click.types.StringParamType):
 
 
 def offer_names(command: click.Command) -> None:
-    """Let the shell offer jobs, stores and snapshots wherever a command takes one."""
+    """Let the shell offer hosts, jobs, stores and snapshots wherever a command takes one."""
     for parameter in command.params:
         if parameter.name in _OFFERED:
             parameter.type = _OFFERED[parameter.name]
@@ -78,7 +74,12 @@ def _impatient(context: Context, name: str) -> Store:
     return open_store(name, settings)
 
 
+def _hosts(context: Context, job: str) -> Sequence[str]:
+    return list(context.fleet.hosts)
+
+
 _OFFERED = {
+    "host": _Offered(_hosts),
     "job": _Offered(_jobs),
     "only": _Offered(_stores),
     **dict.fromkeys(("snapshot_id", "older", "newer"), _Offered(_snapshots)),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.processes import Server, fetch, free_port
+from leitstand.version import revision
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = {"leitstand", "exporter", "fleet_inventory", "orchestrator", "status_page"}
@@ -38,6 +39,12 @@ def test_the_wheel_holds_the_programs_and_nothing_else(wheel: Path) -> None:
     assert "leitstand/share/prometheus/prometheus.yml" in names
     assert any(name.startswith("leitstand/share/grafana/dashboards/") for name in names)
     assert "leitstand/share/docs/runbooks/HostDown.md" in names
+
+
+def test_the_wheel_knows_its_commit(wheel: Path) -> None:
+    if not revision():
+        pytest.skip("this is no checkout of git's")
+    assert zipfile.ZipFile(wheel).read("leitstand/share/commit").decode() == f"{revision()}\n"
 
 
 def test_the_wheel_is_marked_as_never_to_be_uploaded(wheel: Path) -> None:

@@ -12,6 +12,7 @@ from exporter.collectors.files import Files
 from exporter.collectors.options import Options
 from leitstand import __version__
 from leitstand.exposition import Family
+from leitstand.version import revision
 
 
 class OwnProcess:
@@ -24,14 +25,14 @@ class OwnProcess:
         # Not /proc/uptime: in a container of LXC that is the container's, and the stat's clock the host's.
         self._started = started_at(self._files.read("stat"), time.clock_gettime(time.CLOCK_BOOTTIME))
         version = "{}.{}.{}".format(*sys.version_info[:3])
-        self._build = ((__version__, version), 1)
+        self._build = ((__version__, revision(), version), 1)
 
     def collect(self) -> Iterable[Family]:
         yield Family(
             "leitstand_exporter_build_info",
             "gauge",
-            "The version that answers, and of its Python.",
-            ("version", "python"),
+            "The version that answers, the commit it was made from, and the version of its Python.",
+            ("version", "revision", "python"),
             [self._build],
         )
         if self._with_process:
