@@ -63,6 +63,9 @@ class Sensors:
         names = chip_names(self._files, entries)
         chips = [(f"{_CHIPS}/{entry}", chip) for entry, chip in names.items() if self._selection.takes(chip)]
         self.skipped.each("hwmon", chips, lambda chip: self._read_chip(*chip, families))
+        if clocks := families.get("node_hwmon_freq_freq_mhz"):
+            # By their labels, which two clocks of a chip may share.
+            clocks.samples = list(self.skipped.unique("hwmon", clocks.samples).items())
         return families.values()
 
     def _read_chip(self, place: str, chip: str, families: dict[str, Family]) -> None:

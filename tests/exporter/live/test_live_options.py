@@ -73,6 +73,16 @@ def test_sensors_are_chosen_by_chip_and_name(told):
     assert "node_hwmon_fan_rpm" in everything and "node_hwmon_fan_rpm" not in left
 
 
+def test_of_two_clocks_of_one_label_the_first_counts(host):
+    for number in (1, 2):
+        host.write(f"sys/class/hwmon/hwmon0/freq{number}_input", f"{number}000000\n")
+        host.write(f"sys/class/hwmon/hwmon0/freq{number}_label", "sclk\n")
+    collector = COLLECTORS["hwmon"].build(host.roots, Options())
+    families = {family.name: family.samples for family in collector.collect()}
+    assert families["node_hwmon_freq_freq_mhz"] == [(("hwmon0", "sclk"), 1)]
+    assert collector.skipped.count == 1
+
+
 def test_a_device_that_does_not_know_its_speed_can_be_left_out(host, told):
     host.write("sys/class/net/eth1/speed", "-1\n")
     assert told("netclass")["node_network_speed_bytes"]["eth1",] == -125000
