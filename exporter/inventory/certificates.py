@@ -127,6 +127,8 @@ def read(context: Context) -> Findings:
     used = nginx_certificates(context.tree)
     used |= {path for host in apache_hosts(context.tree)[0] for path in host.certificates}
     paths = sorted(used | set(candidates(context.tree)))
+    closed = sorted(filter(context.tree.stat, context.tree.closed))
+    findings.skip(len(closed), "".join(closed[:1]) + ": not ours to list")
     findings.skip(
         len(paths[MAXIMUM_CERTIFICATES:]), f"more than {MAXIMUM_CERTIFICATES} files of certificates"
     )

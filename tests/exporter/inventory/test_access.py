@@ -1,6 +1,9 @@
 import base64
 import json
+import os
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,6 +158,25 @@ def test_members_of_what_a_directory_knows_are_not_said_to_have_no_sudo(
     context = host({"/etc/passwd": "anna:x:1000:1000::/home/anna:/bin/sh\n", "/etc/sudoers": f"{rule}\n"})
     (found,) = items(users.read(context), "user")
     assert found["sudo"] is sudo
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which root alone may")
+def test_a_folder_of_certificates_that_is_not_ours_to_list_is_counted() -> None:
+    look = (
+        "import os, pathlib, sys; from exporter.inventory import certificates as c, source; os.setuid(65534);"
+        "from exporter.tree import Tree; from exporter.collectors.collector import Roots;"
+        "root = pathlib.Path(sys.argv[1]); found = c.read(source.Context(Roots(root=root), Tree(root), 0.0));"
+        "print(found.skipped, found.reason)"
+    )
+    with tempfile.TemporaryDirectory() as root:
+        Path(root).chmod(0o755)
+        folder = Path(root) / "etc/letsencrypt/live"
+        folder.mkdir(parents=True)
+        folder.chmod(0o700)
+        command = [sys.executable, "-c", look, root]
+        here = Path(__file__).parents[3]
+        shown = subprocess.run(command, check=True, capture_output=True, text=True, cwd=here).stdout
+    assert shown.strip() == "1 /etc/letsencrypt/live: not ours to list"
 
 
 def test_certificates_of_other_services_are_found_by_their_settings(host: Build, items: Items) -> None:
