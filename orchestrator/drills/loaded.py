@@ -1,11 +1,13 @@
 """What became of a dump that was loaded, and the two ways in which it may not load."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import IO
 
 from leitstand.errors import LeitstandError
 
 LOAD_SECONDS = 6 * 3600.0
+_LONGEST_LINE = 1 << 20
 
 
 class DumpError(LeitstandError):
@@ -14,6 +16,11 @@ class DumpError(LeitstandError):
 
 class CannotLoadError(LeitstandError):
     """This machine lacks what the dump needs; that says nothing about the dump."""
+
+
+def lines_of(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a dump, a long one in pieces: a row may be larger than memory."""
+    return iter(lambda: file.readline(_LONGEST_LINE), b"")
 
 
 @dataclass(frozen=True)

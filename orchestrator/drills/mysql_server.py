@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from leitstand import process
-from orchestrator.drills.loaded import LOAD_SECONDS, CannotLoadError
+from orchestrator.drills.loaded import LOAD_SECONDS, CannotLoadError, lines_of
 from orchestrator.drills.server import READY_SECONDS, confined, running, server_folder, succeed
 
 Version = tuple[int, int]
@@ -20,6 +20,7 @@ _NUMBER = r"(\d+)\.(\d+)([^\n]*)"
 # The server's is the one that counts, and the program's own is better than none.
 _VERSIONS = [re.compile(word + _NUMBER) for word in (r"-- Server version\s", "Distrib ", "Ver ")]
 _DEFINER = re.compile(rb"\bDEFINER=(`(?:[^`]|``)+`@`(?:[^`]|``)*`)")
+_MOST_DEFINERS = 10_000
 _LOADER = "loader"
 # Enough for what mysqldump writes, definers of others included; no files of the server, plug-ins, settings.
 _RIGHTS = {
@@ -59,10 +60,10 @@ def definers_in(pieces: Iterable[Path]) -> list[str]:
     found: dict[str, None] = {}
     for piece in pieces:
         with piece.open("rb") as file:
-            for line in file:
+            for line in lines_of(file):
                 if b"DEFINER=" in line and not line.startswith((b"INSERT ", b"(")):
                     names = (name.decode(errors="replace") for name in _DEFINER.findall(line))
-                    found.update(dict.fromkeys(names))
+                    found.update(dict.fromkeys(islice(names, _MOST_DEFINERS - len(found))))
     return list(found)
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from leitstand import process
 from leitstand.errors import LeitstandError
-from orchestrator.drills.loaded import LOAD_SECONDS, CannotLoadError, DumpError, Loaded
+from orchestrator.drills.loaded import LOAD_SECONDS, CannotLoadError, DumpError, Loaded, lines_of
 from orchestrator.drills.postgresql_needs import Needs, needs_of
 from orchestrator.drills.server import READY_SECONDS, Fed, confined, feed, running, server_folder, succeed
+from orchestrator.time_limit import TimeLimit
 
 _USER = "postgres"
 _DATABASE = "drill"
@@ -62,9 +63,12 @@ def load_postgresql(dump: Path, folder: Path) -> Loaded:
 def _needs(dump: Path, to_sql: Sequence[str]) -> Needs:
     with dump.open("rb") as file:
         if dump.suffix != ".pgc":
-            return needs_of(file)
-        with process.open_stream([*to_sql, "--schema-only"], stdin=file) as stream:
-            needs = needs_of(stream.stdout)
+            return needs_of(lines_of(file))
+        with (
+            process.open_stream([*to_sql, "--schema-only"], stdin=file) as stream,
+            TimeLimit(LOAD_SECONDS, stream.kill),
+        ):
+            needs = needs_of(lines_of(stream.stdout))
             ended = stream.finish(READY_SECONDS)
     if "unsupported version" in ended.stderr:
         raise CannotLoadError(f"needs PostgreSQL {_version_of(dump)}: {ended.last_words}", "install it")

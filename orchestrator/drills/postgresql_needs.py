@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
+from orchestrator.drills.loaded import DumpError
+
 _NAME = rb'(?:"(?:[^"\0]|"")+"|[A-Za-z_\x80-\xff][\w$\x80-\xff]*)'
 _ROLES = re.compile(
     rb"\b(?:TO|FROM|FOR ROLE|FOR USER|MAPPING FOR|AUTHORIZATION|GRANTED BY) ("
@@ -25,7 +27,8 @@ _ROWS = re.compile(rb"COPY .* FROM stdin;$")
 _HEAD_LINES = 40
 _BY = re.compile(rb"-- Dumped by pg_dump version (\d+)")
 _ENCODING = re.compile(rb"SET client_encoding = '([A-Za-z0-9_]+)';")
-_LONGEST_STATEMENT = 1000  # lines
+_LONGEST_STATEMENT = 1 << 20  # bytes
+_MOST_ROLES = 100_000
 _THERE = ("postgres", "PUBLIC", "CURRENT_USER", "SESSION_USER", "CURRENT_ROLE")
 
 
@@ -52,6 +55,8 @@ def needs_of(lines: Iterable[bytes]) -> Needs:
     for statement in _statements(chain(head, lines)):
         for names in _ROLES.findall(statement):
             found["roles"].update(dict.fromkeys(_EACH.findall(names)))
+        if len(found["roles"]) > _MOST_ROLES:
+            raise DumpError(f"it names more than {_MOST_ROLES} roles")
         found["extensions"].update(dict.fromkeys(_EXTENSION.findall(statement)))
         found["tablespaces"].update(dict.fromkeys(_TABLESPACE.findall(statement)))
     needs.roles = [name for name in _texts(found["roles"]) if name not in _THERE]
@@ -85,11 +90,11 @@ def _statements(lines: Iterator[bytes]) -> Iterator[bytes]:
 def _whole(first: bytes, lines: Iterator[bytes]) -> bytes:
     """A statement to its end: a name in quotes may have several lines, and so may a condition."""
     text = [first]
-    quotes = first.count(b'"')
-    while (quotes % 2 or not text[-1].rstrip().endswith(b";")) and len(text) < _LONGEST_STATEMENT:
+    quotes, size = first.count(b'"'), len(first)
+    while (quotes % 2 or not text[-1].rstrip().endswith(b";")) and size < _LONGEST_STATEMENT:
         line = next(lines, None)
         if line is None:
             break
         text.append(line)
-        quotes += line.count(b'"')
+        quotes, size = quotes + line.count(b'"'), size + len(line)
     return b"".join(text)
