@@ -19,7 +19,9 @@ def grafana_files(fleet: Fleet, prometheus: str, out: Path, share: Path) -> File
     sources = read_yaml(share / "provisioning" / "datasources" / "leitstand.yml")
     sources["datasources"][0]["url"] = f"http://{prometheus}"
     providers = read_yaml(share / "provisioning" / "dashboards" / "leitstand.yml")
-    providers["providers"][0]["options"]["path"] = str(out.absolute() / "dashboards")
+    # Grafana reads $NAME in these files as a variable of its environment, in links as one of the dashboard.
+    folder = str(out.absolute() / "dashboards").replace("$", "$$")
+    providers["providers"][0]["options"]["path"] = folder
     return {
         "provisioning/datasources/leitstand.yml": yaml_text(sources),
         "provisioning/dashboards/leitstand.yml": yaml_text(providers),
@@ -35,7 +37,7 @@ def _dashboard(path: Path, runbooks: str | None) -> str:
     if runbooks:
         link = {
             "title": "Runbook",
-            "url": runbooks.replace("{alert}", "${__value.raw}"),
+            "url": runbooks.replace("$", "%24").replace("{alert}", "${__value.raw}"),
             "targetBlank": True,
         }
         for column in _alert_columns(dashboard):

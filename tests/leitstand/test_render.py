@@ -119,6 +119,18 @@ def test_grafana_gets_its_data_source_its_dashboards_and_a_way_to_the_runbooks(r
     assert "$LEITSTAND" not in "".join(path.read_text() for path in out.rglob("*") if path.is_file())
 
 
+def test_grafana_takes_no_part_of_a_path_or_link_for_a_variable(render, tmp_path):
+    (tmp_path / "leitstand.yml").write_text(
+        "alerts: {runbook_url: 'https://wiki.example.org/$HOME/{alert}'}\n"
+    )
+    out = tmp_path / "$HOME"
+    render("grafana", "--out", out)
+    (provider,) = yaml.safe_load((out / "provisioning/dashboards/leitstand.yml").read_text())["providers"]
+    assert provider["options"]["path"] == f"{tmp_path}/$$HOME/dashboards"
+    overview = (out / "dashboards/Leitstand/fleet-overview.json").read_text()
+    assert '"url": "https://wiki.example.org/%24HOME/${__value.raw}"' in overview
+
+
 def test_dashboards_are_as_shipped_where_no_runbooks_are_published(render, tmp_path):
     render("grafana", "--out", tmp_path / "out")
     shipped = share("grafana") / "dashboards"
