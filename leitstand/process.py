@@ -1,6 +1,7 @@
 """The one door to other programs. No shell, a time limit always, the environment kept small.
 
 Every program leads its own session: so a time limit ends its children too, and none can ask on our terminal.
+It works in /, by hand as under systemd: what lies in the folder one stands in is nothing to it.
 """
 
 import ctypes
@@ -247,6 +248,7 @@ def _start(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if keep_errors else None,
             env=environment(env),
+            cwd="/",  # many a program takes settings from its working folder
             start_new_session=True,
         )
     except FileNotFoundError as error:

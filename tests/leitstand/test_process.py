@@ -15,7 +15,7 @@ from leitstand.process import STDERR_KEPT, Finished, ProcessError, open_stream, 
 
 LONG = "600"  # seconds; no test waits so long
 PATIENCE = 60  # seconds; far more than a busy machine needs
-FORK = f"sleep {LONG} & echo $! > pids; echo $$ >> pids; "
+FORK = f"sleep {LONG} & echo $! > $TMPDIR/pids; echo $$ >> $TMPDIR/pids; "
 
 
 def is_running(process: int) -> bool:
@@ -43,6 +43,7 @@ def written() -> list[int]:
 def pids(tmp_path, monkeypatch):
     """Reads the process numbers that FORK wrote."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
 
     def read() -> list[int]:
         deadline = time.monotonic() + PATIENCE
@@ -52,6 +53,13 @@ def pids(tmp_path, monkeypatch):
         return found
 
     return read
+
+
+def test_a_program_works_in_the_root_folder_wherever_one_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["pwd"], timeout=PATIENCE).stdout == b"/\n"
+    with open_stream(["pwd"]) as stream:
+        assert stream.stdout.read() == b"/\n"
 
 
 def test_both_outputs_and_the_exit_status_are_told():
