@@ -24,7 +24,8 @@ class Listed:
     """One snapshot as a listing shows it: its objects, and what meta.json says.
 
     ``committed`` is the store's own time of COMMIT, None for a run that did not end. ``doubt`` says why
-    COMMIT does not prove the rest, "" when it does; then ``manifest_sha256`` is the manifest's.
+    COMMIT does not prove the rest, "" when it does. Of the ``volumes``, which may be many, only the number is
+    kept.
     """
 
     store: str
@@ -35,7 +36,7 @@ class Listed:
     meta: Meta | None = None
     doubt: str = NO_KEYS
     state: str = "not proven"
-    manifest_sha256: bytes = b""
+    volumes: int = 0
 
     @property
     def id(self) -> str:
@@ -94,7 +95,7 @@ def snapshots(store: Store, host: str, job: str, keys: KeyRing | None) -> list[L
 
 def _prove(store: Store, listed: Listed, keys: KeyRing) -> Listed:
     try:
-        meta, manifest = read_meta(store, listed.name, keys)
+        meta, _ = read_meta(store, listed.name, keys)
     except NotProvenError as error:
         return _doubtful(store, listed, error.message, error.state)
     except NoSuchSnapshotError as error:  # removed since it was listed
@@ -103,7 +104,11 @@ def _prove(store: Store, listed: Listed, keys: KeyRing) -> Listed:
         if not error.permanent:
             raise
         return _doubtful(store, listed, error.message, "unreadable")
-    return replace(listed, meta=meta, doubt="", state=meta.state, manifest_sha256=manifest)
+    return replace(_with(listed, meta), doubt="", state=meta.state)
+
+
+def _with(listed: Listed, meta: Meta) -> Listed:
+    return replace(listed, meta=replace(meta, volumes=()), volumes=len(meta.volumes))
 
 
 def _doubtful(store: Store, listed: Listed, why: str, state: str) -> Listed:
@@ -115,7 +120,7 @@ def _doubtful(store: Store, listed: Listed, why: str, state: str) -> Listed:
 
 def _unproven(store: Store, listed: Listed) -> Listed:
     try:
-        return replace(listed, meta=decode_meta(get_small(store, listed.name.key(META), META_BYTES)))
+        return _with(listed, decode_meta(get_small(store, listed.name.key(META), META_BYTES)))
     except (ArchiveError, StoreError) as error:
         if isinstance(error, StoreError) and not error.permanent:
             raise

@@ -103,5 +103,5 @@ def _row(listed: Listed, zone: tzinfo) -> dict[str, Any]:
         "entries": meta.entries if meta else 0,
         "content_bytes": meta.content_bytes if meta else 0,
         "stored_bytes": listed.stored_bytes,
-        "volumes": len(meta.volumes) if meta else 0,
+        "volumes": listed.volumes,
     }

@@ -6,6 +6,7 @@ keep it. So a machine that prunes must have the same `keep`.
 """
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
@@ -139,6 +140,8 @@ def is_gone(name: SnapshotName, zone: tzinfo) -> str:
 
 def _note(context: Context, job_name: str, store: Store, before: StoreFacts, seen: Look) -> None:
     good = [each for each in seen.listed if not each.doubt]
+    if not os.access(context.state if context.state.exists() else context.state.parent, os.W_OK):
+        return  # who may not note it may look all the same
     bucket = _bucket(context, store)
     known = _known(before, bucket)
     doubtful = {

@@ -71,7 +71,7 @@ def share_in(context: Context, job_name: str, store: Store, parts: int, today: d
         last = date.min  # nothing was ever good: what was found then must be looked at again
     with _noting_failure(context, job_name, store.name, "share", None):
         seen = look(context, job_name, store, keys_of(job))
-        verify_share(store, seen.listed, parts, due_slots(parts, today, last), live)
+        verify_share(store, seen.listed, keys_of(job), parts, due_slots(parts, today, last), live)
     for finding in live.findings:
         volume = parse_key(finding.where)
         if volume is not None:

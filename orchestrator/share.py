@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
+from orchestrator.archive import ArchiveError
 from orchestrator.catalog import Listed
 from orchestrator.commit import Meta
+from orchestrator.keys import KeyRing
 from orchestrator.layout import COMMIT, MANIFEST, SnapshotName
-from orchestrator.snapshot import CHUNK_BYTES
-from orchestrator.stores import ObjectInfo, ObjectMissingError, Store
+from orchestrator.snapshot import CHUNK_BYTES, NoSuchSnapshotError, read_meta
+from orchestrator.stores import ObjectInfo, ObjectMissingError, Store, StoreError
 from orchestrator.verify import Finding, Verified
 
 _SHARE = re.compile(r"1/([1-9][0-9]{0,3})")
@@ -48,13 +50,18 @@ def slot(key: str, parts: int) -> int:
 
 
 def verify_share(
-    store: Store, listed: Iterable[Listed], parts: int, slots: frozenset[int], result: Shared
+    store: Store,
+    listed: Iterable[Listed],
+    keys: KeyRing,
+    parts: int,
+    slots: frozenset[int],
+    result: Shared,
 ) -> Shared:
     """Prove of each snapshot ``listed`` that all of it is there, and of what has its turn the SHA-256.
 
     Where it is no object's turn the one that has it next is read, so that each share proves something.
     """
-    objects = list(_objects(store, listed, result))
+    objects = list(_objects(store, listed, keys, result))
     result.all_volumes += len(objects)
     due = [each for each in objects if slot(each.key, parts) in slots]
     if objects and not due:
@@ -83,13 +90,18 @@ class _Object:
         return "is damaged: its MD5 is another one" if self.md5 and info.md5 not in ("", self.md5) else ""
 
 
-def _objects(store: Store, found: Iterable[Listed], result: Shared) -> Iterator[_Object]:
+def _objects(store: Store, found: Iterable[Listed], keys: KeyRing, result: Shared) -> Iterator[_Object]:
     """Manifests and volumes of all snapshots, but those that are seen to be missing or others."""
     for listed in found:
-        if listed.doubt or listed.meta is None:  # one bad snapshot keeps no other from being read
-            result.findings.append(Finding(listed.name.key(COMMIT), f"{listed.state}: {listed.doubt}"))
+        try:
+            meta, manifest_sha256 = read_meta(store, listed.name, keys)
+        except (ArchiveError, NoSuchSnapshotError, StoreError) as error:
+            if isinstance(error, StoreError) and not error.permanent:
+                raise
+            # One bad snapshot keeps no other from being read.
+            result.findings.append(Finding(listed.name.key(COMMIT), error.message))
             continue
-        own = _objects_of(listed.name, listed.meta, listed.manifest_sha256)
+        own = _objects_of(listed.name, meta, manifest_sha256)
         yield from _present(store, own, listed, result)
 
 

@@ -22,6 +22,7 @@ from orchestrator.stores.store import (
 )
 
 _TEMPORARY = ".partial-"
+_NO_FILE = "it is there, but no regular file"
 _LAST_SECOND = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # exFAT, FAT and some shares have none
 
@@ -68,7 +69,7 @@ class FolderStore:
         try:
             path.hardlink_to(temporary)
         except FileExistsError:
-            if self._sha256(path) != sha256:
+            if _sha256(path) != sha256:
                 raise StoreError(
                     f"{self.name}: {path} exists with other content",
                     "nothing is ever overwritten",
@@ -80,28 +81,16 @@ class FolderStore:
             temporary.rename(path)  # nothing is there, or the link would have failed as above
         sync_folder(path.parent)
 
-    def _sha256(self, path: Path) -> str:
-        with self._open(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Read a file, or a part of it."""
         try:
-            with self._open(self._path(key)) as file:
+            with _open(self._path(key)) as file:
                 file.seek(start)
                 return file.read(-1 if length is None else length)
         except (FileNotFoundError, NotADirectoryError):
             raise ObjectMissingError(self.name, key) from None
         except OSError as error:
             raise self._error(key, error) from error
-
-    def _open(self, path: Path) -> BufferedReader:
-        """A regular file only: a pipe would never end, a link lead elsewhere. Raises OSError, StoreError."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise StoreError(f"{self.name}: {path} is no regular file", "remove it", permanent=True)
-        return os.fdopen(descriptor, "rb")
 
     def stat(self, key: str) -> ObjectInfo | None:
         """Size and modification time of a file."""
@@ -164,6 +153,25 @@ def _write_durably(path: Path, data: Buffer, line: Line) -> str:
         file.flush()
         os.fsync(descriptor)
     return digest.hexdigest()
+
+
+def _open(path: Path) -> BufferedReader:
+    """A regular file. What is none is no object: a pipe would never end, a link may lead anywhere."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a socket
+            raise FileNotFoundError(errno.ENOENT, _NO_FILE, path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, _NO_FILE, path)
+    return os.fdopen(descriptor, "rb")
+
+
+def _sha256(path: Path) -> str:
+    with _open(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _info(key: str, path: Path) -> ObjectInfo | None:

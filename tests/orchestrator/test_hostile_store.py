@@ -124,13 +124,16 @@ def test_a_commit_that_is_no_file_is_none(planted: tuple[Site, str, Path], harm:
 
 
 @pytest.mark.parametrize("harm", [pipe, link_to_itself, link_to_endless_zeros, folder])
-def test_a_volume_that_is_no_file_is_missing(site: Site, harm: Harm) -> None:
+def test_a_volume_that_is_no_file_is_missing(site: Site, tmp_path: Path, harm: Harm) -> None:
     site.good("run", "site")
     (volume,) = site.disk.rglob("vol.zip.002")
     harm(volume)
     for command in (("verify", "site"), ("verify", "site", "--share", "1/1")):
         ran = site.leitstand(*command)
-        assert (ran.status, "vol.zip.002" in ran.stderr) == (3, True)
+        assert (ran.status, "vol.zip.002: is missing" in ran.stderr) == (3, True)
+    ran = site.leitstand("restore", "site", "--target", tmp_path / "out")
+    assert ran.status == 3
+    assert (tmp_path / "out").exists(), "the rest is restored"
 
 
 @pytest.mark.parametrize(
