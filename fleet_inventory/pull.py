@@ -22,6 +22,7 @@ AT_ONCE = 8
 # As sent, and without its compression; some wait in memory, one at a time is unpacked.
 LARGEST_ANSWER = 4 * 1024 * 1024
 MAXIMUM_BYTES = 16 * 1024 * 1024
+MAXIMUM_MESSAGE = 300  # letters; parts of it are the host's own words
 IN_FILE = "name under the host's exporter: in leitstand.yml"
 MAYBE_TLS = f"does it want TLS? {IN_FILE} tls: true, or give --tls"
 
@@ -153,7 +154,7 @@ def ask(host: str, target: Target, access: Access | AccessError, state: HostStat
             raise access
         return Answer(host, fetch(target.address, target.port, access, state.etag if state.pulled else ""))
     except (AccessError, PullError) as error:
-        return Answer(host, error=printable(error.message), hint=error.hint)
+        return Answer(host, error=printable(error.message[:MAXIMUM_MESSAGE]), hint=error.hint)
 
 
 def pull(database: Database, hosts: Mapping[str, Target], gone: Collection[str] = ()) -> list[Pulled]:
@@ -183,7 +184,10 @@ def take(database: Database, answer: Answer, moment: float, gone: Collection[str
     try:
         document = document_of(answer.reply) if answer.reply else None
     except (PullError, DocumentError) as error:
-        answer, document = Answer(answer.host, error=printable(error.message), hint=error.hint), None
+        answer, document = (
+            Answer(answer.host, error=printable(error.message[:MAXIMUM_MESSAGE]), hint=error.hint),
+            None,
+        )
     if document is None or answer.reply is None:
         database.note(answer.host, moment, answer.error)
         return Pulled(answer.host, error=answer.error, hint=answer.hint)

@@ -222,6 +222,22 @@ def test_entries_are_counted_before_they_are_built(letters: str, monkeypatch: py
         parse((ENVELOPE % ('{"k": [' + ",".join([letters] * 700_000) + "]}")).encode())
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        packed("{}").replace(b"200 OK", b"500 " + b"x" * 60_000),
+        whole((ENVELOPE % "{}").replace(": 1,", f': "{"x" * 1_000_000}",').encode()),
+    ],
+    ids=["reason", "version"],
+)
+def test_a_host_s_own_words_about_a_failure_are_cut(
+    reply: bytes, serve: Callable[[Talk], int], tmp_path: Path
+) -> None:
+    told = CliRunner().invoke(inventory, write_fleet(tmp_path, serve(once(reply))), standalone_mode=False)
+    assert told.stderr.startswith(("h0: answered 500 xxx", "h0: the inventory has schema version xxx"))
+    assert len(told.stderr) < 500
+
+
 def of(*names: str) -> InventoryDocument:
     items = {"package": [{"manager": "dpkg", "name": name, "version": "1"} for name in names]}
     return parse((ENVELOPE % json.dumps(items)).encode())
