@@ -26,7 +26,7 @@ from typing import Self
 from leitstand import process
 from leitstand.errors import LeitstandError
 from leitstand.files import write_atomically
-from leitstand.trust import exposed
+from leitstand.trust import distrust, exposed
 
 SECRET_BYTES = 32
 PASSWORD_BYTES = 20
@@ -138,6 +138,8 @@ def generate(path: Path) -> KeyRing:
         )
     if not path.parent.is_dir():
         raise KeysError(f"there is no folder {path.parent}", f"mkdir -m 700 {path.parent}")
+    if found := distrust(path.parent):
+        raise KeysError(f"{found.place} {found.what}; no keys were made", found.cure)
     ring = KeyRing({1: secrets.token_bytes(SECRET_BYTES)})
     ring.save(path)
     return ring

@@ -80,6 +80,17 @@ def test_keys_that_others_could_swap_are_refused_by_run_and_doctor_and_named_by_
 
 
 @root_only
+def test_keys_are_not_made_where_others_could_swap_them(site: Site) -> None:
+    folder = site.folder / "open"
+    folder.mkdir()
+    folder.chmod(0o777)
+    site.job["keys_file"] = str(folder / "keys")
+    ran = site.leitstand("keys", "generate")
+    assert (ran.status, ran.errors) == (3, [f"{folder} may be changed by everyone; no keys were made"])
+    assert list(folder.iterdir()) == []
+
+
+@root_only
 def test_credentials_that_others_could_swap_are_refused(on_swift: Site, swift: Any) -> None:
     credentials = on_swift.folder / "swift.ini"
     credentials.touch(mode=0o600)
