@@ -93,6 +93,11 @@ def is_default(job: Job, action: Action) -> bool:
     return _written(job, action) is None
 
 
+def is_never(job: Job, action: Action) -> bool:
+    """Whether the job turns a task off: another machine does it, or it is not wanted."""
+    return _written(job, action) == NEVER
+
+
 def _written(job: Job, action: Action) -> str | None:
     match action:
         case "run":

@@ -64,14 +64,16 @@ def _tasks_that_are_off(path: tuple[str, ...], name: str, job: Job) -> Iterator[
 def _keys_in_a_store(path: tuple[str, ...], settings: BackupSettings, job: Job) -> Iterator[Finding]:
     for name, folder in settings.folders(job).items():
         if job.keys_file is not None and job.keys_file.is_relative_to(folder):
-            what = f"lies in the store '{name}': who gets hold of that store reads every snapshot in it"
+            what = (
+                f"lies in the store '{name}': anyone with access to the store can read every snapshot in it"
+            )
             yield (*path, "keys_file"), what, "keep it elsewhere, such as /etc/leitstand/keys"
 
 
 def _keys_in_a_source(path: tuple[str, ...], job: Job) -> Iterator[Finding]:
     for index, source in enumerate(job.sources):
         if isinstance(source, FilesSource) and job.keys_file is not None and _saves(source, job.keys_file):
-            what = f"saves the keys file {job.keys_file}: who is given one snapshot could read all of them"
+            what = f"saves the keys file {job.keys_file}: one opened snapshot would open all of them"
             hint = f"exclude: [{job.keys_file}]; the recovery kit brings the keys back, no snapshot does"
             yield (*path, "sources", index), what, hint
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from leitstand.exposition import Family
-from orchestrator.agenda import ACTIONS, Task, schedule_of
+from orchestrator.agenda import ACTIONS, Task, is_never, schedule_of
 from orchestrator.config import Job
 
 _LABELS = ("backup", "host", "store")
@@ -125,7 +125,7 @@ def _off(jobs: Mapping[str, Job], facts: Mapping[str, Mapping[str, Facts]]) -> F
     for name, job in sorted(jobs.items()):
         for store in sorted(job.stores):
             for action in ACTIONS:
-                if schedule_of(name, job, action) is None or _is_denied(facts, name, store, action):
+                if is_never(job, action) or _is_denied(facts, name, store, action):
                     family.add(1, name, job.host, store, action)
     return family
 

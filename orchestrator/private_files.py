@@ -9,7 +9,7 @@ from orchestrator.config import Job, MysqlSource, PostgresqlSource
 
 
 def faulty_files(job: Job, host: Host) -> Iterator[Distrust]:
-    """What is wrong with each file that others could read or change; a missing one is told elsewhere."""
+    """What is wrong with each file that others could read or change; a missing one is reported elsewhere."""
     for path, is_secret in _files(job, host):
         found = exposed(path) if is_secret else distrust(path)
         if found is not None:

@@ -5,19 +5,20 @@ from collections.abc import Mapping
 
 # Its words, the most telling first; what to do, with the facts of the host.
 _HINTS: Mapping[str, str] = {
-    r"this key may not run that here": "sources or hooks changed since: leitstand backup authorize {name}",
+    r"this key may not run that here": "its sources or hooks have changed: "
+    "run leitstand backup authorize {name} again",
     r"[Ii]dentity file .* not accessible": "there is no key {identity}: "
     "ssh-keygen -t ed25519 -N '' -f {identity}; then: leitstand backup authorize {name}",
     r"UNPROTECTED PRIVATE KEY|bad permissions": "chmod 600 {identity}",
     r"Load key ": "{identity} must be a private key without a passphrase, which no timer can type",
-    r"HOST IDENTIFICATION HAS CHANGED": "its host key is another one: is it installed anew, or another "
+    r"HOST IDENTIFICATION HAS CHANGED": "its host key has changed: was it reinstalled, or is it another "
     "machine? leitstand backup authorize {name} says how to compare and fetch it",
     r"Host key verification failed|host key is known": "its host key is not known here: "
     "leitstand backup authorize {name} says how to fetch and compare it",
     r"Permission denied \(|Too many authentication failures": "it does not let this key in as {user}: "
     "leitstand backup authorize {name} prints the line for its authorized_keys",
     r"Could not resolve hostname": "is hosts.{name}.address right? It is {address}",
-    r"Connection refused": "does sshd run there, on port {port}? hosts.{name}.ssh.port tells another one",
+    r"Connection refused": "does sshd run there, on port {port}? another one is set as hosts.{name}.ssh.port",
     r"timed out|No route to host|Network is unreachable|Timeout, server": "is {address} up, and port {port} "
     "open from here?",
     r"Unable to negotiate|no matching ": "its sshd is too old, or restricted, for this machine's ssh",

@@ -91,6 +91,13 @@ def test_timers_metrics_and_status_know_of_them(site: Site, tmp_path: Path) -> N
     site.good("status")
 
 
+def test_a_job_that_is_run_by_hand_is_not_taken_for_one_that_others_verify(site: Site) -> None:
+    by_itself(site)
+    del site.job["schedule"]
+    site.good("run", "site")
+    assert "leitstand_backup_off{" not in (site.folder / "metrics" / "leitstand_backup.prom").read_text()
+
+
 def warnings_of(site: Site, capsys: pytest.CaptureFixture[str]) -> list[str]:
     site.write()
     capsys.readouterr()

@@ -57,7 +57,7 @@ def other_commands(far: Site, sshd: Sshd, folder: Path) -> str:
         told["line"].replace(told["script_path"], str(script)) + "\n"
     )
     far.job["sources"] = [{"files": str(far.www / "uploads")}]
-    return "sources or hooks changed since: leitstand backup authorize far"
+    return "its sources or hooks have changed: run leitstand backup authorize far again"
 
 
 def unknown_host(far: Site, sshd: Sshd, folder: Path) -> str:
@@ -70,7 +70,7 @@ def another_host_key(far: Site, sshd: Sshd, folder: Path) -> str:
     place = sshd.known_hosts.read_text().split()[0]
     (folder / "hosts").write_text(f"{place} {(sshd.folder / 'identity.pub').read_text()}")
     ssh(far)["known_hosts_file"] = str(folder / "hosts")
-    return "its host key is another one"
+    return "its host key has changed"
 
 
 def nothing_listens(far: Site, sshd: Sshd, folder: Path) -> str:
