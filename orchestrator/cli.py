@@ -15,6 +15,7 @@ from orchestrator.cli_authorize import authorize
 from orchestrator.cli_browse import cat, diff, find, ls
 from orchestrator.cli_care import prune, status
 from orchestrator.cli_doctor import doctor
+from orchestrator.cli_keep import forget, hold
 from orchestrator.cli_keys import keys
 from orchestrator.cli_options import store_option, warn, warn_of, with_context
 from orchestrator.cli_proof import catalog, drill, verify
@@ -35,7 +36,7 @@ def backup() -> None:
 
 
 COMMANDS = (
-    *(run, restore, verify, drill, prune, status, serve, install_timers),
+    *(run, restore, verify, drill, prune, hold, forget, status, serve, install_timers),
     *(ls, find, cat, diff, catalog, keys, authorize, doctor),
 )
 for command in COMMANDS:

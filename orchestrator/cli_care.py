@@ -98,7 +98,7 @@ def _prune(
         job, facts, zone = context.job(job_name), context.facts(), context.fleet.site.zone
         now = datetime.now(zone)
         known = facts.of(job_name, store.name)
-        word = Word(known.damaged, None if force else known.released, marks, known.pruned)
+        word = Word(known.damaged, None if force else known.released, marks, known.pruned, known.forgotten)
         steps = plan(store, job_name, job, keys_of(job), now, zone, word)
         if not dry_run:
             facts.publish()  # with the start that comes after this one
@@ -136,6 +136,7 @@ def _note(facts: FactsKeeper, job_name: str, store: str, steps: list[Step], forc
         damaged=kept_of(names),
         known=kept_of(names),
         **({} if too_many(steps) else {"pruned": sorted(names)}),
+        forgotten=lambda each: sorted(names.intersection(each)),
         released=lambda each: sorted({*names.intersection(each), *going}),
     )
     held = sum(step.action == "hold" for step in steps)

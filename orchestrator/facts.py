@@ -67,6 +67,7 @@ class StoreFacts:
     released: Sequence[str] = ()
     denied: Sequence[str] = ()
     pruned: Sequence[str] | None = None
+    forgotten: Sequence[str] = ()  # a person wants them deleted, whatever `keep` says
     known: Mapping[str, str] = field(default_factory=dict)
     bucket: str = ""  # that they were in; another one is another store
     lost: Mapping[str, str] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 MANIFEST, META, COMMIT = "manifest.zip", "meta.json", "COMMIT"
 MARK = "PRUNE"  # says since when prune wants to delete the snapshot
+HOLD = "KEEP"  # says that prune must never delete the snapshot
 LEASE, CANARY = "lease", "canary"  # folders beside the snapshots: of runs under way, of `doctor`
 SINGLE_VOLUME = "vol.zip"
 _ID = re.compile(r"([0-9]{8}T[0-9]{6}Z)-[a-z2-7]{8}")

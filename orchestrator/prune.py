@@ -16,13 +16,23 @@ from zoneinfo import ZoneInfo
 from orchestrator.catalog import Listed, proven, scan
 from orchestrator.config import Job
 from orchestrator.keys import KeyRing
-from orchestrator.layout import CANARY, COMMIT, LEASE, MARK, is_object_name, job_prefix
+from orchestrator.layout import (
+    CANARY,
+    COMMIT,
+    HOLD,
+    LEASE,
+    MARK,
+    SnapshotName,
+    is_object_name,
+    job_prefix,
+)
 from orchestrator.retention import Candidate, Decision, decide
 from orchestrator.show import size
 from orchestrator.stores import Store, StoreError
 
 _log = logging.getLogger(__name__)
 ABANDONED = timedelta(hours=48)
+_FORGOTTEN = "forgotten by hand"
 LITTER = (LEASE, CANARY)
 
 
@@ -50,13 +60,14 @@ class Word:
 
     ``damaged`` do not count as good ones. Of those much larger than the newest good one only the ``released``
     are not held; None: all. ``marks`` is how many may be marked at once, whatever the job's share is.
-    ``pruned`` are those that the last prune left; None: there was none yet.
+    ``pruned`` are those that the last prune left; None: there was none yet. ``forgotten`` are to go.
     """
 
     damaged: Collection[str] = ()
     released: Collection[str] | None = ()
     marks: int | None = None
     pruned: Collection[str] | None = None
+    forgotten: Collection[str] = ()
 
 
 def plan(
@@ -66,13 +77,18 @@ def plan(
     listed = scan(store, job.host, job_name)
     committed = {each.id: each for each in proven(store, listed, keys, now)}
     good = [each for each in committed.values() if not each.doubt]
-    decisions = decide([_candidate(each, word) for each in good], job.keep, zone)
+    wanted = [each for each in good if each.id not in word.forgotten or is_held(each)]
+    decisions = decide([_candidate(each, word) for each in wanted], job.keep, zone)
+    for decision in decisions:
+        if is_held(committed[decision.candidate.id]):
+            decision.reasons.append("held by hand")
+    forgotten = [_going(each, job, now, _FORGOTTEN, let_go=True) for each in good if each not in wanted]
     steps = [_step(committed[each.candidate.id], each, job, now, word) for each in decisions]
     refused = [
         Step(each, "refuse", f"{each.state}: {each.doubt}") for each in committed.values() if each.doubt
     ]
     swept = [_sweep_step(each, now) for each in listed if each.committed is None]
-    return [*_braked(steps, job, len(committed), word), *refused, *swept]
+    return [*_braked([*steps, *forgotten], job, len(committed), word), *refused, *swept]
 
 
 def _candidate(listed: Listed, word: Word) -> Candidate:
@@ -115,13 +131,22 @@ def _step(listed: Listed, decision: Decision, job: Job, now: datetime, word: Wor
     if decision.held and not let_go:
         sizes = f"{_size(decision.candidate)}, the newest good one only {_size(decision.held)}"
         return Step(listed, "hold", f"no rule keeps it, but it has {sizes}")
+    return _going(listed, job, now, "no rule keeps it", let_go=bool(decision.held))
+
+
+def _going(listed: Listed, job: Job, now: datetime, why: str, *, let_go: bool) -> Step:
+    marked = _marked(listed)
     if marked is None:
-        why = f"no rule keeps it; deleted in {_days(job.keep.grace)}"
-        return Step(listed, "mark", why, let_go=bool(decision.held))
+        return Step(listed, "mark", f"{why}; deleted in {_days(job.keep.grace)}", let_go=let_go)
     left = marked + job.keep.grace - now
     if left > timedelta(0):
-        return Step(listed, "wait", f"no rule keeps it; deleted in {_days(left)}")
-    return Step(listed, "delete", f"no rule keeps it; marked since {_shown(marked, now)}")
+        return Step(listed, "wait", f"{why}; deleted in {_days(left)}")
+    return Step(listed, "delete", f"{why}; marked since {_shown(marked, now)}")
+
+
+def is_held(listed: Listed) -> bool:
+    """Whether a person said that this snapshot stays for ever."""
+    return any(info.key == listed.name.key(HOLD) for info in listed.objects)
 
 
 def _shown(moment: datetime, now: datetime) -> str:
@@ -171,8 +196,7 @@ def carry_out(store: Store, steps: list[Step]) -> Iterator[Step]:
         name = step.listed.name
         match step.action:
             case "mark":
-                data = json.dumps({"version": 1, "snapshot": name.id}).encode()
-                store.put(name.key(MARK), data, sha256=hashlib.sha256(data).hexdigest())
+                put_note(store, name, MARK)
             case "unmark":
                 store.delete(name.key(MARK))
             case "delete" | "sweep":
@@ -180,6 +204,12 @@ def carry_out(store: Store, steps: list[Step]) -> Iterator[Step]:
             case _:
                 continue
         yield step
+
+
+def put_note(store: Store, name: SnapshotName, kind: str) -> None:
+    """Lay a MARK or a HOLD beside a snapshot's objects."""
+    data = json.dumps({"version": 1, "snapshot": name.id}).encode()
+    store.put(name.key(kind), data, sha256=hashlib.sha256(data).hexdigest())
 
 
 def _delete(store: Store, listed: Listed) -> None:

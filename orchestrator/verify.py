@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from orchestrator.archive import ArchiveError, FileRecord, Problem
 from orchestrator.archive.admission import refusal
 from orchestrator.commit import Meta
-from orchestrator.layout import COMMIT, MANIFEST, MARK, META, SnapshotName
+from orchestrator.layout import COMMIT, HOLD, MANIFEST, MARK, META, SnapshotName
 from orchestrator.snapshot import CHUNK_BYTES, Snapshot, open_archive, read_meta
 from orchestrator.stores import ObjectMissingError, Store
 
@@ -52,7 +52,9 @@ def verify_snapshot(snapshot: Snapshot, result: Verified | None = None) -> Verif
 
 def _find_strange_objects(store: Store, name: SnapshotName, meta: Meta, result: Verified) -> None:
     """What lies in the snapshot's folder and is not of it: nothing of ours puts it there."""
-    own = {name.key(each) for each in (COMMIT, META, MANIFEST, MARK)} | {*name.volume_keys(len(meta.volumes))}
+    own = {name.key(each) for each in (COMMIT, META, MANIFEST, MARK, HOLD)} | {
+        *name.volume_keys(len(meta.volumes))
+    }
     for info in store.list(name.key("")):
         if info.key not in own:
             result.findings.append(Finding(info.key, "does not belong to this snapshot"))

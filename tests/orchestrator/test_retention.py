@@ -385,3 +385,47 @@ def test_a_prune_waits_for_no_run_but_gives_way_to_it(site: Site) -> None:
         assert (ran.status, "another run is under way" in ran.errors[0]) == (3, True)
         site.good("prune", "site", "--dry-run")
     site.good("prune", "site")
+
+
+def test_a_held_snapshot_stays_for_ever_until_it_is_released(aged: tuple[Site, list[str]]) -> None:
+    site, names = aged
+    site.good("hold", names[0])
+    assert actions(site) == {names[0]: "keep", names[1]: "mark", names[2]: "keep"}
+    site.good("verify", "site", "--snapshot", names[0])
+    assert site.leitstand("forget", names[0]).status == 2
+    site.good("hold", names[0], "--release")
+    assert actions(site)[names[0]] == "mark"
+
+
+def test_a_forgotten_snapshot_goes_after_the_grace_time_and_is_not_missed(
+    aged: tuple[Site, list[str]],
+) -> None:
+    site, names = aged
+    site.job["keep"] = {"last": 9, "grace": "1d"}
+    site.good("forget", names[1])
+    assert actions(site) == {names[0]: "keep", names[1]: "wait", names[2]: "keep"}
+    age(site, names[1], 2)
+    assert actions(site)[names[1]] == "delete"
+    assert site.snapshots() == [names[0], names[2]]
+    site.good("verify", "site")
+    assert site.good("status", "--json").json()[0]["problem"] == ""
+
+
+def test_what_was_forgotten_can_be_taken_back(aged: tuple[Site, list[str]]) -> None:
+    site, names = aged
+    site.job["keep"] = {"last": 9}
+    site.good("forget", names[1])
+    site.good("hold", names[1], "--release")
+    assert actions(site)[names[1]] == "unmark"
+
+
+def test_the_last_good_snapshot_is_forgotten_by_a_clear_word_only(site: Site) -> None:
+    for _ in range(2):
+        site.good("run", "site")
+    other, name = site.snapshots()
+    site.good("forget", other)
+    ran = site.leitstand("forget", name)
+    assert (ran.status, "is the last good one" in ran.errors[0]) == (2, True)
+    assert len(list(site.disk.rglob("PRUNE"))) == 1
+    site.good("forget", name, "--yes-really")
+    assert site.leitstand("forget", "20991231T000000Z-aaaaaaaa").status == 2
