@@ -70,7 +70,9 @@ def split_url(value: str) -> SplitResult:
         raise SettingError("a URL begins with http:// or https:// and names a host", hint)
     if parts.username is not None or parts.password is not None:
         raise SettingError("a URL must not hold a user name or password")
-    require_host(parts.hostname or "")
+    host = parts.hostname or ""
+    start = value.lower().find(host)
+    require_host(value[start : start + len(host)] or host)  # as it is written
     return parts
 
 
