@@ -51,20 +51,17 @@ MYSQLDUMP, MYSQL = _either("mysqldump", "mariadb-dump"), _either("mysql", "maria
 
 # As for local databases: one with a write-ahead log that is at rest is read as it is where no file can be
 # made beside it, or where it has not been written for a while; it must be the same afterwards.
-_SQLITE = """\
-real=$(readlink -f -- "$1")
-log=$real-wal
-state() { stat -c '%i %s %y %z' -- "$real"; }
-kind=$(od -An -tx1 -j18 -N2 -- "$real" | tr -d ' ')
-if [ "$kind" != 0202 ] || [ -s "$log" ] ||
-  { [ -w "${real%/*}/" ] && [ -n "$(find "$real" -mmin -5)" ]; }; then
-  exec sqlite3 -readonly -bail "$1" .dump
-fi
-before=$(state)
-sqlite3 -readonly -bail "$2" .dump || exit
-[ ! -s "$log" ] && [ "$(state)" = "$before" ] && exit 0
-echo "error: $1 was written while it was read" >&2
-exit 1"""
+_SQLITE = (
+    'real=$(readlink -f -- "$1"); log=$real-wal; '
+    "state() { stat -c '%i %s %y %z' -- \"$real\"; }; "
+    'kind=$(od -An -tx1 -j18 -N2 -- "$real" | tr -d " "); '
+    'if [ "$kind" != 0202 ] || [ -s "$log" ] || '
+    '{ [ -w "${real%/*}/" ] && [ -n "$(find "$real" -mmin -5)" ]; }; '
+    'then exec sqlite3 -readonly -bail "$1" .dump; fi; '
+    'before=$(state); sqlite3 -readonly -bail "$2" .dump || exit; '
+    '[ ! -s "$log" ] && [ "$(state)" = "$before" ] && exit 0; '
+    'echo "error: $1 was written while it was read" >&2; exit 1'
+)
 
 
 class DumpSource:
