@@ -107,7 +107,7 @@ def verify(
         warn_of(earlier)
     if errors:
         raise errors[-1]
-    return EXIT_FAILED if any(check["findings"] for check in checks) else 0
+    return EXIT_FAILED if any(check["findings"] or check["beside"] for check in checks) else 0
 
 
 def _weekly_spot(
@@ -174,9 +174,11 @@ def _tell_checks(checks: list[dict[str, Any]], as_json: bool) -> None:
         click.echo(json.dumps(checks, indent=1))
         return
     for check in checks:
-        for finding in check["findings"]:
+        for finding in (*check["findings"], *check["beside"]):
             warn(f"{check['store']}: {finding['where']}: {finding['what']}")
         verdict = f"DAMAGED, {len(check['findings'])} findings" if check["findings"] else "good"
+        if check["beside"]:
+            verdict += f", but {len(check['beside'])} LOST OR NOT PROVEN"
         click.echo(f"{check['job']}: {_what_was_read(check, verdict)}")
 
 

@@ -43,7 +43,7 @@ def verify_in(context: Context, job_name: str, store: Store, snapshot_id: str | 
             _note(context, snapshot, "full", live.findings, is_newest=snapshot_id is None)
     what = str(live.findings[0]) if live.findings else ""
     context.facts().damaged(job_name, store.name, name.id, what)
-    live.findings += found
+    live.beside += found
     return name.id
 
 
@@ -80,7 +80,7 @@ def share_in(context: Context, job_name: str, store: Store, parts: int, today: d
         facts.not_verified(job_name, store.name, "share", str(live.findings[0]))
     else:
         facts.verified(job_name, store.name, "share", time.time())
-    live.findings += [Finding(f"{job.host}/{job_name}", what) for what in seen.lost.values()]
+    live.beside += [Finding(f"{job.host}/{job_name}", what) for what in seen.lost.values()]
 
 
 def spot_in(
@@ -101,7 +101,7 @@ def spot_in(
         with open_snapshot(store, name, keys_of(job)) as snapshot:
             spot_check(snapshot, sources, count, SPOT_TOLERANCE, live)
             _note(context, snapshot, "spot", live.findings, is_newest=snapshot_id is None)
-    live.findings += found
+    live.beside += found
     return name.id
 
 

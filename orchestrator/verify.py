@@ -26,12 +26,13 @@ class Finding:
 
 @dataclass
 class Verified:
-    """What a verification read and what it found."""
+    """What a verification read and what it found; ``beside``: of other snapshots than the one it read."""
 
     files: int = 0
     archive_bytes: int = 0
     content_bytes: int = 0
     findings: list[Finding] = field(default_factory=list)
+    beside: list[Finding] = field(default_factory=list)
 
 
 def verify_snapshot(snapshot: Snapshot, result: Verified | None = None) -> Verified:
