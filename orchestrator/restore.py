@@ -30,7 +30,7 @@ _LOST_AND_FOUND = "lost+found"  # of a file system of its own
 OUTSIDE_NAMED = 1000  # of the links that lead out of the target
 DAMAGED_NAMED = 10
 # A folder has no other name, nor has anything on a file system without links.
-_NO_OTHER_NAME = (errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.EMLINK, errno.EXDEV)
+_NO_OTHER_NAME = (errno.EPERM, errno.EMLINK, errno.EXDEV)
 
 
 class RestoreError(LeitstandError):

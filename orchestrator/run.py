@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from leitstand.errors import LeitstandError
-from orchestrator.archive import ArchiveSummary, FileRecord, Kind, Problem, SealedWriter, VolumeSink
+from orchestrator.archive import ArchiveSummary, Entry, FileRecord, Kind, Problem, SealedWriter, VolumeSink
 from orchestrator.changes import Changed, Paths
 from orchestrator.commit import Meta, encode_commit, encode_meta
 from orchestrator.config import Job
@@ -24,7 +24,7 @@ from orchestrator.keys import KeyRing
 from orchestrator.layout import COMMIT, MANIFEST, META, SnapshotName, new_snapshot
 from orchestrator.manifest import ManifestHeader, ManifestWriter
 from orchestrator.shrunk import Shrinkage
-from orchestrator.sources import Source
+from orchestrator.sources import Report, Source
 from orchestrator.stores import Store, StoreError
 from orchestrator.uploads import Lane, Uploads, raise_if_none_is_left
 
@@ -177,9 +177,7 @@ class _Run:
         ):
             for settings, source in zip(job.sources, self.plan.sources, strict=True):
                 intake = Intake(source, job.limits, on_problem)
-                for entry in intake.entries():
-                    streamed = source.sequential or entry.size is None
-                    (writer.add_stream if streamed else writer.add)(entry)
+                self._take(source, intake, writer, on_problem)
                 self.plan.shrinkage.note(source.label, settings, intake.taken, source.tables, intake.trusted)
             summary = writer.close()
             self._hold_policy()
@@ -188,6 +186,23 @@ class _Run:
                 on_problem(Problem(b"", what))
             volumes.close()
         return summary
+
+    def _take(self, source: Source, intake: Intake, writer: SealedWriter, report: Report) -> None:
+        for entry in intake.entries():
+            if source.sequential and self._is_of_no_folder(entry, writer):
+                report(Problem(entry.path, "refused: another name of what lies in no folder"))
+                continue
+            streamed = source.sequential or entry.size is None
+            (writer.add_stream if streamed else writer.add)(entry)
+
+    def _is_of_no_folder(self, entry: Entry, writer: SealedWriter) -> bool:
+        """Whether this is another name of something below a path that is no folder: a restore stops there."""
+        first, paths = entry.metadata.link, self.progress.paths
+        if entry.metadata.kind is not Kind.HARDLINK or paths.has_file(first):
+            return False
+        writer.flush()
+        parts = first.split(b"/")
+        return any(paths.has_file(b"/".join(parts[:depth])) for depth in range(1, len(parts)))
 
     def _tables(self, path: bytes) -> Mapping[str, int] | None:
         found = (source.tables[path] for source in self.plan.sources if path in source.tables)

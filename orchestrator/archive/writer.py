@@ -88,6 +88,11 @@ class SealedWriter:
         else:
             self._add_small_stream(entry)
 
+    def flush(self) -> None:
+        """Write what is pending: a record of each path was given when this returns."""
+        self._end_batch()
+        self._work.drain()
+
     def close(self) -> ArchiveSummary:
         """Write what is pending and both central directories; the archive is whole when this returns."""
         if not self._open:

@@ -73,8 +73,7 @@ def job(tree: Path) -> Job:
 
 def commands(script: str) -> list[str]:
     """Each command of the script, as a client would ask for it."""
-    shell = "\n".join(re.findall(r"^  exec (.*) ;;$", script, re.MULTILINE))
-    return shell.splitlines()
+    return re.findall(r"^  exec (.*?) ;;$", script, re.MULTILINE | re.DOTALL)
 
 
 def received(host: Host, command: str) -> bytes:
