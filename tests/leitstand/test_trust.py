@@ -137,6 +137,14 @@ def test_a_relative_name_and_dots_lead_to_the_same_answer(mine, monkeypatch):
     assert distrust(Path("leitstand.yml")) == distrust(Path("../mine/leitstand.yml")) is not None
 
 
+@root_only
+def test_root_of_a_container_without_root_reads_its_configuration(leitstand, mine):
+    mapped = ["unshare", "--user", "--map-user=0"]  # all other users are nobody, and own /
+    if subprocess.run([*mapped, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine makes no such namespaces")
+    assert leitstand("check", "-c", mine, before=mapped).returncode == 0
+
+
 def test_links_without_end_and_missing_files_are_left_to_who_opens_them(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     assert distrust(tmp_path / "loop" / "x") is None
