@@ -5,8 +5,8 @@ Only success is stamped, with the time it began: what failed, or was missed whil
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -50,17 +50,21 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """When a task is done: its schedule and how much later this one starts."""
+    """When a task is done: its schedule and how much later this one starts.
+
+    ``first`` is the schedule until it was done once, where that is another one.
+    """
 
     schedule: Schedule
     offset: timedelta
+    first: Schedule | None = None
 
     def after(self, moment: datetime, *, again: bool = False) -> datetime | None:
         """The first start after ``moment``; None if there is none for years.
 
         What is counted from its last start (``again``) was put off by its first one already.
         """
-        start = self.schedule.next_after(moment)
+        start = (self.schedule if again or self.first is None else self.first).next_after(moment)
         is_put_off = again and self.schedule.every is not None
         return start and start + (timedelta(0) if is_put_off else self.offset)
 
@@ -68,16 +72,18 @@ class Plan:
 def plans(jobs: Mapping[str, Job]) -> dict[Task, Plan]:
     """Every task that has a schedule."""
     return {
-        task: Plan(schedule, offset(task, job.jitter, schedule.interval))
+        Task(name, action): _plan(Task(name, action), job, schedule)
         for name, job in jobs.items()
-        for task, schedule in _schedules(name, job)
+        for action in ACTIONS
+        if (schedule := schedule_of(name, job, action))
     }
 
 
-def _schedules(name: str, job: Job) -> Iterator[tuple[Task, Schedule]]:
-    for action in ACTIONS:
-        if schedule := schedule_of(name, job, action):
-            yield Task(name, action), schedule
+def _plan(task: Task, job: Job, schedule: Schedule) -> Plan:
+    if task.action == "drill" and is_default(job, "drill"):
+        # A new job is proven the day after its first run, not weeks later. The minute is drawn already.
+        return Plan(schedule, timedelta(0), replace(schedule, days=frozenset(range(1, 32))))
+    return Plan(schedule, offset(task, job.jitter, schedule.interval))
 
 
 def schedule_of(name: str, job: Job, action: Action) -> Schedule | None:

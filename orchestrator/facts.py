@@ -202,9 +202,17 @@ class FactsKeeper:
 
     def _publish(self) -> None:
         now = datetime.now(self.zone)
-        starts = {task: start for task, plan in plans(self.jobs).items() if (start := plan.after(now))}
+        facts = read_facts(self.state, self.jobs)
+        drilled = {
+            job for job, stores in facts.items() if any("drill" in each.verified for each in stores.values())
+        }
+        starts = {
+            task: start
+            for task, plan in plans(self.jobs).items()
+            if (start := plan.after(now, again=plan.first is not None and task.job in drilled))
+        }
         make_public_folder(self.metrics)
-        texts = families(read_facts(self.state, self.jobs), self.jobs, starts)
+        texts = families(facts, self.jobs, starts)
         write_textfile(self.metrics / TEXTFILE, texts)
 
     @contextmanager

@@ -75,7 +75,7 @@ def write_units(folder: Path, texts: Mapping[str, str]) -> tuple[list[str], list
 def _service(context: Context, task: Task, plan: Plan, config: Path, program: str) -> str:
     job = context.settings.backups[task.job]
     words = [program, "backup", task.action, task.job, "--config", str(config), *options(task, job)]
-    words += ["--if-due"] if plan.schedule.every is not None else []
+    words += ["--if-due"] if plan.schedule.every or plan.first else []
     lines = [
         MARK,
         f"[Unit]\nDescription=Leitstand: {task.action} of backup {task.job}\n",
@@ -142,8 +142,10 @@ def _quoted(word: str, *, variables: bool = True) -> str:
 
 
 def _timer(task: Task, plan: Plan, job: Job, zone: str) -> str:
-    lines = timer_lines(plan.schedule, zone)
-    if plan.schedule.every is None:
+    lines = timer_lines(plan.first or plan.schedule, zone)
+    if plan.first:
+        lines += ["Persistent=true"]
+    elif plan.schedule.every is None:
         delay = longest_offset(job.jitter, plan.schedule.interval).total_seconds()
         lines += ["# What was missed while this host was down is made up for.", "Persistent=true"]
         lines += [f"RandomizedDelaySec={delay:.0f}", "FixedRandomDelay=true"]

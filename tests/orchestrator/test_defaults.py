@@ -1,14 +1,15 @@
 """A job that says nothing of verify, drill and prune has all three; one that turns them off is warned of."""
 
 import json
-from datetime import timedelta
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from leitstand.cli import run as run_leitstand
-from orchestrator.agenda import schedule_of
+from orchestrator.agenda import Agenda, Task, plans, schedule_of
 from orchestrator.config import Job
 
 Site = Any
@@ -53,6 +54,20 @@ def test_jobs_do_it_at_different_times_and_always_at_the_same() -> None:
     assert len({each.days for each in texts["drill"] if each}) > 15
 
 
+def test_a_new_job_is_drilled_the_day_after_its_first_run_and_then_each_month() -> None:
+    task = Task("website", "drill")
+    began = datetime(2026, 11, 30, 4, 0, tzinfo=UTC)
+    agenda = Agenda(UTC)
+    agenda.replan(plans({"website": job(schedule="daily 03:00")}), began)
+    first = agenda.starts()[task]
+    assert first - began <= timedelta(days=1)
+    agenda.note(task, first.timestamp(), first)
+    second = agenda.starts()[task]
+    assert second.strftime("%H:%M") == first.strftime("%H:%M")
+    agenda.note(task, second.timestamp(), second)
+    assert timedelta(days=28) <= agenda.starts()[task] - second <= timedelta(days=31)
+
+
 @pytest.mark.parametrize(
     ("settings", "actions"),
     [
@@ -83,6 +98,9 @@ def test_timers_metrics_and_status_know_of_them(site: Site, tmp_path: Path) -> N
     drill = (tmp_path / "units" / "leitstand-backup-drill-site.service").read_text()
     assert "drill site" in drill
     assert "--if-allowed" in drill
+    assert "--if-due" in drill
+    timer = (tmp_path / "units" / "leitstand-backup-drill-site.timer").read_text()
+    assert re.search(r"^OnCalendar=\*-\*-\* ", timer, re.MULTILINE), "until the first drill: each day"
     metrics = (site.folder / "metrics" / "leitstand_backup.prom").read_text()
     assert 'leitstand_backup_drill_interval_seconds{backup="site",host="here"} 2678400' in metrics
     assert 'leitstand_backup_off{backup="site",host="here",store="disk",action="prune"} 1' in metrics
