@@ -16,9 +16,11 @@ from leitstand.text import visible
 from orchestrator.agenda import Action, Task
 from orchestrator.context import Context
 from orchestrator.due import due_task
+from orchestrator.facts import read_facts
 from orchestrator.show import moment
 from orchestrator.signals import breaking_off
 from orchestrator.slots import Limits
+from orchestrator.snapshot import NoSuchSnapshotError
 from orchestrator.stores import StoreError
 
 store_option = click.option("--store", "only", help="Only this store of the job.")
@@ -33,6 +35,12 @@ if_allowed_option = click.option(
 )
 
 Command = Callable[..., int]
+
+
+class NothingYetError(LeitstandError):
+    """There is no snapshot yet that a task which nobody asked for could be about: no failure."""
+
+    exit_code = EXIT_WARNINGS
 
 
 def when_due(action: Action) -> Callable[[Command], Command]:
@@ -109,7 +117,13 @@ def limits_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_left_to_others(context: Context, job: str, action: Action, error: LeitstandError) -> bool:
-    """Whether a task failed because credentials may not do it; says so and notes it."""
+    """Whether a task failed because credentials may not do it; says so and notes it.
+
+    Raises NothingYetError where the job has never been run.
+    """
+    known = read_facts(context.state, context.settings.backups).get(job, {}).values()
+    if isinstance(error, NoSuchSnapshotError) and not any(each.last_success for each in known):
+        raise NothingYetError(f"{error.message}: {action} waits for the first one", error.hint) from error
     if not (isinstance(error, StoreError) and error.whose):
         return False
     context.facts().denied(job, error.whose, action)

@@ -109,6 +109,18 @@ def test_timers_metrics_and_status_know_of_them(site: Site, tmp_path: Path) -> N
     site.good("status")
 
 
+@pytest.mark.parametrize("action", ["verify", "drill"])
+def test_what_comes_by_default_waits_for_the_first_run(site: Site, action: str) -> None:
+    by_itself(site)
+    early = site.leitstand(action, "site", "--if-allowed")
+    assert (early.status, "waits for the first one" in early.stderr) == (1, True)
+    assert site.leitstand(action, "site").status == 3, "by hand it is a mistake"
+    assert site.leitstand("drill", "site", "--if-allowed", "--if-due").status == 0, "not due yet"
+    site.good("run", "site")
+    site.good(action, "site", "--if-allowed")
+    assert site.good("status", "--json").json()[0]["problem"] == ""
+
+
 def test_a_job_that_is_run_by_hand_is_not_taken_for_one_that_others_verify(site: Site) -> None:
     by_itself(site)
     del site.job["schedule"]
