@@ -17,7 +17,7 @@ from exporter.conversation import Limits
 from exporter.inventory import SOURCES
 from exporter.inventory.inventory import DEFAULT_INTERVAL
 from exporter.inventory.watch import WATCHED
-from exporter.node_exporter_flags import hidden_options, renamed
+from exporter.node_exporter_flags import WEB_CONFIG, hidden_options, renamed, renamed_web_config
 from leitstand.activation import SYSTEMD
 from leitstand.errors import UsageError
 from leitstand.logs import set_up_logging
@@ -51,7 +51,7 @@ def _web() -> Iterable[click.Option]:
         default=False,
     )
     words = "TLS, client certificates, users and headers; the format of Prometheus' own exporters."
-    yield _option("--web.config.file", "web_config", words, type=_PATH)
+    yield _option(WEB_CONFIG, "web_config", words, type=_PATH)
     words = "Where the live figures are."
     yield _option("--web.telemetry-path", "telemetry_path", words, default="/metrics", show_default=True)
     yield _option(
@@ -158,8 +158,12 @@ def roots_of(given: Given) -> Roots:
 
 
 def web_config_of(given: Given) -> Path | None:
-    """The file of TLS and users; none for the empty name, which is node_exporter's default."""
-    path: Path | None = given["web_config"]
+    """The file of TLS and users; none for the empty name, which is node_exporter's default.
+
+    Raises UsageError for an option that is given by two names.
+    """
+    former = renamed_web_config(given)
+    path: Path | None = Path(former) if former else given["web_config"]
     return None if path == Path() else path
 
 

@@ -38,10 +38,14 @@ def listen_on(addresses: list[str]) -> list[socket.socket]:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host and port of ``host:port``; the host is empty for all addresses. Raises UsageError."""
+    """Host and port of ``host:port``; the host is empty for all addresses. Raises UsageError.
+
+    IPv4 may stand in brackets, as in Go: node_exporter's Helm chart writes ``[$(HOST_IP)]:9100``.
+    """
     host, colon, port = address.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
-    brackets_fit = (f"[{bare}]" == host) if ":" in bare else (bare == host)
+    is_address = ":" in bare or bare.replace(".", "").isdigit()
+    brackets_fit = (host == bare and ":" not in bare) or (host == f"[{bare}]" and is_address)
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535 or not brackets_fit:
         raise UsageError(
             f"'{address}' is no address to listen on",
@@ -62,8 +66,7 @@ def written_address(sock: socket.socket) -> str:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         if host:
-            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-            sock = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+            sock = socket.create_server((host, port), family=_family(host, port), backlog=_BACKLOG)
         else:
             sock = _listen_everywhere(port)
     except OSError as error:
@@ -72,6 +75,12 @@ def _listen(host: str, port: int) -> socket.socket:
         hint = _HINTS.get(error.errno or 0, "write an address of this host")
         raise LeitstandError(f"cannot listen on {host or '*'}:{port}: {reason}", hint) from error
     return sock
+
+
+def _family(host: str, port: int) -> int:
+    """IPv4 where a name has addresses of both, as in Go: ``localhost`` is 127.0.0.1."""
+    families = [entry[0] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    return socket.AF_INET if socket.AF_INET in families else families[0]
 
 
 def _listen_everywhere(port: int) -> socket.socket:

@@ -1,6 +1,6 @@
 """Options of node_exporter that ours does not have by that name: former names, and those without effect here.
 
-A unit file made for node_exporter, 1.5.0 to 1.12, starts this exporter as it stands. Facts of the options:
+A unit file made for node_exporter, 1.0 to 1.12, starts this exporter as it stands. Facts of the options:
 ``node_exporter --help`` and, of those that it hides, its source.
 """
 
@@ -30,6 +30,8 @@ FORMER = {
     "--collector.systemd.unit-blacklist": "systemd_unit_exclude",
     "--collector.systemd.unit-whitelist": "systemd_unit_include",
 }
+# Up to 1.4, as in Ubuntu 22.04.
+FORMER_WEB_CONFIG, WEB_CONFIG = "--web.config", "--web.config.file"
 
 
 class WithoutEffect(NamedTuple):
@@ -101,7 +103,7 @@ def without_effect() -> list[WithoutEffect]:
 
 def hidden_options() -> Iterable[click.Option]:
     """Those options, for the command line; the help does not show them."""
-    for name in FORMER:
+    for name in (*FORMER, FORMER_WEB_CONFIG):
         yield click.Option([name, _parameter(name)], hidden=True)
     for option in without_effect():
         switch = f"{option.name}/--no-{option.name[2:]}" if option.is_switch else option.name
@@ -125,11 +127,23 @@ def renamed(given: Given) -> dict[str, str]:
     return found
 
 
+def renamed_web_config(given: Given) -> str:
+    """The file of TLS and users by the option's former name; empty without it.
+
+    Raises UsageError when the present name is given as well.
+    """
+    path: str = given[_parameter(FORMER_WEB_CONFIG)] or ""
+    if path and given["web_config"]:
+        raise UsageError(f"{FORMER_WEB_CONFIG} is a former name of {WEB_CONFIG}", "give one of them, once")
+    return path
+
+
 def tell(given: Given) -> None:
     """Log one line for each option that has no effect, or a newer name."""
-    for name, field in FORMER.items():
-        if given[_parameter(name)]:
-            _LOG.warning("%s is a former name; write %s", name, flag(field))
+    present = {name: flag(field) for name, field in FORMER.items()} | {FORMER_WEB_CONFIG: WEB_CONFIG}
+    for former, name in present.items():
+        if given[_parameter(former)]:
+            _LOG.warning("%s is a former name; write %s", former, name)
     for option in without_effect():
         # Switching off what is not there is what happens.
         if given[_parameter(option.name)]:

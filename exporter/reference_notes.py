@@ -32,7 +32,7 @@ DIFFERENCES = (
     "`leitstand_exporter_*` and `process_*`. A search for outdated node_exporters must not find this one. "
     "Where a dashboard takes its list of hosts from `node_exporter_build_info` (in the mixin: the USE method "
     "of a cluster), ask for `node_uname_info` there.",
-    "Every option of node_exporter 1.5.0 to 1.12 is taken. What has no effect here (collectors that are not "
+    "Every option of node_exporter 1.0 to 1.12 is taken. What has no effect here (collectors that are not "
     "served, netlink, Go) is one line in the log; former names such as "
     "`--collector.filesystem.ignored-mount-points` do what the present ones do. Collectors that are not "
     "served may be named by `collect[]`, too.",

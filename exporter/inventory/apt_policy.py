@@ -10,11 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from exporter.inventory.dpkg import stanzas
-from exporter.inventory.phasing import ALL, option, read_configuration
+from exporter.inventory.phasing import ALL, fragments, option, read_configuration
 from exporter.tree import Tree
 from leitstand.versions import dpkg_key
 
 INSTALLED = 100
+# A pin's priority "never": no other pin makes a candidate of what comes from such archives alone.
+NEVER = -32768
+_PRIORITY = re.compile(r"[+-]?\d{1,5}|never")
 DOWNGRADES = 1000
 # Letter of a release pin -> field of an archive.
 RELEASE_FIELDS = {
@@ -77,8 +80,9 @@ def parse_pins(text: str) -> list[Pin]:
         kind, _, data = fields.get("pin", "").partition(" ")
         kind = kind.lower()
         packages, priority = fields.get("package", "").split(), fields.get("pin-priority", "")
-        if packages and kind in ("version", "origin", "release") and re.fullmatch(r"[+-]?\d{1,5}", priority):
-            pins.append(Pin(() if packages == ["*"] else tuple(packages), kind, data.strip(), int(priority)))
+        if packages and kind in ("version", "origin", "release") and _PRIORITY.fullmatch(priority):
+            number = NEVER if priority == "never" else int(priority)
+            pins.append(Pin(() if packages == ["*"] else tuple(packages), kind, data.strip(), number))
     return pins
 
 
@@ -86,8 +90,7 @@ def read_pins(tree: Tree) -> list[Pin]:
     """Every pin in the order in which apt reads them; that of APT::Default-Release goes first."""
     chosen = [name for text in read_configuration(tree) if (name := parse_default_release(text))]
     default = [Pin((), "release", chosen[-1], 990)] if chosen else []
-    names = [name for name in tree.names("/etc/apt/preferences.d") if re.fullmatch(r"[\w-]+(\.pref)?", name)]
-    paths = [f"/etc/apt/preferences.d/{name}" for name in names]
+    paths = fragments(tree, "/etc/apt/preferences.d", "pref")
     texts = map(tree.text_or_empty, [*paths, "/etc/apt/preferences"])
     return default + [pin for text in texts for pin in parse_pins(text)]
 
@@ -149,14 +152,16 @@ class Policy:
 
     def of(self, candidate: Candidate, *, is_installed: bool) -> int:
         """The priority of a version: that of the first pin for it, or else the highest of its archives."""
+        known = [self.of_archive(archive) for archive in candidate.archives] + [INSTALLED] * is_installed
+        if max(known, default=0) == NEVER:
+            return NEVER
         for pin in self._specific:
             if not any(names_package(pattern, candidate) for pattern in pin.packages):
                 continue
             by_version = pin.kind == "version" and matches(pin.data, candidate.version)
             if by_version or (pin.kind != "version" and any(fits(pin, one) for one in candidate.archives)):
                 return pin.priority
-        known = [self.of_archive(archive) for archive in candidate.archives]
-        return max([*known, INSTALLED] if is_installed else known, default=0)
+        return max(known, default=0)
 
     def choose(self, installed: str, candidates: Iterable[Candidate]) -> Candidate | None:
         """The newer version that apt would install; None if there is none."""

@@ -107,8 +107,9 @@ MAXIMUM_CERTIFICATES = 1_000
 # What a part of a certificate may raise that nobody checked before it was signed.
 _UNREADABLE = (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 _DER = b"\x30\x82"  # a sequence of 256 to 65,535 bytes
+# OpenSSL reads all three; behind a "trusted" one stands what it is trusted for.
 _PEM = re.compile(
-    rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]{1,65536}-----END (?:TRUSTED )?CERTIFICATE-----"
+    rb"-----BEGIN ((?:TRUSTED |X509 )?)CERTIFICATE-----([^-]{1,65536})-----END \1CERTIFICATE-----"
 )
 
 
@@ -219,9 +220,14 @@ def parse_certificate(data: bytes) -> x509.Certificate | None:
     try:
         if data.startswith(_DER):
             return x509.load_der_x509_certificate(data)
-        return x509.load_pem_x509_certificate(found[0]) if found else None
+        return x509.load_der_x509_certificate(first_value(base64.b64decode(found[2]))) if found else None
     except x509.InvalidVersion as error:
         raise ValueError(str(error)) from error
+
+
+def first_value(data: bytes) -> bytes:
+    """The DER value that ``data`` begins with, where that has the length of a certificate."""
+    return data[: 4 + int.from_bytes(data[2:4], "big")] if data.startswith(_DER) else data
 
 
 def add_certificate(findings: Findings, path: str, certificate: x509.Certificate) -> None:

@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 HEADER = struct.Struct("!BBHHBx")  # version, type, request id, content length, padding length
 VERSION, REQUEST_ID, RESPONDER = 1, 1, 1
@@ -16,6 +16,8 @@ BEGIN_REQUEST, END_REQUEST, PARAMS, STDIN, STDOUT = 1, 3, 4, 5, 6
 ANSWER_LIMIT = 1024 * 1024
 # sun_path has 108 bytes, unix(7).
 MAXIMUM_SOCKET_PATH = 100
+# Of a name with both, PHP-FPM listens on the first alone.
+LOOPBACK = ("127.0.0.1", "::1")
 
 
 class NotAnAddress(ValueError):  # noqa: N818 - reads as a sentence where it is raised
@@ -86,19 +88,30 @@ def parse_answer(data: bytes) -> tuple[int, bytes] | None:
     return 200, body
 
 
+def connect_to_one(hosts: Iterable[str], port: int, timeout: float) -> socket.socket:
+    """A connection to the first of the addresses that accepts one. Raises as `connect`, of the first."""
+    failure: OSError | None = None
+    for host in hosts:
+        try:
+            ipaddress.ip_address(host)
+        except ValueError as error:
+            # To ask for the address of a name could take longer than any limit of ours.
+            raise NotAnAddress(f"no address: {host[:100]}") from error
+        try:
+            return socket.create_connection((host, port), timeout)
+        except OSError as error:
+            failure = failure or error
+    raise failure or OSError("no address")
+
+
 def connect(address: str, timeout: float) -> socket.socket:
     """Open a Unix socket by its path, or host:port. Raises OSError, ValueError, NotAnAddress among them."""
     if not address.startswith("/"):
         host, _, port = address.rpartition(":")
         if not 0 < int(port) < 65536:
             raise ValueError(f"no port: {port[:20]}")
-        host = "127.0.0.1" if host in ("", "localhost") else host.strip("[]")
-        try:
-            ipaddress.ip_address(host)
-        except ValueError as error:
-            # To ask for the address of a name could take longer than any limit of ours.
-            raise NotAnAddress(f"no address: {host[:100]}") from error
-        return socket.create_connection((host, int(port)), timeout)
+        hosts = LOOPBACK if host in ("", "localhost") else (host.strip("[]"),)
+        return connect_to_one(hosts, int(port), timeout)
     folder, _, name = address.rpartition("/")
     descriptor = os.open(folder or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     link = socket.socket(socket.AF_UNIX)

@@ -232,8 +232,10 @@ def pool_settings(settings: Mapping[str, str]) -> list[str]:
 
 
 def address_of(tree: Tree, listen: str) -> str:
-    """Where to connect to what a pool listens on; a bare port is on every address."""
-    return tree.real(listen) if listen.startswith("/") else listen if ":" in listen else f":{listen}"
+    """Where to connect to what a pool listens on; a bare port, and ``*``, are on every address."""
+    if listen.startswith("/"):
+        return tree.real(listen)
+    return listen.removeprefix("*") if ":" in listen else f":{listen}"
 
 
 def read_unix_sockets(proc: Path) -> str:

@@ -42,7 +42,14 @@ def read_phasing(tree: Tree) -> Phasing:
 
 def read_configuration(tree: Tree) -> list[str]:
     """The files of apt.conf(5) in apt's order."""
-    return [tree.text_or_empty(path) for path in [*tree.glob("/etc/apt/apt.conf.d/*"), "/etc/apt/apt.conf"]]
+    paths = fragments(tree, "/etc/apt/apt.conf.d", "conf")
+    return [tree.text_or_empty(path) for path in [*paths, "/etc/apt/apt.conf"]]
+
+
+def fragments(tree: Tree, folder: str, extension: str) -> list[str]:
+    """The files of a folder that apt reads: not what was put aside as ``x.bak`` (fileutl.cc)."""
+    name = re.compile(rf"[\w:-]+|[\w:-][\w.:-]*\.{extension}", re.ASCII)
+    return [f"{folder}/{entry}" for entry in tree.names(folder) if name.fullmatch(entry)]
 
 
 def option(texts: list[str], name: str) -> str:

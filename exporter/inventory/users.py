@@ -67,29 +67,33 @@ def parse_passwd(text: str) -> tuple[list[User], int]:
     """The users, and how many lines are none."""
     users, malformed = [], 0
     # Not splitlines(): who may write what their full name is must not make two lines of theirs, and be none.
-    for line in text.split("\n"):
+    for line in filter(is_entry, text.split("\n")):
         fields = line.split(":")
         try:
             shell = fields[6].strip() or DEFAULT_SHELL
             users.append(User(fields[0], int(fields[2]), int(fields[3]), fields[5], shell))
         except (IndexError, ValueError):
-            # "+" lines ask NIS; they are no users of this file.
-            malformed += bool(line.strip()) and not line.startswith(("+", "-", "#"))
+            malformed += 1
     return users, malformed
+
+
+def is_entry(line: str) -> bool:
+    """Whether a line of passwd or group should be an entry; "+" and "-" ask NIS, nsswitch.conf(5)."""
+    return bool(line.strip()) and not line.startswith(("+", "-", "#"))
 
 
 def parse_groups(text: str) -> tuple[dict[str, tuple[int, set[str]]], int]:
     """Group -> (number, members), group(5), and how many lines are none; members of two lines add up."""
     groups: dict[str, tuple[int, set[str]]] = {}
     malformed = 0
-    for line in text.split("\n"):
+    for line in filter(is_entry, text.split("\n")):
         fields = line.split(":")
         if len(fields) >= 4 and fields[2].isascii() and fields[2].isdigit():
             _, members = groups.get(fields[0], (0, set()))
             members = members | set(filter(None, fields[3].strip().split(",")))
             groups[fields[0]] = (int(fields[2][:10]), members)
         else:
-            malformed += bool(line.strip()) and not line.startswith(("+", "-", "#"))
+            malformed += 1
     return groups, malformed
 
 

@@ -118,6 +118,14 @@ def test_a_full_name_of_strange_letters_hides_nobody() -> None:
     assert ([user.name for user in found], malformed) == (["eve"], 0)
 
 
+def test_lines_that_ask_nis_are_no_users_and_no_groups() -> None:
+    passwd = (
+        "+::0:0:::\n+@staff::0:0:::/bin/bash\n-eve::0:0:::\n+::::::\neve:x:1000:1000::/home/eve:/bin/sh\n"
+    )
+    assert [[user.name for user in found] for found in users.parse_passwd(passwd)[:1]] == [["eve"]]
+    assert users.parse_groups("+::0:\n+:::\n-ops::0:eve\nops:x:5:eve\n") == ({"ops": (5, {"eve"})}, 0)
+
+
 def test_fingerprints_are_those_that_ssh_keygen_prints(host: Build, items: Items, tmp_path: Path) -> None:
     lines, printed = [], []
     for kind in ("ed25519", "rsa", "ecdsa"):
@@ -260,6 +268,19 @@ def test_traefiks_certificates_are_found_by_their_names_and_a_broken_one_costs_i
     assert findings.skipped == 3
     assert {labels for labels, _ in findings.families[0].samples} == {(path,) for path in found}
     assert certificates.read(host({"/etc/traefik/acme.json": "{"})).skipped == 1
+
+
+def test_every_heading_of_a_certificate_that_openssl_reads_is_read(
+    host: Build, items: Items, tmp_path: Path
+) -> None:
+    plain = tmp_path / "plain"
+    plain.write_bytes(certificate_of("good"))
+    command = ["openssl", "x509", "-in", str(plain), "-addtrust", "serverAuth", "-trustout"]
+    trusted = subprocess.run(command, check=True, capture_output=True).stdout
+    former = plain.read_bytes().replace(b"CERTIFICATE", b"X509 CERTIFICATE")
+    assert b"BEGIN TRUSTED CERTIFICATE" in trusted
+    findings = certificates.read(host({"/etc/nginx/ssl/a.pem": trusted, "/etc/nginx/ssl/b.pem": former}))
+    assert [item["subject"] for item in items(findings, "certificate")] == ["CN=good", "CN=good"]
 
 
 def test_a_certificate_may_be_in_der_and_have_no_name(host: Build, items: Items) -> None:

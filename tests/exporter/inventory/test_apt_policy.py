@@ -44,7 +44,8 @@ PINS = st.one_of(
     st.sampled_from(["version 2*", "version /^1/"]),
 )
 PRIORITIES = st.sampled_from([-1, 1, 99, 100, 101, 500, 501, 990, 1000, 1001])
-RECORDS = st.lists(st.tuples(PACKAGES, PINS, PRIORITIES), max_size=3)
+NEVER = st.tuples(st.just("*"), PINS, st.just("never"))  # apt refuses it for some packages only
+RECORDS = st.lists(st.tuples(PACKAGES, PINS, PRIORITIES) | NEVER, max_size=3)
 OFFERS = st.dictionaries(
     st.tuples(st.sampled_from(SITES), st.sampled_from(SUITES)), st.sampled_from(VERSIONS), max_size=4
 )
@@ -101,8 +102,14 @@ def candidate_of_apt(root: Path) -> str:
 @example("1.0", {(SITES[0], "stable"): "2.0-1"}, [("*", "release a=stable", 99)])
 @example("1.0", {(SITES[0], "experimental"): "2.0-1"}, [])
 @example("1.0", {(SITES[0], "stable"): "1.1-1"}, [("*", "release x=y,a=stable", -1)])
+@example("1.0", {(SITES[0], "stable"): "1.1-1"}, [("*", "release a=stable", "never")])
+@example(
+    "1.0",
+    {(SITES[0], "stable"): "1.1-1"},
+    [("*", "release a=stable", "never"), ("alpha", "version 1.1-1", 1001)],
+)
 def test_the_update_is_the_one_that_apt_would_install(
-    installed: str, offers: dict[tuple[str, str], str], records: list[tuple[str, str, int]]
+    installed: str, offers: dict[tuple[str, str], str], records: list[tuple[str, str, int | str]]
 ) -> None:
     preferences = "\n".join(
         f"Explanation: why\nPackage: {names}\nPin: {pin}\nPin-Priority: {priority}\n"
@@ -142,6 +149,20 @@ def test_the_default_release_goes_before_other_archives(
     write(tmp_path / "etc/apt/apt.conf", configuration)
     (found,) = items(apt.read(Context(Roots(root=tmp_path), Tree(tmp_path), 0.0)), "update")
     assert found["candidate"] == candidate_of_apt(tmp_path) == "1.1-1"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["own", "own.pref", "my.repo.pref", "own.pref.bak", "own.disabled", ".own.pref", "own~", "a b.pref"],
+)
+def test_the_files_that_count_are_those_that_apt_reads(tmp_path: Path, items: Items, name: str) -> None:
+    write_root(tmp_path, "1.0", {("one.test", "stable"): "2.0-1"}, "")
+    pin = "Package: *\nPin: release a=stable\nPin-Priority: -1\n"
+    write(tmp_path / f"etc/apt/preferences.d/{name}", pin)
+    found = items(apt.read(Context(Roots(root=tmp_path), Tree(tmp_path), 0.0)), "update")
+    assert [item["candidate"] for item in found] == [
+        version for version in [candidate_of_apt(tmp_path)] if version == "2.0-1"
+    ]
 
 
 @settings(max_examples=150, derandomize=True)

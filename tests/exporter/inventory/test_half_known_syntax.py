@@ -325,6 +325,7 @@ def fpm_of(host: Build, pool: str, **more: str) -> tuple[dict[str, str], dict[st
         ("listen = 127.0.0.1:99999", "127.0.0.1:99999", []),
         ("listen = php.example:9000", "php.example:9000", []),
         ("listen = localhost:1", "localhost:1", [0]),
+        ("listen = *:1", "*:1", [0]),
     ],
 )
 def test_a_pool_is_down_only_where_its_address_is_known(
@@ -334,6 +335,18 @@ def test_a_pool_is_down_only_where_its_address_is_known(
     assert values.get("listen", "") == listen
     assert figures["leitstand_php_fpm_up"] == up
     assert findings.skipped >= (not up)
+
+
+@pytest.mark.parametrize("host_of_pool", ["localhost:", "*:", ""])
+def test_a_pool_that_has_the_ipv6_address_of_this_host_alone_is_up(host: Build, host_of_pool: str) -> None:
+    """Where /etc/hosts has localhost for both, PHP-FPM listens on the first address alone, which is ::1."""
+    try:
+        server = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with server:
+        _, figures, _ = fpm_of(host, f"listen = {host_of_pool}{server.getsockname()[1]}")
+        assert figures["leitstand_php_fpm_up"] == [1]
 
 
 def test_a_status_page_whose_address_is_a_name_is_not_said_to_be_silent(host: Build) -> None:

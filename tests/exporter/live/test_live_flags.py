@@ -94,6 +94,16 @@ def test_a_former_name_does_what_the_present_one_does(name, field, caplog):
     assert f"{name} is a former name; write --collector." in caplog.text
 
 
+def test_the_former_name_of_the_web_configuration_is_taken(caplog):
+    given = given_by("--web.config=/etc/web.yml")
+    tell(given)
+    assert web_config_of(given) == Path("/etc/web.yml")
+    assert "--web.config is a former name; write --web.config.file" in caplog.text
+    assert web_config_of(given_by("--web.config=")) is None
+    with pytest.raises(UsageError, match=r"--web\.config is a former name of --web\.config\.file"):
+        web_config_of(given_by("--web.config=/a", "--web.config.file=/b"))
+
+
 def test_a_former_and_the_present_name_together_are_refused():
     given = given_by("--collector.netdev.device-blacklist=a", "--collector.netdev.device-exclude=b")
     with pytest.raises(UsageError, match=r"a former name of --collector\.netdev\.device-exclude"):

@@ -200,6 +200,26 @@ def test_silent_clients_hold_up_the_stop_for_a_moment_only(
         running.end()
 
 
+def test_an_address_of_either_family_may_stand_in_brackets() -> None:
+    """As node_exporter's Helm chart writes it: ``--web.listen-address=[$(HOST_IP)]:9100``."""
+    server = Server(["[127.0.0.1]:0"], lambda _: Response(200))
+    try:
+        assert server.addresses == [f"127.0.0.1:{server.ports[0]}"]
+    finally:
+        server.close()
+
+
+def test_a_name_of_both_families_is_served_by_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where /etc/hosts has localhost for both, the system library names ::1 first."""
+    both = [(socket.AF_INET6,), (socket.AF_INET,)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+    server = Server(["localhost:0"], lambda _: Response(200))
+    try:
+        assert server.addresses == [f"127.0.0.1:{server.ports[0]}"]
+    finally:
+        server.close()
+
+
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 def test_several_addresses_of_both_families_are_served() -> None:
     server = Server(["127.0.0.1:0", "[::1]:0", ":0"], lambda _: Response(200))
