@@ -88,10 +88,10 @@ class Uploads:
             self._wait()
         if self._first is not None:
             self._send(self._first, SINGLE_VOLUME)
-            for lane in self.lanes:
+            while self._waiting:
+                self._wait()
+            for lane in self.lanes:  # only now: the snapshot's folder would be empty, and removed meanwhile
                 lane.take_back(self.name.key(volume_name(1)))
-        while self._waiting:
-            self._wait()
         self._pool.shutdown()
 
     def abort(self) -> None:

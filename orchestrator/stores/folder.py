@@ -24,6 +24,8 @@ from orchestrator.stores.store import (
 _TEMPORARY = ".partial-"
 _NO_FILE = "it is there, but no regular file"
 _LAST_SECOND = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
+_CHANGED = (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST)  # another run removed the folder, or wrote into it
+_FOLDER_TRIES = 20
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # exFAT, FAT and some shares have none
 
 
@@ -50,8 +52,7 @@ class FolderStore:
         path = self._path(key)
         temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
         try:
-            self._make_folders(path)
-            if _write_durably(temporary, data, self.line) != sha256:
+            if _write_durably(self._create(temporary), data, self.line) != sha256:
                 message = f"{self.name}: {key}: the bytes do not have the SHA-256 they should"
                 raise StoreError(message, permanent=True)
             self._link(temporary, path, sha256)
@@ -59,6 +60,18 @@ class FolderStore:
             raise self._error(key, error) from error
         finally:
             temporary.unlink(missing_ok=True)
+
+    def _create(self, path: Path) -> int:
+        """A new, empty file, open for writing. Another run may remove the folder in between as empty."""
+        for left in reversed(range(_FOLDER_TRIES)):
+            try:
+                self._make_folders(path)
+                return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            except (FileNotFoundError, FileExistsError):
+                self.prepare()
+                if not left:
+                    raise
+        raise AssertionError("unreachable: the last try returns or raises")
 
     def _make_folders(self, path: Path) -> None:
         # mkdir(parents=True) would open the outer ones to everybody.
@@ -127,10 +140,9 @@ class FolderStore:
                 if folder == self.root or any(folder.iterdir()):
                     break
                 folder.rmdir()
-        except FileNotFoundError:
-            return  # another prune removed the same folder
         except OSError as error:
-            raise self._error(key, error) from error
+            if error.errno not in _CHANGED:
+                raise self._error(key, error) from error
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -142,9 +154,8 @@ class FolderStore:
         return StoreError(f"{self.name}: {self.root / key}: {error.strerror}", permanent=True)
 
 
-def _write_durably(path: Path, data: Buffer, line: Line) -> str:
-    """The SHA-256 (hex) of what was written."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def _write_durably(descriptor: int, data: Buffer, line: Line) -> str:
+    """Write, sync and close; the SHA-256 (hex) of what was written."""
     digest = hashlib.sha256()
     with os.fdopen(descriptor, "wb") as file:
         for piece in line.pieces(data):

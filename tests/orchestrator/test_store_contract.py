@@ -165,6 +165,19 @@ def test_several_threads_may_put_at_once(store: Store) -> None:
     assert all(store.get(f"part-{number}") == bytes([number]) * 50_000 for number in range(12))
 
 
+def test_one_may_remove_the_last_object_of_a_folder_while_others_put_there(tmp_path: Path) -> None:
+    store = opened("folder", {"type": "folder", "path": str(tmp_path)})
+
+    def come_and_go(number: int) -> None:
+        for turn in range(60):
+            put(store, f"host/job/lease/{number}.{turn}", b"x")
+            store.delete(f"host/job/lease/{number}.{turn}")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(come_and_go, range(4)))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("key", ["", "/etc/passwd", "a/../b", "a//b", ".hidden", "a/.partial-x", "a\nb", "ä"])
 def test_keys_that_are_not_ours_are_refused(store: Store, key: str) -> None:
     with pytest.raises(ValueError, match="not a key"):

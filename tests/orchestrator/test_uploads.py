@@ -1,5 +1,6 @@
 """Volumes on their way to the stores: their names, and stores that drop out."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,26 @@ def test_volumes_are_named_as_7zip_and_the_reader_expect(
     assert [path.name for path in stored] == names
     assert [path.name for path in stored] == [key.rpartition("/")[2] for key in NAME.volume_keys(len(names))]
     assert sum(path.stat().st_size for path in stored) == size
+
+
+def test_the_only_volume_loses_its_first_name_when_it_has_its_last(tmp_path: Path) -> None:
+    lane = Lane(FolderStore("disk", FolderSettings(type="folder", path=tmp_path)))
+    put, delete, deleted = lane.store.put, lane.store.delete, threading.Event()
+    early: list[bool] = []
+
+    def slow_put(key: str, data: bytes, *, sha256: str, md5: str = "") -> None:
+        early.append(key.endswith("vol.zip") and deleted.wait(0.2))
+        put(key, data, sha256=sha256, md5=md5)
+
+    lane.store.put = slow_put  # type: ignore[method-assign,assignment]
+    lane.store.delete = lambda key: (deleted.set(), delete(key))[0]  # type: ignore[method-assign,assignment]
+    uploads = Uploads([lane], NAME, 1000, 1)
+    with VolumeSink(uploads.deliver, 1000, tmp_path) as sink:
+        sink.write(b"x" * 1000)
+        sink.close()
+    uploads.finish()
+    assert early == [False, False]
+    assert [path.name for path in tmp_path.rglob("vol*")] == ["vol.zip"]
 
 
 def test_what_an_unfinished_run_put_is_removed_with_commit_first(tmp_path: Path) -> None:
