@@ -304,6 +304,48 @@ def test_a_remote_sqlite_database_comes_as_sql_that_loads(host: Ssh, tmp_path: P
     copy.close()
 
 
+# What the program sqlite3 can do beyond SQL, as a schema could call it.
+CALLS = [
+    "edit('x', 'touch {0}; true')",
+    "writefile('{0}', 'x')",
+    "load_extension('{0}')",
+    "hex(readfile('/etc/passwd'))",
+]
+
+
+@pytest.mark.parametrize("wal", [False, True])
+@pytest.mark.parametrize("call", CALLS)
+def test_a_database_that_others_write_runs_nothing_on_its_host(
+    host: Ssh, tmp_path: Path, call: str, wal: bool
+) -> None:
+    path, trace = tmp_path / "site.sqlite", tmp_path / "trace"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"PRAGMA journal_mode = {'wal' if wal else 'delete'}")
+        connection.execute("CREATE TABLE entry (text TEXT)")
+        connection.execute("CREATE VIEW trap AS SELECT 1 AS text")
+        connection.execute("PRAGMA writable_schema = ON")
+        view = f"CREATE VIEW trap AS SELECT {call.format(trace)} AS text"
+        connection.execute("UPDATE sqlite_schema SET type = 'table', sql = ? WHERE name = 'trap'", (view,))
+    os.utime(path, (1, 1))
+    with pytest.raises(SourceError, match="the dump is cut short"):
+        read(RemoteSqliteDump(SqliteSource(sqlite=path), host))
+    assert not trace.exists()
+
+
+def test_an_sqlite3_program_that_could_be_misused_is_not_given_a_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One before 3.31 does not know the setting, and says nothing about it."""
+    old = tmp_path / "sqlite3"
+    old.write_text('#!/bin/sh\ncase "$*" in *.dump*) touch ${0%/*}/trace ;; esac\n')
+    old.chmod(0o755)
+    (tmp_path / "site.sqlite").touch()
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(SourceError, match=r"sqlite3 is older than 3\.31"):
+        read(RemoteSqliteDump(SqliteSource(sqlite=tmp_path / "site.sqlite"), Local()))
+    assert not (tmp_path / "trace").exists()
+
+
 @pytest.mark.parametrize("word", ["$HOME", "a b", "; touch /tmp/never", "'", '"', "`id`", "ü\n"])
 def test_every_word_of_a_command_arrives_as_it_is(host: Ssh, word: str) -> None:
     settings = CommandSource(command=["printf", "%s", word], name="words")
