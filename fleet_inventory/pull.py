@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import ssl
 import time
 import zlib
@@ -25,6 +26,7 @@ MAXIMUM_BYTES = 16 * 1024 * 1024
 MAXIMUM_MESSAGE = 300  # letters; parts of it are the host's own words
 IN_FILE = "name under the host's exporter: in leitstand.yml"
 MAYBE_TLS = f"does it want TLS? {IN_FILE} tls: true, or give --tls"
+_ETAG = re.compile(r'(?:W/)?"[!#-~]{1,200}"')  # RFC 9110, 8.8.3, in ASCII
 
 
 class PullError(LeitstandError):
@@ -194,8 +196,14 @@ def take(database: Database, answer: Answer, moment: float, gone: Collection[str
     formerly = former_name(database, answer.host, document, gone)
     if formerly:
         database.rename(formerly, answer.host)
-    changes = database.take(answer.host, answer.reply.headers.get("ETag", ""), document, moment)
+    changes = database.take(answer.host, etag_of(answer.reply), document, moment)
     return Pulled(answer.host, changes, formerly=formerly)
+
+
+def etag_of(reply: Reply) -> str:
+    """The reply's ETag; empty for one that a server could refuse when it is sent back, at every pull."""
+    found = reply.headers.get("ETag", "")
+    return found if _ETAG.fullmatch(found) else ""
 
 
 def document_of(reply: Reply) -> InventoryDocument | None:

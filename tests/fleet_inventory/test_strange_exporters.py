@@ -117,6 +117,17 @@ def test_a_wrong_answer_is_one_clear_line_and_loses_nothing(
     ]
 
 
+@pytest.mark.parametrize("etag", ['"a"\r\n b: c', '"\x1b[2J"', '"é"', f'"{"x" * 30_000}"', "none", '"'])
+def test_an_etag_that_no_server_takes_back_is_not_sent_at_each_pull_from_then_on(
+    serve: Serve, tmp_path: Path, etag: str
+) -> None:
+    port = serve(answer(GOOD).replace(b'"e"', etag.encode("latin-1")))
+    write_fleet(tmp_path, web1=port)
+    assert run(tmp_path, "pull").stdout == "web1: 1 changes\n"
+    with open_database(tmp_path / "inventory.sqlite") as store:
+        assert store.states()["web1"].etag == ""
+
+
 def test_scripts_get_the_outcome_of_a_pull_as_json(serve: Serve, tmp_path: Path) -> None:
     write_fleet(tmp_path, web1=serve(answer(GOOD)), web2=serve(b""))
     pulled = run(tmp_path, "pull", "--json")
