@@ -194,11 +194,15 @@ class Loader:
         )
 
     def _files(self, pattern: str) -> Iterator[str]:
-        for path in self._tree.glob(pattern):
-            if self._tree.is_folder(path):
-                yield from (f"{path}/{name}" for name in self._tree.names(path))
-            else:
+        """The files that a pattern means; of a folder all that is below it."""
+        pending, seen = list(self._tree.glob(pattern)), set()
+        while pending:
+            path = pending.pop(0)
+            if not self._tree.is_folder(path):
                 yield path
+            elif (real := self._tree.resolve(path)) not in seen:  # links may lead back
+                seen.add(real)
+                pending[:0] = [f"{path}/{name}" for name in self._tree.names(path)]
 
 
 def environment(tree: Tree, path: str) -> dict[str, str]:

@@ -13,6 +13,8 @@ _WORD = re.compile(r"""\"((?:[^"\\]|\\.)*)\"|'([^']*)'|([^;"']+)""")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _UNKNOWN = "\0"  # no file has it in a name
 _SECTION = re.compile(r"^\s*\[([^\]\n]{1,200})\]")
+# What follows is for some scripts or hosts only, to the end of the file (main/php_ini.c).
+_SCOPED = re.compile(r"(?:PATH|HOST).", re.IGNORECASE)
 MAXIMUM_FILES = 2_000
 MAXIMUM_DEPTH = 20
 # Worth knowing on every host; none can hold a secret (session.save_path can).
@@ -124,9 +126,11 @@ def settings(
         for entry in parse(text, variables):
             if entry is None:
                 skipped += 1
+            elif _SCOPED.match(entry.section):
+                break
             elif entry.name in ("extension", "zend_extension"):
                 extensions.append(extension_name(entry.value or ""))
-            elif entry.name in IMPORTANT and not entry.section.startswith(("PATH=", "HOST=")):
+            elif entry.name in IMPORTANT:
                 values[entry.name] = entry.value
     known = {name: value for name, value in values.items() if value is not None}
     return known, sorted(set(filter(None, extensions))), skipped

@@ -199,7 +199,9 @@ def test_the_virtual_hosts_are_those_that_apache_itself_lists(host: Build, tmp_p
     folder = tmp_path / "root/etc/apache2"
     files: dict[str, str | bytes] = {
         "/etc/apache2/apache2.conf": f"ServerRoot {folder}\n{modules}\nErrorLog /dev/null\nServerName main\n"
-        "Listen 127.0.0.1:8123\nDefine zone example.org\nIncludeOptional sites-enabled/*.conf\n",
+        "Listen 127.0.0.1:8123\nDefine zone example.org\nIncludeOptional sites-enabled/*.conf\n"
+        "Include more\n",
+        "/etc/apache2/more/a/b.conf": "<VirtualHost *:8123>\nServerName three.${zone}\n</VirtualHost>\n",
         "/etc/apache2/sites-enabled/1.conf": "<VirtualHost *:8123>\nServerName one.${zone}\nServerAlias \\\n"
         "  alias.${zone}\n</VirtualHost>\n<VirtualHost *:8123>\n<IfModule mpm_event_module>\n"
         "ServerName two.${zone}\n</IfModule>\n</VirtualHost>\n",
@@ -212,7 +214,11 @@ def test_the_virtual_hosts_are_those_that_apache_itself_lists(host: Build, tmp_p
     main = context.roots.root / "etc/apache2/apache2.conf"
     main.write_text(main.read_text().replace(str(folder), "/etc/apache2"))
     found = [name for entry in apache.apache_hosts(context.tree)[0] for name in entry.names]
-    assert sorted(found) == sorted(expected) == ["alias.example.org", "one.example.org", "two.example.org"]
+    assert (
+        sorted(found)
+        == sorted(expected)
+        == [f"{name}.example.org" for name in ("alias", "one", "three", "two")]
+    )
 
 
 def test_variables_that_name_each_other_are_filled_in_once(host: Build) -> None:
@@ -226,8 +232,9 @@ def test_later_ini_files_win_and_sections_of_paths_do_not_count(host: Build) -> 
     context = host(
         {
             "/etc/php/8.2/fpm/php.ini": "[PHP]\nmemory_limit = 128M ; default\ndisplay_errors=Off\n"
-            "[PATH=/var/www]\nmemory_limit = 9G\n",
-            "/etc/php/8.2/fpm/conf.d/10-opcache.ini": "zend_extension=opcache.so\n",
+            "[PATH=/var/www]\nmemory_limit = 9G\n[PHP]\nexpose_php = On\n",
+            "/etc/php/8.2/fpm/conf.d/10-opcache.ini": "zend_extension=opcache.so\n"
+            "[host = a.example]\nmemory_limit = 9G\nextension=no\n",
             "/etc/php/8.2/fpm/conf.d/99-own.ini": 'memory_limit = "512M"\nextension=/usr/lib/php/redis.so\n'
             "session.save_path = tcp://secret\n;extension=off\n",
         }
