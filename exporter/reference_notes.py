@@ -8,14 +8,16 @@ DIFFERENCES = (
     "go on without it until it returns. A mount that hangs, and each of the same server, counts as "
     "`node_filesystem_device_error` 1 after `--collector.filesystem.mount-timeout` (2 s).",
     "Defaults are those of newer releases than Debian's 1.5.0: `zram` devices are left out of "
-    "diskstats, and of the mount points `/mnt`, `/media` and `/run` are shown.",
+    "diskstats, and of the mount points `/mnt`, `/media` and `/run` are shown. As in Debian's 1.5.0, and not "
+    "in others, `lo` is left out of netdev: `--collector.netdev.device-exclude=` shows it.",
     "From releases after 1.5.0: the collectors kernel_hung and watchdog, `node_filesystem_mount_info`, "
     "`node_cpu_scaling_governor`, `node_cpu_online`, `node_cpu_frequency_avg_hertz`, "
     "`node_hwmon_freq_freq_mhz`, `node_nvme_namespace_*`, the further columns of softnet, "
     "`node_md_degraded` and `node_md_raid_disks`, `node_edac_channel_*`, "
     "`node_pressure_irq_stalled_seconds_total`, two fields of netstat, "
     "`node_systemd_virtualization_info`, and the labels `rotational` of `node_disk_info`, `adminstate` of "
-    "`node_network_info`, `cntlid` of `node_nvme_info` and `device_error` of filesystem.",
+    "`node_network_info`, `cntlid` of `node_nvme_info` and `device_error` of filesystem. "
+    "`node_filesystem_purgeable_bytes` tells of macOS alone and is left out.",
     "`node_nvme_namespace_size_bytes` is the kernel's number of 512-byte sectors times the size of a logical "
     "block, as there: it is eight times too large for disks formatted with blocks of 4096 bytes.",
     "`node_cpu_frequency_hertz` comes from the frequency driver alone, never from /proc/cpuinfo.",

@@ -9,7 +9,13 @@ from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import search
 from exporter.tree import Tree
 from leitstand.exposition import Family
-from leitstand.versions import dpkg_key
+from leitstand.versions import Key, dpkg_key, rpm_key
+
+# Ends of releases as rpm's distributions write them.
+_OF_RPM = re.compile(r"\.(?:x86_64|aarch64|ppc64le|s390x)\b")
+_NUMBERS = re.compile(r"^[0-9][0-9.~-]*(?:\+[a-z0-9.+]+-)?[0-9.+~-]*")
+# What stands before the flavour, with a number of its own: Debian's backports, Proxmox's, Arch's builds.
+_BUILD = re.compile(r"^(?:(?:bpo|deb)[0-9.]*-|(?:arch|hardened|zen)[0-9-]+)")
 
 
 def read(context: Context) -> Findings:
@@ -63,8 +69,13 @@ def flavour(release: str) -> str:
     """What kind of kernel a release is of: "amd64" of 6.1.0-18-amd64 and of 6.12.43+deb13-amd64,
     "x86_64" of 5.14.0-362.el9.x86_64.
     """
-    kind = re.sub(r"^[0-9][0-9.~-]*(?:\+[a-z0-9.]+-)?[0-9.+~-]*", "", release)
+    kind = _BUILD.sub("", _NUMBERS.sub("", release))
     return kind.rpartition(".")[2]
+
+
+def release_key(release: str) -> Key:
+    """The order of kernels' releases, as the distribution orders versions."""
+    return rpm_key(release) if _OF_RPM.search(release) else dpkg_key(release)
 
 
 def newest_kernel(running: str, installed: list[str]) -> str:
@@ -72,5 +83,5 @@ def newest_kernel(running: str, installed: list[str]) -> str:
     alike = [
         release for release in installed if re.match(r"\d", release) and flavour(release) == flavour(running)
     ]
-    newest = max(alike, key=dpkg_key, default="")
-    return newest if newest and running and dpkg_key(newest) > dpkg_key(running) else ""
+    newest = max(alike, key=release_key, default="")
+    return newest if newest and running and release_key(newest) > release_key(running) else ""

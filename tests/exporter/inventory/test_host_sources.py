@@ -230,6 +230,20 @@ def test_the_real_host_has_its_real_name_and_kernel(real_host: Context, items: I
         ("6.1.0-18-amd64", ["6.12.43+deb13-amd64", "6.12.43+deb13-cloud-amd64"], "6.12.43+deb13-amd64"),
         ("6.12.41+deb13-amd64", ["6.12.41+deb13-amd64", "6.16.3+bpo-amd64"], "6.16.3+bpo-amd64"),
         ("6.12.41+deb13-cloud-amd64", ["6.16.3+bpo-amd64", "6.1.0-99-cloud-amd64"], ""),
+        # By rpm's order, in which the first release of all is older than its updates.
+        (
+            "4.18.0-553.el8_10.x86_64",
+            ["4.18.0-553.el8_10.x86_64", "4.18.0-553.5.1.el8_10.x86_64"],
+            "4.18.0-553.5.1.el8_10.x86_64",
+        ),
+        ("4.18.0-553.5.1.el8_10.x86_64", ["4.18.0-553.el8_10.x86_64"], ""),
+        ("3.10.0-1160.el7.x86_64", ["3.10.0-1160.119.1.el7.x86_64"], "3.10.0-1160.119.1.el7.x86_64"),
+        ("5.10.0-0.bpo.12-amd64", ["5.10.0-0.bpo.15-amd64"], "5.10.0-0.bpo.15-amd64"),
+        ("6.5.0-0.deb12.4-amd64", ["6.6.13+bpo-amd64", "6.6.13+bpo-rt-amd64"], "6.6.13+bpo-amd64"),
+        ("6.16.12+deb14+1-amd64", ["6.17.5+deb14-amd64"], "6.17.5+deb14-amd64"),
+        ("6.14.8-2-bpo12-pve", ["6.14.11-3-pve"], "6.14.11-3-pve"),
+        ("6.6.31+rpt-rpi-v8", ["6.6.51+rpt-rpi-v8", "6.12.1+rpt-rpi-2712"], "6.6.51+rpt-rpi-v8"),
+        ("6.9.7-arch1-1", ["6.9.8-arch1-2"], "6.9.8-arch1-2"),
     ],
 )
 def test_a_reboot_is_due_for_a_newer_kernel_of_the_same_flavour(
