@@ -59,6 +59,7 @@ _SQLITE = (
     'if [ -z "$known" ]; then '
     'echo "error: sqlite3 is older than 3.31 (2020): a database could have it run programs" >&2; exit 1; fi; '
     'real=$(readlink -f -- "$1"); log=$real-wal; '
+    '[ ! -e "$real" ] || [ -f "$real" ] || { echo "error: $1: not a file" >&2; exit 1; }; '
     "state() { stat -c '%i %s %y %z' -- \"$real\"; }; "
     'kind=$(od -An -tx1 -j18 -N2 -- "$real" | tr -d " "); '
     'if [ "$kind" != 0202 ] || [ -s "$log" ] || '

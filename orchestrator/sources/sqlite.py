@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -45,6 +46,9 @@ class SqliteSource:
             status = path.stat()
         except OSError as error:
             raise SourceError(f"{path}: {error.strerror}", "is the path of the database right?") from error
+        if not stat.S_ISREG(status.st_mode):
+            # The reader of a pipe would wait for ever.
+            raise SourceError(f"{path}: not a file", "is the path of the database right?")
         metadata = metadata_of(status, os.fsencode(self.label), Kind.FILE)
         yield Entry(metadata, None, self._copy)
 

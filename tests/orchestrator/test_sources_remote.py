@@ -21,6 +21,7 @@ from orchestrator.sources.databases import CommandOutput, RemoteSqliteDump
 from orchestrator.sources.files import FilesSource as LocalFiles
 from orchestrator.sources.remote_files import RemoteFilesSource
 from orchestrator.sources.source import Source
+from orchestrator.sources.sqlite import SqliteSource as LocalSqlite
 from orchestrator.transport import Local, Ssh
 
 
@@ -330,6 +331,20 @@ def test_a_database_that_others_write_runs_nothing_on_its_host(
     with pytest.raises(SourceError, match="the dump is cut short"):
         read(RemoteSqliteDump(SqliteSource(sqlite=path), host))
     assert not trace.exists()
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize("other", ["pipe", "folder", "device"])
+def test_what_is_no_file_is_not_read_as_a_database(
+    host: Ssh, tmp_path: Path, other: str, local: bool
+) -> None:
+    path = tmp_path / "site.sqlite"
+    {"pipe": lambda: os.mkfifo(path), "folder": path.mkdir, "device": lambda: path.symlink_to("/dev/zero")}[
+        other
+    ]()
+    settings = SqliteSource(sqlite=path)
+    with pytest.raises(SourceError, match="not a file"):
+        read(LocalSqlite(settings, tmp_path) if local else RemoteSqliteDump(settings, host))
 
 
 def test_an_sqlite3_program_that_could_be_misused_is_not_given_a_database(
