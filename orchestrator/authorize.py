@@ -61,8 +61,13 @@ def authorize(name: str, host: Host, jobs: Mapping[str, Job]) -> Authorization:
         authorized_keys=f"~{transport.user}/.ssh/authorized_keys",
         known_hosts=known_hosts,
         known_as=_known_as(transport),
-        scan=f"ssh-keyscan -p {transport.port} {transport.address} >> {known_hosts}",
+        scan=f"ssh-keyscan -p {transport.port} {transport.address} >> {for_shell(known_hosts)}",
     )
+
+
+def for_shell(path: str) -> str:
+    """A path as a word of a command; one that begins in a home keeps its ``~``."""
+    return path if path.startswith("~") else shlex.quote(path)
 
 
 def _known_as(transport: Ssh) -> str:

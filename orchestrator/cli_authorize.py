@@ -8,7 +8,7 @@ import click
 
 from leitstand.errors import UsageError
 from leitstand.options import json_option
-from orchestrator.authorize import Authorization
+from orchestrator.authorize import Authorization, for_shell
 from orchestrator.authorize import authorize as authorization_of
 from orchestrator.cli_options import with_context
 from orchestrator.context import Context
@@ -54,9 +54,9 @@ On this machine:
 
 3. Pin the host's key. Fetch it, and compare its fingerprint with what the host itself prints:
 
-   mkdir -p -m 700 {here}
+   mkdir -p -m 700 {for_shell(str(here))}
    {authorization.scan}
-   ssh-keygen -lf {authorization.known_hosts} -F '{authorization.known_as}'
+   ssh-keygen -lf {for_shell(authorization.known_hosts)} -F '{authorization.known_as}'
 
    on {name}:  for key in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf "$key"; done
 

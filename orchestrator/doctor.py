@@ -6,6 +6,7 @@ Nothing is left behind, but for the small object of credentials that may write a
 import hashlib
 import os
 import secrets
+import shlex
 import shutil
 import tempfile
 import time
@@ -151,8 +152,12 @@ def _host(context: Context, job: Job) -> Found:
     host = context.fleet.hosts[job.host]
     key = host.ssh and host.ssh.identity_file
     if key and not key.is_file():
-        hint = f"ssh-keygen -t ed25519 -N '' -f {key}; then: leitstand backup authorize {job.host}"
-        return Found("bad", f"there is no key {key} to log in with", hint)
+        make = f"ssh-keygen -t ed25519 -N '' -f {shlex.quote(str(key))}"
+        return Found(
+            "bad",
+            f"there is no key {key} to log in with",
+            f"{make}; then: leitstand backup authorize {job.host}",
+        )
     way = f"over SSH as {host.ssh.user}@{host.address}" if host.ssh else "on this machine"
     return Found("good", f"its sources are read {way}")
 

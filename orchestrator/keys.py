@@ -17,6 +17,7 @@ import hmac
 import os
 import re
 import secrets
+import shlex
 import stat
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -137,7 +138,7 @@ def generate(path: Path) -> KeyRing:
             f"{path} exists; keys are never overwritten", "add a generation to it, or name another file"
         )
     if not path.parent.is_dir():
-        raise KeysError(f"there is no folder {path.parent}", f"mkdir -m 700 {path.parent}")
+        raise KeysError(f"there is no folder {path.parent}", f"mkdir -m 700 {shlex.quote(str(path.parent))}")
     if found := distrust(path.parent):
         raise KeysError(f"{found.place} {found.what}; no keys were made", found.cure)
     ring = KeyRing({1: secrets.token_bytes(SECRET_BYTES)})

@@ -86,7 +86,7 @@ class Ssh:
         return process.run(self.command(argv, env), timeout=timeout, keep_output=keep_output)
 
     def hint(self, finished: Finished) -> str:
-        facts = {**vars(self), "identity": self.identity_file or "~/.ssh/id_ed25519"}
+        facts = {**vars(self), "identity": _shown(self.identity_file)}
         return ssh_hint(finished.status, finished.stderr, facts)
 
     def command(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> list[str]:
@@ -120,3 +120,7 @@ class Ssh:
         options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
         identity = ["-i", str(self.identity_file)] if self.identity_file else []
         return [*options, *identity, "-p", str(self.port), "-l", self.user]
+
+
+def _shown(identity: Path | None) -> str:
+    return shlex.quote(str(identity)) if identity else "~/.ssh/id_ed25519"

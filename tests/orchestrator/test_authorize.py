@@ -1,5 +1,7 @@
 """A key that reads its jobs' data and nothing else, tried on the real sshd."""
 
+import re
+import shlex
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -11,6 +13,7 @@ from lab.sshd import Sshd
 from leitstand.errors import UsageError
 from leitstand.fleet import Host
 from orchestrator.authorize import authorize
+from orchestrator.cli_authorize import _steps
 from orchestrator.config import Job
 from orchestrator.sources import open_sources, open_transport
 
@@ -99,3 +102,14 @@ def test_the_key_reads_a_database_of_sqlite(sshd: Sshd, host: Host, tmp_path: Pa
     (source,) = open_sources(allowed, host)
     (entry,) = source.entries(lambda problem: None)
     assert b"CREATE TABLE entry" in b"".join(entry.blocks())
+
+
+@pytest.mark.parametrize("path", ["/etc/known hosts", "/etc/$(id)/`id`", "/etc/a;id", "/etc/it's"])
+def test_a_path_is_one_word_in_every_command_that_is_printed(host: Host, path: str) -> None:
+    assert host.ssh
+    ssh = host.ssh.model_copy(update={"known_hosts_file": Path(path)})
+    jobs = {"website": job({"files": "/srv"})}
+    printed = _steps(authorize("web1", host.model_copy(update={"ssh": ssh}), jobs))
+    fetch, compare = re.findall(r"^   (ssh-key.*)$", printed, re.MULTILINE)
+    assert shlex.split(fetch)[-1] == path
+    assert shlex.split(compare)[2] == path
