@@ -2,7 +2,7 @@
 
 DIFFERENCES = (
     "`node_scrape_collector_success` is 1 also where the host has nothing for a collector (no "
-    "RAID, no battery). There it is 0, so that nobody can alert on it; here 0 is a failure.",
+    "RAID, no battery). There it is 0, so that no alert can use it; here 0 is a failure.",
     "A collector that raises or hangs costs only itself. It has until the scrape's deadline "
     "(`X-Prometheus-Scrape-Timeout-Seconds` less half a second, 9.5 s without it); later scrapes "
     "go on without it until it returns. A mount that hangs, and each of the same server, counts as "
@@ -62,8 +62,8 @@ NOT_SERVED: dict[str, tuple[bool, str]] = {
     "meminfo_numa": (False, _ELSEWHERE),
     "mountstats": (False, "hundreds of series for each NFS mount"),
     "network_route": (False, "default routes are in the inventory"),
-    "nfs": (True, "hundreds of series, nearly all of them zero; may be added when somebody needs it"),
-    "nfsd": (True, "hundreds of series, nearly all of them zero; may be added when somebody needs it"),
+    "nfs": (True, "hundreds of series, nearly all of them zero; may be added on request"),
+    "nfsd": (True, "hundreds of series, nearly all of them zero; may be added on request"),
     "ntp": (False, "asks a server over the network; timex tells whether the clock is kept"),
     "perf": (False, "needs rights that a monitoring program should not have"),
     "qdisc": (False, _ELSEWHERE),

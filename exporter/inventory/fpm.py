@@ -73,7 +73,7 @@ class Figures:
 
     def __init__(self) -> None:
         self.up = Family(
-            "leitstand_php_fpm_up", "gauge", "Whether somebody listens for a pool that is to run.", LABELS
+            "leitstand_php_fpm_up", "gauge", "Whether a pool that should run has a listener.", LABELS
         )
         self.answering = Family(
             "leitstand_php_fpm_status_up", "gauge", "Whether the pool's status page answers.", LABELS
