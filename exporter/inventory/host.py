@@ -127,6 +127,7 @@ def container_manager(tree: Tree, proc: Path) -> str:
 
     https://systemd.io/CONTAINER_INTERFACE names those that a manager should leave. Where another init than
     systemd runs, with version 2 of control groups, LXC leaves the init's environment, and files over /proc.
+    OpenVZ and WSL leave none, and have kernels of their own; systemd-detect-virt(1) tells both by these.
     """
     marks = {"/.dockerenv": "docker", "/run/.containerenv": "podman"}
     marked = next((name for path, name in marks.items() if tree.is_file(path)), "")
@@ -134,6 +135,10 @@ def container_manager(tree: Tree, proc: Path) -> str:
     named = marked or next(filter(None, written), "") or search(r"\0container=([\w-]+)", environment(proc))
     if named:
         return named
+    if (proc / "vz").is_dir() and not (proc / "bc").is_dir():  # the second is on the host alone
+        return "openvz"
+    if re.search(r"(?i)microsoft|WSL", first_line(proc / "sys/kernel/osrelease")):
+        return "wsl"
     is_lxc = "/lxc" in first_line(proc / "1/cgroup") or LXCFS.search(read_bytes(proc / "1/mountinfo"))
     return "lxc" if is_lxc else ""
 

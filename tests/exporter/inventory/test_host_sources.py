@@ -197,13 +197,18 @@ LXCFS = (
         ({"/run/systemd/container": "lxc\n"}, {}, "lxc"),
         ({"/run/host/container-manager": "lxc\n"}, {}, "lxc"),
         ({"/.dockerenv": ""}, {"1/environ": "container=oci\0"}, "docker"),
+        ({}, {"vz/version": "2.7\n"}, "openvz"),
+        ({}, {"vz/version": "2.7\n", "bc/0/resources": ""}, ""),
+        ({}, {"sys/kernel/osrelease": "6.6.87.2-microsoft-standard-WSL2\n"}, "wsl"),
+        ({}, {"sys/kernel/osrelease": "6.8.0-1015-azure\n", "1/cgroup": "0::/\n"}, ""),
     ],
 )
 def test_a_container_is_told_by_what_its_manager_leaves(
     host: Build, files: dict[str, str | bytes], kernel: dict[str, str], expected: str
 ) -> None:
-    context = host({**files, "/lib/modules/9.9.9-9-amd64/modules.builtin": ""})
-    for name, content in {**kernel, "sys/kernel/osrelease": "6.1.0-1-amd64\n"}.items():
+    modules = ("9.9.9-9-amd64", "9.9.9-9-azure", "9.9.9-microsoft-standard-WSL2")
+    context = host({**files, **{f"/lib/modules/{name}/modules.builtin": "" for name in modules}})
+    for name, content in {"sys/kernel/osrelease": "6.1.0-1-amd64\n", **kernel}.items():
         path = context.roots.proc / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
