@@ -9,7 +9,7 @@ from leitstand.errors import LeitstandError
 from orchestrator.archive import ArchiveError
 from orchestrator.commit import META_BYTES, Meta, decode_meta
 from orchestrator.keys import KeyRing
-from orchestrator.layout import COMMIT, META, SnapshotName, job_prefix, parse_key
+from orchestrator.layout import COMMIT, HOLD, META, SnapshotName, job_prefix, parse_key
 from orchestrator.order import in_order, times
 from orchestrator.snapshot import NoSuchSnapshotError, NotProvenError, read_meta
 from orchestrator.stores import ObjectInfo, Store, StoreError, get_small
@@ -73,6 +73,11 @@ def _listed(store: str, name: SnapshotName, objects: Iterable[ObjectInfo]) -> Li
     objects = tuple(objects)
     commits = [info.modified for info in objects if info.key == name.key(COMMIT)]
     return Listed(store, name, objects, commits[0] if commits else None, name.began)
+
+
+def is_held(listed: Listed) -> bool:
+    """Whether a person said that this snapshot stays for ever."""
+    return any(info.key == listed.name.key(HOLD) for info in listed.objects)
 
 
 def proven(

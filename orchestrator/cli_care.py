@@ -3,6 +3,7 @@
 import json
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import datetime, tzinfo
 from typing import Any
@@ -26,6 +27,7 @@ from orchestrator.cli_options import (
 from orchestrator.context import Context, keys_of
 from orchestrator.facts import FactsKeeper, StoreFacts, kept_of, read_facts
 from orchestrator.lock import job_lock
+from orchestrator.lookout import missed
 from orchestrator.prune import Step, Word, carry_out, plan, sweep_litter, too_many
 from orchestrator.stores import Store
 
@@ -100,13 +102,17 @@ def _prune(
         known = facts.of(job_name, store.name)
         word = Word(known.damaged, None if force else known.released, marks, known.pruned, known.forgotten)
         steps = plan(store, job_name, job, keys_of(job), now, zone, word)
+        there = [step.listed for step in steps if step.listed.committed]
+        lost = missed(context, job_name, store, there)
         if not dry_run:
             facts.publish()  # with the start that comes after this one
             for step in carry_out(store, steps):
                 click.echo(f"{job_name}: {store.name}: {step.action} {step.listed.name.id}", err=True)
             sweep_litter(store, job_name, job, now)
             facts.allowed(job_name, store.name, "prune")
-            _note(facts, job_name, store.name, steps, force)
+            _note(facts, job_name, store.name, steps, lost, force)
+    for what in lost.values():
+        warn(f"{job_name}: {store.name}: {what}")
     _tell_held(job_name, store.name, steps)
     return steps
 
@@ -123,7 +129,9 @@ def _tell_held(job_name: str, store: str, steps: list[Step]) -> None:
         warn(f"  hint: leitstand backup prune {job_name} --store {store} --yes-really {count}")
 
 
-def _note(facts: FactsKeeper, job_name: str, store: str, steps: list[Step], force: bool) -> None:
+def _note(
+    facts: FactsKeeper, job_name: str, store: str, steps: list[Step], lost: Mapping[str, str], force: bool
+) -> None:
     """What is left, and what waits for a person's word, or has it."""
     left = [step for step in steps if step.listed.committed and step.action not in ("delete", "sweep")]
     names = {step.listed.name.id for step in left}
@@ -134,7 +142,8 @@ def _note(facts: FactsKeeper, job_name: str, store: str, steps: list[Step], forc
         snapshots=len(left),
         oldest=min((step.listed.time.timestamp() for step in left), default=0),
         damaged=kept_of(names),
-        known=kept_of(names),
+        known=kept_of({*names, *lost}),
+        lost=lost,
         **({} if too_many(steps) else {"pruned": sorted(names)}),
         forgotten=lambda each: sorted(names.intersection(each)),
         released=lambda each: sorted({*names.intersection(each), *going}),
@@ -218,7 +227,7 @@ def _next_start(plan: Plan, facts: StoreFacts, now: datetime) -> datetime | None
 
 def _lateness(context: Context, job_name: str, facts: StoreFacts, now: float) -> str:
     job = context.job(job_name)
-    if not facts.last_run:
+    if not (facts.last_run or facts.last_success):
         return "never backed up"
     if job.timing and facts.last_success < now - 2 * job.timing.interval.total_seconds():
         return "late: two runs were missed"

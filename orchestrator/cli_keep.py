@@ -1,17 +1,17 @@
 """``leitstand backup hold|forget``: one snapshot stays for ever, or goes, whatever ``keep`` says."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import click
 
 from leitstand.errors import EXIT_OK, UsageError
-from orchestrator.catalog import Listed, snapshots
+from orchestrator.catalog import Listed, is_held, snapshots
 from orchestrator.cli_options import store_option, warn, with_context
 from orchestrator.context import Context, keys_of
 from orchestrator.layout import HOLD, MARK
 from orchestrator.lock import job_lock
-from orchestrator.prune import is_held, put_note
+from orchestrator.prune import put_note
 from orchestrator.stores import Store
 
 _job_option = click.option("--job", "job_name", help="Its job; default: every job is looked through.")
@@ -35,7 +35,7 @@ def hold(context: Context, snapshot: str, release: bool, job_name: str | None, o
             store.delete(listed.name.key(HOLD))
         elif not is_held(listed):
             put_note(store, listed.name, HOLD)
-        _set_forgotten(context, job, store, listed, wanted=False)
+        _note(context, job, store, listed, forgotten=False, held=not release)
         click.echo(f"{job}: {store.name}: {listed.id} {'is released' if release else 'stays for ever'}")
 
     return _for_each(context, snapshot, job_name, only, change)
@@ -43,7 +43,7 @@ def hold(context: Context, snapshot: str, release: bool, job_name: str | None, o
 
 @click.command(epilog="Example: leitstand backup forget 20261121T030000Z-abcdefgh")
 @click.argument("snapshot")
-@click.option("--yes-really", is_flag=True, help="Also the last good one.")
+@click.option("--yes-really", is_flag=True, help="Also the last good one, or the last one of all.")
 @_job_option
 @store_option
 @with_context
@@ -58,12 +58,15 @@ def forget(context: Context, snapshot: str, yes_really: bool, job_name: str | No
         if is_held(listed):
             raise UsageError(f"{store.name}: {listed.id} is held", "first: leitstand backup hold --release")
         going = context.facts().of(job, store.name).forgotten
-        good = [each for each in there if each.state == "complete" and each.id not in going]
-        if not yes_really and [each.id for each in good] == [listed.id]:
-            raise UsageError(f"{store.name}: {listed.id} is the last good one of {job}", "--yes-really")
+        left = [each for each in there if not each.doubt and each.id not in {*going, listed.id}]
+        is_good = listed.state == "complete"
+        if not yes_really and not any(each.state == "complete" or not is_good for each in left):
+            raise UsageError(
+                f"{store.name}: {listed.id} is the last {'good ' * is_good}one of {job}", "--yes-really"
+            )
         if not any(info.key == listed.name.key(MARK) for info in listed.objects):
             put_note(store, listed.name, MARK)
-        _set_forgotten(context, job, store, listed, wanted=True)
+        _note(context, job, store, listed, forgotten=True, held=False)
         click.echo(f"{job}: {store.name}: {listed.id} is marked; prune deletes it after the grace time")
 
     return _for_each(context, snapshot, job_name, only, change)
@@ -104,8 +107,13 @@ def _places(context: Context, job: str, snapshot: str, only: str | None) -> Iter
         yield places
 
 
-def _set_forgotten(context: Context, job: str, store: Store, listed: Listed, *, wanted: bool) -> None:
-    def changed(names: list[str]) -> list[str]:
-        return sorted({*names, listed.id}) if wanted else [name for name in names if name != listed.id]
+def _note(context: Context, job: str, store: Store, listed: Listed, *, forgotten: bool, held: bool) -> None:
+    def changed(names: Sequence[str], wanted: bool) -> list[str]:
+        return sorted({*names, listed.id} if wanted else {*names} - {listed.id})
 
-    context.facts().update(job, store.name, forgotten=changed)
+    context.facts().update(
+        job,
+        store.name,
+        forgotten=lambda names: changed(names, forgotten),
+        held=lambda names: changed(names, held),
+    )

@@ -69,6 +69,7 @@ class StoreFacts:
     pruned: Sequence[str] | None = None
     forgotten: Sequence[str] = ()  # a person wants them deleted, whatever `keep` says
     known: Mapping[str, str] = field(default_factory=dict)
+    held: Sequence[str] = ()  # a person wants them kept, whatever `keep` says
     bucket: str = ""  # that they were in; another one is another store
     lost: Mapping[str, str] = field(default_factory=dict)
     doubtful: Mapping[str, str] = field(default_factory=dict)

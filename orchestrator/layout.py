@@ -14,6 +14,7 @@ _ID = re.compile(r"([0-9]{8}T[0-9]{6}Z)-[a-z2-7]{8}")
 _OBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LETTERS = "234567abcdefghijklmnopqrstuvwxyz"  # those of base32, in the order in which they sort
 _TIME = "%Y%m%dT%H%M%SZ"
+_YEARS = range(1970, 9999)  # of any clock; a time zone and a few days more are still in the calendar
 
 
 @dataclass(frozen=True, order=True)
@@ -84,7 +85,6 @@ def is_snapshot_id(text: str) -> bool:
     if found is None:
         return False
     try:
-        datetime.strptime(found[1], _TIME).replace(tzinfo=UTC)
+        return datetime.strptime(found[1], _TIME).replace(tzinfo=UTC).year in _YEARS
     except ValueError:
         return False
-    return True

@@ -7,17 +7,18 @@ keep it. So a machine that prunes must have the same `keep`.
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
-from orchestrator.catalog import Listed, proven, scan
+from orchestrator.catalog import Listed, is_held, proven, scan
 from orchestrator.config import Keep, S3Store
 from orchestrator.context import Context
 from orchestrator.facts import StoreFacts, kept_of
 from orchestrator.keys import KeyRing
 from orchestrator.layout import COMMIT, SnapshotName
+from orchestrator.order import Dated, in_order
 from orchestrator.retention import Candidate, decide
 from orchestrator.stores import Store, StoreError
 
@@ -42,9 +43,14 @@ def _known(facts: StoreFacts, bucket: str) -> dict[str, str]:
 
 
 def missing(
-    listed: Sequence[Listed], known: Mapping[str, str], keep: Keep, zone: ZoneInfo, now: datetime
+    listed: Sequence[Listed],
+    known: Mapping[str, str],
+    keep: Keep,
+    zone: ZoneInfo,
+    now: datetime,
+    held: Collection[str] = (),
 ) -> list[str]:
-    """The snapshots that were there and that ``keep`` would keep, but which are not there, oldest first."""
+    """The snapshots that were there and are not, though ``keep`` or a person wants them, oldest first."""
     there = {each.id for each in listed}
     signed = {each.previous: "complete" for each in listed if each.previous} if not known else {}
     gone = {name: state for name, state in {**signed, **known}.items() if name not in there}
@@ -58,7 +64,7 @@ def missing(
         *(Candidate(name, min(_began(name), now), state == "complete") for name, state in gone.items()),
     ]
     kept = {each.candidate.id for each in decide(candidates, keep, zone) if each.stays}
-    return sorted(kept & gone.keys())
+    return sorted(kept.union(held) & gone.keys())
 
 
 def _is_good(listed: Listed, known: Mapping[str, str]) -> bool:
@@ -107,9 +113,15 @@ def learn(context: Context, job_name: str, store: Store, keys: KeyRing) -> Seque
     for what in lost.values():
         _log.info("%s: %s: %s", job_name, store.name, what)
     names = {each.id for each in there} | lost.keys()
-    more = {each.id: each.state for each in new if not each.doubt}
-    known = {**{name: state for name, state in known.items() if name in names}, **more}
-    context.facts().update(job_name, store.name, known=dict(known), lost=lost, bucket=_bucket(context, store))
+    last = max(map(_began, list(known)[-1:]), default=now)
+    before = {each.id: each.state for each in new if not each.doubt and each.began < last}
+    since = {each.id: each.state for each in new if not each.doubt and each.id not in before}
+    known = {**before, **{name: state for name, state in known.items() if name in names}, **since}
+    # Nothing was there before this host's first run: a prune has no older history to be careful with.
+    begins: dict[str, object] = {} if there or known or facts.pruned is not None else {"pruned": []}
+    context.facts().update(
+        job_name, store.name, known=dict(known), lost=lost, bucket=_bucket(context, store), **begins
+    )
     return list(known)
 
 
@@ -128,7 +140,10 @@ def _lost(
     now: datetime,
 ) -> dict[str, str]:
     job, zone = context.job(job_name), context.fleet.site.zone
-    names = [SnapshotName(job.host, job_name, name) for name in missing(listed, known, job.keep, zone, now)]
+    facts = context.facts().of(job_name, store.name)
+    gone = missing(listed, known, job.keep, zone, now, facts.held)
+    # One that is forgotten may have lost its COMMIT in a prune that was killed.
+    names = [SnapshotName(job.host, job_name, name) for name in gone if name not in facts.forgotten]
     # Listings may lag behind: what one does not show is asked for.
     return {name.id: is_gone(name, zone) for name in names if store.stat(name.key(COMMIT)) is None}
 
@@ -149,7 +164,11 @@ def _note(context: Context, job_name: str, store: Store, before: StoreFacts, see
     }
     there = {each.id: each.state for each in good}
     wanted = {**dict.fromkeys(seen.lost, "complete"), **known, **there}
-    remembered = {name: state for name, state in wanted.items() if name in {*seen.lost, *doubtful, *there}}
+    gone = [Candidate(name, _began(name), complete=True) for name in wanted if name not in there]
+    order: list[Dated] = [*gone, *good]
+    held = {each.id for each in good if is_held(each)} | seen.lost.keys() & set(before.held)
+    kept = {*seen.lost, *doubtful, *there}
+    remembered = {each.id: wanted[each.id] for each in in_order(order) if each.id in kept}
     context.facts().update(
         job_name,
         store.name,
@@ -159,6 +178,7 @@ def _note(context: Context, job_name: str, store: Store, before: StoreFacts, see
         # A run may have added one since they were read.
         known=lambda now: {**remembered, **{name: now[name] for name in now if name not in before.known}},
         bucket=bucket,
+        held=sorted(held),
         lost=dict(seen.lost),
         doubtful=doubtful,
         **_last_success(before, good),
@@ -166,13 +186,16 @@ def _note(context: Context, job_name: str, store: Store, before: StoreFacts, see
 
 
 def _last_success(before: StoreFacts, good: Sequence[Listed]) -> dict[str, object]:
-    """The last good run is the newest one whose snapshot is there."""
+    """The last good run is the newest one whose snapshot is there, also one of another machine."""
     newest = good[-1] if good else None
     is_back = newest is not None and newest.id in {*before.lost, *before.doubtful}
     is_there = not before.last_snapshot or before.last_snapshot in {each.id for each in good}
-    if is_there and not is_back:
+    if is_there and not is_back and (before.last_run or before.last_snapshot):
         return {}
     return {
         "last_snapshot": newest.id if newest else "",
         "last_success": newest.time.timestamp() if newest else 0,
+        "stored_bytes": newest.meta.archive_bytes + newest.meta.manifest_bytes
+        if newest and newest.meta
+        else 0,
     }

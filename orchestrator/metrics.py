@@ -26,16 +26,33 @@ class Facts(Protocol):
 
 def _of_success(name: str) -> Callable[[Any], float | None]:
     """Reads a fact that means something once there was a good run."""
-    return lambda facts: getattr(facts, name) if facts.last_success else None
+    return lambda facts: getattr(facts, name) if facts.last_run and facts.last_success else None
+
+
+def _of_run(value: Callable[[Any], float | None]) -> Callable[[Any], float | None]:
+    return lambda facts: value(facts) if facts.last_run else None
+
+
+def _of_store(value: Callable[[Any], float | None]) -> Callable[[Any], float | None]:
+    """Reads a fact that means something once the store was looked into, by whichever machine runs the job."""
+    return lambda facts: value(facts) if facts.last_run or facts.snapshots is not None else None
 
 
 # Name, help, and how to read it; None: there is no such sample (yet).
 _GAUGES: tuple[tuple[str, str, Callable[[Any], float | None]], ...] = (
-    ("last_run_success", "Whether the last run put a snapshot there.", lambda f: int(f.last_run_success)),
-    ("last_run_timestamp_seconds", "When the last run ended.", lambda f: f.last_run),
-    ("last_run_warnings", "Files that the last run could not read, or not surely.", lambda f: f.warnings),
+    (
+        "last_run_success",
+        "Whether the last run put a snapshot there.",
+        _of_run(lambda f: int(f.last_run_success)),
+    ),
+    ("last_run_timestamp_seconds", "When the last run ended.", lambda f: f.last_run or None),
+    (
+        "last_run_warnings",
+        "Files that the last run could not read, or not surely.",
+        _of_run(lambda f: f.warnings),
+    ),
     ("shrunk_sources", "Sources that held far less in the last run than before.", _of_success("shrunk")),
-    ("last_success_timestamp_seconds", "When the last good run ended.", lambda f: f.last_success or None),
+    ("last_success_timestamp_seconds", "When the last good run ended.", _of_success("last_success")),
     ("duration_seconds", "How long the last good run took.", _of_success("duration_seconds")),
     ("stored_bytes", "Size of the newest good snapshot as stored.", _of_success("stored_bytes")),
     (
@@ -60,12 +77,12 @@ _GAUGES: tuple[tuple[str, str, Callable[[Any], float | None]], ...] = (
     (
         "damaged_snapshots",
         "Snapshots that are known to be damaged, or not proven any more.",
-        lambda f: len(f.damaged.keys() | f.doubtful.keys()),
+        _of_store(lambda f: len(f.damaged.keys() | f.doubtful.keys())),
     ),
     (
         "lost_snapshots",
         "Snapshots that were there, should still be, and are gone.",
-        lambda f: len(f.lost),
+        _of_store(lambda f: len(f.lost)),
     ),
     (
         "drill_verdict",
@@ -82,7 +99,7 @@ def families(
     jobs: Mapping[str, Job],
     starts: Mapping[Task, datetime] | None = None,
 ) -> list[Family]:
-    """All metrics of all jobs that have run; intervals and next ``starts`` also of those that have not."""
+    """All metrics of all jobs that are known; intervals and next ``starts`` also of those that never ran."""
     samples = [
         ((job, jobs[job].host, store), each)
         for job, stores in sorted(facts.items())
@@ -105,7 +122,7 @@ def families(
 def _samples(
     samples: list[tuple[tuple[str, str, str], Facts]], value: Callable[[Any], float | None]
 ) -> list[tuple[tuple[str, ...], float]]:
-    values = ((labels, value(each)) for labels, each in samples if each.last_run)
+    values = ((labels, value(each)) for labels, each in samples)
     return [(labels, number) for labels, number in values if number is not None]
 
 

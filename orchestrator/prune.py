@@ -13,25 +13,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from orchestrator.catalog import Listed, proven, scan
+from orchestrator.catalog import Listed, is_held, proven, scan
 from orchestrator.config import Job
 from orchestrator.keys import KeyRing
-from orchestrator.layout import (
-    CANARY,
-    COMMIT,
-    HOLD,
-    LEASE,
-    MARK,
-    SnapshotName,
-    is_object_name,
-    job_prefix,
-)
+from orchestrator.layout import CANARY, COMMIT, LEASE, MARK, SnapshotName, is_object_name, job_prefix
 from orchestrator.retention import Candidate, Decision, decide
 from orchestrator.show import size
 from orchestrator.stores import Store, StoreError
 
 _log = logging.getLogger(__name__)
 ABANDONED = timedelta(hours=48)
+AHEAD = timedelta(days=1)  # a mark that is so much newer than now was made by a clock that was ahead
 _FORGOTTEN = "forgotten by hand"
 LITTER = (LEASE, CANARY)
 
@@ -136,17 +128,12 @@ def _step(listed: Listed, decision: Decision, job: Job, now: datetime, word: Wor
 
 def _going(listed: Listed, job: Job, now: datetime, why: str, *, let_go: bool) -> Step:
     marked = _marked(listed)
-    if marked is None:
+    if marked is None or marked > now + AHEAD:
         return Step(listed, "mark", f"{why}; deleted in {_days(job.keep.grace)}", let_go=let_go)
-    left = marked + job.keep.grace - now
+    left = job.keep.grace - (now - marked)
     if left > timedelta(0):
         return Step(listed, "wait", f"{why}; deleted in {_days(left)}")
     return Step(listed, "delete", f"{why}; marked since {_shown(marked, now)}")
-
-
-def is_held(listed: Listed) -> bool:
-    """Whether a person said that this snapshot stays for ever."""
-    return any(info.key == listed.name.key(HOLD) for info in listed.objects)
 
 
 def _shown(moment: datetime, now: datetime) -> str:
@@ -196,6 +183,7 @@ def carry_out(store: Store, steps: list[Step]) -> Iterator[Step]:
         name = step.listed.name
         match step.action:
             case "mark":
+                store.delete(name.key(MARK))  # one of the future, made by a clock that was ahead
                 put_note(store, name, MARK)
             case "unmark":
                 store.delete(name.key(MARK))

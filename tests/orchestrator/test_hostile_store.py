@@ -136,6 +136,19 @@ def test_a_volume_that_is_no_file_is_missing(site: Site, tmp_path: Path, harm: H
     assert (tmp_path / "out").exists(), "the rest is restored"
 
 
+@pytest.mark.parametrize("name", ["00010101T000000Z-aaaaaaaa", "99991231T235959Z-aaaaaaaa"])
+def test_no_name_at_the_calendar_s_ends_stops_a_command(site: Site, name: str) -> None:
+    site.good("run", "site")
+    place = site.disk / "here" / "site" / name
+    place.mkdir()
+    (place / "COMMIT").write_bytes(b"x")
+    for zone in ("Europe/Berlin", "America/New_York"):
+        site.document["site"] = {"name": {"en": "Lab"}, "languages": ["en"], "time_zone": zone}
+        for command in ("list", "verify", "prune", "run"):
+            site.good(command, "site")
+        site.good("status")
+
+
 @pytest.mark.parametrize(
     "content",
     [b"[" * 4000, b"{}", b'{"host": 1, "pid": "x", "place": []}', b"\xff", b"null", b"9" * 4000, b"x" * 9000],

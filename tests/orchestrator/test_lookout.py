@@ -98,6 +98,45 @@ def test_the_list_misses_any_snapshot_that_should_be_there(three: tuple[Site, li
     assert metric(site, "lost_snapshots") == 1
 
 
+def test_a_prune_misses_what_is_gone_and_forgets_it_not(three: tuple[Site, list[str]]) -> None:
+    site, names = three
+    site.job["keep"] = {"last": 3}
+    hide(site, names[2])
+    ran = site.good("prune", "site")
+    assert f"snapshot {names[2]} of" in ran.stderr
+    assert (names[2] in status(site)["problem"], metric(site, "lost_snapshots")) == (True, 1)
+    assert site.leitstand("verify", "site").status == 3
+    (site.folder / "hidden").rename(folder_of(site, names[2]))
+    site.good("prune", "site")
+    assert (status(site)["problem"], metric(site, "lost_snapshots")) == ("", 0)
+
+
+def test_a_held_snapshot_is_missed_though_no_rule_keeps_it(three: tuple[Site, list[str]]) -> None:
+    site, names = three
+    site.job["keep"] = {"last": 1}
+    site.good("hold", names[0])
+    hide(site, names[0])
+    for _ in range(2):
+        assert site.leitstand("verify", "site").status == 3
+        assert names[0] in status(site)["problem"]
+    (site.folder / "hidden").rename(folder_of(site, names[0]))
+    site.good("verify", "site")
+    site.good("hold", names[0], "--release")
+    hide(site, names[0])
+    site.good("verify", "site")
+
+
+def test_a_forgotten_snapshot_is_not_missed_when_the_prune_that_deleted_it_was_killed(
+    three: tuple[Site, list[str]],
+) -> None:
+    site, names = three
+    site.good("forget", names[2])
+    uncommit(site, names[2])
+    site.good("verify", "site")
+    site.good("run", "site")
+    assert status(site)["problem"] == ""
+
+
 def test_a_restore_of_the_newest_tells_that_a_newer_one_is_gone(
     three: tuple[Site, list[str]], tmp_path: Path
 ) -> None:
@@ -170,6 +209,23 @@ def test_a_machine_that_knows_nothing_misses_what_the_next_snapshot_names(
     site.document["paths"]["state"] = str(tmp_path / "newer")
     ran = site.leitstand("verify", "site")
     assert (ran.status, f"snapshot {names[1]} of" in ran.stderr) == (3, True)
+
+
+def test_a_machine_that_only_verifies_tells_what_is_lost(
+    three: tuple[Site, list[str]], tmp_path: Path
+) -> None:
+    site, names = three
+    for name in ("state", "metrics"):
+        site.document["paths"][name] = str(tmp_path / "other" / name)
+    (tmp_path / "other").mkdir()
+    site.good("verify", "site")
+    row = status(site)
+    assert (row["problem"], row["snapshot"], row["stored_bytes"] > 0) == ("", names[2], True)
+    hide(site, names[2])
+    assert site.leitstand("verify", "site").status == 3
+    text = (tmp_path / "other" / "metrics" / "leitstand_backup.prom").read_text()
+    assert re.search(r"^leitstand_backup_lost_snapshots{.*} 1$", text, re.M)
+    assert "last_run_" not in re.sub("^#.*$", "", text, flags=re.M)
 
 
 def test_a_store_that_was_away_for_a_run_misses_nothing(on_swift: Site) -> None:

@@ -338,6 +338,7 @@ def five(site: Site) -> tuple[Site, list[str]]:
     site.job["sources"] = site.job["sources"][1:]
     for _ in range(5):
         site.good("run", "site")
+    site.good("prune", "site")
     site.job["keep"] = {"last": 1, "grace": "0s"}
     return site, site.snapshots()
 
@@ -376,6 +377,30 @@ def test_a_prune_now_and_then_is_not_stopped(site: Site) -> None:
     for _ in range(4):
         site.good("run", "site")
     assert list(actions(site).values()).count("mark") == 4
+
+
+def test_the_first_prune_of_a_new_job_is_not_stopped_but_that_of_a_store_that_was_full_is(
+    site: Site, tmp_path: Path
+) -> None:
+    site.job["sources"] = site.job["sources"][1:]
+    site.job["keep"] = {"last": 1, "grace": "1d"}
+    for _ in range(5):
+        site.good("run", "site")
+    state = site.document["paths"]["state"]
+    site.document["paths"]["state"] = str(tmp_path / "elsewhere")
+    assert site.leitstand("prune", "site").status == 1
+    site.good("run", "site")
+    assert site.leitstand("prune", "site").status == 1
+    site.document["paths"]["state"] = state
+    assert list(actions(site).values()).count("mark") == 5
+
+
+def test_a_mark_that_a_clock_of_the_future_made_is_made_again(aged: tuple[Site, list[str]]) -> None:
+    site, names = aged
+    assert actions(site)[names[1]] == "mark"
+    age(site, names[1], -9000)
+    assert actions(site)[names[1]] == "mark"
+    assert actions(site)[names[1]] == "wait"
 
 
 def test_a_prune_waits_for_no_run_but_gives_way_to_it(site: Site) -> None:
@@ -429,3 +454,11 @@ def test_the_last_good_snapshot_is_forgotten_by_a_clear_word_only(site: Site) ->
     assert len(list(site.disk.rglob("PRUNE"))) == 1
     site.good("forget", name, "--yes-really")
     assert site.leitstand("forget", "20991231T000000Z-aaaaaaaa").status == 2
+
+
+def test_the_only_snapshot_is_not_forgotten_by_chance_because_it_is_partial(site: Site) -> None:
+    site.job["sources"] = [{"files": "/proc/sys/vm"}]  # not even root may read some of these
+    assert site.leitstand("run", "site").status == 1
+    (name,) = site.snapshots()
+    assert site.leitstand("forget", name).status == 2
+    site.good("forget", name, "--yes-really")
