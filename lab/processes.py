@@ -111,6 +111,7 @@ class Server:
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     stopped: bool = False  # by us
+    was_taken: bool = False  # its port, before it was started
 
     @property
     def address(self) -> str:
@@ -150,14 +151,17 @@ class Server:
             raise ServerEndedError(f"{self.name} has ended; the end of {self.log}:\n{self.log_end()}")
 
     def _error_of_end(self) -> LabError:
-        with socket.socket() as probe:
-            taken = bool(self.port) and probe.connect_ex(("127.0.0.1", self.port)) == 0
-        kind = PortTakenError if taken or "already in use" in self.log_end().lower() else LabError
+        kind = (
+            PortTakenError
+            if self._is_listened_on() or "already in use" in self.log_end().lower()
+            else LabError
+        )
         return kind(f"{self.name} ended at once; the end of {self.log}:\n{self.log_end()}")
 
     def launch(self) -> None:
         """Start the child; do not wait. It is sent SIGTERM when this process dies, however it dies."""
         self.stopped = False
+        self.was_taken = self._is_listened_on()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*DIE_WITH_PARENT, *self.argv],
@@ -184,9 +188,17 @@ class Server:
             sockets = [
                 each for one in (parent, *parent.children(True)) for each in one.net_connections("tcp")
             ]
+        except (
+            psutil.AccessDenied
+        ):  # one keeps out of cores, which hides its sockets from all but root, proc(5)
+            return not self.was_taken and self._is_listened_on()
         except psutil.Error:  # one of them has just ended
             return False
         return any(each.status == psutil.CONN_LISTEN and each.laddr.port == self.port for each in sockets)
+
+    def _is_listened_on(self) -> bool:
+        with socket.socket() as probe:
+            return bool(self.port) and probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL for the child's whole process group when it does not end."""

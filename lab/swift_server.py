@@ -46,7 +46,7 @@ node_timeout = 60
 conn_timeout = 5
 container_update_timeout = 30
 log_level = {log_level}
-log_address = {etc}/no-syslog
+log_udp_host = 127.0.0.1
 """
 
 STORAGE_CONF = """\
@@ -148,7 +148,8 @@ class Instance:
         utils.monkey_patch()
         utils.set_swift_dir(str(self.etc))
         importlib.import_module("eventlet.hubs").use_hub(utils.get_hub())
-        utils.get_logger({}, log_to_console=True)  # from here on all Swift loggers write to standard error
+        # From here on all Swift loggers write to standard error. A number, as there may be no /etc/hosts.
+        utils.get_logger({"log_udp_host": "127.0.0.1"}, log_to_console=True)
 
     def configure_storage(self) -> None:
         """Listen first, so that the rings name ports that are surely ours."""

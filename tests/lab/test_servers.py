@@ -40,6 +40,24 @@ def test_a_server_whose_port_was_taken_meanwhile_gets_another(tmp_path: Path) ->
         first.stop()
 
 
+WITHOUT_ROOT = """
+import pathlib, sys
+from lab.processes import Server, free_port
+serve = "from leitstand.process import keep_out_of_cores as keep; keep(); import runpy, sys; sys.argv[1:] = ["
+port, folder = free_port(), pathlib.Path(sys.argv[1])
+serve += f"'{port}', '--bind', '127.0.0.1']; runpy.run_module('http.server', run_name='__main__')"
+Server("web", [sys.executable, "-c", serve], folder / "log", port).start().stop()
+"""
+
+
+def test_a_server_that_keeps_out_of_cores_is_seen_to_serve_without_root(tmp_path: Path) -> None:
+    """To root nothing is hidden, so root gives that up."""
+    drop = ["setpriv", "--bounding-set", "-sys_ptrace"] if os.geteuid() == 0 else []
+    argv = [*drop, sys.executable, "-c", WITHOUT_ROOT, str(tmp_path)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_port_that_is_never_free_is_an_error_in_the_end(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
