@@ -3,6 +3,7 @@
 Options that node_exporter has keep its names, so that its command lines and unit files keep working.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -22,6 +23,7 @@ from leitstand.activation import SYSTEMD
 from leitstand.errors import UsageError
 from leitstand.logs import set_up_logging
 
+_LOG = logging.getLogger(__name__)
 _MOST_REQUESTS = 1000
 DEFAULT_ADDRESS = ":9815"
 Given = Mapping[str, Any]
@@ -181,14 +183,12 @@ def options_of(given: Given) -> Options:
 
 
 def addresses_of(given: Given) -> list[str]:
-    """Where to answer. Raises UsageError when addresses come with ``--web.systemd-socket``."""
+    """Where to answer: with ``--web.systemd-socket`` on what systemd passes alone, as node_exporter does."""
     listen = list(given["listen"])
     if not given["systemd_socket"]:
         return listen
     if listen != [DEFAULT_ADDRESS]:
-        raise UsageError(
-            "--web.systemd-socket and --web.listen-address exclude each other", "give one of them"
-        )
+        _LOG.warning("--web.listen-address has no effect: --web.systemd-socket is given, too")
     return [SYSTEMD]
 
 

@@ -87,10 +87,10 @@ PLACES = (
     "/etc/leitstand/*.crt",
     "/etc/leitstand/*/*.crt",
 )
-# Where a service is set up -> the setting that names its certificate, or a folder of such.
+# Where a service is set up -> the setting that names its certificate, or a folder of such, or several.
 SETTINGS = {
     "/etc/letsencrypt/renewal/*.conf": r"^cert\s*=\s*(/\S+)",
-    "/etc/postfix/main.cf": r"^[ \t]*smtpd_tls_(?:cert_file|chain_files)\s*=\s*(/[^\s,]+)",
+    "/etc/postfix/main.cf": r"^[ \t]*smtpd_tls_(?:cert_file|chain_files)\s*=\s*(/[^\s,]+(?:[\s,]+/[^\s,]+)*)",
     "/etc/dovecot/conf.d/10-ssl.conf": r"^[ \t]*ssl_(?:server_)?cert(?:_file)?\s*=\s*<?\s*(/\S+)",
     "/etc/dovecot/dovecot.conf": r"^[ \t]*ssl_(?:server_)?cert(?:_file)?\s*=\s*<?\s*(/\S+)",
     "/etc/haproxy/haproxy.cfg": r"\bcrt[ \t]+(/\S+)",
@@ -205,7 +205,7 @@ def candidates(tree: Tree) -> list[str]:
     for pattern, setting in SETTINGS.items():
         for file in tree.glob(pattern):
             text = re.sub(r"(?m)^[ \t]*#.*", "", tree.text_or_empty(file))
-            for path in re.findall(setting, text, re.MULTILINE):
+            for path in " ".join(re.findall(setting, text, re.MULTILINE)).replace(",", " ").split():
                 names = tree.names(path)
                 found += [posixpath.join(path, name) for name in names] if names else [path]
     return found

@@ -193,6 +193,9 @@ def test_certificates_of_other_services_are_found_by_their_settings(host: Build,
         "/etc/haproxy/haproxy.cfg": "bind :443 ssl crt /etc/one.pem crt /etc/haproxy/certs/ alpn h2\n"
         " # crt /etc/off.pem\n",
         "/etc/postgresql/15/main/postgresql.conf": "ssl_cert_file = '/etc/db.pem'\t# comment\n",
+        "/etc/postfix/main.cf": "smtpd_tls_chain_files = /etc/smtp.key,\n  /etc/smtp.pem\n"
+        "myhostname = /etc/off.pem\n",
+        "/etc/smtp.key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
         "/etc/dovecot/conf.d/10-ssl.conf": "#ssl_cert = </etc/off.pem\nssl_cert = </etc/imap.pem\n",
         **dict.fromkeys(
             [
@@ -201,6 +204,7 @@ def test_certificates_of_other_services_are_found_by_their_settings(host: Build,
                 "/etc/db.pem",
                 "/etc/imap.pem",
                 "/etc/one.pem",
+                "/etc/smtp.pem",
             ],
             pem,
         ),
@@ -213,6 +217,7 @@ def test_certificates_of_other_services_are_found_by_their_settings(host: Build,
         "/etc/haproxy/certs/b.pem",
         "/etc/imap.pem",
         "/etc/one.pem",
+        "/etc/smtp.pem",
     ]
     assert {item["subject"] for item in found} == {"CN=mail.example"}
 

@@ -104,6 +104,13 @@ def test_the_former_name_of_the_web_configuration_is_taken(caplog):
         web_config_of(given_by("--web.config=/a", "--web.config.file=/b"))
 
 
+def test_an_address_beside_the_sockets_of_systemd_is_no_error_and_has_no_effect(caplog):
+    """As in node_exporter, whose own unit has the one and its file of options may have the other."""
+    both = given_by("--web.systemd-socket", "--web.listen-address=:9100")
+    assert addresses_of(both) == addresses_of(given_by("--web.systemd-socket"))
+    assert caplog.text.count("--web.listen-address has no effect") == 1
+
+
 def test_a_former_and_the_present_name_together_are_refused():
     given = given_by("--collector.netdev.device-blacklist=a", "--collector.netdev.device-exclude=b")
     with pytest.raises(UsageError, match=r"a former name of --collector\.netdev\.device-exclude"):
