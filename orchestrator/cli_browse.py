@@ -1,10 +1,12 @@
 """``leitstand backup ls|find|cat|diff``: look into snapshots without restoring them."""
 
+import codecs
+import io
 import json
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, tzinfo
 from typing import Any, BinaryIO
 
@@ -101,15 +103,21 @@ def cat(context: Context, job: str, path: str, snapshot_id: str | None, only: st
             raise LeitstandError(f"{path} is a {row.record.metadata.kind}, not a file")
         with snapshot.layer(row.layer).open(row.record) as content:
             _write(content, row.record.metadata.sparse)
-        sys.stdout.buffer.flush()
+        sys.stdout.flush()
 
 
 def _write(content: BinaryIO, sparse: int) -> None:
-    write = sys.stdout.buffer.write
+    write = _shown() if sys.stdout.isatty() else sys.stdout.buffer.write
     unpacking = Unpacking(sparse, write, lambda length: [write(block) for block in zeros(0, length)])
     while block := content.read(1 << 20):
         (unpacking.feed if sparse else write)(block)
     unpacking.finish()
+
+
+def _shown() -> Callable[[bytes], int]:
+    """Writes content as text, as all that a terminal is shown: it may be a log that others wrote into."""
+    text = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
+    return lambda data: sys.stdout.write(text.decode(data))
 
 
 def _is(path: bytes, wanted: str) -> bool:

@@ -63,6 +63,12 @@ def by_a_file_name(site: Site, sshd: Sshd) -> tuple[str, ...]:
     return ("ls", "site")
 
 
+def by_content(site: Site, sshd: Sshd) -> tuple[str, ...]:
+    (site.www / "log").write_text(HOSTILE, encoding="utf-8", errors="surrogateescape")
+    assert shown(site, "run", "site").status == 0
+    return ("cat", "site", f"{site.www}/log")
+
+
 def by_an_argument(site: Site, sshd: Sshd) -> tuple[str, ...]:
     return ("run", HOSTILE)
 
@@ -74,7 +80,7 @@ def by_an_option(site: Site, sshd: Sshd) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     "said",
     [
-        *(by_a_program, by_a_hook, by_a_hook_at_the_end, by_a_child, by_a_host, by_a_file_name),
+        *(by_a_program, by_a_hook, by_a_hook_at_the_end, by_a_child, by_a_host, by_a_file_name, by_content),
         *(by_an_argument, by_an_option),
     ],
 )
