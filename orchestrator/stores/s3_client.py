@@ -1,16 +1,19 @@
 """boto3 as a store uses it: signed once, sent in pieces, nothing tried again."""
 
 import io
+import os
 import threading
 from functools import cache
 from typing import Any, Literal
 
 import boto3
+import botocore.session
 from botocore import UNSIGNED
 from botocore.auth import S3SigV4Auth
 from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
 from botocore.handlers import add_retry_headers
+from botocore.loaders import Loader
 from pydantic import SecretStr
 
 from orchestrator.config import S3Store as S3Settings
@@ -41,6 +44,13 @@ class _Signer(S3SigV4Auth):
         return str(request.data.sha256)
 
 
+# Of each: its name in a file, in the environment, its default, how it is read (botocore.configprovider).
+_NO_FILES: dict[str, tuple[None, None, str | None, None]] = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+    "data_path": (None, None, None, None),
+}
 _SESSION = threading.Lock()  # clients are made one after the other, a session is no place for two threads
 
 
@@ -78,8 +88,15 @@ def _addressing(settings: S3Settings) -> Literal["path", "virtual"]:
 
 @cache
 def _session() -> boto3.session.Session:
-    """One for all stores: it keeps boto3's description of S3, which takes 0.1 s to read."""
-    return boto3.session.Session()
+    """One for all stores: it keeps boto3's description of S3, which takes 0.1 s to read.
+
+    What other programs are told (``~/.aws``, AWS_PROFILE, AWS_DATA_PATH: profiles, descriptions of services)
+    are none of ours.
+    """
+    bare = botocore.session.Session(_NO_FILES)
+    own = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
+    bare.register_component("data_loader", own)
+    return boto3.session.Session(botocore_session=bare)
 
 
 def _sign_and_send_puts(client: Any, signer: _Signer) -> None:

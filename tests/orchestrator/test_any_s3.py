@@ -1,7 +1,10 @@
 """An S3 that refuses what Swift takes: done without it, or said. A stand-in server does the refusing."""
 
 import hashlib
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +79,34 @@ def test_a_header_that_is_refused_is_left_out_from_then_on(
     others = {CONDITION, CHECKSUM, MD5} - set(refuses)
     assert all(name.lower() in s3.seen[-1] for name in others), "what it takes is still sent"
     assert len(store.dialect.lacks) == len(refuses)
+
+
+def of_a_profile(folder: Path) -> dict[str, str]:
+    return {"AWS_PROFILE": "work"}
+
+
+def of_a_home(folder: Path) -> dict[str, str]:
+    (folder / ".aws" / "models" / "s3" / "2006-03-01").mkdir(parents=True)
+    (folder / ".aws" / "config").write_text("[default\n")
+    (folder / ".aws" / "models" / "s3" / "2006-03-01" / "service-2.json").write_text("{}")
+    return {"HOME": str(folder)}
+
+
+def of_a_folder(folder: Path) -> dict[str, str]:
+    return {"AWS_DATA_PATH": f"{of_a_home(folder)['HOME']}/.aws/models"}
+
+
+@pytest.mark.parametrize("told", [of_a_profile, of_a_home, of_a_folder])
+def test_what_other_programs_are_told_of_s3_changes_nothing(
+    site: Site, s3: RefusingS3, credentials: Path, tmp_path: Path, told: Callable[[Path], dict[str, str]]
+) -> None:
+    site.document["stores"]["s3"] = settings(s3, credentials)
+    site.job["stores"] = ["s3"]
+    site.write()
+    argv = [sys.executable, "-m", "leitstand", "backup", "list", "site", "--config", str(site.config)]
+    environment = {**os.environ, **told(tmp_path / "home")}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_refusal_that_is_about_the_data_is_no_reason_to_send_less(s3: RefusingS3, store: S3Store) -> None:
