@@ -93,7 +93,7 @@ def _inventory() -> Iterable[click.Option]:
     yield _option(
         "--inventory.interval",
         "interval",
-        "Seconds between two looks at software and other slow things.",
+        "Seconds between two updates of the inventory.",
         type=click.FloatRange(min=1),
         default=DEFAULT_INTERVAL,
         show_default=True,
@@ -121,7 +121,7 @@ def _inventory() -> Iterable[click.Option]:
 
 
 def _collectors() -> Iterable[click.Option]:
-    words = "Only what is switched on."
+    words = "Only the collectors that are switched on."
     yield _option(
         "--collector.disable-defaults/--no-collector.disable-defaults",
         "disable_collectors",
@@ -131,11 +131,11 @@ def _collectors() -> Iterable[click.Option]:
     yield _option(
         "--node-metrics/--no-node-metrics",
         "node_metrics",
-        "Without them no name starts with node_: for hosts that run node_exporter too.",
+        "Serve what node_exporter has, as node_*; switch it off where node_exporter runs too.",
         default=True,
     )
     for name, entry in COLLECTORS.items():
-        words = f"Serve {entry.summary}. {'On' if entry.is_default else 'Off'} unless told otherwise."
+        words = f"Serve {entry.summary}. {'On' if entry.is_default else 'Off'} by default."
         yield _option(f"--collector.{name}/--no-collector.{name}", f"collector_{name}", words, default=None)
     for setting in fields(Options):
         name = flag(setting.name)

@@ -129,7 +129,7 @@ def read(context: Context) -> Findings:
     used |= {path for host in apache_hosts(context.tree)[0] for path in host.certificates}
     paths = sorted(used | set(candidates(context.tree)))
     closed = sorted(filter(context.tree.stat, context.tree.closed))
-    findings.skip(len(closed), "".join(closed[:1]) + ": not ours to list")
+    findings.skip(len(closed), "".join(closed[:1]) + ": permission denied")
     findings.skip(
         len(paths[MAXIMUM_CERTIFICATES:]), f"more than {MAXIMUM_CERTIFICATES} files of certificates"
     )
@@ -137,7 +137,7 @@ def read(context: Context) -> Findings:
         try:
             content = context.tree.read(path, FILE_LIMIT)
         except PermissionError:
-            findings.skip(reason=f"{path}: not ours to read")
+            findings.skip(reason=f"{path}: permission denied")
             continue
         except OSError as error:
             findings.skip(path in used, f"{path}: {error}")

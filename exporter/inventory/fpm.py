@@ -116,7 +116,7 @@ def read(context: Context) -> Findings:
         accepting = accepts(context.tree, settings.get("listen", ""), listening, limit)
         if accepting is None:
             findings.skip(
-                reason=f"pool {name} of PHP {branch}: its address is not known, or not ours to open"
+                reason=f"pool {name} of PHP {branch}: its address is not known, or access to it is denied"
             )
             continue
         if accepting or wanted & {branch, ""}:

@@ -65,7 +65,7 @@ def included(tree: Tree, path: str, is_folder: str | None) -> list[str]:
     if not is_folder:
         return [path]
     if tree.is_folder(path) and tree.stat(f"{path}/.") is None:
-        raise PermissionError(f"{path}: not ours to list")
+        raise PermissionError(f"{path}: permission denied")
     names = [name for name in tree.names(path) if "." not in name and not name.endswith("~")]
     return [f"{path}/{name}" for name in names]
 

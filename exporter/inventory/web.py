@@ -184,7 +184,7 @@ def add_applications(
                 php=sorted({branch for host in serving for branch in php_of(tree, host, branches)}),
                 hosts=sorted({host.names[0] for host in serving if host.names}),
             )
-    findings.skip(len(unread), next(iter(sorted(unread)), "") + ": not ours to read, or too large")
+    findings.skip(len(unread), next(iter(sorted(unread)), "") + ": permission denied, or too large")
 
 
 def is_another(folder: str, known: list[str], *, is_served: bool) -> bool:

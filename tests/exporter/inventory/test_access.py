@@ -184,7 +184,7 @@ def test_a_folder_of_certificates_that_is_not_ours_to_list_is_counted() -> None:
         command = [sys.executable, "-c", look, root]
         here = Path(__file__).parents[3]
         shown = subprocess.run(command, check=True, capture_output=True, text=True, cwd=here).stdout
-    assert shown.strip() == "1 /etc/letsencrypt/live: not ours to list"
+    assert shown.strip() == "1 /etc/letsencrypt/live: permission denied"
 
 
 def test_certificates_of_other_services_are_found_by_their_settings(host: Build, items: Items) -> None:
