@@ -272,14 +272,40 @@ def test_a_flood_of_alerts_is_a_mail_that_can_be_read(mailing):
     post(
         url,
         [
-            alert("SystemdUnitFailed", f"unit {n} has failed", unit=f"{n}", severity="warning")
+            alert(
+                "SystemdUnitFailed",
+                f"unit {n} has failed",
+                unit=f"{n}",
+                severity="warning",
+                instance=f"web{n % 3}",
+            )
             for n in range(150)
         ],
     )
 
     # Alertmanager may send the first of them before it has all.
     def whole() -> list[str]:
-        return [text for text in map(plain_text, sink.mails()) if "These are 100 of 150." in text]
+        return [
+            text
+            for text in map(plain_text, sink.mails())
+            if "These are 100 of 150, at most 50 of a host." in text
+        ]
 
     wait_until(whole, "a mail of all")
     assert whole()[0].count("* unit") == 100
+
+
+def test_a_host_that_tells_of_very_much_does_not_hide_the_alerts_of_others(mailing):
+    url, sink = mailing
+    flood = [
+        alert("SystemdUnitFailed", f"unit {n} has failed", unit=f"{n}", severity="warning", instance="evil")
+        for n in range(150)
+    ]
+    post(url, [*flood, alert("SystemdUnitFailed", "nginx failed", severity="warning", instance="web1")])
+
+    def whole() -> list[str]:
+        return [text for text in map(plain_text, sink.mails()) if "These are 51 of 151" in text]
+
+    wait_until(whole, "a mail of all")
+    assert "* nginx failed" in whole()[0]
+    assert whole()[0].count("* unit") == 50
