@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 from exporter.inventory.phasing import option, read_configuration
 from exporter.tree import Tree
@@ -11,7 +12,7 @@ PLACES = ("/etc/apt/sources.list", "/etc/apt/sources.list.d/*.list", "/etc/apt/s
 _LINE = re.compile(r"^\s*deb(?P<source>-src)?\s+(?:\[[^\]]*\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)")
 _URI = re.compile(r"[a-z0-9+.-]+:(?://(?:[^/@]*@)?)?(?P<place>.*)", re.IGNORECASE)
 # What apt writes as %xx in the name of a list (URItoFileName in strutl.cc).
-_QUOTED = re.compile(r"""[\\|{}\[\]<>"^~_=!@#$%&*\x00-\x20\x7f]""")
+_QUOTED = re.compile(r"""[\\|{}\[\]<>"^~_=!@#$%&*\x00-\x20\x7f-\xff]""")
 
 
 class UnknownSource(Exception):  # noqa: N818 - what it is, not what went wrong
@@ -45,7 +46,7 @@ def parse_lines(text: str) -> Iterator[tuple[str, str]]:
         if said and not found:
             raise UnknownSource(said)
         if found and not found["source"]:
-            yield found["uri"], found["suite"]
+            yield unquote(found["uri"]), unquote(found["suite"])
 
 
 def parse_paragraphs(text: str) -> Iterator[tuple[str, str]]:
@@ -68,5 +69,7 @@ def stem(uri: str, suite: str) -> str:
     if not found or uri.startswith("cdrom:") or "$(" in uri + suite:
         raise UnknownSource(uri)
     place = re.sub(r"^\[([^\]]*)\]", r"\1", found["place"]).rstrip("/") + "/"  # an address of IPv6
-    place += suite.lstrip("/") if suite.endswith("/") else f"dists/{suite}/"
-    return _QUOTED.sub(lambda character: f"%{ord(character[0]):02x}", place).replace("/", "_")
+    if suite != "/":
+        place += suite if suite.endswith("/") else f"dists/{suite}/"
+    octets = place.encode().decode("latin-1")
+    return _QUOTED.sub(lambda octet: f"%{ord(octet[0]):02x}", octets).replace("/", "_")

@@ -25,6 +25,9 @@ Build = Callable[[dict[str, str | bytes]], Context]
         "deb mirror+file:/etc/apt/mirrors/x.list bookworm/updates main",
         "deb http://[2001:db8::1]/d s main",
         "deb http://e.test s main",
+        "deb http://e.test/ü s main",
+        "deb http://flat.test/z /sub/",
+        "deb http://e.test/home%3A/a s main",
         "deb copy:///srv/c s main",
     ],
 )
