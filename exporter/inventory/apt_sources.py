@@ -58,7 +58,14 @@ def parse_paragraphs(text: str) -> Iterator[tuple[str, str]]:
         fields = {
             name.lower().strip(): value.split() for name, _, value in (line.partition(":") for line in lines)
         }
-        is_off = fields.get("enabled", ["yes"])[:1] in (["no"], ["false"], ["0"], ["off"], ["without"])
+        is_off = fields.get("enabled", ["yes"])[:1] in (
+            ["no"],
+            ["false"],
+            ["0"],
+            ["off"],
+            ["without"],
+            ["disable"],
+        )
         if "deb" in fields.get("types", []) and not is_off:
             yield from ((uri, suite) for uri in fields.get("uris", []) for suite in fields.get("suites", []))
 

@@ -14,6 +14,8 @@ TIME_LIMIT = 8.0
 MAXIMUM_TIMERS = 500
 # As every version writes moments where this is the zone; --timestamp=unix is known to 251 and later only.
 ZONE = {"TZ": "UTC", "LC_ALL": "C"}
+# The second is of a unit that its own ExecCondition= had skipped, systemd.service(5).
+GOOD = ("success", "exec-condition")
 UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.[a-z]+")  # systemd.unit(5)
 MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC", re.ASCII)
 
@@ -132,8 +134,8 @@ def figures(failed: int, timers: list[Timer], results: dict[str, str]) -> list[F
         ("timer",),
     )
     for timer in timers:
-        if timer.unit in results:
-            success.add(int(results[timer.unit] == "success"), timer.name, timer.unit)
+        if result := results.get(timer.unit):  # targets have none
+            success.add(int(result in GOOD), timer.name, timer.unit)
         if timer.last:
             last.add(timer.last, timer.name)
     return [units, success, last]

@@ -132,10 +132,13 @@ def test_failed_units_and_timers_become_items_and_figures(
         'case "$*" in\n'
         "*--timestamp*) exit 1;;\n"
         '*--state=failed*) echo "nginx.service loaded failed failed web";;\n'
-        '*--type=timer*) echo "a.timer loaded active waiting A"; echo "b.timer loaded active waiting B";;\n'
+        '*--type=timer*) echo "a.timer loaded active waiting A"; echo "b.timer loaded active waiting B"; '
+        'echo "c.timer loaded active waiting C"; echo "d.timer loaded active waiting D";;\n'
         '*LastTriggerUSec*) printf "Id=a.timer\\nUnit=a.service\\nLastTriggerUSec=%s\\n\\n'
-        'Id=b.timer\\nUnit=b.service\\nLastTriggerUSec=\\n" "$(date -d @1700000000 "+%a %F %T %Z")";;\n'
-        '*) printf "Id=a.service\\nResult=success\\n\\nId=b.service\\nResult=exit-code\\n";;\n'
+        "Id=b.timer\\nUnit=b.service\\nLastTriggerUSec=\\n\\nId=c.timer\\nUnit=c.target\\nLastTriggerUSec=\\n\\n"
+        'Id=d.timer\\nUnit=d.service\\nLastTriggerUSec=\\n" "$(date -d @1700000000 "+%a %F %T %Z")";;\n'
+        '*) printf "Id=a.service\\nResult=success\\n\\nId=b.service\\nResult=exit-code\\n\\n'
+        'Id=c.target\\n\\nId=d.service\\nResult=exec-condition\\n";;\n'
         "esac\n"
     )
     program.chmod(0o755)
@@ -145,6 +148,8 @@ def test_failed_units_and_timers_become_items_and_figures(
     assert [(item["name"], item["result"]) for item in items(findings, "timer")] == [
         ("a.timer", "success"),
         ("b.timer", "exit-code"),
+        ("c.timer", ""),
+        ("d.timer", "exec-condition"),
     ]
     figures = {
         (family.name, *labels): value for family in findings.families for labels, value in family.samples
@@ -153,6 +158,7 @@ def test_failed_units_and_timers_become_items_and_figures(
         ("leitstand_failed_units",): 1,
         ("leitstand_timer_success", "a.timer", "a.service"): 1,
         ("leitstand_timer_success", "b.timer", "b.service"): 0,
+        ("leitstand_timer_success", "d.timer", "d.service"): 1,
         ("leitstand_timer_last_trigger_timestamp_seconds", "a.timer"): 1_700_000_000,
     }
 
