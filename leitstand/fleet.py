@@ -160,7 +160,8 @@ class Service(Model):
     name: Text = Field(description="What the status page calls it.")
     url: ProbeUrl = Field(description="What is asked for, as a visitor would.")
     expect: Pattern | None = Field(
-        default=None, description="Regular expression (RE2) that the answer's body must match."
+        default=None,
+        description="Regular expression (RE2) that the answer's body, of 16 MB at most, must match.",
     )
     status: list[Annotated[int, Field(ge=100, le=599)]] = Field(
         default=[], description="Good HTTP states; default 2xx."

@@ -11,6 +11,7 @@ from leitstand.fleet import Fleet, Service
 from leitstand.render.output import Files, read_yaml, yaml_text
 
 CANARY_MODULE, PAGE_MODULE = "canary", "status_page"
+LARGEST_BODY = "16MB"
 
 
 def blackbox_files(fleet: Fleet, share: Path) -> Files:
@@ -38,6 +39,8 @@ def _module(shipped: dict[str, Any], service: Service) -> dict[str, Any]:
         http["follow_redirects"] = not any(300 <= status < 400 for status in service.status)
     if service.expect is not None:
         http["fail_if_body_not_matches_regexp"] = [service.expect]
+        # It is read into memory as a whole: one without an end would take the prober from all services.
+        http["body_size_limit"] = LARGEST_BODY
     if service.url.lower().startswith("https:"):
         http["fail_if_not_ssl"] = True
     return module

@@ -6,7 +6,9 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +76,37 @@ def test_a_probe_is_good_exactly_when_the_service_answers_as_it_should(site, fle
             prober.terminate()
     assert {name for name, good in asked.items() if good} == GOOD
     assert canary
+
+
+class Endless(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b"x" * (1 << 20))
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_page_without_an_end_takes_no_memory_of_the_prober(fleet_from, room, tmp_path):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        fleet = fleet_from(f'services: {{endless: {{name: x, url: "{url}", expect: "x+y"}}}}')
+        write_files(tmp_path, prometheus_files(fleet, Expected(), Addresses(), room))
+        port = free_port()
+        argv = ["prometheus-blackbox-exporter", f"--config.file={tmp_path}/blackbox.yml"]
+        argv += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
+        with subprocess.Popen(argv) as prober:
+            try:
+                assert not probe(port, "service_endless", url)
+                used = int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{prober.pid}/status").read_text())[1])
+            finally:
+                prober.terminate()
+        server.shutdown()
+    assert used < 200_000, "KiB"
 
 
 PATTERNS = [
