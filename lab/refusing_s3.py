@@ -23,6 +23,7 @@ class RefusingS3:
     """``refuses``: header -> the status and code of its refusal. ``seen`` has the headers of every PUT.
 
     ``listing`` 1: a request for the second version of listings is refused; 0: it is taken for the first.
+    ``instead`` of any answer: a status and a body, as of something between here and a store.
     """
 
     refuses: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -31,6 +32,7 @@ class RefusingS3:
     overwrites: bool = False
     ranges: bool = True  # else every GET is answered with all of the object
     region: str = "us-east-1"
+    instead: tuple[int, str] | None = None
     objects: dict[str, bytes] = field(default_factory=dict)
     seen: list[dict[str, str]] = field(default_factory=list)
     server: ThreadingHTTPServer | None = None
@@ -68,6 +70,16 @@ class RefusingS3:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     s3: RefusingS3
+
+    def parse_request(self) -> bool:
+        whole = super().parse_request()
+        if not whole or self.s3.instead is None:
+            return whole
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        status, body = self.s3.instead
+        self._answer(status, body.encode())
+        self.wfile.flush()
+        return False
 
     def do_PUT(self) -> None:
         data = self.rfile.read(int(self.headers["Content-Length"]))

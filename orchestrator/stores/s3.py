@@ -11,6 +11,7 @@ import logging
 import re
 import stat
 from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,9 +27,11 @@ from orchestrator.stores.dialect import ETAGS, LISTING, Dialect, is_encrypted, r
 from orchestrator.stores.limit import Line
 from orchestrator.stores.retry import Retry
 from orchestrator.stores.s3_client import Body, connect
+from orchestrator.stores.s3_hints import HINTS, NEVER_TWICE, NO_ANSWER, NO_MD5, NO_S3
 from orchestrator.stores.store import ObjectInfo, ObjectMissingError, StoreError, check_key
 
 Result = TypeVar("Result")
+_Page = tuple[list[ObjectInfo], dict[str, str]]  # what is on it, and what to ask the next one with
 _log = logging.getLogger(__name__)
 _MD5_DIGITS = 32
 _NO_HEAD_OF_A_BUCKET = ("405", "501", "MethodNotAllowed", "NotImplemented")
@@ -43,32 +46,9 @@ _DAMAGED = (
     "ConditionalRequestConflict",
     "OperationAborted",
 )
-_WRONG_KEY = ("SignatureDoesNotMatch", "InvalidAccessKeyId")
-_FULL = "the store's quota is used up: prune, or ask for a larger one"
-_NO_MD5 = "its ETags are no MD5s, and it does not say that it encrypts the bucket"
-_NEVER_TWICE = f"nothing is ever overwritten; if the object is new: {_NO_MD5}"
-_NO_S3 = (
-    "is 'endpoint' the S3 API's address alone, without a path such as /v1/AUTH_…, and 'region' the store's?"
-)
-_HINTS = {
-    "SignatureDoesNotMatch": "access_key or secret_key in the credentials file is wrong",
-    "InvalidAccessKeyId": "access_key in the credentials file is wrong",
-    "AccessDenied": "these credentials may not do this",
-    "403": "these credentials may not do this, or they are wrong",
-    "NoSuchBucket": "the bucket is not there: is it mistyped? The first run makes it",
-    "RequestTimeTooSkewed": "this machine's clock is wrong",
-    "413": _FULL,
-    "EntityTooLarge": _FULL,
-    "507": "the store is full",
-    "AuthorizationHeaderMalformed": "the store's region is another one: set 'region'",
-    "InvalidRegion": "the store's region is another one: set 'region'",
-    "PermanentRedirect": "the bucket is at another address, or in another region: set 'endpoint', 'region'",
-    "SecondLevelDomainForbidden": "this store wants the bucket in the host's name: set 'path_style: false'",
-    "MissingContentLength": "a proxy before the store takes the request's length away: go past it",
-    "411": "a proxy before the store takes the request's length away: go past it",
-    "405": "the store, or a proxy before it, does not allow this call",
-    "501": "the store does not know this call, or a header of it",
-}
+# Any other 403 (a wrong clock, a quota, a block page) says nothing of what these credentials may do.
+_MAY_NOT = ("AccessDenied", "Forbidden", "403")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class S3Store:
@@ -114,7 +94,7 @@ class S3Store:
         except StoreError as error:
             code = _code(error.__cause__)
             if code == "400":  # HEAD has no text: a signed path is not the one it got, or a region
-                raise StoreError(error.message, _NO_S3, permanent=True) from error
+                raise StoreError(error.message, NO_S3, permanent=True) from error
             if code not in ("403", "AccessDenied", *_NO_HEAD_OF_A_BUCKET):
                 raise
 
@@ -125,7 +105,7 @@ class S3Store:
             if not isinstance(error, ObjectMissingError):
                 raise
             message = f"{self.name}: {self.settings.endpoint} neither has nor makes a bucket '{bucket}'"
-            raise StoreError(message, _NO_S3, permanent=True) from error
+            raise StoreError(message, NO_S3, permanent=True) from error
 
     def put(self, key: str, data: Buffer, *, sha256: str, md5: str = "") -> None:
         """One PutObject, refused by the server when there is an object under this key."""
@@ -142,7 +122,7 @@ class S3Store:
                 raise
             if not self._holds(key, sha256, digest.hex()):
                 message = f"{self.name}: {key} is there already, with other bytes than were sent"
-                raise StoreError(message, _NEVER_TWICE, permanent=True) from error
+                raise StoreError(message, NEVER_TWICE, permanent=True) from error
 
     def _put(self, key: str, data: Buffer, sha256: str, headers: dict[str, str], md5: str) -> None:
         """One PutObject, and once more without each header that the store may have refused."""
@@ -165,13 +145,15 @@ class S3Store:
         place = {"Bucket": self.settings.bucket, "Key": self.root + check_key(key)}
         answer = self._once(key, lambda: self.client.put_object(Body=body, **place, **headers))
         etag = _etag(answer)
+        if not etag:
+            raise StoreError(f"{self.name}: {key}: the answer is not that of an S3", NO_ANSWER)
         if etag == md5 or not self.dialect.knows(ETAGS):
             return
         if len(etag) != _MD5_DIGITS or is_encrypted(answer):
             self._learn([ETAGS])
             return
         message = f"{self.name}: {key}: the store took other bytes than were sent"
-        raise StoreError(message, f"or {_NO_MD5}")
+        raise StoreError(message, f"or {NO_MD5}")
 
     def _learn(self, lacking: Collection[str]) -> None:
         for each in self.dialect.learn(lacking):
@@ -194,6 +176,7 @@ class S3Store:
 
         def read() -> bytes:
             answer = self.client.get_object(Bucket=self.settings.bucket, Key=full_key, **span)
+            _ = answer["ETag"]  # without it, it is a page of something in between
             with answer["Body"] as body:
                 # A server may ignore the range, and send all of an object of any size.
                 data: bytes = body.read(None if length is None else length + 1)
@@ -218,14 +201,23 @@ class S3Store:
     def _stat(self, key: str) -> ObjectInfo | None:
         full_key = self.root + check_key(key)
         try:
-            answer = self._once(
-                key, lambda: self.client.head_object(Bucket=self.settings.bucket, Key=full_key)
+            return self._once(
+                key,
+                lambda: self._info_of(
+                    key,
+                    self.client.head_object(Bucket=self.settings.bucket, Key=full_key),
+                    "ContentLength",
+                ),
             )
         except ObjectMissingError:
             return None
+
+    def _info_of(self, key: str, answer: dict[str, Any], size: str) -> ObjectInfo:
         if is_encrypted(answer):
             self._learn([ETAGS])
-        return ObjectInfo(key, answer["ContentLength"], answer["LastModified"], self._md5_of(answer))
+        modified = max(answer["LastModified"].astimezone(UTC), _EPOCH)
+        _ = answer["ETag"]  # a web page may have the other two as well
+        return ObjectInfo(key, answer[size], modified, self._md5_of(answer))
 
     def _md5_of(self, answer: dict[str, Any]) -> str:
         """The MD5 that an answer tells; none where ETags mean something else."""
@@ -240,28 +232,39 @@ class S3Store:
             "MaxKeys": self.page_keys,
         }
         while True:
-            page = self._page(request)
-            for entry in page.get("Contents", []):
-                key = entry["Key"].removeprefix(self.root)
-                yield ObjectInfo(key, entry["Size"], entry["LastModified"], self._md5_of(entry))
-            if not page.get("IsTruncated"):
+            infos, following = self._page(request)
+            yield from (info for info in infos if info.key.startswith(prefix))
+            if not following:
                 return
-            if token := page.get("NextContinuationToken"):
-                request["ContinuationToken"] = token
-            else:  # it speaks the first version only, whatever it was asked
-                self._learn([LISTING])
-                request["Marker"] = page.get("NextMarker") or page["Contents"][-1]["Key"]
+            if following.items() <= request.items():
+                raise StoreError(f"{self.name}: the listing does not go on, each page is the same", NO_ANSWER)
+            request |= following
 
-    def _page(self, request: dict[str, Any]) -> dict[str, Any]:
-        """A page of a listing, in the version that the store speaks."""
+    def _page(self, request: dict[str, Any]) -> _Page:
+        """A page of a listing, in the version that the store speaks, and what to ask the next one with."""
         if self.dialect.knows(LISTING):
             try:
-                return dict(self._call("listing", lambda: self.client.list_objects_v2(**request)))
+                return self._call("listing", lambda: self._read_page(self.client.list_objects_v2(**request)))
             except StoreError as error:
                 if _code(error.__cause__) != "NotImplemented":
                     raise
                 self._learn([LISTING])
-        return dict(self._call("listing", lambda: self.client.list_objects(**request)))
+        return self._call("listing", lambda: self._read_page(self.client.list_objects(**request)))
+
+    def _read_page(self, page: dict[str, Any]) -> _Page:
+        found = page.get("Contents", [])
+        keys = [entry["Key"] for entry in found]
+        infos = [
+            self._info_of(key.removeprefix(self.root), entry, "Size")
+            for key, entry in zip(keys, found, strict=True)
+            if key.startswith(self.root)
+        ]
+        if not page["IsTruncated"]:  # which no listing is without
+            return infos, {}
+        if token := page.get("NextContinuationToken"):
+            return infos, {"ContinuationToken": token}
+        self._learn([LISTING])  # it speaks the first version only, whatever it was asked
+        return infos, {"Marker": page.get("NextMarker") or keys[-1]}
 
     def delete(self, key: str) -> None:
         """One DeleteObject."""
@@ -279,6 +282,9 @@ class S3Store:
         """One try of a call, with boto's errors translated."""
         try:
             return action()
+        except (LookupError, ValueError, TypeError, OverflowError) as error:  # boto lets these through, too
+            message = f"{self.name}: {key}: the answer is not that of an S3"
+            raise StoreError(message, NO_ANSWER) from error
         except ClientError as error:
             if _code(error) in _MISSING:
                 raise ObjectMissingError(self.name, key) from error
@@ -303,12 +309,12 @@ class S3Store:
         permanent = 400 <= status < 500 and status not in (408, 429) and code not in _DAMAGED
         message = f"{self.name}: {key}: {code} ({status}) {text}".rstrip()
         permanent = permanent or code == "NotImplemented"
-        hint = _HINTS.get(code) or _HINTS.get(str(status), "")
+        hint = HINTS.get(code) or HINTS.get(str(status), "")
         if region := error.response.get("Error", {}).get("Region"):
             hint = f"the store's region is another one: set 'region: {region}'"
         wait = _retry_after(error)
         denied = status == 403
-        whose = self.name if denied and code not in _WRONG_KEY else ""
+        whose = self.name if denied and code in _MAY_NOT else ""
         return StoreError(message, hint, permanent=permanent, denied=denied, retry_after=wait, whose=whose)
 
 

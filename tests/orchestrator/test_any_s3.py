@@ -168,6 +168,73 @@ def test_a_store_that_lists_in_the_first_version_only_is_listed(
     assert [info.key for info in store.list("a/")] == names
 
 
+def ways(store: S3Store) -> dict[str, Callable[[], object]]:
+    return {
+        "list": lambda: list(store.list("here/")),
+        "stat": lambda: store.stat("here/object"),
+        "get": lambda: store.get("here/object"),
+        "put": lambda: put(store, "here/object", b"data"),
+    }
+
+
+LISTED = "<Key>{}</Key><LastModified>2026-11-30T00:00:00Z</LastModified><Size>1</Size><ETag>x</ETag>"
+PAGES = {
+    "a login page": "<html><head><title>Log in</title></head><body><p>Welcome</p></body></html>",
+    "nothing": "",
+    "a listing without an end": "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
+    "an entry of nothing": "<ListBucketResult><IsTruncated>false</IsTruncated><Contents/></ListBucketResult>",
+    "a time of no calendar": (
+        "<ListBucketResult><IsTruncated>false</IsTruncated>"
+        f"<Contents>{LISTED.format('here/a').replace('2026', 'soon')}</Contents></ListBucketResult>"
+    ),
+}
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+@pytest.mark.parametrize("way", ["list", "stat", "get", "put"])
+def test_a_page_of_something_in_between_is_neither_an_object_nor_an_empty_store(
+    s3: RefusingS3, store: S3Store, page: str, way: str
+) -> None:
+    s3.instead = (200, page)
+    with pytest.raises(StoreError, match="not that of an S3") as caught:
+        ways(store)[way]()
+    assert "a login page or a proxy" in caught.value.hint
+
+
+def test_a_listing_that_goes_round_in_a_circle_ends(s3: RefusingS3, store: S3Store) -> None:
+    token = "<NextContinuationToken>again</NextContinuationToken>"
+    for more in (token, ""):
+        entry = f"<Contents>{LISTED.format('here/a')}</Contents>"
+        s3.instead = (200, f"<L><IsTruncated>true</IsTruncated>{more}{entry}</L>")
+        with pytest.raises(StoreError, match="does not go on"):
+            list(store.list("here/"))
+
+
+def test_keys_that_were_not_asked_for_are_no_part_of_a_listing(s3: RefusingS3, store: S3Store) -> None:
+    keys = ("here/a", "elsewhere", "../here/a", "here")
+    entries = "".join(f"<Contents>{LISTED.format(key)}</Contents>" for key in keys)
+    s3.instead = (200, f"<L><IsTruncated>false</IsTruncated>{entries}</L>")
+    assert [info.key for info in store.list("here/")] == ["here/a"]
+
+
+@pytest.mark.parametrize(
+    ("code", "left_to_others"),
+    [("AccessDenied", True), ("RequestTimeTooSkewed", False), ("QuotaExceeded", False), ("", False)],
+)
+def test_only_a_refusal_of_the_credentials_leaves_a_task_to_another_machine(
+    site: Site, s3: RefusingS3, credentials: Path, code: str, left_to_others: bool
+) -> None:
+    site.document["stores"] = {"s3": settings(s3, credentials)}
+    site.job["stores"] = ["s3"]
+    site.job["sources"] = site.job["sources"][1:]
+    site.good("run", "site")
+    s3.instead = (403, f"<Error><Code>{code}</Code><Message>No.</Message></Error>")
+    assert site.leitstand("verify", "site", "--if-allowed").status == (0 if left_to_others else 3)
+    (row,) = site.leitstand("status", "--json").json()
+    assert bool(row["problem"]) is not left_to_others
+    assert "is gone" not in row["problem"]
+
+
 def test_the_region_that_a_store_wants_is_named(s3: RefusingS3, store: S3Store) -> None:
     s3.region = "eu-central-9"
     with pytest.raises(StoreError) as caught:
