@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from exporter.inventory.text import search
 from exporter.tree import Tree
 
 MAXIMUM_FILES = 500
@@ -17,12 +18,14 @@ _OTHER = re.compile(r"\s*(?:#(?!\d)|@|Defaults|(?:Runas|Host|Cmnd|Cmd)_Alias\b)"
 class SudoRules:
     """``subjects`` are users, ``%groups``, ``#numbers`` of users and ``%#numbers`` of groups.
 
-    ``readable`` is false if the rules are not ours to read; ``unknown`` counts lines that are no rules.
+    ``readable`` is false if the rules may not be read; ``unknown`` counts lines that are no rules;
+    ``elsewhere``: a directory has rules, too.
     """
 
     subjects: frozenset[str]
     readable: bool = True
     unknown: int = 0
+    elsewhere: bool = False
 
     def allow(self, name: str, uid: int, groups: Collection[tuple[str, int]]) -> bool | None:
         """True if a rule names the user or one of the groups (name, number); None if that is not known."""
@@ -33,7 +36,7 @@ class SudoRules:
         own = {name, f"#{uid}", "ALL"}
         own |= {f"%{group}" for group, _ in groups} | {f"%#{number}" for _, number in groups}
         # Who is in a netgroup or a group of a plugin is not for /etc/group to tell.
-        is_open = any(subject.startswith(("+", "%:")) for subject in self.subjects)
+        is_open = self.elsewhere or any(subject.startswith(("+", "%:")) for subject in self.subjects)
         return True if own & self.subjects else None if is_open else False
 
 
@@ -41,9 +44,16 @@ def read_sudo(tree: Tree) -> SudoRules:
     """The rules of this host; none without sudo."""
     try:
         lines = list(read_lines(tree, "/etc/sudoers"))
-        return SudoRules(frozenset(parse_subjects(lines)), unknown=sum(map(is_unknown, lines)))
+        unknown = sum(map(is_unknown, lines))
+        return SudoRules(frozenset(parse_subjects(lines)), unknown=unknown, elsewhere=asks_directory(tree))
     except OSError:
         return SudoRules(frozenset(), readable=False)
+
+
+def asks_directory(tree: Tree) -> bool:
+    """Whether sudo asks SSSD or LDAP for rules, by nsswitch.conf(5)."""
+    sources = search(r"^[ \t]*sudoers:([^#\n]*)", tree.text_or_empty("/etc/nsswitch.conf")).split()
+    return not {"sss", "ldap"}.isdisjoint(sources)
 
 
 def read_lines(tree: Tree, path: str) -> Iterator[str]:

@@ -152,18 +152,21 @@ def test_a_key_file_that_leads_out_of_the_root_is_not_read(host: Build, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("rule", "sudo"),
+    ("rule", "sources", "sudo"),
     [
-        ("+admins ALL=(ALL) ALL", None),
-        ("%:ldap ALL=(ALL) ALL", None),
-        ("anna ALL=(ALL) ALL", True),
-        ("", False),
+        ("+admins ALL=(ALL) ALL", "", None),
+        ("%:ldap ALL=(ALL) ALL", "", None),
+        ("anna ALL=(ALL) ALL", "sudoers: files sss", True),
+        ("", "passwd: files sss", False),
+        ("", "sudoers:\tfiles # sss", False),
+        ("", "sudoers:\tfiles sss", None),
     ],
 )
 def test_members_of_what_a_directory_knows_are_not_said_to_have_no_sudo(
-    host: Build, items: Items, rule: str, sudo: bool | None
+    host: Build, items: Items, rule: str, sources: str, sudo: bool | None
 ) -> None:
-    context = host({"/etc/passwd": "anna:x:1000:1000::/home/anna:/bin/sh\n", "/etc/sudoers": f"{rule}\n"})
+    files = {"/etc/passwd": "anna:x:1000:1000::/home/anna:/bin/sh\n", "/etc/sudoers": f"{rule}\n"}
+    context = host({**files, "/etc/nsswitch.conf": f"{sources}\n"})
     (found,) = items(users.read(context), "user")
     assert found["sudo"] is sudo
 
