@@ -176,8 +176,8 @@ class S3Store:
 
         def read() -> bytes:
             answer = self.client.get_object(Bucket=self.settings.bucket, Key=full_key, **span)
-            _ = answer["ETag"]  # without it, it is a page of something in between
             with answer["Body"] as body:
+                _ = answer["ETag"]  # without it, it is a page of something in between
                 # A server may ignore the range, and send all of an object of any size.
                 data: bytes = body.read(None if length is None else length + 1)
             if (length is not None and len(data) > length) or (start and "ContentRange" not in answer):
