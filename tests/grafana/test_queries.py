@@ -45,11 +45,12 @@ OF_OTHERS = {
     "expected:status_page": "`leitstand render`, for the status page",
 }
 # What not every machine has: arrays of disks, systemd, certificates in files, a web configuration,
-# the scheduler of backups, a drill, node_exporter beside ours.
+# the scheduler of backups, a drill, a task that is off, node_exporter beside ours.
 OF_SOME = {
     "leitstand_exporter_web_config_valid",
     "leitstand_backup_config_good",
     "leitstand_backup_drill_verdict",
+    "leitstand_backup_off",
     "leitstand_scrape_collector_skipped_entries_total",
     "leitstand_scrape_collector_success",
     "node_md_disks",

@@ -61,7 +61,8 @@ def test_thresholds_stay_and_a_timeout_is_cut_to_the_interval_only(folder):
     assert shorten({"scrape_interval": "1m", "scrape_timeout": "10s"}, 2)["scrape_timeout"] == "10s"
     groups = content(folder / "rules" / "backups.rules.yml")["groups"]
     (too_old,) = [rule for group in groups for rule in group["rules"] if rule["alert"] == "BackupTooOld"]
-    assert "2 * leitstand_backup_interval_seconds + 3600" in too_old["expr"]
+    interval = "max by (instance, backup, host, store) (leitstand_backup_interval_seconds)"
+    assert f"2 * {interval} + 3600" in too_old["expr"]
 
 
 def test_nothing_but_durations_changes(folder):
