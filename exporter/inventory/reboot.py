@@ -45,6 +45,9 @@ def kernel_reasons(tree: Tree, kernel: Path) -> list[str]:
         for name in tree.names("/lib/modules")
         if any(tree.stat(f"/lib/modules/{name}/{mark}") for mark in ("modules.builtin", "kernel", "vmlinuz"))
     ]
+    # The one that Proxmox boots, whatever else is installed: `proxmox-boot-tool kernel pin`.
+    pinned = tree.text_or_empty("/etc/kernel/proxmox-boot-pin").split()
+    installed = [name for name in installed if name in pinned or not pinned]
     rebuilt = rebuilt_kernel(tree, running, first_line(kernel / "version"))
     return [detail for detail in (newest_kernel(running, installed), rebuilt) if detail]
 

@@ -45,6 +45,22 @@ def test_a_reboot_is_due_for_a_newer_kernel_of_the_same_flavour(
     assert reboot.newest_kernel(running, installed) == newest
 
 
+@pytest.mark.parametrize(
+    ("pinned", "reasons"),
+    [("", ["6.8.12-9-pve"]), ("6.8.12-1-pve\n", []), ("6.8.12-4-pve\n", ["6.8.12-4-pve"])],
+)
+def test_a_kernel_that_proxmox_is_told_not_to_boot_is_no_reason(
+    host: Build, pinned: str, reasons: list[str]
+) -> None:
+    releases = [f"6.8.12-{number}-pve" for number in (1, 4, 9)]
+    files = {f"/lib/modules/{release}/modules.builtin": "" for release in releases}
+    context = host({**files, "/etc/kernel/proxmox-boot-pin": pinned})
+    kernel = context.roots.proc / "sys/kernel"
+    kernel.mkdir(parents=True)
+    (kernel / "osrelease").write_text("6.8.12-1-pve\n")
+    assert reboot.kernel_reasons(context.tree, kernel) == reasons
+
+
 def test_the_reasons_for_a_reboot_are_named(host: Build, items: Items) -> None:
     context = host(
         {
