@@ -173,7 +173,7 @@ def boto3_alone(volumes: str, endpoint: str, threads: str) -> None:
 def uploads_alone(volumes: str, endpoint: str, threads: str) -> None:
     """The same volumes as a run sends them; their hashes are known, as the archive takes them."""
     from orchestrator.archive import Volume
-    from orchestrator.config import S3Store
+    from orchestrator.config_stores import S3Store
     from orchestrator.layout import SnapshotName
     from orchestrator.pages import pieces
     from orchestrator.stores import open_store

@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 from leitstand.errors import LeitstandError
 from leitstand.options import config_to_complete
 from orchestrator.catalog import scan
-from orchestrator.config import S3Store
+from orchestrator.config_stores import S3Store
 from orchestrator.context import Context
 from orchestrator.stores import Store, open_store
 

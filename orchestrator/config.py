@@ -1,4 +1,7 @@
-"""The sections ``stores`` and ``backups`` of leitstand.yml. pydantic alone: checking needs nothing else."""
+"""The sections ``stores`` and ``backups`` of leitstand.yml; `config_stores` has what a store is.
+
+pydantic alone: checking needs nothing else.
+"""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -9,6 +12,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from leitstand.fleet import Finding, Fleet, unknown
 from leitstand.models import AbsolutePath, Duration, Model, Name, SettingError
+from orchestrator.config_stores import FolderStore, Store, place_of
 from orchestrator.conflicts import overlapping_sources, repeated_accounts, same_places, sources_in_stores
 from orchestrator.fields import (
     KIBIBYTE,
@@ -16,14 +20,10 @@ from orchestrator.fields import (
     NEVER,
     WHEN,
     Argv,
-    Bucket,
     DatabaseName,
-    Endpoint,
     FileName,
-    Prefix,
     Size,
     SourcePath,
-    Speed,
     When,
     WhenOrNever,
 )
@@ -34,60 +34,6 @@ ALL_DATABASES = "*"
 OWN_TIME = (
     f"{WHEN} 'never' for not at all. By default, where the job has a schedule, some time after its runs:"
 )
-
-
-class FolderStore(Model):
-    """A folder on this host; a mounted disk or share."""
-
-    type: Literal["folder"] = Field(description="What kind of store this is.")
-    path: AbsolutePath = Field(description="The folder; it must be there, and is never made.")
-    upload_limit: Speed | None = Field(
-        default=None, description="Bytes a second that this host may write: 20MB."
-    )
-
-
-class S3Store(Model):
-    """A bucket of OpenStack Swift's S3 API, or of any other S3."""
-
-    type: Literal["s3"] = Field(description="What kind of store this is.")
-    endpoint: Endpoint = Field(description="URL of the server, without the bucket.")
-    bucket: Bucket = Field(description="Name of the bucket; made by the first run if it is not there.")
-    region: str = Field(
-        default="us-east-1", pattern=r"^[a-z0-9-]+$", description="Region that the server wants to be named."
-    )
-    prefix: Prefix = Field(
-        default="", description="Folder in the bucket that everything stands below, such as team/backups."
-    )
-    path_style: bool = Field(
-        default=True,
-        description="Whether the bucket stands in the path, as Swift wants it, or in the host's name.",
-    )
-    credentials_file: AbsolutePath = Field(description="ini file, mode 0600, with access_key and secret_key.")
-    ca_file: AbsolutePath | None = Field(
-        default=None, description="PEM file of the authority that signed the endpoint."
-    )
-    timeout: Duration = Field(
-        default="60s", validate_default=True, description="How long the server may say nothing."
-    )
-    tries: int = Field(default=6, ge=1, le=20, description="How often a call is tried before the run fails.")
-    upload_limit: Speed | None = Field(
-        default=None, description="Bytes a second that this host may send: 20MB."
-    )
-
-
-Store = Annotated[
-    Annotated[FolderStore, Tag("folder store")] | Annotated[S3Store, Tag("s3 store")],
-    Discriminator(
-        lambda value: _store_tag(value),
-        custom_error_type="store_type",
-        custom_error_message="a store needs 'type: s3' or 'type: folder'",
-    ),
-]
-
-
-def _store_tag(value: Any) -> str | None:
-    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
-    return f"{kind} store" if kind in ("folder", "s3") else None
 
 
 class FilesSource(Model):
@@ -373,7 +319,7 @@ class BackupSettings(Model):
             labels = [source_label(source) for source in job.sources]
             yield from overlapping_sources(path, labels)
             yield from same_places(
-                path, job.stores, {store: _place(each) for store, each in self.stores.items()}
+                path, job.stores, {store: place_of(each) for store, each in self.stores.items()}
             )
             if (host := fleet.hosts.get(job.host)) is not None and host.ssh is None:
                 yield from sources_in_stores(path, labels, self.folders(job))
@@ -383,12 +329,6 @@ class BackupSettings(Model):
         """The job's stores that are folders of this machine, by name; unknown names are left out."""
         found = {name: self.stores.get(name) for name in job.stores}
         return {name: store.path for name, store in found.items() if isinstance(store, FolderStore)}
-
-
-def _place(store: FolderStore | S3Store) -> tuple[str, ...]:
-    if isinstance(store, FolderStore):
-        return (str(store.path),)
-    return store.endpoint.rstrip("/"), store.bucket, store.prefix
 
 
 def source_label(source: FilesSource | SqliteSource | MysqlSource | PostgresqlSource | CommandSource) -> str:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from orchestrator.config import BackupSettings, FolderStore
+from orchestrator.config import BackupSettings
+from orchestrator.config_stores import FolderStore
 
 _TEXT = """\
 LEITSTAND RECOVERY KIT - keep it off the machines it is for, and secret

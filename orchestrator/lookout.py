@@ -13,7 +13,8 @@ from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 from orchestrator.catalog import Listed, is_held, proven, scan
-from orchestrator.config import Keep, S3Store
+from orchestrator.config import Keep
+from orchestrator.config_stores import S3Store
 from orchestrator.context import Context
 from orchestrator.facts import StoreFacts, kept_of
 from orchestrator.keys import KeyRing

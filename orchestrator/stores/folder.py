@@ -11,7 +11,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from leitstand.files import sync_folder
-from orchestrator.config import FolderStore as FolderSettings
+from orchestrator.config_stores import FolderStore as FolderSettings
 from orchestrator.pages import Buffer
 from orchestrator.stores.limit import Line
 from orchestrator.stores.store import (

@@ -16,7 +16,7 @@ from botocore.handlers import add_retry_headers
 from botocore.loaders import Loader
 from pydantic import SecretStr
 
-from orchestrator.config import S3Store as S3Settings
+from orchestrator.config_stores import S3Store as S3Settings
 from orchestrator.pages import Buffer
 from orchestrator.stores.limit import Line
 

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from lab.processes import wait_until
-from orchestrator.config import FolderStore as FolderSettings
-from orchestrator.config import S3Store as S3Settings
+from orchestrator.config_stores import FolderStore as FolderSettings
+from orchestrator.config_stores import S3Store as S3Settings
 from orchestrator.lease import Owner
 from orchestrator.lease import leased as leased_at
 from orchestrator.lock import JobBusyError

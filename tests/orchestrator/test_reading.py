@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.config import FolderStore as FolderSettings
+from orchestrator.config_stores import FolderStore as FolderSettings
 from orchestrator.context import Context, keys_of
 from orchestrator.layout import SnapshotName
 from orchestrator.snapshot import ReadAhead, open_snapshot

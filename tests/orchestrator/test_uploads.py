@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.archive import VolumeSink
-from orchestrator.config import FolderStore as FolderSettings
+from orchestrator.config_stores import FolderStore as FolderSettings
 from orchestrator.layout import SnapshotName
 from orchestrator.manifest import volume_from_json, volume_to_json
 from orchestrator.stores import StoreError
