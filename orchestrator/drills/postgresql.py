@@ -88,8 +88,10 @@ def _prepare(ask: Sequence[str], needs: Needs) -> None:
     here = set(succeed([*ask, "-c", _EXTENSIONS]).splitlines())
     if missing := [name for name in needs.extensions if name not in here and name.strip('"') not in here]:
         raise CannotLoadError(f"needs extensions: {', '.join(missing)}", "install their packages here")
-    # Any encoding goes with this locale. Superusers may own whatever a dump gives them.
-    made = f"CREATE DATABASE {_DATABASE} TEMPLATE template0 ENCODING '{needs.encoding}' LOCALE 'C';\n"
+    # What is a letter must be known, as constraints ask for that. Any encoding goes with the second locale,
+    # which comes to nothing if the first one did. Superusers may own whatever a dump gives them.
+    new = f"CREATE DATABASE {_DATABASE} TEMPLATE template0 ENCODING '{needs.encoding}' LC_COLLATE 'C' LC_CTYPE"
+    made = f"{new} 'C.UTF-8';\n{new} 'C';\n"
     made += "".join(f"CREATE ROLE {role} SUPERUSER;\n" for role in needs.roles)
     made += "SET allow_in_place_tablespaces = on;\n"
     made += "".join(f"CREATE TABLESPACE {name} LOCATION '';\n" for name in needs.tablespaces)

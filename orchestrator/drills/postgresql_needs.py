@@ -23,7 +23,7 @@ _STARTS = (
     *(b"ALTER ", b"GRANT ", b"REVOKE ", b"CREATE POLICY ", b"CREATE SCHEMA ", b"CREATE USER MAPPING "),
     *(b"CREATE EXTENSION ", b"SET SESSION AUTHORIZATION ", b"SET default_tablespace = "),
 )
-_ROWS = re.compile(rb"COPY .* FROM stdin;$")
+_ROWS = re.compile(rb"COPY .* FROM stdin;$", re.DOTALL)
 _HEAD_LINES = 40
 _BY = re.compile(rb"-- Dumped by pg_dump version (\d+)")
 _ENCODING = re.compile(rb"SET client_encoding = '([A-Za-z0-9_]+)';")
@@ -79,12 +79,17 @@ def _texts(names: Iterable[bytes]) -> list[str]:
 def _statements(lines: Iterator[bytes]) -> Iterator[bytes]:
     """The statements that may name something, without the rows between them."""
     for line in lines:
-        if line.startswith(b"COPY ") and _ROWS.match(line.rstrip()):
+        if line.startswith(b"COPY ") and _ROWS.match(_copy(line, lines)):
             for row in lines:
                 if row.rstrip() == rb"\.":
                     break
         elif line.startswith(_STARTS):
             yield _whole(line, lines)
+
+
+def _copy(first: bytes, lines: Iterator[bytes]) -> bytes:
+    """A COPY statement, all of its lines if a name goes on in the next one."""
+    return (_whole(first, lines) if first.count(b'"') % 2 else first).rstrip()
 
 
 def _whole(first: bytes, lines: Iterator[bytes]) -> bytes:

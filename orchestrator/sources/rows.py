@@ -14,7 +14,10 @@ _LOOSE_ENGINE = re.compile(rb"^\) ENGINE=(?:MyISAM|Aria|MEMORY|CSV|ARCHIVE|MRG_M
 TABLES_NAMED = 10
 _PART = rb'(?:"(?:[^"]|""){1,400}+"|[^\s".]{1,400}+)'
 # A table without columns has no list of them.
-_POSTGRESQL_COPY = re.compile(rb"^COPY (" + _PART + rb"(?:\." + _PART + rb")?) (?:\(.*\))? ?FROM stdin;$")
+_POSTGRESQL_COPY = re.compile(
+    rb"^COPY (" + _PART + rb"(?:\." + _PART + rb")?) (?:\(.*\))? ?FROM stdin;$", re.DOTALL
+)
+_LONGEST_COPY = 1 << 16  # bytes of a statement in several lines
 # A dump may name more tables than any memory holds. Of more than these no rows are counted.
 MOST_TABLES, _LONGEST_NAME = 200_000, 400
 # Of a line no more is kept. mysqldump puts several rows into one of 16 MiB at most: a longer one is one row.
@@ -166,6 +169,7 @@ class PostgresqlWatcher(LineWatcher):
     def __init__(self) -> None:
         super().__init__()
         self._table: str | None = None
+        self._copy = b""  # a statement so far, one of whose names goes on in the next line
 
     def line(self, line: bytes) -> None:
         if self._table is not None:
@@ -173,7 +177,14 @@ class PostgresqlWatcher(LineWatcher):
                 self._table = None
             else:
                 self.count(self._table, 1)
-        elif line.startswith(b"COPY ") and (found := _POSTGRESQL_COPY.match(line)):
+        elif self._copy or line.startswith(b"COPY "):
+            self._begin(self._copy + line)
+
+    def _begin(self, statement: bytes) -> None:
+        """Rows follow, if this is a whole COPY statement."""
+        is_open = statement.count(b'"') % 2 and len(statement) < _LONGEST_COPY
+        self._copy = statement + b"\n" if is_open else b""
+        if found := _POSTGRESQL_COPY.match(statement):
             self._table = found[1].decode(errors="replace")
             self.count(self._table, 0)
 

@@ -31,6 +31,11 @@ INSERT INTO parent VALUES (1); INSERT INTO child VALUES (2), (3);
 CREATE SCHEMA "odd. Schema";
 CREATE TABLE "odd. Schema"."We ird ""größe"".t" ("col (x)" int);
 INSERT INTO "odd. Schema"."We ird ""größe"".t" VALUES (1);
+CREATE TABLE "two
+lines" ("of
+a ""name" text); INSERT INTO "two
+lines" VALUES ('CREATE EXTENSION none;'), ('ALTER');
+CREATE TABLE word (t text CHECK (t ~ '^[[:alpha:]]+$')); INSERT INTO word VALUES ('Straße');
 CREATE TABLE "order" (id int); INSERT INTO "order" VALUES (1), (2);
 CREATE TABLE nothing (); INSERT INTO nothing DEFAULT VALUES;
 CREATE ROLE owner; CREATE ROLE "odd-role"; CREATE ROLE reader; CREATE ROLE giver; CREATE ROLE defaulter;
@@ -107,6 +112,8 @@ def test_all_that_pg_dump_writes_loads_with_the_rows_of_each_real_table(
         "public.parent": 1,
         "public.child": 2,
         '"odd. Schema"."We ird ""größe"".t"': 1,
+        'public."two\nlines"': 2,
+        "public.word": 1,
         "public.order": 2,
         "public.nothing": 1,
         "public.made": 2,
