@@ -19,14 +19,18 @@ _LONGEST_TOLD = 1024  # bytes of a path that is refused
 class Intake:
     """One reading of one source.
 
-    ``taken`` counts entries, ``trusted`` those with attributes ``trusted.*``, ``content_bytes`` what was
-    read, without holes.
+    ``taken`` counts entries, ``content_bytes`` what was read, without holes.
     """
 
     def __init__(self, source: Source, limits: Limits, report: Report) -> None:
         self._source, self._limits, self._report = source, limits, report
         self._end = time.monotonic() + limits.time.total_seconds()
-        self.taken = self.files = self.trusted = self.content_bytes = 0
+        self.taken = self.files = self._trusted = self.content_bytes = 0
+
+    @property
+    def trusted(self) -> int | None:
+        """Entries with attributes ``trusted.*``; None if none is there for certain."""
+        return self._trusted or (None if getattr(self._source, "sees_trusted", False) else 0)
 
     def entries(self) -> Iterator[Entry]:
         """What is good of the source; the rest is reported. Raises SourceLimitError, SourceError."""
@@ -36,7 +40,7 @@ class Intake:
                 self._report(Problem(entry.path[:_LONGEST_TOLD], why))
                 continue
             self.taken += 1
-            self.trusted += any(name.startswith(b"trusted.") for name, _ in entry.metadata.xattrs)
+            self._trusted += any(name.startswith(b"trusted.") for name, _ in entry.metadata.xattrs)
             self._hold("entries", self.taken > self._limits.entries)
             if entry.metadata.kind is Kind.FILE:
                 self.files += 1

@@ -8,7 +8,7 @@ it nothing is known of the last run, and nothing is told.
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -51,18 +51,23 @@ class Shrinkage:
             return cls()
 
     def note(
-        self, label: str, settings: Model, entries: int, dumps: Iterable[bytes] = (), trusted: int = 0
+        self, label: str, settings: Model, entries: int, dumps: Iterable[bytes] = (), trusted: int | None = 0
     ) -> None:
-        """A source was read to its end; with other settings it cannot be compared."""
+        """A source was read to its end; with other settings it cannot be compared.
+
+        ``trusted`` is None when such attributes would have been seen, and there are none any more.
+        """
         digest = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()
         before = self._known.get(label)
         databases = _databases(label, dumps)
-        now = self._now[label] = Held(entries, digest, databases=databases, trusted=trusted)
+        now = self._now[label] = Held(entries, digest, databases=databases, trusted=trusted or 0)
         if before is None or before.settings != digest or before.told >= TIMES_TOLD:
             return
+        if trusted is None:
+            before = replace(before, trusted=0)
         if what := _less(label, now, before):
             every = sorted({*before.databases, *now.databases})
-            most = max(entries, before.entries), max(trusted, before.trusted)
+            most = max(entries, before.entries), max(now.trusted, before.trusted)
             self._now[label] = Held(most[0], digest, before.told + 1, every, most[1])
             self.found.append(what)
 

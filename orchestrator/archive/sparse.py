@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 SUFFIX = ".leitstand-sparse.tar"
 MEMBER = b"leitstand-sparse-content"
 LARGE_HOLES = 1 << 30  # bytes; smaller ones stand in the archive as zeros, and in the file's SHA-256
+MOST_PIECES = 1 << 20  # of one file; a list of more is not read
 _BLOCK = 512
+_NUMBERS_AT_ONCE = 1 << 14
+_LONGEST_NUMBER = 20  # digits
 _HEAD = 3 * _BLOCK  # extended header, its records, header
-_LONGEST_MAP = 64 << 20
 _USTAR = b"ustar\x0000"
 
 
@@ -22,9 +24,7 @@ def packed(size: int, extents: "array[int]", data: Iterable[bytes]) -> Iterator[
 
     For GNU tar each piece but the last must be of whole blocks.
     """
-    pieces = [*extents, size, 0]  # an empty piece tells GNU tar of a hole at the end
-    numbers = [len(pieces) // 2, *pieces]
-    listed = _padded("".join(f"{number}\n" for number in numbers).encode())
+    listed = _padded(_listed(size, extents))
     stored = len(listed) + sum(extents[1::2])
     values = {"major": b"1", "minor": b"0", "name": MEMBER, "realsize": b"%d" % size}
     records = {b"GNU.sparse." + name.encode(): value for name, value in values.items()}
@@ -34,6 +34,15 @@ def packed(size: int, extents: "array[int]", data: Iterable[bytes]) -> Iterator[
     yield listed
     yield from data
     yield bytes(-stored % _BLOCK + 2 * _BLOCK)
+
+
+def _listed(size: int, extents: "array[int]") -> bytes:
+    """The list of pieces, made in steps: a text for each number of a million would take 200 MB."""
+    parts = [b"%d\n" % (len(extents) // 2 + 1)]
+    for start in range(0, len(extents), _NUMBERS_AT_ONCE):
+        numbers = extents[start : start + _NUMBERS_AT_ONCE]
+        parts.append("".join(f"{number}\n" for number in numbers).encode())
+    return b"".join([*parts, b"%d\n0\n" % size])  # an empty piece tells GNU tar of a hole at the end
 
 
 def _padded(data: bytes) -> bytes:
@@ -59,15 +68,15 @@ class Unpacking:
 
     def __init__(self, size: int, write: Callable[[bytes], object], skip: Callable[[int], object]) -> None:
         self._size, self._write, self._skip = size, write, skip
-        self._start = bytearray()  # until the list of pieces is whole
+        self._start = b""  # what is not read yet of the head, or of the list of pieces
+        self._head, self._numbers, self._listed = _HEAD, array("q"), 0
         self._extents: Iterator[tuple[int, int]] | None = None
         self._left = self._position = 0
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Any piece of the tar, in order. Raises ValueError for what `packed` does not make."""
         if self._extents is None:
-            self._start += data
-            data = self._begin()
+            data = self._begin(self._start + data)
         view = memoryview(data)
         while view and self._next():
             piece = view[: self._left]
@@ -80,23 +89,36 @@ class Unpacking:
         """The hole at the end, and what is missing of a tar that was cut short."""
         self._skip(self._size - self._position)
 
-    def _begin(self) -> bytes:
-        """Read the list of pieces once it is there; what follows it."""
-        count, newline, _ = bytes(self._start[_HEAD : _HEAD + 21]).partition(b"\n")
-        lines = 2 * int(count) + 1 if newline else 0
-        text = bytes(self._start[_HEAD:])
-        if not newline or text.count(b"\n") < lines:
-            if len(text) > _LONGEST_MAP:
+    def _begin(self, data: bytes) -> bytes:
+        """Read on in the list of pieces; what follows it once it is whole."""
+        passed = min(self._head, len(data))
+        self._head -= passed
+        data = data[passed:]
+        numbers = self._numbers
+        while (missing := self._count() - len(numbers)) > 0:
+            *lines, rest = data.split(b"\n", missing)
+            if len(rest) > _LONGEST_NUMBER and len(lines) < missing:
                 raise ValueError("the list of its pieces has no end")
+            self._listed += len(data) - len(rest)
+            numbers.extend(_number(line) for line in lines)
+            data = rest
+            if not lines:
+                break
+        padding = -self._listed % _BLOCK
+        if missing > 0 or len(data) < padding:
+            self._start = data
             return b""
-        numbers = [int(line) for line in text.split(b"\n", lines)[1:lines]]
-        length = sum(len(b"%d\n" % number) for number in [len(numbers) // 2, *numbers])
-        length += -length % _BLOCK
-        if len(text) < length:
-            return b""
-        self._start.clear()
-        self._extents = iter(list(zip(numbers[::2], numbers[1::2], strict=True)))
-        return text[length:]
+        self._start = b""
+        self._extents = ((numbers[at], numbers[at + 1]) for at in range(1, len(numbers), 2))
+        return data[padding:]
+
+    def _count(self) -> int:
+        """How many numbers the list has, the first one included, which says how many pieces."""
+        if not self._numbers:
+            return 1
+        if not 0 < self._numbers[0] <= MOST_PIECES + 1:
+            raise ValueError("the list of its pieces has no end")
+        return 1 + 2 * self._numbers[0]
 
     def _next(self) -> bool:
         """Go on to the next piece when one is done; False at the end."""
@@ -109,3 +131,9 @@ class Unpacking:
             self._skip(offset - self._position)
             self._position = offset
         return bool(self._left)
+
+
+def _number(line: bytes) -> int:
+    if not line.isdigit() or len(line) >= _LONGEST_NUMBER or (number := int(line)) >= 1 << 63:
+        raise ValueError("the list of its pieces is none")
+    return number

@@ -90,7 +90,9 @@ def _prepare(ask: Sequence[str], needs: Needs) -> None:
         raise CannotLoadError(f"needs extensions: {', '.join(missing)}", "install their packages here")
     # What is a letter must be known, as constraints ask for that. Any encoding goes with the second locale,
     # which comes to nothing if the first one did. Superusers may own whatever a dump gives them.
-    new = f"CREATE DATABASE {_DATABASE} TEMPLATE template0 ENCODING '{needs.encoding}' LC_COLLATE 'C' LC_CTYPE"
+    new = (
+        f"CREATE DATABASE {_DATABASE} TEMPLATE template0 ENCODING '{needs.encoding}' LC_COLLATE 'C' LC_CTYPE"
+    )
     made = f"{new} 'C.UTF-8';\n{new} 'C';\n"
     made += "".join(f"CREATE ROLE {role} SUPERUSER;\n" for role in needs.roles)
     made += "SET allow_in_place_tablespaces = on;\n"

@@ -181,8 +181,13 @@ class FilesSource:
     def _path(self, relative: str) -> bytes:
         return os.fsencode(f"{self.label}/{relative}" if relative else self.label)
 
+    @property
+    def sees_trusted(self) -> bool:
+        """Whether attributes ``trusted.*`` would be seen."""
+        return _has_capability(_CAP_SYS_ADMIN)
+
     def _tell_of_what_is_hidden(self) -> None:
-        if not os.geteuid() and not _has_capability(_CAP_SYS_ADMIN):
+        if not os.geteuid() and not self.sees_trusted:
             _log.warning("%s: without CAP_SYS_ADMIN attributes trusted.* are not seen, nor saved", self.label)
 
     def _entry(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from orchestrator.archive import EntryChanged
 from orchestrator.archive.holes import BLOCK_BYTES, zeros
-from orchestrator.archive.sparse import LARGE_HOLES, packed
+from orchestrator.archive.sparse import LARGE_HOLES, MOST_PIECES, packed
 
 _LONGEST_PATH = 4096  # bytes with the one that ends it; linux/limits.h
 _STAT_BLOCK = 512
@@ -49,6 +49,9 @@ def read_packed(place: str, expected: os.stat_result, *, follow: bool = False) -
     with _opened(place, expected, follow) as descriptor:
         extents = array("q")
         for start, end in _in_blocks(_data_of(descriptor, expected), expected.st_size):
+            if len(extents) == 2 * MOST_PIECES:  # the rest as one, its holes as zeros
+                extents[-1] = expected.st_size - extents[-2]
+                break
             extents.extend((start, end - start))
         yield from packed(expected.st_size, extents, _pieces(descriptor, extents))
         _require_unchanged(descriptor, expected)

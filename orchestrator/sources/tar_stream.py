@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from orchestrator.archive.holes import BLOCK_BYTES, zeros
+from orchestrator.archive.sparse import MOST_PIECES
 
 MOST_HEADER_BYTES = 8 << 20  # of a member's names and attributes
-MOST_EXTENTS = 1 << 20
 _BLOCK = 512
 _EMPTY = bytes(_BLOCK)
 _XATTR, _SPARSE = b"SCHILY.xattr.", b"GNU.sparse."
@@ -177,8 +177,8 @@ class TarReader:
             self._left -= _BLOCK
             if wanted < 0 and lines:
                 wanted = 2 * _decimal(lines.pop(0))
-                if not 0 <= wanted <= 2 * MOST_EXTENTS:
-                    raise ValueError(f"more than {MOST_EXTENTS} pieces")
+                if not 0 <= wanted <= 2 * MOST_PIECES:
+                    raise ValueError(f"more than {MOST_PIECES} pieces")
             if len(rest) > _BLOCK:
                 raise ValueError("a line without an end")
             numbers.extend(_within(_decimal(line)) for line in lines[: wanted - len(numbers)])

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import subprocess
+import tracemalloc
 from array import array
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from lab.sshd import Sshd
 from orchestrator.archive import EntryChanged
 from orchestrator.archive.sparse import MEMBER, SUFFIX, Unpacking, packed
-from orchestrator.sources.reading import read_file
+from orchestrator.sources.reading import read_file, read_packed
 
 Site = Any
 TERABYTE = 1 << 40
@@ -199,3 +200,44 @@ def test_a_file_that_grows_behind_its_holes_is_read_to_the_size_it_had(tmp_path:
     with pytest.raises(EntryChanged):
         rest.extend(blocks)
     assert first + b"".join(rest) == bytes(3_000_000)
+
+
+def test_a_file_of_very_many_holes_takes_little_memory_on_its_way_in_and_out() -> None:
+    size = 1 << 40
+    extents = array("q", [number for at in range(0, size, size >> 17) for number in (at, 512)])
+    data, found = bytes(1 << 20), [0]
+
+    def write(piece: bytes) -> None:
+        found[0] += len(piece)
+
+    def skip(length: int) -> None:
+        found[0] += length
+
+    tracemalloc.start()
+    unpacking = Unpacking(size, write, skip)
+    for block in packed(size, extents, [data] * 64):
+        for start in range(0, len(block), 1 << 20):
+            unpacking.feed(block[start : start + (1 << 20)])
+    unpacking.finish()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == [size]
+    assert peak < 20_000_000
+
+
+def test_a_file_of_more_holes_than_are_listed_is_saved_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.sources.reading.MOST_PIECES", 3)
+    file = tmp_path / "holes"
+    with file.open("wb") as opened:
+        for at in range(10):
+            opened.seek(at << 20)
+            opened.write(b"piece %d" % at)
+        opened.truncate(20 << 20)
+    found = bytearray()
+    unpacking = Unpacking(20 << 20, found.extend, lambda length: found.extend(bytes(length)))
+    for block in read_packed(str(file), file.stat()):
+        unpacking.feed(block)
+    unpacking.finish()
+    assert bytes(found) == file.read_bytes()

@@ -172,3 +172,5 @@ def test_attributes_that_a_run_without_the_capability_does_not_see_are_told(site
     done = subprocess.run(argv, cwd=repository, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert "1 paths had attributes trusted.*, none is seen now" in done.stderr
+    os.removexattr(site.www / "empty", "trusted.overlay.opaque")
+    site.good("run", "site")  # which would see them

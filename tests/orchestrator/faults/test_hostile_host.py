@@ -156,6 +156,11 @@ def test_what_no_restore_would_take_is_named_by_the_run_and_costs_itself(far: Si
     assert f" {entries + (b'./d' in sent)} entries" in ran.stdout
 
 
+def test_a_time_that_not_every_file_system_keeps_does_not_fail_the_drill(far: Site) -> None:
+    sends(far, ROOT + pax(mtime=b"%d" % (1 << 40)) + member(b"./far off", b"x") + END).good("run", "site")
+    far.good("drill", "site")
+
+
 def test_a_snapshot_of_all_that_was_refused_is_good_and_comes_back(far: Site, tmp_path: Path) -> None:
     apart = [data for data in REFUSED.values() if b"./d" not in data]
     sends(far, ROOT + GOOD + b"".join([*apart, *LEFT_OUT.values()][:-1]) + member(b"./last", b"too") + END)
