@@ -119,8 +119,7 @@ class FolderStore:
         self.prepare()
         folder = self.root / prefix.rpartition("/")[0]
         try:
-            found = [path for path in folder.rglob("*") if not path.name.startswith(_TEMPORARY)]
-            infos = [info for path in found if (info := self._listed(path)) is not None]
+            infos = [info for path in _files(folder) if (info := self._listed(path)) is not None]
         except OSError as error:
             raise self._error(prefix, error) from error
         yield from sorted((info for info in infos if info.key.startswith(prefix)), key=lambda info: info.key)
@@ -183,6 +182,17 @@ def _open(path: Path) -> BufferedReader:
 def _sha256(path: Path) -> str:
     with _open(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """What is below a folder and is none itself. Raises OSError: what may not be read is not absent."""
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):  # another run has removed it since
+            raise error
+
+    for place, _, names in os.walk(folder, onerror=fail):
+        yield from (Path(place, name) for name in names if not name.startswith(_TEMPORARY))
 
 
 def _info(key: str, path: Path) -> ObjectInfo | None:

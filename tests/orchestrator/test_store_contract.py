@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -203,6 +204,23 @@ def test_a_folder_that_is_not_mounted_is_said_to_be_missing(tmp_path: Path) -> N
     with pytest.raises(StoreError, match="no folder"):
         list(store.list("host/job/"))  # not: there are no snapshots yet
     assert not (tmp_path / "missing").exists()
+
+
+def test_a_folder_that_may_not_be_read_is_not_an_empty_one() -> None:
+    with TemporaryDirectory() as place:  # that of pytest is for its user alone
+        root = Path(place)
+        store = opened("folder", {"type": "folder", "path": place})
+        put(store, "here/job/object", b"x")
+        root.chmod(0o755)
+        (root / "here" / "job").chmod(0)
+        user = os.geteuid()
+        os.seteuid(user or 65534)
+        try:
+            with pytest.raises(StoreError, match="here/job: Permission denied"):
+                list(store.list("here/job/"))
+        finally:
+            os.seteuid(user)
+            (root / "here" / "job").chmod(0o700)
 
 
 def test_an_address_that_is_none_of_s3_is_said_to_be_that(swift: Swift) -> None:
