@@ -147,14 +147,14 @@ Source = Annotated[
 
 
 class Keep(Model):
-    """How many snapshots stay: the newest of so many hours, days, …; nothing given keeps everything."""
+    """How many snapshots stay: the newest of each hour, day, …; nothing given keeps everything."""
 
     last: int = Field(default=0, ge=0, description="So many of the newest snapshots, whatever their age.")
-    hourly: int = Field(default=0, ge=0, description="The newest of each of so many hours that have one.")
-    daily: int = Field(default=0, ge=0, description="The newest of each of so many days that have one.")
-    weekly: int = Field(default=0, ge=0, description="The newest of each of so many weeks that have one.")
-    monthly: int = Field(default=0, ge=0, description="The newest of each of so many months that have one.")
-    yearly: int = Field(default=0, ge=0, description="The newest of each of so many years that have one.")
+    hourly: int = Field(default=0, ge=0, description="How many hours keep their newest snapshot.")
+    daily: int = Field(default=0, ge=0, description="How many days keep their newest snapshot.")
+    weekly: int = Field(default=0, ge=0, description="How many weeks keep their newest snapshot.")
+    monthly: int = Field(default=0, ge=0, description="How many months keep their newest snapshot.")
+    yearly: int = Field(default=0, ge=0, description="How many years keep their newest snapshot.")
     within: Duration | None = Field(default=None, description="Everything younger than this stays.")
     min: int = Field(default=1, ge=1, description="So many always stay, whatever the other rules say.")
     grace: Duration = Field(
