@@ -154,7 +154,7 @@ class MysqlDumps(DumpSource):
     def _rights(self) -> Rights:
         lines = self.ask(self._question(_GRANTS), program="mysql")
         if has_roles(lines):
-            (roles,) = self.ask(self._question(_ROLES), program="mysql")
+            roles = (self.ask(self._question(_ROLES), program="mysql") or ["NONE"])[-1]
             if roles != "NONE":
                 question = self._question(f"SHOW GRANTS FOR CURRENT_USER() USING {roles}")
                 lines = self.ask(question, program="mysql")
@@ -271,7 +271,9 @@ class PostgresqlDumps(DumpSource):
             return [self.settings.postgresql], {}
         options = ["--no-password", "--no-psqlrc", "--tuples-only", "--no-align", f"--command={_LIST}"]
         lines = self.ask(["psql", *options, "postgres"], self._env)
-        found = {name: _CLOSED[state] for state, _, name in (line.partition(" ") for line in lines)}
+        listed = (line.partition(" ") for line in lines)
+        # A shell may have said something before.
+        found = {name: _CLOSED[state] for state, _, name in listed if state in _CLOSED}
         return [name for name, why in found.items() if not why], {n: why for n, why in found.items() if why}
 
 

@@ -81,6 +81,8 @@ class DumpReader:
             stream = self.transport.open_stream(dump.argv, env=dump.env)
             with stream, TimeLimit(dump.timeout, stream.kill) as limit:
                 while block := stream.stdout.read(BLOCK_BYTES):
+                    if not size and not block.startswith(watcher.starts):
+                        raise _begins_otherwise(dump, block)
                     watcher.feed(block)
                     size += len(block)
                     yield block
@@ -112,6 +114,14 @@ class DumpReader:
                 f"{dump.path}: {program} wrote {size} bytes, fewer than {dump.minimum}",
                 "is it the right database? minimum_size in leitstand.yml sets the floor",
             )
+
+
+def _begins_otherwise(dump: Dump, block: bytes) -> SourceError:
+    line = block[:100].partition(b"\n")[0].decode(errors="replace")
+    return SourceError(
+        f"{dump.path}: what came is no dump: it begins with: {line}",
+        "does a start file of the shell there (.bashrc) print that?",
+    )
 
 
 def _metadata(path: str) -> Metadata:

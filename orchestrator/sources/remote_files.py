@@ -39,6 +39,7 @@ _KINDS = {
     b"5": Kind.DIRECTORY,
     b"6": Kind.FIFO,
 }
+_LONGEST_START = 100  # bytes that are told of what is no tar
 _LONGEST_TOLD = 1024  # bytes of a path that is refused
 _DEVICE_TYPES = {b"3": stat.S_IFCHR, b"4": stat.S_IFBLK}
 
@@ -115,7 +116,8 @@ class RemoteFilesSource:
         if finished.status:
             reason = f"stat on {self.transport.name}: {last_words(finished.stderr)}"
             raise SourceError(f"{self.label}: {reason}", self.transport.hint(finished))
-        if len(set(finished.stdout[:100].split())) < 2:
+        # The last two words: a shell may have said something before.
+        if len(set(finished.stdout.split()[-2:])) < 2:
             raise not_mounted(self.settings)
 
     def path(self, relative: str) -> bytes:
@@ -135,6 +137,7 @@ class _Sent:
     descriptor: int
     source: RemoteFilesSource
     received: int = 0
+    start: bytes = b""
 
     def __post_init__(self) -> None:
         self._end = time.monotonic() + self.source.limits.time.total_seconds()
@@ -149,6 +152,7 @@ class _Sent:
             )
         data = os.read(self.descriptor, size)
         self.received += len(data)
+        self.start = self.start or data[:_LONGEST_START]
         if self.received > limits.bytes:
             raise limits.exceeded(label, "bytes")
         if time.monotonic() > self._end:
@@ -175,10 +179,20 @@ class _Walk:
                 try:
                     yield from self._members(TarReader(sent.read))
                 except TarError as error:
+                    self._refuse_text(sent.start)
                     raise self._broken(error, stream.finish(END_SECONDS)) from error
                 return stream.finish(END_SECONDS)
         except ProcessError as error:
             raise SourceError(f"{source.label}: {error.message}", error.hint) from error
+
+    def _refuse_text(self, start: bytes) -> None:
+        """Raise SourceError if something else was written before the tar, or in its place."""
+        line = start.partition(b"\n")[0].decode(errors="replace").strip()
+        if not self.seen and line.isprintable() and line:
+            raise SourceError(
+                f"{self.source.label}: {self.source.transport.name} sent text before its files: {line}",
+                "does its shell print that (.bashrc), or may this user run no commands there?",
+            )
 
     def _broken(self, error: TarError, finished: Finished) -> SourceError:
         """What came is not whole: what tar or ssh said of it is the better reason."""

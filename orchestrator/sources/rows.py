@@ -30,6 +30,7 @@ class Watcher(Protocol):
 
     tables: dict[str, int]
     trailer: bytes
+    starts: tuple[bytes, ...]  # what a dump begins with
     fault: str  # what a program wrote into its output when it failed
 
     def feed(self, block: bytes) -> None: ...
@@ -44,6 +45,7 @@ class LineWatcher:
     """Cuts a stream into lines; the lines' meaning is the subclass's."""
 
     trailer = b""
+    starts: tuple[bytes, ...] = (b"",)
     fault = ""
 
     def __init__(self) -> None:
@@ -96,6 +98,7 @@ class MysqlWatcher(LineWatcher):
     """
 
     trailer = b"-- Dump completed"
+    starts: tuple[bytes, ...] = (b"--", b"/*")
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,6 +168,7 @@ class PostgresqlWatcher(LineWatcher):
     """pg_dump's plain SQL: the rows stand between COPY and ``\\.``, one a line."""
 
     trailer = b"-- PostgreSQL database dump complete"
+    starts: tuple[bytes, ...] = (b"--",)
 
     def __init__(self) -> None:
         super().__init__()
@@ -210,6 +214,7 @@ class AnyBytes:
     """The output of any program: nothing is known of it but that it came."""
 
     trailer = b""
+    starts: tuple[bytes, ...] = (b"",)
     fault = ""
 
     def __init__(self) -> None:

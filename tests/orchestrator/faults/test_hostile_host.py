@@ -235,6 +235,23 @@ def test_a_host_that_dribbles_is_left_when_its_time_is_over(far: Site) -> None:
     assert "more than 1 s" in far.leitstand("run", "site").stderr
 
 
+@pytest.mark.parametrize(
+    "source",
+    [{"files": "/srv/data"}, {"mysql": "website"}, {"postgresql": "forum"}],
+    ids=["tar", "mysql", "pg"],
+)
+def test_what_a_shell_says_first_is_named_and_no_part_of_a_backup(far: Site, source: dict[str, str]) -> None:
+    far.job["sources"] = [source]
+    trailers = b"-- Dump completed\n" if "mysql" in source else b"-- PostgreSQL database dump complete\n"
+    sent = ROOT + GOOD + END if "files" in source else b"-- a dump\n" + trailers
+    sends(far, sent)
+    assert far.leitstand("run", "site").status in (0, 1)
+    ran = sends(far, b"Welcome to far!\n" + sent).leitstand("run", "site")
+    assert ran.status == 3
+    assert "Welcome to far!" in ran.stderr
+    assert ".bashrc" in ran.stderr
+
+
 def memory_of(site: Site, *arguments: str) -> tuple[int, int, str]:
     """Exit status, largest memory in bytes and errors of a command in a process of its own."""
     site.write()
