@@ -19,6 +19,7 @@ _EXPECTED = re.compile(
     r"|contains a cache directory tag)"
 )
 _OF_THE_END = re.compile(r"^tar: (?:Exiting with failure|Error is not recoverable|This does not look like)")
+_OPTION = re.compile(r"(?:unrecognized|unknown|invalid|illegal) option|Option .* is not supported")
 _ESCAPED = re.compile(rb"\\(?:([0-7]{3})|(.))")
 _CONTROLS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 
@@ -63,7 +64,8 @@ def other_complaints(stderr: str) -> Iterator[str]:
 def last_words(stderr: str) -> str:
     """The line that tells why tar gave up."""
     lines = [line for line in stderr.strip().splitlines() if not _OF_THE_END.match(line)]
-    return lines[-1] if lines else ""
+    options = [line for line in lines if _OPTION.search(line)]  # how to use it follows
+    return next(iter(options + lines[-1:]), "")
 
 
 def _unescaped(text: str) -> str:

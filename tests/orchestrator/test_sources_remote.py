@@ -22,6 +22,7 @@ from orchestrator.sources.files import FilesSource as LocalFiles
 from orchestrator.sources.remote_files import RemoteFilesSource
 from orchestrator.sources.source import Source
 from orchestrator.sources.sqlite import SqliteSource as LocalSqlite
+from orchestrator.sources.tar_complaints import last_words
 from orchestrator.transport import Local, Ssh
 
 
@@ -366,3 +367,8 @@ def test_every_word_of_a_command_arrives_as_it_is(host: Ssh, word: str) -> None:
     settings = CommandSource(command=["printf", "%s", word], name="words")
     seen, _ = read(CommandOutput(settings, host))
     assert [content for _, content in seen.values()] == [word.encode()]
+
+
+def test_a_tar_that_does_not_know_an_option_says_so_and_not_how_to_use_it() -> None:
+    said = "tar: unrecognized option '--sort=name'\nTry 'tar --help' or 'tar --usage' for more information.\n"
+    assert last_words(said) == "tar: unrecognized option '--sort=name'"
