@@ -118,11 +118,7 @@ def learn(context: Context, job_name: str, store: Store, keys: KeyRing) -> Seque
     before = {each.id: each.state for each in new if not each.doubt and each.began < last}
     since = {each.id: each.state for each in new if not each.doubt and each.id not in before}
     known = {**before, **{name: state for name, state in known.items() if name in names}, **since}
-    # Nothing was there before this host's first run: a prune has no older history to be careful with.
-    begins: dict[str, object] = {} if there or known or facts.pruned is not None else {"pruned": []}
-    context.facts().update(
-        job_name, store.name, known=dict(known), lost=lost, bucket=_bucket(context, store), **begins
-    )
+    context.facts().update(job_name, store.name, known=dict(known), lost=lost, bucket=_bucket(context, store))
     return list(known)
 
 

@@ -338,7 +338,6 @@ def five(site: Site) -> tuple[Site, list[str]]:
     site.job["sources"] = site.job["sources"][1:]
     for _ in range(5):
         site.good("run", "site")
-    site.good("prune", "site")
     site.job["keep"] = {"last": 1, "grace": "0s"}
     return site, site.snapshots()
 
@@ -377,22 +376,6 @@ def test_a_prune_now_and_then_is_not_stopped(site: Site) -> None:
     for _ in range(4):
         site.good("run", "site")
     assert list(actions(site).values()).count("mark") == 4
-
-
-def test_the_first_prune_of_a_new_job_is_not_stopped_but_that_of_a_store_that_was_full_is(
-    site: Site, tmp_path: Path
-) -> None:
-    site.job["sources"] = site.job["sources"][1:]
-    site.job["keep"] = {"last": 1, "grace": "1d"}
-    for _ in range(5):
-        site.good("run", "site")
-    state = site.document["paths"]["state"]
-    site.document["paths"]["state"] = str(tmp_path / "elsewhere")
-    assert site.leitstand("prune", "site").status == 1
-    site.good("run", "site")
-    assert site.leitstand("prune", "site").status == 1
-    site.document["paths"]["state"] = state
-    assert list(actions(site).values()).count("mark") == 5
 
 
 def test_a_mark_that_a_clock_of_the_future_made_is_made_again(aged: tuple[Site, list[str]]) -> None:
