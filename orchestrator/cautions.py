@@ -112,7 +112,7 @@ def _stores_beside_sources(path: tuple[str, ...], settings: BackupSettings, job:
         if isinstance(each, FilesSource | SqliteSource)
     }
     if set(folders) == set(job.stores) and sources & {*devices.values()} - {None}:
-        what = "every store lies on the disk that it saves: what takes the one takes the other"
+        what = "every store lies on the disk that it saves: one failure takes both"
         yield (*path, "stores"), what, "add a store elsewhere: docs/backups.md, Stores"
 
 

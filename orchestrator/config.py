@@ -141,7 +141,8 @@ Source = Annotated[
     Discriminator(
         _source_tag,
         custom_error_type="source_kind",
-        custom_error_message="a source is one of files, sqlite, mysql, postgresql or command",
+        custom_error_message="a source is one of files, sqlite, mysql, postgresql or command; "
+        "such as {files: /var/www}",
     ),
 ]
 
