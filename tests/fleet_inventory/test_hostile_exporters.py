@@ -187,11 +187,13 @@ BOMBS = {
 }
 
 
-# Runs a command and prints what memory it took at most, in KiB, as its last line.
+# Runs a command and prints what memory it took at most, in KiB, as its last line. Not ru_maxrss: a child
+# starts with its parent's.
 WITH_MEMORY = """
-import atexit, resource
+import atexit
+from pathlib import Path
 from leitstand.cli import main
-atexit.register(lambda: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+atexit.register(lambda: print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]))
 main()
 """
 

@@ -54,7 +54,7 @@ class Machine:
     def set_up(self, *words: str) -> Iterator[subprocess.Popen[str]]:
         """A set-up that is running."""
         with subprocess.Popen(
-            [INSTALL, *words],
+            ["env", "--default-signal", INSTALL, *words],  # whatever this run was started to ignore
             env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
