@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 from urllib.parse import quote
 
 from orchestrator.archive import Entry, Kind
@@ -73,8 +73,10 @@ class SqliteSource:
                 hint = f"{why}: start it again, or have SQLite take them in: PRAGMA wal_checkpoint(TRUNCATE)"
             raise SourceError(f"{path}: {error}", hint) from error
 
-    def _read(self, use: Callable[[sqlite3.Connection], Got]) -> Got:
-        """What ``use`` makes of the database.
+    def _read(
+        self, use: Callable[[sqlite3.Connection], Got], discard: Callable[[Got], object] = lambda result: None
+    ) -> Got:
+        """What ``use`` makes of the database; ``discard`` is given what does not count.
 
         One with a write-ahead log (WAL) that is at rest is read as it is: opened in the usual way it would
         get two files beside it, which stay there, and which a hardened unit forbids. What was read so counts
@@ -94,6 +96,7 @@ class SqliteSource:
             else:
                 if _at_rest(path) == before:
                     return result
+                discard(result)
         with closing(_connect(path)) as source:
             return use(source)
 
@@ -104,6 +107,13 @@ class SqliteSource:
             yield copy.serialize()
 
     def _through_scratch(self) -> Iterator[bytes]:
+        with closing(self._read(self._scratch_copy, _ScratchCopy.close)) as copy:
+            with _without_log(copy.file.fileno()):
+                self._look_over(copy.connection)
+            while block := copy.file.read(BLOCK_BYTES):
+                yield block
+
+    def _scratch_copy(self, source: sqlite3.Connection) -> "_ScratchCopy":
         # A private folder: SQLite opens by name, and the name must lead nowhere else before it is gone.
         with tempfile.TemporaryDirectory(prefix="leitstand-", dir=self.scratch) as folder:
             name = Path(folder) / "copy"
@@ -112,13 +122,14 @@ class SqliteSource:
             copy.execute("PRAGMA journal_mode = OFF")
             found.execute("PRAGMA schema_version")  # the file is opened only now
             name.unlink()
-        with os.fdopen(descriptor, "rb") as file, closing(found):
+        made = _ScratchCopy(os.fdopen(descriptor, "rb"), found)
+        try:
             with closing(copy):
-                self._read(lambda source: source.backup(copy, progress=_refuse_to_wait))
-            with _without_log(descriptor):
-                self._look_over(found)
-            while block := file.read(BLOCK_BYTES):
-                yield block
+                source.backup(copy, progress=_refuse_to_wait)
+        except BaseException:
+            made.close()
+            raise
+        return made
 
     def _look_over(self, copy: sqlite3.Connection) -> None:
         """Have SQLite look a copy over and count its rows."""
@@ -126,6 +137,18 @@ class SqliteSource:
         if answer != ("ok",):
             raise sqlite3.DatabaseError(f"the database is damaged: {answer[0] if answer else 'no answer'}")
         self.tables[os.fsencode(self.label)] = table_rows(copy)
+
+
+@dataclass
+class _ScratchCopy:
+    """A copy in a file without a name, and a connection to it."""
+
+    file: BinaryIO
+    connection: sqlite3.Connection
+
+    def close(self) -> None:
+        self.connection.close()
+        self.file.close()
 
 
 @contextmanager

@@ -76,6 +76,30 @@ def test_a_copy_is_of_one_moment(bank: Path, tmp_path: Path, journal: str, memor
             wait_until(lambda before=before: len(done) > before, "the writer", pause=0.001)
 
 
+@pytest.mark.parametrize("memory_limit", ["100MiB", "1KiB"], ids=["memory", "scratch"])
+def test_a_database_at_rest_that_changes_meanwhile_is_copied_anew(
+    bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory_limit: str
+) -> None:
+    with closing(sqlite3.connect(bank)) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+    connect, changes = sources_sqlite._connect, []
+
+    def connect_then_change(path: Path, more: str = "") -> sqlite3.Connection:
+        found = connect(path, more)
+        changes.append(more)
+        with closing(sqlite3.connect(bank)) as writer, writer:
+            writer.execute("CREATE TABLE IF NOT EXISTS note (at)")
+            writer.execute("INSERT INTO note VALUES (?)", (len(changes),))
+        return found
+
+    monkeypatch.setattr(sources_sqlite, "_connect", connect_then_change)
+    settings = SqliteSettings.model_validate({"sqlite": str(bank), "memory_limit": memory_limit})
+    (tmp_path / "copy").write_bytes(copy_of(SqliteSource(settings, tmp_path)))
+    assert len(changes) > 4, "it was tried again"
+    with closing(sqlite3.connect(tmp_path / "copy")) as copy:
+        assert copy.execute("SELECT sum(amount) FROM account").fetchone() == (100 * ACCOUNTS,)
+
+
 def test_a_copy_in_the_scratch_folder_has_no_name_and_is_ours_alone(bank: Path, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
