@@ -76,7 +76,7 @@ def _listed(store: str, name: SnapshotName, objects: Iterable[ObjectInfo]) -> Li
 
 
 def is_held(listed: Listed) -> bool:
-    """Whether a person said that this snapshot stays for ever."""
+    """Whether a person said that this snapshot stays until it is released."""
     return any(info.key == listed.name.key(HOLD) for info in listed.objects)
 
 

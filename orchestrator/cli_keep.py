@@ -1,4 +1,4 @@
-"""``leitstand backup hold|forget``: one snapshot stays for ever, or goes, whatever ``keep`` says."""
+"""``leitstand backup hold|forget``: one snapshot stays until it is released, or goes, whatever ``keep`` says."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ Found = tuple[str, Store, Listed, list[Listed]]  # job, store, the snapshot, all
 @store_option
 @with_context
 def hold(context: Context, snapshot: str, release: bool, job_name: str | None, only: str | None) -> int:
-    """Keep one SNAPSHOT for ever, in every store that has it.
+    """Keep one SNAPSHOT until it is released, in every store that has it.
 
     An object KEEP beside it says so to the prune of any machine.
     """
@@ -36,7 +36,7 @@ def hold(context: Context, snapshot: str, release: bool, job_name: str | None, o
         elif not is_held(listed):
             put_note(store, listed.name, HOLD)
         _note(context, job, store, listed, forgotten=False, held=not release)
-        click.echo(f"{job}: {store.name}: {listed.id} {'is released' if release else 'stays for ever'}")
+        click.echo(f"{job}: {store.name}: {listed.id} {'is released' if release else 'stays until it is released'}")
 
     return _for_each(context, snapshot, job_name, only, change)
 

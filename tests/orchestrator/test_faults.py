@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 
 from lab.fault_proxy import Fault, FaultProxy
-from lab.mounts import memory_file_system
 from lab.processes import wait_until
 from orchestrator.archive import Entry
 from orchestrator.sources import Report
@@ -288,44 +286,6 @@ def test_restore_touches_no_folder_that_is_not_empty(site: Site, snapshot: str, 
     assert [path.name for path in target.iterdir()] == ["mine"]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 400 KiB, in memory."""
-    if os.geteuid():
-        pytest.skip("only root can mount a small file system")
-    with memory_file_system(tmp_path / "small", "400k") as place:
-        yield place
-
-
-def test_a_full_disk_in_a_restore_is_one_clear_line(
-    site: Site, snapshot: str, small_disk: Path, tree: TreeOf
-) -> None:
-    target = small_disk / "out"
-    ran = site.leitstand("restore", "site", "--target", target)
-    assert ran.status == 3
-    assert len(ran.errors) == 1
-    assert "No space left on device" in ran.errors[0]
-    whole = tree(site.www)
-    staged = next(target.iterdir())
-    found = {path.name: path for path in staged.rglob("*") if path.is_file() and not path.is_symlink()}
-    assert found
-    assert all(path.read_bytes() in {each[4] for each in whole.values()} for path in found.values())
-    # With room, the same command goes on.
-    subprocess.run(["mount", "-o", "remount,size=9m", str(small_disk)], check=True)
-    site.good("restore", "site", "--target", target)
-    assert tree(site.restored(target)) == whole
-
-
-def test_a_full_disk_in_a_run_is_one_clear_line(site: Site, small_disk: Path) -> None:
-    (site.www / "large").write_bytes(os.urandom(1_000_000))
-    site.document["stores"]["disk"]["path"] = str(small_disk)
-    ran = site.leitstand("run", "site")
-    assert ran.status == 3
-    assert len(ran.errors) == 1
-    assert "No space left on device" in ran.errors[0]
-    assert [path for path in small_disk.rglob("*") if path.is_file()] == []
-
-
 def test_a_killed_run_leaves_nothing_that_is_listed(on_swift: Site, tree: TreeOf, tmp_path: Path) -> None:
     (on_swift.www / "large").write_bytes(os.urandom(2_000_000))
     os.mkfifo(on_swift.folder / "gate")
@@ -397,17 +357,3 @@ def test_the_accounts_of_a_server_are_saved_once(site: Site) -> None:
     assert "sources[3].users: 'users' is set at two sources" in ran.stderr
     site.job["sources"][3] = {"postgresql": "forum", "globals": True}
     assert "two sources" not in site.leitstand("status").stderr
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
-def test_a_full_state_folder_is_told_with_its_path(site: Site) -> None:
-    site.job["schedule"] = "every 6h"
-    with memory_file_system(site.folder / "state", "64k") as state:
-        site.good("run", "site")
-        with suppress(OSError), (state / "fill").open("wb", buffering=0) as file:
-            while True:
-                file.write(bytes(4096))
-        ran = site.good("run", "site")
-        told = [line for line in ran.stderr.splitlines() if "No space left" in line]
-        assert told
-        assert all(f"{state}/backup/" in line for line in told)
