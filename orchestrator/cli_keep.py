@@ -1,4 +1,4 @@
-"""``leitstand backup hold|forget``: one snapshot stays until it is released, or goes, whatever ``keep`` says."""
+"""``leitstand backup hold|forget``: a snapshot stays until released, or goes, whatever ``keep`` says."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ def hold(context: Context, snapshot: str, release: bool, job_name: str | None, o
         elif not is_held(listed):
             put_note(store, listed.name, HOLD)
         _note(context, job, store, listed, forgotten=False, held=not release)
-        click.echo(f"{job}: {store.name}: {listed.id} {'is released' if release else 'stays until it is released'}")
+        click.echo(f"{job}: {store.name}: {listed.id} {'is released' if release else 'stays until released'}")
 
     return _for_each(context, snapshot, job_name, only, change)
 
