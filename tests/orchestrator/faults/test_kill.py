@@ -161,7 +161,7 @@ def test_a_restore_ended_while_it_gives_folders_their_names_goes_on(
 
 def test_a_prune_killed_at_twenty_moments(nursery: Nursery, tree: TreeOf, tmp_path: Path) -> None:
     site, generator = nursery.site, random.Random(3)
-    site.job["keep"] = {"last": 2, "grace": "1s"}
+    site.job["keep"], site.job["prune"] = {"last": 2, "grace": "1s"}, {"most_percent": 100}
     for _ in range(12):
         site.good("run", "site")
     kept = site.snapshots()[-2:]
