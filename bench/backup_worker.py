@@ -54,7 +54,7 @@ def entries_of(root: bytes):
 def seal(tree: str, out: str, password: str) -> None:
     """The archive as volumes with both hashes, and the manifest: all that a run writes to a folder."""
     from orchestrator.archive import SealedWriter, VolumeSink
-    from orchestrator.manifest import ManifestHeader, ManifestWriter, VolumeInfo
+    from orchestrator.repository.manifest import ManifestHeader, ManifestWriter, VolumeInfo
 
     volumes = []
 
@@ -79,7 +79,7 @@ def seal(tree: str, out: str, password: str) -> None:
 
 def opened(out: str, password: str):
     from orchestrator.archive import SealedReader, joined
-    from orchestrator.manifest import ManifestReader
+    from orchestrator.repository.manifest import ManifestReader
 
     files = [path.open("rb") for path in sorted(Path(out).glob("vol.zip.*"))]
     sizes = [os.fstat(file.fileno()).st_size for file in files]
@@ -114,7 +114,7 @@ def one_file(_tree: str, out: str, password: str) -> None:
 
 def growth(files: str, size: str, password: str) -> None:
     from orchestrator.archive import Entry, Metadata, SealedWriter, VolumeSink
-    from orchestrator.manifest import ManifestHeader, ManifestWriter
+    from orchestrator.repository.manifest import ManifestHeader, ManifestWriter
 
     # Half text, half noise, as a mixed tree is; the same block again, as making bytes would cost more than
     # saving them.
@@ -173,11 +173,11 @@ def boto3_alone(volumes: str, endpoint: str, threads: str) -> None:
 def uploads_alone(volumes: str, endpoint: str, threads: str) -> None:
     """The same volumes as a run sends them; their hashes are known, as the archive takes them."""
     from orchestrator.archive import Volume
-    from orchestrator.config_stores import S3Store
-    from orchestrator.layout import SnapshotName
-    from orchestrator.pages import pieces
+    from orchestrator.archive.pages import pieces
+    from orchestrator.backup.uploads import Lane, Uploads
+    from orchestrator.config.stores import S3Store
+    from orchestrator.repository.layout import SnapshotName
     from orchestrator.stores import open_store
-    from orchestrator.uploads import Lane, Uploads
 
     with tempfile.NamedTemporaryFile("w") as keys:
         environment = os.environ

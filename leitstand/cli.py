@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runbook": ("leitstand.commands:runbook", "What to do when an alert fires."),
     "exporter": ("exporter.cli:exporter", "Serve this host's figures and inventory to Prometheus."),
     "inventory": ("fleet_inventory.cli:inventory", "Pull, search and compare what runs on every host."),
-    "backup": ("orchestrator.cli:backup", "Back up, verify, list and restore; manage keys."),
+    "backup": ("orchestrator.cli.group:backup", "Back up, verify, list and restore; manage keys."),
     "status-page": ("status_page.cli:status_page", "Collect public states; serve the status page."),
 }
 _COMMIT = f", commit {revision()}" if revision() else ""

@@ -37,14 +37,14 @@ _PYDANTIC_KINDS = frozenset(get_args(ErrorType))
 # Who owns which sections: the fields of each model are the sections.
 OWNERS: tuple[str, ...] = (
     "leitstand.fleet:Fleet",
-    "orchestrator.config:BackupSettings",
+    "orchestrator.config.settings:BackupSettings",
     "status_page.config:StatusPageSettings",
 )
 
 # What is looked at beside mistakes: an owner's sections, and the function that is given fleet and settings.
 CAUTIONS: tuple[tuple[str, str], ...] = (
     ("leitstand.fleet:Fleet", "leitstand.cautions:of_fleet"),
-    ("orchestrator.config:BackupSettings", "orchestrator.cautions:of_backups"),
+    ("orchestrator.config.settings:BackupSettings", "orchestrator.state.cautions:of_backups"),
 )
 
 

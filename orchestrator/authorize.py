@@ -7,14 +7,14 @@ from pathlib import Path
 
 from leitstand.errors import UsageError
 from leitstand.fleet import Host
-from orchestrator.config import ALL_DATABASES, FilesSource, Job
-from orchestrator.hooks import RunHooks
+from orchestrator.backup.hooks import RunHooks
+from orchestrator.config.settings import ALL_DATABASES, FilesSource, Job
 from orchestrator.sources import open_sources, open_transport
 from orchestrator.sources.databases import DumpSource
 from orchestrator.sources.remote_files import RemoteFilesSource
 from orchestrator.sources.source import Source
+from orchestrator.sources.ssh import Ssh
 from orchestrator.sources.tar_patterns import tar_cannot
-from orchestrator.transport import Ssh
 
 FOLDER = "/usr/local/lib/leitstand"
 

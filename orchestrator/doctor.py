@@ -19,17 +19,17 @@ from typing import Literal, TypeVar
 
 from leitstand.errors import LeitstandError, UsageError
 from leitstand.fleet import Host
-from orchestrator.agenda import schedule_of
 from orchestrator.archive import Entry, Problem
-from orchestrator.config import Job, source_label
-from orchestrator.context import Context, keys_of
-from orchestrator.drills import CannotLoadError, require_server
-from orchestrator.facts import read_facts
-from orchestrator.layout import CANARY, job_prefix
-from orchestrator.private_files import faulty_files
-from orchestrator.show import size
+from orchestrator.cli.output import size
+from orchestrator.config.private_files import faulty_files
+from orchestrator.config.settings import Job, source_label
+from orchestrator.repository.layout import CANARY, job_prefix
 from orchestrator.sources import Hindered, Source, open_sources
+from orchestrator.state.agenda import schedule_of
+from orchestrator.state.context import Context, keys_of
+from orchestrator.state.facts import read_facts
 from orchestrator.stores import Store, StoreError
+from orchestrator.verify.databases import CannotLoadError, require_server
 
 TASTE_BYTES = 1 << 20  # of each dump: enough for a refused password or a missing database to show
 CLOCK_SECONDS = 60.0  # S3 refuses requests that are 15 minutes off; stores tell whole seconds

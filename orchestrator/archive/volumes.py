@@ -13,7 +13,7 @@ from typing import BinaryIO, Self
 
 from orchestrator.archive.aes import Buffer
 from orchestrator.archive.entry import ArchiveError, Volume
-from orchestrator.pages import pieces
+from orchestrator.archive.pages import pieces
 
 DEFAULT_VOLUME_BYTES = 64 << 20
 _MEMORY_BYTES = 16 << 20

@@ -4,20 +4,20 @@ from collections.abc import Collection
 from pathlib import Path
 
 from leitstand.fleet import Host
-from orchestrator.config import (
+from orchestrator.config.settings import (
     CommandSource,
     Job,
     MysqlSource,
     PostgresqlSource,
 )
-from orchestrator.config import FilesSource as FilesSettings
-from orchestrator.config import SqliteSource as SqliteSettings
+from orchestrator.config.settings import FilesSource as FilesSettings
+from orchestrator.config.settings import SqliteSource as SqliteSettings
 from orchestrator.sources.databases import CommandOutput, MysqlDumps, PostgresqlDumps, RemoteSqliteDump
 from orchestrator.sources.files import FilesSource, FirstNames, sqlite_companions
 from orchestrator.sources.remote_files import RemoteFilesSource
 from orchestrator.sources.source import Hindered, Report, Source, SourceError
 from orchestrator.sources.sqlite import SqliteSource
-from orchestrator.transport import Local, Ssh, Transport
+from orchestrator.sources.ssh import Local, Ssh, Transport
 
 __all__ = ["Hindered", "Report", "Source", "SourceError", "open_sources"]
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from leitstand.process import ProcessError
 from orchestrator.archive import Entry, Problem
-from orchestrator.config import (
+from orchestrator.config.settings import (
     ALL_DATABASES,
     CommandSource,
     MysqlSource,
@@ -18,7 +18,7 @@ from orchestrator.sources.dump import Dump, DumpReader
 from orchestrator.sources.rights import Rights, has_roles
 from orchestrator.sources.rows import GlobalsWatcher, MysqlWatcher, PostgresqlWatcher, SqliteWatcher
 from orchestrator.sources.source import Report, SourceError
-from orchestrator.transport import Transport
+from orchestrator.sources.ssh import Transport
 
 LIST_SECONDS, MOST_LISTED = 60.0, 1 << 20
 SQLITE_SECONDS = 6 * 3600.0

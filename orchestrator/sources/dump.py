@@ -12,9 +12,9 @@ from leitstand.process import Finished, ProcessError, messages
 from orchestrator.archive import Entry, Metadata
 from orchestrator.sources.rows import AnyBytes, Watcher
 from orchestrator.sources.source import SourceError
+from orchestrator.sources.ssh import Transport
 from orchestrator.sources.tables import Start, cut
-from orchestrator.time_limit import TimeLimit
-from orchestrator.transport import Transport
+from orchestrator.sources.time_limit import TimeLimit
 
 _log = logging.getLogger(__name__)
 # Of a program that ended well: what it left out, say; not that it does not know an option of another program.

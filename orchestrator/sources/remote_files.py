@@ -16,16 +16,16 @@ from leitstand.process import STDERR_KEPT, Finished, ProcessError
 from orchestrator.archive import Entry, Kind, Metadata, Problem
 from orchestrator.archive.admission import Descent
 from orchestrator.archive.sparse import LARGE_HOLES, packed
-from orchestrator.config import FilesSource as FilesSettings
-from orchestrator.config import source_label
-from orchestrator.limits import Limits
+from orchestrator.config.limits import Limits
+from orchestrator.config.settings import FilesSource as FilesSettings
+from orchestrator.config.settings import source_label
 from orchestrator.sources.files import is_too_large, not_mounted
 from orchestrator.sources.patterns import Inclusion, Patterns
 from orchestrator.sources.source import Report, SourceError
+from orchestrator.sources.ssh import Transport
 from orchestrator.sources.tar_complaints import complaints, last_words, other_complaints
 from orchestrator.sources.tar_patterns import tar_cannot, tar_excludes
 from orchestrator.sources.tar_stream import FILES, Member, TarError, TarReader
-from orchestrator.transport import Transport
 
 END_SECONDS, STAT_SECONDS = 60.0, 60.0
 SILENT_SECONDS = 3600.0  # a host that sends nothing for so long, a file system of its own gone, say, hangs

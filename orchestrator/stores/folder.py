@@ -11,8 +11,8 @@ from io import BufferedReader
 from pathlib import Path
 
 from leitstand.files import sync_folder
-from orchestrator.config_stores import FolderStore as FolderSettings
-from orchestrator.pages import Buffer
+from orchestrator.archive.pages import Buffer
+from orchestrator.config.stores import FolderStore as FolderSettings
 from orchestrator.stores.limit import Line
 from orchestrator.stores.store import (
     ObjectInfo,

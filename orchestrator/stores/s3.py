@@ -21,8 +21,8 @@ from urllib3.exceptions import HTTPError
 
 from leitstand.errors import UsageError
 from leitstand.trust import exposed
-from orchestrator.config_stores import S3Store as S3Settings
-from orchestrator.pages import Buffer, pieces
+from orchestrator.archive.pages import Buffer, pieces
+from orchestrator.config.stores import S3Store as S3Settings
 from orchestrator.stores.dialect import ETAGS, LISTING, Dialect, is_encrypted, refuses_a_header
 from orchestrator.stores.limit import Line
 from orchestrator.stores.retry import Retry

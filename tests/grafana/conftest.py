@@ -20,10 +20,10 @@ from leitstand.render.expected import Expected
 from leitstand.render.output import write_files
 from leitstand.render.prometheus import Addresses, prometheus_files
 from leitstand.textfile import write_textfile
-from orchestrator.agenda import Task
-from orchestrator.config import Job
-from orchestrator.facts import StoreFacts
-from orchestrator.metrics import families
+from orchestrator.config.settings import Job
+from orchestrator.state.agenda import Task
+from orchestrator.state.facts import StoreFacts
+from orchestrator.state.metrics import families
 from status_page.metrics import families as page_families
 from status_page.snapshot import Label, PublicSnapshot
 

@@ -215,7 +215,7 @@ def python_starts() -> Iterator[tuple[str, list[str]]]:
 
 def test_every_python_that_is_started_ignores_the_working_folder():
     starts = dict(python_starts())
-    assert any("orchestrator/children.py" in place for place in starts)
+    assert any("orchestrator/scheduler/children.py" in place for place in starts)
     assert {place: words for place, words in starts.items() if words[0] not in ("-P", "-I")} == {}
 
 

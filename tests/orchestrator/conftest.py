@@ -29,10 +29,10 @@ from cryptography.x509.oid import NameOID
 from lab.databases import MariaDB, PostgreSQL
 from lab.sshd import Sshd
 from leitstand.cli import run as run_leitstand
-from orchestrator.context import Context, keys_of
-from orchestrator.lookout import learn
-from orchestrator.run import Plan, Progress, run_job
+from orchestrator.backup.run import Plan, Progress, run_job
 from orchestrator.sources import open_sources
+from orchestrator.state.context import Context, keys_of
+from orchestrator.state.lookout import learn
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SWIFT_PYTHON = REPOSITORY / ".venv-swift" / "bin" / "python"

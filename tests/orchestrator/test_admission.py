@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from orchestrator.archive import Kind, Metadata
 from orchestrator.archive.admission import LONGEST_PART, Descent, refusal
-from orchestrator.owners import Owners
-from orchestrator.tree import Tree
+from orchestrator.restore.owners import Owners
+from orchestrator.restore.tree import Tree
 
 AROUND = [0, 1, 0o7777, 0o10000, 1 << 20, 1 << 31, (1 << 32) - 2, (1 << 32) - 1, 1 << 62, 1 << 63, 1 << 64]
 NUMBERS = st.sampled_from([*AROUND, *(-each for each in AROUND)]) | st.integers()

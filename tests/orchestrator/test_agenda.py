@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.agenda import Agenda, Plan, Task, offset, read_stamps, write_stamps
-from orchestrator.children import Ended
-from orchestrator.context import Context
-from orchestrator.schedule import parse_schedule
-from orchestrator.serve import Service
-from orchestrator.slots import Limits
+from orchestrator.config.schedule import parse_schedule
+from orchestrator.scheduler.children import Ended
+from orchestrator.scheduler.serve import Service
+from orchestrator.scheduler.slots import Limits
+from orchestrator.state.agenda import Agenda, Plan, Task, offset, read_stamps, write_stamps
+from orchestrator.state.context import Context
 
 Site = Any
 RUN = Task("site", "run")

@@ -12,7 +12,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from lab.refusing_s3 import RefusingS3
-from orchestrator.config_stores import Store as StoreSettings
+from orchestrator.config.stores import Store as StoreSettings
 from orchestrator.stores import StoreError, open_store
 from orchestrator.stores.retry import Retry
 from orchestrator.stores.s3 import S3Store

@@ -13,8 +13,8 @@ from lab.sshd import Sshd
 from leitstand.errors import UsageError
 from leitstand.fleet import Host
 from orchestrator.authorize import authorize
-from orchestrator.cli_authorize import _steps
-from orchestrator.config import Job
+from orchestrator.cli.authorize import _steps
+from orchestrator.config.settings import Job
 from orchestrator.sources import open_sources, open_transport
 
 

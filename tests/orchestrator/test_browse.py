@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import show
+from orchestrator.cli import output
 
 Site = Any
 
@@ -190,4 +190,4 @@ def test_times_are_those_of_the_site_with_their_zone(saved: Site, monkeypatch: p
 
 
 def test_a_time_beyond_the_calendar_is_shown_all_the_same() -> None:
-    assert show.moment(3e11, UTC) == "@300000000000", "few file systems hold such a time, a snapshot does"
+    assert output.moment(3e11, UTC) == "@300000000000", "few file systems hold such a time, a snapshot does"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from orchestrator.archive import FileRecord, Kind, Metadata
 from orchestrator.archive.entry import Method
-from orchestrator.changes import Changed, Paths
+from orchestrator.backup.changes import Changed, Paths
 
 Site = Any
 CONTENTS = st.tuples(

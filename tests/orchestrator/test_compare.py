@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.archive import FileRecord, Metadata, Method
-from orchestrator.compare import Change, compare
-from orchestrator.manifest import Row
+from orchestrator.repository.compare import Change, compare
+from orchestrator.repository.manifest import Row
 
 # Path -> (content, mode), in any order.
 snapshots = st.lists(

@@ -9,10 +9,10 @@ import pytest
 
 from lab.databases import MariaDB, PostgreSQL
 from orchestrator.archive import Problem
-from orchestrator.config import MysqlSource, PostgresqlSource
+from orchestrator.config.settings import MysqlSource, PostgresqlSource
 from orchestrator.sources.databases import DumpSource, MysqlDumps, PostgresqlDumps
 from orchestrator.sources.rights import Rights
-from orchestrator.transport import Local
+from orchestrator.sources.ssh import Local
 
 Site = Any
 RECIPES = (Path(__file__).parents[2] / "docs" / "backups-recipes.md").read_text()

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from leitstand.cli import run as run_leitstand
-from orchestrator.agenda import Agenda, Task, plans, schedule_of
-from orchestrator.config import Job
+from orchestrator.config.settings import Job
+from orchestrator.state.agenda import Agenda, Task, plans, schedule_of
 
 Site = Any
 Swift = Any

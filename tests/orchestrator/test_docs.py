@@ -8,9 +8,9 @@ import click
 import pytest
 import yaml
 
-from orchestrator.cli import backup
-from orchestrator.config import BackupSettings
-from orchestrator.metrics import families
+from orchestrator.cli.group import backup
+from orchestrator.config.settings import BackupSettings
+from orchestrator.state.metrics import families
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "backups.md"
 

@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from leitstand.fleet import Fleet
-from orchestrator.agenda import Task, plans
-from orchestrator.cli import backup
-from orchestrator.config import BackupSettings
-from orchestrator.hooks import STATES
-from orchestrator.serve_metrics import Seen, families
+from orchestrator.backup.hooks import STATES
+from orchestrator.cli.group import backup
+from orchestrator.config.settings import BackupSettings
+from orchestrator.scheduler.serve_metrics import Seen, families
+from orchestrator.state.agenda import Task, plans
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 AUTOMATIC, RECIPES = DOCS / "backups-automatic.md", DOCS / "backups-recipes.md"

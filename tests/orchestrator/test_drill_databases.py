@@ -11,11 +11,11 @@ import pytest
 from lab.databases import MariaDB, MySQL, PostgreSQL
 from lab.newest import newest_servers, postgresql_programs
 from lab.processes import LabError
-from orchestrator.config import MysqlSource, PostgresqlSource
-from orchestrator.drills import CannotLoadError, Loaded, loader_for
-from orchestrator.drills.loaded import DumpError
+from orchestrator.config.settings import MysqlSource, PostgresqlSource
 from orchestrator.sources.databases import DumpSource, MysqlDumps, PostgresqlDumps
-from orchestrator.transport import Local
+from orchestrator.sources.ssh import Local
+from orchestrator.verify.databases import CannotLoadError, Loaded, loader_for
+from orchestrator.verify.databases.loaded import DumpError
 
 pytestmark = pytest.mark.slow
 Site = Any
@@ -163,7 +163,7 @@ def test_a_dump_of_a_newer_postgresql_asks_for_it_and_loads_there(
     version = postgresql_programs(newest).parent.name
     with pytest.raises(CannotLoadError, match=f"^needs PostgreSQL {version}: "):
         loaded(name, path, scratch)
-    monkeypatch.setattr("orchestrator.drills.postgresql._INSTALLED", newest / "usr/lib/postgresql")
+    monkeypatch.setattr("orchestrator.verify.databases.postgresql._INSTALLED", newest / "usr/lib/postgresql")
     found = loaded(name, path, scratch)
     assert found.tables == POSTGRESQL_ROWS
     assert found.differences(source.tables[name.encode()]) == []
@@ -175,7 +175,7 @@ def test_a_dump_of_an_older_postgresql_loads_into_the_newest(
     settings = PostgresqlSource.model_validate({"postgresql": "full_of_it", **full.settings})
     source = PostgresqlDumps(settings, Local())
     ((name, path),) = dumped(source, scratch).items()
-    monkeypatch.setattr("orchestrator.drills.postgresql._INSTALLED", newest / "usr/lib/postgresql")
+    monkeypatch.setattr("orchestrator.verify.databases.postgresql._INSTALLED", newest / "usr/lib/postgresql")
     assert loaded(name, path, scratch).differences(source.tables[name.encode()]) == []
 
 
@@ -349,7 +349,7 @@ def test_rows_that_an_extension_brings_itself_are_no_difference(
         "CREATE TABLE reference (id int); INSERT INTO reference VALUES (1), (2);"
         " SELECT pg_catalog.pg_extension_config_dump('reference', 'WHERE id > 2');\n"
     )
-    monkeypatch.setattr("orchestrator.drills.postgresql._INSTALLED", newest / "usr/lib/postgresql")
+    monkeypatch.setattr("orchestrator.verify.databases.postgresql._INSTALLED", newest / "usr/lib/postgresql")
     monkeypatch.setenv("PATH", f"{newest / 'bin'}:{os.environ['PATH']}")
     with PostgreSQL(tmp_path, programs) as server:
         server.execute("CREATE DATABASE maps")

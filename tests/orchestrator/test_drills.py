@@ -11,12 +11,12 @@ import pytest
 
 from lab.databases import MariaDB, PostgreSQL
 from leitstand.errors import LeitstandError
-from orchestrator.drills import loader_for
-from orchestrator.drills.mysql_server import kind_in
-from orchestrator.drills.postgresql import own_lock
-from orchestrator.drills.postgresql_needs import needs_of
-from orchestrator.drills.server import feed
-from orchestrator.restore import restore
+from orchestrator.restore.restore import restore
+from orchestrator.verify.databases import loader_for
+from orchestrator.verify.databases.mysql_server import kind_in
+from orchestrator.verify.databases.postgresql import own_lock
+from orchestrator.verify.databases.postgresql_needs import needs_of
+from orchestrator.verify.databases.server import feed
 
 Site = Any
 
@@ -51,8 +51,8 @@ def test_the_text_of_a_newer_sqlite3_program_loads(tmp_path: Path) -> None:
 def test_a_dump_that_never_ends_does_not_hold_a_drill_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.drills.server.LOAD_SECONDS", 0.1)
-    monkeypatch.setattr("orchestrator.drills.sqlite.LOAD_SECONDS", 0.1)
+    monkeypatch.setattr("orchestrator.verify.databases.server.LOAD_SECONDS", 0.1)
+    monkeypatch.setattr("orchestrator.verify.databases.sqlite.LOAD_SECONDS", 0.1)
     with pytest.raises(LeitstandError, match=r"^sh: took longer than"):
         feed(["env", "setpriv", "--", "sh", "-c", "exec sleep 1000"], ["cat"])
     dump = tmp_path / "dump.sql"
@@ -103,7 +103,7 @@ def test_a_drill_holds_times_rights_and_owners_against_the_manifest(
         if not os.geteuid():
             os.chown(www / "empty", 1234, 0)
 
-    monkeypatch.setattr("orchestrator.drill.restore", and_spoil)
+    monkeypatch.setattr("orchestrator.verify.drill.restore", and_spoil)
     site.good("run", "site")
     ran = site.leitstand("drill", "site")
     found = {line.rpartition("/")[2] for line in ran.errors}

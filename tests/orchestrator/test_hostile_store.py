@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from lab.refusing_s3 import RefusingS3
 from leitstand.errors import LeitstandError
 from orchestrator.archive import ArchiveError, Volume
-from orchestrator.commit import META_BYTES, MOST_VOLUMES, Meta, decode_meta, encode_meta
-from orchestrator.config_stores import S3Store as S3Settings
-from orchestrator.layout import SnapshotName, is_snapshot_id, parse_key
-from orchestrator.manifest import VolumeInfo
+from orchestrator.backup.uploads import Uploads
+from orchestrator.config.stores import S3Store as S3Settings
+from orchestrator.repository.commit import META_BYTES, MOST_VOLUMES, Meta, decode_meta, encode_meta
+from orchestrator.repository.layout import SnapshotName, is_snapshot_id, parse_key
+from orchestrator.repository.manifest import VolumeInfo
 from orchestrator.stores import StoreError, get_small, open_store
 from orchestrator.stores.store import check_key
-from orchestrator.uploads import Uploads
 
 Site = Any
 Harm = Callable[[Path], None]

@@ -15,7 +15,7 @@ from lab.sshd import Sshd
 from leitstand.errors import UsageError
 from leitstand.fleet import Host
 from orchestrator.authorize import authorize
-from orchestrator.config import Job
+from orchestrator.config.settings import Job
 from orchestrator.sources import open_transport
 
 SECRET = b"not of this job"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.keys import KeyRing, KeysError, append_generation, generate, retire_generation
+from orchestrator.repository.keys import KeyRing, KeysError, append_generation, generate, retire_generation
 
 SNAPSHOT = "20261121T030000Z-BBBBBBBB"
 RING = KeyRing({1: bytes(range(32)), 2: bytes(32)})

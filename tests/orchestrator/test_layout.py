@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.layout import is_snapshot_id, new_snapshot
+from orchestrator.repository.layout import is_snapshot_id, new_snapshot
 
 MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2026, 1, 1, 0, 0, 2), timezones=st.just(UTC))  # noqa: DTZ001
 

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from lab.processes import wait_until
-from orchestrator.config_stores import FolderStore as FolderSettings
-from orchestrator.config_stores import S3Store as S3Settings
-from orchestrator.lease import Owner
-from orchestrator.lease import leased as leased_at
-from orchestrator.lock import JobBusyError
+from orchestrator.backup.lease import Owner
+from orchestrator.backup.lease import leased as leased_at
+from orchestrator.backup.lock import JobBusyError
+from orchestrator.config.stores import FolderStore as FolderSettings
+from orchestrator.config.stores import S3Store as S3Settings
 from orchestrator.stores import ObjectInfo, Store, open_store
 
 Site = Any

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.catalog import Listed
-from orchestrator.commit import decode_meta
-from orchestrator.config import Keep
-from orchestrator.layout import SnapshotName
-from orchestrator.lookout import missing
-from orchestrator.retention import Candidate, decide
+from orchestrator.config.settings import Keep
+from orchestrator.repository.catalog import Listed
+from orchestrator.repository.commit import decode_meta
+from orchestrator.repository.layout import SnapshotName
+from orchestrator.retention.rules import Candidate, decide
+from orchestrator.state.lookout import missing
 
 Site = Any
 MakeAt = Callable[[Site, datetime], str]

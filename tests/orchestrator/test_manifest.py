@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.archive import ArchiveError, FileRecord, Kind, Metadata, Method, Problem, WrongPasswordError
-from orchestrator.manifest import (
+from orchestrator.repository.manifest import (
     Manifest,
     ManifestHeader,
     ManifestReader,
@@ -156,7 +156,7 @@ def test_a_layer_that_the_header_does_not_name_is_refused():
 
 
 def test_a_manifest_of_a_later_version_is_refused_with_a_hint(monkeypatch):
-    monkeypatch.setattr("orchestrator.manifest.VERSION", 2)
+    monkeypatch.setattr("orchestrator.repository.manifest.VERSION", 2)
     data = encode(manifest_of(), PASSWORD)
     monkeypatch.undo()
     with pytest.raises(ArchiveError, match="version") as caught:

@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.archive import ArchiveError
-from orchestrator.commit import (
+from orchestrator.repository.commit import (
     Meta,
     committed_manifest,
     decode_meta,
     encode_commit,
     encode_meta,
 )
-from orchestrator.manifest import VolumeInfo
+from orchestrator.repository.manifest import VolumeInfo
 
 SNAPSHOT = "20261121T030000Z-BBBBBBBB"
 KEY, MANIFEST = b"k" * 32, hashlib.sha256(b"manifest").digest()

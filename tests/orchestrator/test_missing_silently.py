@@ -16,8 +16,8 @@ from lab.sshd import Sshd
 from leitstand.fleet import Host
 from orchestrator.archive import Problem
 from orchestrator.authorize import authorize
-from orchestrator.config import FilesSource, Job
-from orchestrator.shrunk import TIMES_TOLD
+from orchestrator.backup.shrunk import TIMES_TOLD
+from orchestrator.config.settings import FilesSource, Job
 from orchestrator.sources import SourceError, open_sources
 from orchestrator.sources.files import FilesSource as LocalFiles
 

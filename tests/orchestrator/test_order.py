@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.order import in_order, times
+from orchestrator.repository.order import in_order, times
 
 Site = Any
 Swift = Any

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.share import due_slots, parse_share, slot
+from orchestrator.verify.rotation import due_slots, parse_share, slot
 
 Site = Any
 MONDAY = date(2026, 11, 16)

@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.config_stores import FolderStore as FolderSettings
-from orchestrator.context import Context, keys_of
-from orchestrator.layout import SnapshotName
-from orchestrator.snapshot import ReadAhead, open_snapshot
+from orchestrator.config.stores import FolderStore as FolderSettings
+from orchestrator.repository.layout import SnapshotName
+from orchestrator.repository.snapshot import ReadAhead, open_snapshot
+from orchestrator.state.context import Context, keys_of
 from orchestrator.stores.folder import FolderStore
 
 Site = Any

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from orchestrator.lock import job_lock
+from orchestrator.backup.lock import job_lock
 
 Site = Any
 UTC_ZONE = ZoneInfo("UTC")

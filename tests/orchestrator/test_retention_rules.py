@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.config import Keep
-from orchestrator.retention import Candidate, decide
+from orchestrator.config.settings import Keep
+from orchestrator.retention.rules import Candidate, decide
 
 Site = Any
 UTC_ZONE = ZoneInfo("UTC")

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.processes import wait_until
-from orchestrator.agenda import Task
-from orchestrator.children import Children
-from orchestrator.slots import Limits, Place, startable
+from orchestrator.scheduler.children import Children
+from orchestrator.scheduler.slots import Limits, Place, startable
+from orchestrator.state.agenda import Task
 
 Site = Any
 

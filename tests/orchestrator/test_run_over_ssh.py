@@ -9,8 +9,8 @@ import pytest
 
 from lab.databases import MariaDB
 from lab.sshd import Sshd
-from orchestrator.context import Context
-from orchestrator.operations import readable_snapshot
+from orchestrator.state.context import Context
+from orchestrator.state.operations import readable_snapshot
 
 Site = Any
 TreeOf = Callable[[Path], dict[bytes, tuple[Any, ...]]]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.schedule import Schedule, parse_schedule
-from orchestrator.units import timer_lines
+from orchestrator.config.schedule import Schedule, parse_schedule
+from orchestrator.scheduler.units import timer_lines
 
 # Changes at night and at midnight, by half an hour, on a day that never was, in both hemispheres; none.
 ZONES = (

@@ -19,8 +19,8 @@ import pytest
 
 from lab.processes import wait_until
 from leitstand.errors import UsageError
-from orchestrator import metrics_server
-from orchestrator.metrics_server import MetricsServer, parse_listen
+from orchestrator.scheduler import metrics_server
+from orchestrator.scheduler.metrics_server import MetricsServer, parse_listen
 
 Site = Any
 DAYS_AGO = time.time() - 3 * 86400

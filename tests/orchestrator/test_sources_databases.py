@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.databases import MariaDB, PostgreSQL
-from orchestrator.config import CommandSource, MysqlSource, PostgresqlSource
+from orchestrator.config.settings import CommandSource, MysqlSource, PostgresqlSource
 from orchestrator.sources import SourceError
 from orchestrator.sources.databases import CommandOutput, DumpSource, MysqlDumps, PostgresqlDumps
 from orchestrator.sources.rows import MysqlWatcher, PostgresqlWatcher
+from orchestrator.sources.ssh import Local
 from orchestrator.sources.tables import Start, cut
-from orchestrator.transport import Local
 
 AWKWARD = ["plain", "two\nlines", "it's (odd), (very)", "back\\slash", "),(", "tab\t", "ü"]
 

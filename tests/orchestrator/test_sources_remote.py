@@ -15,15 +15,15 @@ from lab.mounts import memory_file_system, read_only
 from lab.sshd import Sshd
 from leitstand.process import Stream
 from orchestrator.archive import Entry, Kind, Problem
-from orchestrator.config import CommandSource, FilesSource, SqliteSource
+from orchestrator.config.settings import CommandSource, FilesSource, SqliteSource
 from orchestrator.sources import SourceError
 from orchestrator.sources.databases import CommandOutput, RemoteSqliteDump
 from orchestrator.sources.files import FilesSource as LocalFiles
 from orchestrator.sources.remote_files import RemoteFilesSource
 from orchestrator.sources.source import Source
 from orchestrator.sources.sqlite import SqliteSource as LocalSqlite
+from orchestrator.sources.ssh import Local, Ssh
 from orchestrator.sources.tar_complaints import last_words
-from orchestrator.transport import Local, Ssh
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from lab.mounts import read_only
 from lab.processes import wait_until
-from orchestrator.config import SqliteSource as SqliteSettings
+from orchestrator.config.settings import SqliteSource as SqliteSettings
 from orchestrator.sources import SourceError
 from orchestrator.sources import sqlite as sources_sqlite
 from orchestrator.sources.sqlite import SqliteSource

@@ -9,7 +9,7 @@ import pytest
 
 from lab.processes import free_port
 from lab.sshd import Sshd
-from orchestrator.ssh_hints import ssh_hint
+from orchestrator.sources.ssh_hints import ssh_hint
 
 Site = Any
 FACTS = {"name": "web1", "address": "192.0.2.11", "user": "root", "port": 22, "identity": "/etc/key"}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.archive import Kind, Metadata
-from orchestrator.owners import Owners
-from orchestrator.tree import Tree
+from orchestrator.restore.owners import Owners
+from orchestrator.restore.tree import Tree
 
 IS_ROOT = os.geteuid() == 0
 

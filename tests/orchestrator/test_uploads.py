@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from orchestrator.archive import VolumeSink
-from orchestrator.config_stores import FolderStore as FolderSettings
-from orchestrator.layout import SnapshotName
-from orchestrator.manifest import volume_from_json, volume_to_json
+from orchestrator.backup.uploads import Lane, Uploads
+from orchestrator.config.stores import FolderStore as FolderSettings
+from orchestrator.repository.layout import SnapshotName
+from orchestrator.repository.manifest import volume_from_json, volume_to_json
 from orchestrator.stores import StoreError
 from orchestrator.stores.folder import FolderStore
-from orchestrator.uploads import Lane, Uploads
 
 NAME = SnapshotName("host", "job", "20261121T030000Z-abcdefgh")
 

@@ -80,7 +80,7 @@ MEMORY = """
 import os, sys
 from pathlib import Path
 from orchestrator.archive import Entry, Metadata, SealedReader, SealedWriter, VolumeSink, joined
-from orchestrator.manifest import ManifestHeader, ManifestReader, ManifestWriter
+from orchestrator.repository.manifest import ManifestHeader, ManifestReader, ManifestWriter
 folder, files, size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 block, sizes = bytes(1 << 19) + os.urandom(1 << 19), []
 def keep(volume):

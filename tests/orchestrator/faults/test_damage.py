@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from leitstand.errors import LeitstandError
-from orchestrator.context import Context, keys_of
-from orchestrator.keys import KeyRing
-from orchestrator.layout import SnapshotName
-from orchestrator.owners import Owners
-from orchestrator.restore import restore
-from orchestrator.snapshot import open_snapshot
+from orchestrator.repository.keys import KeyRing
+from orchestrator.repository.layout import SnapshotName
+from orchestrator.repository.snapshot import open_snapshot
+from orchestrator.restore.owners import Owners
+from orchestrator.restore.restore import restore
 from orchestrator.sources.patterns import Selection
+from orchestrator.state.context import Context, keys_of
 from orchestrator.stores import ObjectInfo, ObjectMissingError, Store
-from orchestrator.verify import verify_snapshot
+from orchestrator.verify.full import verify_snapshot
 
 Site = Any
 Swift = Any

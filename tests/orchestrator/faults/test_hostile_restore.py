@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from orchestrator.archive import FileRecord, Kind, Metadata, Method
-from orchestrator.commit import decode_meta, encode_commit, encode_meta
-from orchestrator.context import Context, keys_of
-from orchestrator.manifest import ManifestReader, ManifestWriter, Row
+from orchestrator.repository.commit import decode_meta, encode_commit, encode_meta
+from orchestrator.repository.manifest import ManifestReader, ManifestWriter, Row
+from orchestrator.state.context import Context, keys_of
 
 Site = Any
 ClearLine = Callable[..., str]

@@ -22,7 +22,7 @@ TreeOf = Callable[[Path], dict[bytes, tuple[Any, ...]]]
 # It keeps the number of a process that ended until it is asked for its status: nobody kills a stranger by it.
 NURSERY = """
 import json, os, sys
-import orchestrator.cli, orchestrator.archive, orchestrator.drill, orchestrator.stores.s3_client
+import orchestrator.cli.group, orchestrator.archive, orchestrator.verify.drill, orchestrator.stores.s3_client
 from leitstand.cli import run
 session = orchestrator.stores.s3_client._session()
 session.client("s3", region_name="x", aws_access_key_id="x", aws_secret_access_key="x")

@@ -1,0 +1,1 @@
+"""One run of a job: read the sources, upload to the stores, under the job's lock."""

@@ -1,0 +1,1 @@
+"""``leitstand backup …``: commands, options, and what they print."""

@@ -1,0 +1,268 @@
+"""``leitstand backup prune|status``: what is done to snapshots later on, and how all jobs are."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import nullcontext
+from datetime import datetime, tzinfo
+from typing import Any
+
+import click
+
+from leitstand.errors import EXIT_FAILED, EXIT_WARNINGS, LeitstandError, UsageError
+from leitstand.options import json_option
+from leitstand.tables import flow, table, terminal_width
+from orchestrator.backup.lock import job_lock
+from orchestrator.cli import output
+from orchestrator.cli.options import (
+    if_allowed_option,
+    is_left_to_others,
+    store_option,
+    warn,
+    warn_of,
+    when_due,
+    with_context,
+)
+from orchestrator.retention.prune import Step, Word, carry_out, plan, sweep_litter, too_many
+from orchestrator.state.agenda import Plan, Task, is_default, plans, schedule_of
+from orchestrator.state.context import Context, keys_of
+from orchestrator.state.facts import FactsKeeper, StoreFacts, kept_of, read_facts
+from orchestrator.state.lookout import missed
+from orchestrator.stores import Store
+
+NEW_SECONDS = (
+    86400.0  # a job that does not ask for drills gets a day for its first one, as by BackupNotProven
+)
+
+
+@click.command(epilog="Example: leitstand backup prune website --dry-run")
+@click.argument("job", required=False)
+@click.option("--all", "every", is_flag=True, help="Every job.")
+@click.option("--dry-run", is_flag=True, help="Only say what stays, what goes, and why.")
+@click.option("--force", is_flag=True, help="Delete also what is held: much larger than the newest.")
+@click.option(
+    "--yes-really", "marks", type=click.IntRange(1), metavar="N", help="Mark N at once: what was stopped."
+)
+@store_option
+@if_allowed_option
+@json_option
+@with_context
+@when_due("prune")
+def prune(
+    context: Context,
+    job: str | None,
+    every: bool,
+    dry_run: bool,
+    force: bool,
+    marks: int | None,
+    only: str | None,
+    if_allowed: bool,
+    as_json: bool,
+) -> int:
+    """Delete the snapshots of JOB that its 'keep' no longer keeps.
+
+    They are marked first, and deleted by a later prune once the grace time is over. Rests of runs that died
+    are swept after two days. A snapshot more than twice as large as the newest good one is held, in case the
+    source was emptied. When 3 or more, and more than 'most_percent' of all, would be marked at once, none
+    goes until you say how many. Exit codes: 0 all good, 1 a snapshot is held, or could not be proven and was
+    left alone, or too many would go, 3 failed.
+    """
+    if (job is None) != every:
+        raise UsageError("name one job, or --all", "leitstand backup prune website")
+    rows: list[dict[str, Any]] = []
+    failed = False
+    for name in context.job_names(job):
+        if every and only not in (None, *context.job(name).stores):
+            continue
+        with context.stores(context.job(name), only) as stores:
+            for store in stores:
+                try:
+                    rows += [
+                        _row(name, step, context.fleet.site.zone)
+                        for step in _prune(context, name, store, dry_run, force, marks)
+                    ]
+                except LeitstandError as error:
+                    if not (if_allowed and is_left_to_others(context, name, "prune", error)):
+                        failed = True
+                        warn_of(error)
+    _tell_prune(rows, as_json, dry_run)
+    if failed:
+        return EXIT_FAILED
+    return EXIT_WARNINGS if any(row["action"] in ("hold", "stop", "refuse") for row in rows) else 0
+
+
+def _prune(
+    context: Context, job_name: str, store: Store, dry_run: bool, force: bool, marks: int | None
+) -> list[Step]:
+    # A run must not build on what goes meanwhile, and two prunes would count each other's marks.
+    with nullcontext() if dry_run else job_lock(context.state, job_name):
+        job, facts, zone = context.job(job_name), context.facts(), context.fleet.site.zone
+        now = datetime.now(zone)
+        known = facts.of(job_name, store.name)
+        word = Word(known.damaged, None if force else known.released, marks, known.pruned, known.forgotten)
+        steps = plan(store, job_name, job, keys_of(job), now, zone, word)
+        there = [step.listed for step in steps if step.listed.committed]
+        lost = missed(context, job_name, store, there)
+        if not dry_run:
+            facts.publish()  # with the start that comes after this one
+            for step in carry_out(store, steps):
+                click.echo(f"{job_name}: {store.name}: {step.action} {step.listed.name.id}", err=True)
+            sweep_litter(store, job_name, job, now)
+            facts.allowed(job_name, store.name, "prune")
+            _note(facts, job_name, store.name, steps, lost, force)
+    for what in lost.values():
+        warn(f"{job_name}: {store.name}: {what}")
+    _tell_held(job_name, store.name, steps)
+    return steps
+
+
+def _tell_held(job_name: str, store: str, steps: list[Step]) -> None:
+    held = [step for step in steps if step.action == "hold"]
+    for step in held[:1]:
+        warn(f"{job_name}: {store}: {len(held)} held, first {step.listed.id}: {step.why}")
+        warn(f"  hint: was the source emptied? If all is well: leitstand backup prune {job_name} --force")
+    if (count := too_many(steps)) is not None:
+        why = next(step.why for step in steps if step.action == "stop").partition(":")[0]
+        warn(f"{job_name}: {store}: stopped, nothing was deleted: {why}")
+        warn("  hint: are the times of the snapshots, and 'keep', as they should be? See --dry-run. If so:")
+        warn(f"  hint: leitstand backup prune {job_name} --store {store} --yes-really {count}")
+
+
+def _note(
+    facts: FactsKeeper, job_name: str, store: str, steps: list[Step], lost: Mapping[str, str], force: bool
+) -> None:
+    """What is left, and what waits for a person's word, or has it."""
+    left = [step for step in steps if step.listed.committed and step.action not in ("delete", "sweep")]
+    names = {step.listed.name.id for step in left}
+    going = [step.listed.name.id for step in left if force and step.action in ("mark", "wait")]
+    facts.update(
+        job_name,
+        store,
+        snapshots=len(left),
+        oldest=min((step.listed.time.timestamp() for step in left), default=0),
+        damaged=kept_of(names),
+        known=kept_of({*names, *lost}),
+        lost=lost,
+        **({} if too_many(steps) else {"pruned": sorted(names)}),
+        forgotten=lambda each: sorted(names.intersection(each)),
+        released=lambda each: sorted({*names.intersection(each), *going}),
+    )
+    held = sum(step.action == "hold" for step in steps)
+    what = f"the newest snapshot has shrunk, {held} larger ones are held" if held else ""
+    if (count := too_many(steps)) is not None:
+        what = f"stopped, {count} snapshots would be marked at once: see 'prune --dry-run'"
+    facts.not_verified(job_name, store, "prune", what)
+
+
+def _row(job: str, step: Step, zone: tzinfo) -> dict[str, Any]:
+    listed = step.listed
+    return {
+        "job": job,
+        "store": listed.store,
+        "snapshot": listed.name.id,
+        "committed": listed.committed.astimezone(zone).isoformat() if listed.committed else None,
+        "stored_bytes": listed.stored_bytes,
+        "action": step.action,
+        "why": step.why,
+    }
+
+
+def _tell_prune(rows: list[dict[str, Any]], as_json: bool, dry_run: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    if dry_run:
+        columns = ("job", "store", "snapshot", "action", "why")
+        table([column.upper() for column in columns], [[row[each] for each in columns] for row in rows])
+    counts = Counter(row["action"] for row in rows)
+    click.echo(", ".join(f"{count} {action}" for action, count in sorted(counts.items())) or "nothing there")
+
+
+@click.command(epilog="Example: leitstand backup status")
+@json_option
+@with_context
+def status(context: Context, as_json: bool) -> int:
+    """How every job is, as this host knows it: last run, size, proofs, problem.
+
+    Exit codes: 0 all good, 1 a job has a problem or is late.
+    """
+    facts = read_facts(context.state, context.settings.backups)
+    rows = [
+        _status_row(context, job, store, facts.get(job, {}).get(store, StoreFacts()))
+        for job in context.job_names(None)
+        for store in context.job(job).stores
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        _tell_status(rows, context.fleet.site.zone)
+    return EXIT_WARNINGS if any(row["problem"] for row in rows) else 0
+
+
+def _status_row(context: Context, job_name: str, store: str, facts: StoreFacts) -> dict[str, Any]:
+    job, now = context.job(job_name), datetime.now(context.fleet.site.zone)
+    plan = plans({job_name: job}).get(Task(job_name, "run"))
+    following = _next_start(plan, facts, now) if plan else None
+    return {
+        "job": job_name,
+        "store": store,
+        "last_success": facts.last_success,
+        "snapshot": facts.last_snapshot,
+        "stored_bytes": facts.stored_bytes,
+        "snapshots": facts.snapshots,
+        "verified": max(facts.verified.get("full", 0), facts.verified.get("share", 0)),
+        "drilled": facts.verified.get("drill", 0),
+        "next": following.timestamp() if following else None,
+        "problem": facts.problems or _lateness(context, job_name, facts, now.timestamp()),
+    }
+
+
+def _next_start(plan: Plan, facts: StoreFacts, now: datetime) -> datetime | None:
+    if plan.schedule.every is None or not facts.last_success:
+        return plan.after(now)
+    began = datetime.fromtimestamp(facts.last_success - facts.duration_seconds, now.tzinfo)
+    return plan.after(began, again=True)
+
+
+def _lateness(context: Context, job_name: str, facts: StoreFacts, now: float) -> str:
+    job = context.job(job_name)
+    if not (facts.last_run or facts.last_success):
+        return "never backed up"
+    if job.timing and facts.last_success < now - 2 * job.timing.interval.total_seconds():
+        return "late: two runs were missed"
+    return _lateness_of_drills(context, job_name, facts, now)
+
+
+def _lateness_of_drills(context: Context, job_name: str, facts: StoreFacts, now: float) -> str:
+    schedule = schedule_of(job_name, context.job(job_name), "drill")
+    if schedule is None or not facts.last_success or "drill" in facts.denied:
+        return ""
+    # One good drill proves the job, from whichever store.
+    known = read_facts(context.state, context.settings.backups)[job_name].values()
+    drilled = max(each.verified.get("drill", 0) for each in known)
+    if not drilled:
+        asked_for = not is_default(context.job(job_name), "drill")
+        return "never proven by a drill" if asked_for or facts.oldest < now - NEW_SECONDS else ""
+    return "late: two drills were missed" if drilled < now - 2 * schedule.interval.total_seconds() else ""
+
+
+def _tell_status(rows: list[dict[str, Any]], zone: tzinfo) -> None:
+    columns = ("JOB", "STORE", "LAST GOOD", "STORED", "COUNT", "VERIFIED", "DRILLED", "NEXT", "PROBLEM")
+    cells = [
+        (
+            row["job"],
+            row["store"],
+            output.moment(row["last_success"], zone),
+            output.size(row["stored_bytes"]),
+            "?" if row["snapshots"] is None else str(row["snapshots"]),
+            output.moment(row["verified"], zone),
+            output.moment(row["drilled"], zone),
+            output.moment(row["next"], zone) if row["next"] else "by hand",
+            row["problem"] or "-",
+        )
+        for row in rows
+    ]
+    table(columns, cells, right=("STORED", "COUNT"))
+    note = f"as of {output.moment(time.time(), zone)}; what the stores really hold: leitstand backup list"
+    click.echo("\n".join(flow([note], terminal_width())))

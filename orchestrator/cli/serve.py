@@ -1,0 +1,98 @@
+"""``leitstand backup serve|install-timers``: two ways to have jobs run by themselves."""
+
+import json
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from leitstand.errors import UsageError
+from leitstand.exposition import render
+from leitstand.options import config_option, json_option
+from orchestrator.cli.options import limits_options, with_path
+from orchestrator.scheduler.children import Children
+from orchestrator.scheduler.metrics_server import MetricsServer, parse_listen
+from orchestrator.scheduler.serve import Service
+from orchestrator.scheduler.serve_metrics import families
+from orchestrator.scheduler.slots import Limits
+from orchestrator.scheduler.units import units, write_units
+from orchestrator.scheduler.watch import WatchedConfig
+from orchestrator.state.context import Context
+
+PROGRAM = "/opt/leitstand/bin/leitstand"
+
+
+@click.command(epilog="Example: leitstand backup serve --listen 127.0.0.1:9816")
+@click.option(
+    "--listen",
+    default="127.0.0.1:9816",
+    show_default=True,
+    help="Address of /metrics, or 'off'.",
+)
+@click.option(
+    "--stop-within", type=click.IntRange(min=1), default=120, show_default=True,
+    help="Seconds for running tasks to clean up at the end; then they are killed.",
+)  # fmt: skip
+@limits_options
+@config_option
+@click.pass_context
+def serve(
+    click_context: click.Context, config_path: Path, listen: str, stop_within: int, limits: Limits
+) -> int:
+    """Run every job by its schedule, and its verify, drill and prune by theirs, until SIGTERM.
+
+    What was missed while this was not running is made up for once. What failed is tried again. A changed
+    configuration is read by itself. At SIGTERM running tasks are broken off cleanly; they are due again.
+    """
+    shown = click_context.find_root().params
+    log_options = ("--log-level", shown["log_level"], "--log-format", shown["log_format"])
+    children = Children(config_path, show_errors=True, log_options=log_options)
+    service = Service(WatchedConfig(config_path), children, limits)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: service.stop.set())
+    with ExitStack() as stack:
+        if listen != "off":
+            server = MetricsServer(parse_listen(listen), lambda: render(families(service.seen)))
+            stack.callback(server.stop)
+            server.start()
+            click.echo(f"serving metrics on http://{_shown(server)}/metrics", err=True)
+        service.run()
+        service.close(stop_within)
+    return 0
+
+
+def _shown(server: MetricsServer) -> str:
+    host, port = str(server.server_address[0]), int(server.server_address[1])
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@click.command("install-timers", epilog="Example: leitstand backup install-timers --out /etc/systemd/system")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the units.")
+@click.option("--program", default=PROGRAM, show_default=True, help="The leitstand command, absolute.")
+@json_option
+@with_path
+def install_timers(context: Context, config_path: Path, out: Path, program: str, as_json: bool) -> None:
+    """Write a systemd service and timer for each job that has a schedule: instead of 'serve'.
+
+    Units of jobs that are gone are removed. Each service may write only where its job needs it.
+    """
+    if not program.startswith("/"):
+        raise UsageError(f"--program {program}: not an absolute path", f"write it as {PROGRAM}")
+    if not out.is_dir():
+        raise UsageError(f"--out {out}: there is no such folder", "usually /etc/systemd/system")
+    written, removed = write_units(out, units(context, config_path.absolute(), program))
+    context.facts().publish()  # so that a job whose timer never starts is missed
+    if as_json:
+        click.echo(json.dumps({"folder": str(out), "written": list(written), "removed": list(removed)}))
+        return
+    for name in removed:
+        click.echo(f"removed {name}")
+    timers = [name for name in written if name.endswith(".timer")]
+    for name in timers:
+        click.echo(f"wrote {name} and its service")
+    if not timers:
+        click.echo("no job has a schedule", err=True)
+        return
+    click.echo("now: systemctl daemon-reload", err=True)
+    click.echo(f"     systemctl enable --now {' '.join(timers)}", err=True)

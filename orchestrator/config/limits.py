@@ -1,0 +1,31 @@
+"""The section ``limits`` of a job: how much one of its sources may give."""
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from leitstand.errors import LeitstandError
+from leitstand.models import Duration, Model
+from orchestrator.config.fields import Size
+
+
+class SourceLimitError(LeitstandError):
+    """A source gave more than the job's limits allow: the run fails and leaves no snapshot."""
+
+
+class Limits(Model):
+    """What one source may give at most, so that a broken or hostile host fills neither store nor memory."""
+
+    bytes: Size = Field(default="10TB", validate_default=True, ge=1, description="Content of a source.")
+    entries: int = Field(default=5_000_000, ge=1, description="Files and folders of a source.")
+    time: Duration = Field(
+        default="2d", validate_default=True, ge=timedelta(seconds=1), description="For reading a source."
+    )
+
+    def exceeded(self, label: str, limit: str) -> SourceLimitError:
+        """The error of a source that gives more."""
+        most = f"{self.time.total_seconds():g} s" if limit == "time" else f"{getattr(self, limit)} {limit}"
+        return SourceLimitError(
+            f"{label}: more than {most}, so nothing was kept",
+            f"is that what it should hold? backups.NAME.limits.{limit} in leitstand.yml sets the limit",
+        )

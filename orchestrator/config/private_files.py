@@ -1,0 +1,34 @@
+"""The files a job names beside its keys and its stores' credentials, looked at as sshd looks at its own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from leitstand.fleet import Host
+from leitstand.trust import Distrust, distrust, exposed
+from orchestrator.config.settings import Job, MysqlSource, PostgresqlSource
+
+
+def faulty_files(job: Job, host: Host) -> Iterator[Distrust]:
+    """What is wrong with each file that others could read or change; a missing one is reported elsewhere."""
+    for path, is_secret in _files(job, host):
+        found = exposed(path) if is_secret else distrust(path)
+        if found is not None:
+            yield found
+
+
+def _files(job: Job, host: Host) -> Iterator[tuple[Path, bool]]:
+    """Files of this machine, and whether they are secrets; of a host over SSH its own ones are read there."""
+    if host.ssh is not None:
+        named = [(host.ssh.identity_file, True), (host.ssh.known_hosts_file, False)]
+    else:
+        named = [each for source in job.sources for each in _of_source(source)]
+    yield from ((path, is_secret) for path, is_secret in named if path is not None)
+
+
+def _of_source(source: object) -> list[tuple[Path | None, bool]]:
+    match source:
+        case MysqlSource():
+            return [(source.defaults_file, True)]
+        case PostgresqlSource():
+            return [(source.password_file, True), (source.service_file, False)]
+    return []

@@ -1,0 +1,69 @@
+"""What a store has in the section ``stores`` of leitstand.yml."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from leitstand.models import AbsolutePath, Duration, Model
+from orchestrator.config.fields import Bucket, Endpoint, Prefix, Speed
+
+
+class FolderStore(Model):
+    """A folder on this host; a mounted disk or share."""
+
+    type: Literal["folder"] = Field(description="What kind of store this is.")
+    path: AbsolutePath = Field(description="The folder; it must be there, and is never made.")
+    upload_limit: Speed | None = Field(
+        default=None, description="Bytes a second that this host may write: 20MB."
+    )
+
+
+class S3Store(Model):
+    """A bucket of OpenStack Swift's S3 API, or of any other S3."""
+
+    type: Literal["s3"] = Field(description="What kind of store this is.")
+    endpoint: Endpoint = Field(description="URL of the server, without the bucket.")
+    bucket: Bucket = Field(description="Name of the bucket; made by the first run if it is not there.")
+    region: str = Field(
+        default="us-east-1", pattern=r"^[a-z0-9-]+$", description="Region that the server wants to be named."
+    )
+    prefix: Prefix = Field(
+        default="", description="Folder in the bucket that everything stands below, such as team/backups."
+    )
+    path_style: bool = Field(
+        default=True,
+        description="Whether the bucket stands in the path, as Swift wants it, or in the host's name.",
+    )
+    credentials_file: AbsolutePath = Field(description="ini file, mode 0600, with access_key and secret_key.")
+    ca_file: AbsolutePath | None = Field(
+        default=None, description="PEM file of the authority that signed the endpoint."
+    )
+    timeout: Duration = Field(
+        default="60s", validate_default=True, description="How long the server may say nothing."
+    )
+    tries: int = Field(default=6, ge=1, le=20, description="How often a call is tried before the run fails.")
+    upload_limit: Speed | None = Field(
+        default=None, description="Bytes a second that this host may send: 20MB."
+    )
+
+
+Store = Annotated[
+    Annotated[FolderStore, Tag("folder store")] | Annotated[S3Store, Tag("s3 store")],
+    Discriminator(
+        lambda value: _store_tag(value),
+        custom_error_type="store_type",
+        custom_error_message="a store needs 'type: s3' or 'type: folder'",
+    ),
+]
+
+
+def _store_tag(value: Any) -> str | None:
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return f"{kind} store" if kind in ("folder", "s3") else None
+
+
+def place_of(store: FolderStore | S3Store) -> tuple[str, ...]:
+    """What is the same of two stores that are one."""
+    if isinstance(store, FolderStore):
+        return (str(store.path),)
+    return store.endpoint.rstrip("/"), store.bucket, store.prefix

@@ -1,0 +1,1 @@
+"""Which snapshots stay, and the removal of the others."""

@@ -1,0 +1,1 @@
+"""Runs that start by themselves: systemd timers, ``serve`` and ``run --all``."""

@@ -1,0 +1,44 @@
+"""Several jobs at a time: each in a process of its own, so many per host and per store."""
+
+from collections.abc import Callable, Sequence
+
+from orchestrator.scheduler.children import Children, Ended
+from orchestrator.scheduler.slots import Limits, Place, startable
+from orchestrator.state.agenda import Task
+from orchestrator.state.context import Context
+
+
+def places(context: Context) -> dict[str, Place]:
+    """What each job keeps busy."""
+    return {name: Place(job.host, tuple(job.stores)) for name, job in context.settings.backups.items()}
+
+
+def run_all(
+    context: Context, children: Children, jobs: Sequence[str], limits: Limits, tell: Callable[[Ended], None]
+) -> list[Ended]:
+    """Run these jobs, all of them whatever becomes of the others; how each ended, in the order of ``jobs``.
+
+    Broken off (KeyboardInterrupt) it waits until every child has cleaned up.
+    """
+    waiting = [Task(job, "run") for job in jobs]
+    done: list[Ended] = []
+    where = places(context)
+    try:
+        while waiting or children.running or not children.ended.empty():
+            for task in startable(waiting, children.running, where, limits):
+                waiting.remove(task)
+                children.start(task)
+            done.append(_next(children, tell))
+    except KeyboardInterrupt:
+        children.break_off()
+        while children.running:
+            _next(children, tell)
+        raise
+    return sorted(done, key=lambda ended: jobs.index(ended.task.job))
+
+
+def _next(children: Children, tell: Callable[[Ended], None]) -> Ended:
+    ended = children.ended.get()
+    children.forget(ended)
+    tell(ended)
+    return ended

@@ -1,0 +1,126 @@
+"""Where a source's programs run: on this host, or on another through the system's OpenSSH."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from leitstand import process
+from leitstand.process import Finished, Stream
+from orchestrator.sources.ssh_hints import ssh_hint
+
+
+class Transport(Protocol):
+    """Runs programs where the data is. ``name`` stands in messages."""
+
+    @property
+    def name(self) -> str: ...
+
+    def open_stream(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Stream:
+        """Start a program and read what it writes; see `leitstand.process.Stream`."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        env: Mapping[str, str] | None = None,
+        keep_output: bool = True,
+    ) -> Finished:
+        """Run a program to its end; see `leitstand.process.run`."""
+
+    def hint(self, finished: Finished) -> str:
+        """What to do about a program that failed, where the way to it is the reason; empty else."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """This host."""
+
+    name: str = "this host"
+
+    def open_stream(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Stream:
+        return process.open_stream(argv, env=env)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        env: Mapping[str, str] | None = None,
+        keep_output: bool = True,
+    ) -> Finished:
+        return process.run(argv, timeout=timeout, env=env, keep_output=keep_output)
+
+    def hint(self, finished: Finished) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class Ssh:
+    """Another host, which needs nothing but sshd and the programs that are run there.
+
+    The host's key must be known already: a host met for the first time, or with another key, is refused.
+    """
+
+    name: str
+    address: str
+    user: str = "root"
+    port: int = 22
+    identity_file: Path | None = None
+    known_hosts_file: Path | None = None
+    connect_seconds: int = 15
+
+    def open_stream(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Stream:
+        return process.open_stream(self.command(argv, env))
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        env: Mapping[str, str] | None = None,
+        keep_output: bool = True,
+    ) -> Finished:
+        return process.run(self.command(argv, env), timeout=timeout, keep_output=keep_output)
+
+    def hint(self, finished: Finished) -> str:
+        facts = {**vars(self), "identity": _shown(self.identity_file)}
+        return ssh_hint(finished.status, finished.stderr, facts)
+
+    def command(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> list[str]:
+        """The ssh call."""
+        return ["ssh", *self._options(), "--", self.address, self.remote_command(argv, env)]
+
+    def remote_command(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> str:
+        """What the remote shell is given: ssh hands it one string, so every word is quoted for it."""
+        words = [*(["env", *(f"{name}={value}" for name, value in env.items())] if env else []), *argv]
+        return shlex.join(words)
+
+    def _options(self) -> list[str]:
+        settings = {
+            "BatchMode": "yes",  # never ask: nobody is there to answer
+            "StrictHostKeyChecking": "yes",
+            "ConnectTimeout": str(self.connect_seconds),
+            "ServerAliveInterval": "15",
+            "ServerAliveCountMax": "4",
+            "ForwardAgent": "no",
+            "ForwardX11": "no",
+            "RequestTTY": "no",
+            "ClearAllForwardings": "yes",
+        }
+        if self.known_hosts_file:
+            settings |= {
+                "UserKnownHostsFile": str(self.known_hosts_file),
+                "GlobalKnownHostsFile": "/dev/null",
+            }
+        if self.identity_file:
+            settings["IdentitiesOnly"] = "yes"
+        options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+        identity = ["-i", str(self.identity_file)] if self.identity_file else []
+        return [*options, *identity, "-p", str(self.port), "-l", self.user]
+
+
+def _shown(identity: Path | None) -> str:
+    return shlex.quote(str(identity)) if identity else "~/.ssh/id_ed25519"
