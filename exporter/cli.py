@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from exporter.app import App, server_names
 from exporter.collectors import COLLECTORS
 from exporter.flags import (
     addresses_of,
@@ -26,7 +25,8 @@ from exporter.flags import (
 from exporter.inventory.inventory import InventoryService
 from exporter.node_exporter_flags import tell
 from exporter.scrape import Scraper
-from exporter.server import Server
+from exporter.web.app import App, server_names
+from exporter.web.server import Server
 from leitstand import __version__
 
 _LOG = logging.getLogger(__name__)

@@ -14,11 +14,11 @@ import click
 from exporter.collectors import COLLECTORS
 from exporter.collectors.collector import Roots
 from exporter.collectors.options import Options, flag
-from exporter.conversation import Limits
 from exporter.inventory import SOURCES
 from exporter.inventory.inventory import DEFAULT_INTERVAL
 from exporter.inventory.watch import WATCHED
 from exporter.node_exporter_flags import WEB_CONFIG, hidden_options, renamed, renamed_web_config
+from exporter.web.conversation import Limits
 from leitstand.activation import SYSTEMD
 from leitstand.errors import UsageError
 from leitstand.logs import set_up_logging

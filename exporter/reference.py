@@ -1,6 +1,6 @@
 """Writes docs/reference/node-exporter.md and metrics.md: ``python -m exporter.reference LISTING FOLDER``.
 
-LISTING describes a host with all hardware (tests/exporter/live/hardware.tree); what the collectors say of it
+LISTING describes a host with all hardware (tests/exporter/collectors/hardware.tree); what the collectors say of it
 are the names in the pages, so that they do not depend on the machine they are made on. ``--check`` only
 compares.
 """

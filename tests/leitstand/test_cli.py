@@ -72,7 +72,8 @@ def test_a_role_whose_requirements_are_missing_says_so_in_one_line():
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 3
     what, hint = done.stderr.splitlines()
-    assert what == "'leitstand backup' needs the Python package orchestrator.cli, which is not installed"
+    missing = "the Python package orchestrator.cli.group, which is not installed"
+    assert what == f"'leitstand backup' needs {missing}"
     install = f"{sys.executable} -m pip install --require-hashes --no-deps -r requirements/orchestrator.txt"
     assert hint == f"  hint: {install}"
 

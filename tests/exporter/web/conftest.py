@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from exporter.conversation import Limits
-from exporter.http1 import Handler, Request, Response
-from exporter.server import Server
+from exporter.web.conversation import Limits
+from exporter.web.http1 import Handler, Request, Response
+from exporter.web.server import Server
 
 
 class Authority:

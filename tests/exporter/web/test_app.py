@@ -13,9 +13,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.app import App, deadline
-from exporter.http1 import Request
 from exporter.inventory.inventory import InventorySnapshot
+from exporter.web.app import App, deadline
+from exporter.web.http1 import Request
 from lab.processes import free_port
 from leitstand.exposition import Family, render
 

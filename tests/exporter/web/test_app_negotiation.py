@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.negotiation import (
+from exporter.web.negotiation import (
     METRICS_OFFERS,
     OPENMETRICS,
     OPENMETRICS_0_0_1,

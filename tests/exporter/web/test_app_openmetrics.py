@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.openmetrics import to_openmetrics
+from exporter.web.openmetrics import to_openmetrics
 from leitstand.exposition import Family, render
 
 NAME = st.from_regex(r"[a-z][a-z_]{0,6}(_total|_info|_seconds|_created)?", fullmatch=True)
@@ -153,9 +153,9 @@ def test_small_pages_are_valid(page: bytes) -> None:
 
 def test_promtool_finds_nothing_in_the_text_it_is_made_from() -> None:
     # promtool reads the text format alone; the reference parser above reads the other one.
-    from exporter.app import server_families
-    from exporter.rules import RulesState
-    from exporter.server import REFUSALS, ServerStatus
+    from exporter.web.access import RulesState
+    from exporter.web.app import server_families
+    from exporter.web.server import REFUSALS, ServerStatus
 
     page = render(server_families(ServerStatus(1, dict.fromkeys(REFUSALS, 0), RulesState(True, 1.5))))
     done = subprocess.run(

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.app import MAXIMUM_DEADLINE_SECONDS, chosen_names, deadline
 from exporter.collectors.options import Options, seconds
-from exporter.http1 import Request
-from exporter.listening import split_address
-from exporter.rules import basic_credentials, canonical_name
-from exporter.web_config import load_web_config
+from exporter.web.access import basic_credentials, canonical_name
+from exporter.web.app import MAXIMUM_DEADLINE_SECONDS, chosen_names, deadline
+from exporter.web.config import load_web_config
+from exporter.web.http1 import Request
+from exporter.web.listening import split_address
 from leitstand.errors import UsageError
 
 KNOWN = ("cpu", "loadavg")

@@ -9,8 +9,8 @@ from typing import Any
 import bcrypt
 import pytest
 
-from exporter.passwords import Passwords, cost_of
-from exporter.web_config import WebConfigFile
+from exporter.web.config import WebConfigFile
+from exporter.web.passwords import Passwords, cost_of
 
 # Of cost 18: a real check takes longer than a test may. Nobody has its password.
 DEAR = "$2b$18$" + bcrypt.hashpw(b"dear", bcrypt.gensalt(4)).decode().rpartition("$")[2]

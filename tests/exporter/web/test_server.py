@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from exporter.conversation import Limits
-from exporter.http1 import Request, Response
-from exporter.server import Server
+from exporter.web.conversation import Limits
+from exporter.web.http1 import Request, Response
+from exporter.web.server import Server
 from leitstand.errors import LeitstandError, UsageError
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from exporter.http1 import Request, Response, problem
+from exporter.web.http1 import Request, Response, problem
 
 # What a client notices: how far it comes, the status, what it must do to enter, and the configured headers.
 TOLD = (

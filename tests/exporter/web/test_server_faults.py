@@ -16,8 +16,8 @@ from typing import Any
 import bcrypt
 import pytest
 
-from exporter.conversation import Limits
-from exporter.http1 import Response
+from exporter.web.conversation import Limits
+from exporter.web.http1 import Response
 
 CLIENTS = 400
 # Long enough for a busy test machine; who waits for one silent client waits for Limits.head_seconds.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from exporter.http1 import BadRequestError, Request, Response, parse_head, split_head, write_response
+from exporter.web.http1 import BadRequestError, Request, Response, parse_head, split_head, write_response
 
 MAXIMUM = 2000
 TOKEN = st.text(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~", min_size=1, max_size=20)

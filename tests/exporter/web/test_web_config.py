@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.web_config import load_web_config
-from exporter.web_settings import CIPHER_SUITES
+from exporter.web.config import load_web_config
+from exporter.web.settings import CIPHER_SUITES
 from leitstand.errors import EXIT_USAGE
 from leitstand.problems import ConfigError
 
@@ -287,7 +287,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_checking_a_file_needs_little_memory() -> None:
     """pydantic alone would take the server beyond the 40 MiB it may have."""
-    command = "import sys, exporter.web_config; print('pydantic' in sys.modules)"
+    command = "import sys, exporter.web.config; print('pydantic' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", command], capture_output=True, check=True).stdout == b"False\n"
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import bcrypt
 
-from exporter.web_values import (
+from exporter.web.values import (
     Finding,
     WrongValue,
     list_of,

@@ -11,10 +11,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from exporter.passwords import cost_of
-from exporter.rules import RateLimiter, Rules, RulesState, canonical_name
-from exporter.tls import TlsError, files_of, server_context
-from exporter.web_settings import WebSettings, read_settings
+from exporter.web.access import RateLimiter, Rules, RulesState, canonical_name
+from exporter.web.passwords import cost_of
+from exporter.web.settings import WebSettings, read_settings
+from exporter.web.tls import TlsError, files_of, server_context
 from leitstand.document import Document, load_document
 from leitstand.errors import LeitstandError, UsageError
 from leitstand.problems import ConfigError, Problem

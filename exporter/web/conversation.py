@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from exporter.http1 import BadRequestError, Request, Response, parse_head, split_head, write_response
-from exporter.rules import Rules
+from exporter.web.access import Rules
+from exporter.web.http1 import BadRequestError, Request, Response, parse_head, split_head, write_response
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 ENDED, PARKED, AGAIN = 0, -1, -2

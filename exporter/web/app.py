@@ -8,14 +8,14 @@ from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import parse_qs
 
-from exporter.http1 import Request, Response, problem
-from exporter.landing import CONTENT_SECURITY_POLICY, landing_page
-from exporter.negotiation import TEXT, Offer, choose_metrics, gzip, wants_gzip
-from exporter.openmetrics import to_openmetrics
 from exporter.reference_notes import NOT_SERVED, NOT_SERVED_LATER
-from exporter.rules import RulesState
 from exporter.scrape import DEFAULT_DEADLINE
-from exporter.server import ServerStatus
+from exporter.web.access import RulesState
+from exporter.web.http1 import Request, Response, problem
+from exporter.web.landing import CONTENT_SECURITY_POLICY, landing_page
+from exporter.web.negotiation import TEXT, Offer, choose_metrics, gzip, wants_gzip
+from exporter.web.openmetrics import to_openmetrics
+from exporter.web.server import ServerStatus
 from leitstand import __version__
 from leitstand.exposition import Family, render
 

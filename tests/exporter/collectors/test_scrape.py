@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from exporter.app import server_names
 from exporter.collectors.collector import NoData, gauge
 from exporter.scrape import Scraper
+from exporter.web.app import server_names
 from lab.processes import wait_until
 from leitstand.exposition import Family
 

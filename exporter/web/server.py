@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 
-from exporter.conversation import AGAIN, ENDED, PARKED, READ, Conversation, Limits
-from exporter.http1 import METHODS, Handler, Request, Response, problem
-from exporter.listening import listen_on, written_address
-from exporter.passwords import Attempt, Passwords, Verdict
-from exporter.rules import NoRules, Rules, RulesSource, RulesState, basic_credentials
+from exporter.web.access import NoRules, Rules, RulesSource, RulesState, basic_credentials
+from exporter.web.conversation import AGAIN, ENDED, PARKED, READ, Conversation, Limits
+from exporter.web.http1 import METHODS, Handler, Request, Response, problem
+from exporter.web.listening import listen_on, written_address
+from exporter.web.passwords import Attempt, Passwords, Verdict
 
 _log = logging.getLogger(__name__)
 _TURN_SECONDS = 0.2  # how often deadlines and `stop` are looked at when nothing happens
@@ -313,6 +313,6 @@ def _rules_from(web_config: Path | None) -> RulesSource:
     if web_config is None:
         return NoRules()
     # Imported here: a server without a web configuration need not hold YAML's reader in memory.
-    from exporter.web_config import WebConfigFile
+    from exporter.web.config import WebConfigFile
 
     return WebConfigFile(web_config)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from exporter.web_settings import CIPHER_SUITES, CURVES, TlsSettings
+from exporter.web.settings import CIPHER_SUITES, CURVES, TlsSettings
 
 _VERSIONS = {
     "TLS10": ssl.TLSVersion.TLSv1,

@@ -1,0 +1,1 @@
+"""The exporter's HTTP server: TLS, passwords, access rules, content negotiation."""
