@@ -25,7 +25,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from leitstand.fleet import Fleet
+from leitstand.settings.fleet import Fleet
 from status_page import ready
 from status_page.config import StatusPage
 from status_page.days import today, window

@@ -1,8 +1,8 @@
 """Writes docs/reference/node-exporter.md and metrics.md: ``python -m exporter.reference LISTING FOLDER``.
 
-LISTING describes a host with all hardware (tests/exporter/collectors/hardware.tree); what the collectors say of it
-are the names in the pages, so that they do not depend on the machine they are made on. ``--check`` only
-compares.
+LISTING describes a host with all hardware (tests/exporter/collectors/hardware.tree); what the collectors
+say of it are the names in the pages, so that they do not depend on the machine they are made on.
+``--check`` only compares.
 """
 
 import ast
@@ -134,7 +134,7 @@ def node_exporter_page(served: Mapping[str, list[Metric]]) -> str:
 
 def metrics_page() -> str:
     """Every metric of the exporter that node_exporter does not have."""
-    live = [*literals(ROOM / "app.py"), *literals(ROOM / "collectors/own.py")]
+    live = [*literals(ROOM / "web/app.py"), *literals(ROOM / "collectors/own.py")]
     inventory = {
         metric for source in sorted((ROOM / "inventory").glob("*.py")) for metric in literals(source)
     }

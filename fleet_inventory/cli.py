@@ -17,10 +17,10 @@ from fleet_inventory.document import KINDS
 from fleet_inventory.lines import age, change_line, day, found, minute, shown
 from fleet_inventory.pull import Pulled, Target, pull
 from fleet_inventory.query import parse_query
-from leitstand.config import load_document, read
 from leitstand.errors import EXIT_FAILED, EXIT_OK, EXIT_WARNINGS, UsageError
-from leitstand.fleet import ExporterAccess, Fleet
 from leitstand.options import config_option, json_option
+from leitstand.settings.config import load_document, read
+from leitstand.settings.fleet import ExporterAccess, Fleet
 from leitstand.tables import echo_fields
 
 DEFAULT_DATABASE = Path("/var/lib/leitstand/inventory/inventory.sqlite")

@@ -7,10 +7,10 @@ import click
 
 from fleet_inventory.database import Database, open_database
 from fleet_inventory.document import KINDS
-from leitstand.config import load_document, read
 from leitstand.errors import LeitstandError
-from leitstand.fleet import Fleet
 from leitstand.options import config_to_complete
+from leitstand.settings.config import load_document, read
+from leitstand.settings.fleet import Fleet
 
 Offer = Callable[[click.Context, click.Parameter, str], list[str]]
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from leitstand.config import ConfigError, Problem, entries, load_document, owners, warnings
-from leitstand.config import check as check_document
 from leitstand.errors import EXIT_OK, EXIT_USAGE, UsageError
 from leitstand.options import json_option, quiet_config_option
-from leitstand.schema import json_schema
+from leitstand.settings.config import ConfigError, Problem, entries, load_document, owners, warnings
+from leitstand.settings.config import check as check_document
+from leitstand.settings.schema import json_schema
+from leitstand.settings.words import did_you_mean
 from leitstand.share import share
-from leitstand.words import did_you_mean
 
 
 @click.command(epilog="Example: leitstand check --config /etc/leitstand/leitstand.yml")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from leitstand.errors import LeitstandError, UsageError
-from leitstand.fleet import Host
+from leitstand.settings.fleet import Host
 from orchestrator.archive import Entry, Problem
 from orchestrator.cli.output import size
 from orchestrator.config.private_files import faulty_files

@@ -10,12 +10,12 @@ from pathlib import Path
 import click
 
 from leitstand.activation import SYSTEMD, passed_by_systemd
-from leitstand.config import load_document, read
 from leitstand.errors import EXIT_OK, EXIT_WARNINGS, UsageError
-from leitstand.fields import split_listen
-from leitstand.fleet import Fleet
 from leitstand.options import config_option
-from leitstand.watch import Watched
+from leitstand.settings.config import load_document, read
+from leitstand.settings.fields import split_listen
+from leitstand.settings.fleet import Fleet
+from leitstand.settings.watch import Watched
 from status_page.app import build_application
 from status_page.collector import Collector
 from status_page.config import StatusPage, StatusPageSettings

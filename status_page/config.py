@@ -7,9 +7,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from leitstand.fields import Listen
-from leitstand.fleet import Finding, Fleet, ProbeUrl
-from leitstand.models import AbsolutePath, Duration, Model
+from leitstand.settings.fields import Listen
+from leitstand.settings.fleet import Finding, Fleet, ProbeUrl
+from leitstand.settings.models import AbsolutePath, Duration, Model
 
 
 class StatusPage(Model):

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from leitstand.fleet import Fleet, Text
+from leitstand.settings.fleet import Fleet, Text
 from status_page.config import StatusPage, fresh_seconds, state_folder, unknown_seconds
 from status_page.days import Span
 from status_page.snapshot import Label, Language, PlannedWork

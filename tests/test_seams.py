@@ -1,7 +1,7 @@
 """Where two programs meet in data: what one writes by default, the other reads by default."""
 
 from exporter.collectors.options import DEFAULT_TEXTFILE_FOLDERS
-from leitstand.fleet import EXPORTER_PORT, Fleet
+from leitstand.settings.fleet import EXPORTER_PORT, Fleet
 from status_page.config import StatusPage
 from status_page.plan import make_plan
 

@@ -13,10 +13,10 @@ from typing import Any
 import click
 
 from leitstand.cli import leitstand
-from leitstand.config import owners
 from leitstand.errors import LeitstandError
 from leitstand.files import write_atomically
-from leitstand.schema import json_schema
+from leitstand.settings.config import owners
+from leitstand.settings.schema import json_schema
 
 FOLDER = Path(__file__).parent
 WIDTH = 80  # of a terminal, for --help

@@ -15,9 +15,9 @@ from exporter.web.access import RateLimiter, Rules, RulesState, canonical_name
 from exporter.web.passwords import cost_of
 from exporter.web.settings import WebSettings, read_settings
 from exporter.web.tls import TlsError, files_of, server_context
-from leitstand.document import Document, load_document
 from leitstand.errors import LeitstandError, UsageError
-from leitstand.problems import ConfigError, Problem
+from leitstand.settings.document import Document, load_document
+from leitstand.settings.problems import ConfigError, Problem
 
 _log = logging.getLogger(__name__)
 # Two changes within one tick of the file system's clock have the same time: so content decides at first.

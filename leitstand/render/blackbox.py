@@ -7,8 +7,8 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from leitstand.fleet import Fleet, Service
 from leitstand.render.output import Files, read_yaml, yaml_text
+from leitstand.settings.fleet import Fleet, Service
 
 CANARY_MODULE, PAGE_MODULE = "canary", "status_page"
 LARGEST_BODY = "16MB"

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from leitstand.fleet import Fleet
 from leitstand.render.expected import Expected
+from leitstand.settings.fleet import Fleet
 
 _CLAIM = "__claim"
 

@@ -8,9 +8,7 @@ from typing import Any
 
 import click
 
-from leitstand.config import load_document, read
 from leitstand.errors import EXIT_OK, EXIT_WARNINGS
-from leitstand.fleet import Fleet
 from leitstand.options import config_option, json_option
 from leitstand.render.alertmanager import alertmanager_files, needs_url_file, tells_somebody
 from leitstand.render.claims import unheard
@@ -18,6 +16,8 @@ from leitstand.render.expected import Expected
 from leitstand.render.grafana import grafana_files
 from leitstand.render.output import Written, remove_former, write_files
 from leitstand.render.prometheus import Addresses, prometheus_files
+from leitstand.settings.config import load_document, read
+from leitstand.settings.fleet import Fleet
 from leitstand.share import share
 
 # Who must be told to read a changed file again. Target files and dashboards are watched.

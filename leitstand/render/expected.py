@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from leitstand.fields import Listen
-from leitstand.fleet import Finding, Fleet
-from leitstand.models import Model, Name
 from leitstand.render.output import Files, yaml_text
+from leitstand.settings.fields import Listen
+from leitstand.settings.fleet import Finding, Fleet
+from leitstand.settings.models import Model, Name
 
 
 class _Part(Model):

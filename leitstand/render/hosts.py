@@ -7,8 +7,8 @@ by which rules and dashboards find the hosts.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from leitstand.fleet import ExporterAccess, Fleet, Host
 from leitstand.render.output import Files, json_text
+from leitstand.settings.fleet import ExporterAccess, Fleet, Host
 
 JOB = "host"
 # Thousands of series on each host: asked rarely, but within the 5 minutes that Prometheus looks back. The

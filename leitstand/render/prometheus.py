@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from leitstand.fleet import Fleet
 from leitstand.render.blackbox import CANARY_MODULE, PAGE_MODULE, blackbox_files, module_name
 from leitstand.render.claims import claim_rules
 from leitstand.render.durations import format_duration, parse
@@ -14,6 +13,7 @@ from leitstand.render.expected import Expected, expected_files, status_page_url
 from leitstand.render.hosts import JOB, host_files, host_jobs, inventory_jobs
 from leitstand.render.output import Files, json_text, read_yaml, yaml_text
 from leitstand.render.rules import rule_files
+from leitstand.settings.fleet import Fleet
 
 VANTAGE = "local"
 PROBING_JOBS = ("probe", "canary", "status-page")

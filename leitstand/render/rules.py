@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from leitstand.fleet import Fleet
 from leitstand.render.durations import parse, scale, scale_expression
 from leitstand.render.output import Files, read_yaml, yaml_text
+from leitstand.settings.fleet import Fleet
 
 Rule = dict[str, Any]
 STATUS_RULES = "status.rules.yml"

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from leitstand.files import make_private_folder, write_atomically
-from leitstand.models import Model
+from leitstand.settings.models import Model
 
 FEWEST = 10  # of fewer entries half may well go; but not all of them
 DATABASES_NAMED = 10

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath, PurePosixPath
 
-from leitstand.fleet import Finding
+from leitstand.settings.fleet import Finding
 
 # What is of a whole server, and one file of the snapshot, whichever database's source asks for it.
 _OF_THE_SERVER = ("users", "globals")

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from leitstand.fields import require_host
-from leitstand.models import AbsolutePath, SettingError
+from leitstand.settings.fields import require_host
+from leitstand.settings.models import AbsolutePath, SettingError
 from orchestrator.config.schedule import parse_schedule
 
 KIBIBYTE, MEBIBYTE = 1024, 1024**2

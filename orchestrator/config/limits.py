@@ -5,7 +5,7 @@ from datetime import timedelta
 from pydantic import Field
 
 from leitstand.errors import LeitstandError
-from leitstand.models import Duration, Model
+from leitstand.settings.models import Duration, Model
 from orchestrator.config.fields import Size
 
 

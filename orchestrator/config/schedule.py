@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import pairwise
 
-from leitstand.models import parse_duration
+from leitstand.settings.models import parse_duration
 
 HELP = (
     "write it as hourly, daily 03:00, weekly sun 03:00, monthly 1 03:00, every 6h or '0 3 * * *' as in cron"

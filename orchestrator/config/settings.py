@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from leitstand.fleet import Finding, Fleet, unknown
-from leitstand.models import AbsolutePath, Duration, Model, Name, SettingError
+from leitstand.settings.fleet import Finding, Fleet, unknown
+from leitstand.settings.models import AbsolutePath, Duration, Model, Name, SettingError
 from orchestrator.config.conflicts import (
     overlapping_sources,
     repeated_accounts,

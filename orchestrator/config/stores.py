@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from leitstand.models import AbsolutePath, Duration, Model
+from leitstand.settings.models import AbsolutePath, Duration, Model
 from orchestrator.config.fields import Bucket, Endpoint, Prefix, Speed
 
 

@@ -9,8 +9,8 @@ from pathlib import Path, PurePath
 from zoneinfo import ZoneInfo
 
 from leitstand.files import write_atomically
-from leitstand.fleet import Paths
-from leitstand.models import duration_text
+from leitstand.settings.fleet import Paths
+from leitstand.settings.models import duration_text
 from orchestrator.config.schedule import WEEKDAYS, Schedule
 from orchestrator.config.settings import CommandSource, FilesSource, Job, SqliteSource
 from orchestrator.scheduler.serve import options

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from leitstand.watch import Watched
+from leitstand.settings.watch import Watched
 from orchestrator.state.context import Context
 
 

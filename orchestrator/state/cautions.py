@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
-from leitstand.cautions import faulty_files, named_files
-from leitstand.fleet import Finding, Fleet
+from leitstand.settings.cautions import faulty_files, named_files
+from leitstand.settings.fleet import Finding, Fleet
 from orchestrator.config.settings import BackupSettings, FilesSource, Job, SqliteSource
 from orchestrator.state.agenda import Action, schedule_of
 

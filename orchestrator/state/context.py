@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from leitstand.config import load_document, read
 from leitstand.errors import UsageError
-from leitstand.fleet import Fleet
+from leitstand.settings.config import load_document, read
+from leitstand.settings.fleet import Fleet
 from orchestrator.config.settings import BackupSettings, Job
 from orchestrator.repository.keys import KeyRing
 from orchestrator.state.facts import FactsKeeper, read_facts

@@ -14,11 +14,11 @@ import yaml
 
 from lab.processes import Server, fetch, free_ports, on_free_ports, wait_until
 from lab.shorten import shorten_folder
-from leitstand.config import load_document, read
-from leitstand.fleet import Fleet
 from leitstand.render.expected import Expected
 from leitstand.render.output import write_files
 from leitstand.render.prometheus import Addresses, prometheus_files
+from leitstand.settings.config import load_document, read
+from leitstand.settings.fleet import Fleet
 from leitstand.textfile import write_textfile
 from orchestrator.config.settings import Job
 from orchestrator.state.agenda import Task

@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from lab.shorten import shorten, shorten_folder
-from leitstand.fleet import Alerts, Fleet, Mail
 from leitstand.render.alertmanager import alertmanager_files
 from leitstand.render.expected import Expected
 from leitstand.render.output import write_files
 from leitstand.render.prometheus import Addresses, prometheus_files
+from leitstand.settings.fleet import Alerts, Fleet, Mail
 
 ROOM = Path(__file__).parent.parent.parent / "prometheus"
 

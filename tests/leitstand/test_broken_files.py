@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from leitstand.config import ConfigError, check, load_document, read
-from leitstand.fleet import Fleet
-from leitstand.problems import Problem
+from leitstand.settings.config import ConfigError, check, load_document, read
+from leitstand.settings.fleet import Fleet
+from leitstand.settings.problems import Problem
 
 HERE = Path(__file__).parent
 BROKEN = sorted(path for path in (HERE / "broken").iterdir() if path.suffix != ".expected")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from leitstand.config import check, load_document
+from leitstand.settings.config import check, load_document
 
 
 @pytest.mark.parametrize(

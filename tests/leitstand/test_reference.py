@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from leitstand.cli import COMMANDS
-from leitstand.config import check, load_document, owners
+from leitstand.settings.config import check, load_document, owners
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from leitstand.config import ConfigError, load_document, owners
-from leitstand.schema import json_schema
+from leitstand.settings.config import ConfigError, load_document, owners
+from leitstand.settings.schema import json_schema
 
 HERE = Path(__file__).parent
 SCHEMA = json_schema(owners())

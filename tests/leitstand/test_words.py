@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
 from pydantic_core.core_schema import ErrorType
 
-from leitstand.models import Duration, Model, Name, SettingError, duration_text, parse_duration
-from leitstand.places import Place, locate
-from leitstand.problems import dotted
-from leitstand.words import explain
+from leitstand.settings.models import Duration, Model, Name, SettingError, duration_text, parse_duration
+from leitstand.settings.places import Place, locate
+from leitstand.settings.problems import dotted
+from leitstand.settings.words import explain
 
 PYDANTICS_WORDS = "Input should be a valid thing"
 

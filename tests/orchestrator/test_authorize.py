@@ -11,7 +11,7 @@ import pytest
 
 from lab.sshd import Sshd
 from leitstand.errors import UsageError
-from leitstand.fleet import Host
+from leitstand.settings.fleet import Host
 from orchestrator.authorize import authorize
 from orchestrator.cli.authorize import _steps
 from orchestrator.config.settings import Job

@@ -11,7 +11,7 @@ import click
 import pytest
 import yaml
 
-from leitstand.fleet import Fleet
+from leitstand.settings.fleet import Fleet
 from orchestrator.backup.hooks import STATES
 from orchestrator.cli.group import backup
 from orchestrator.config.settings import BackupSettings

@@ -13,7 +13,7 @@ import pytest
 
 from lab.sshd import Sshd
 from leitstand.errors import UsageError
-from leitstand.fleet import Host
+from leitstand.settings.fleet import Host
 from orchestrator.authorize import authorize
 from orchestrator.config.settings import Job
 from orchestrator.sources import open_transport

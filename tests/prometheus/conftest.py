@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from leitstand.config import load_document, read
-from leitstand.fleet import Fleet
 from leitstand.render.alertmanager import alertmanager_files
 from leitstand.render.expected import Expected
 from leitstand.render.output import write_files
 from leitstand.render.prometheus import Addresses, prometheus_files
+from leitstand.settings.config import load_document, read
+from leitstand.settings.fleet import Fleet
 
 ROOM = Path(__file__).parent.parent.parent / "prometheus"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

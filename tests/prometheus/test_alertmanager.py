@@ -18,10 +18,10 @@ import pytest
 import yaml
 
 from lab.processes import Server, free_port, wait_until
-from leitstand.fleet import Fleet
 from leitstand.render.alertmanager import alertmanager_files
 from leitstand.render.mail_times import FIRST, time_template
 from leitstand.render.output import write_files
+from leitstand.settings.fleet import Fleet
 
 HOST_DOWN = "[FIRING 1] HostDown: Host web1 does not answer"
 HOST_IS_BACK = "[RESOLVED] HostDown: Host web1 does not answer"

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from leitstand.config import ConfigError, check, load_document, read
-from leitstand.fleet import Fleet
 from leitstand.render.alertmanager import alertmanager_files
 from leitstand.render.expected import Expected
 from leitstand.render.grafana import grafana_files
 from leitstand.render.output import write_files
 from leitstand.render.prometheus import Addresses, prometheus_files
+from leitstand.settings.config import ConfigError, check, load_document, read
+from leitstand.settings.fleet import Fleet
 
 ROOM = Path(__file__).parents[2] / "prometheus"
 # What means something in YAML, JSON, Go templates, PromQL, regular expressions, units, shells and terminals.
@@ -215,7 +215,7 @@ def test_every_setting_that_is_a_text_is_tried() -> None:
         for file in ("fleet.py",)
         for name in re.findall(
             r"^    (\w+): (?:list\[)?(?:str|Line|Text|AbsolutePath|ProbeUrl|Pattern|Mail\w+)\b",
-            (ROOM.parent / "leitstand" / file).read_text(),
+            (ROOM.parent / "leitstand" / "settings" / file).read_text(),
             re.MULTILINE,
         )
     }

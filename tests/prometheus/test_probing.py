@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from lab.processes import free_port
-from leitstand.re2 import why_not_re2
 from leitstand.render.expected import Expected
 from leitstand.render.output import write_files
 from leitstand.render.prometheus import Addresses, prometheus_files
+from leitstand.settings.re2 import why_not_re2
 
 ANSWERS = {
     "/good": (200, b"Willkommen"),

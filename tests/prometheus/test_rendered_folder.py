@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from leitstand.fleet import Fleet
 from leitstand.render.expected import Expected
 from leitstand.render.output import write_files
 from leitstand.render.prometheus import Addresses, prometheus_files
+from leitstand.settings.fleet import Fleet
 from status_page.config import StatusPage
 
 

@@ -22,7 +22,7 @@ import yaml
 
 from lab.processes import fetch, free_port
 from lab.shorten import shorten_folder
-from leitstand.fleet import Fleet
+from leitstand.settings.fleet import Fleet
 from status_page.config import StatusPageSettings
 from status_page.plan import Plan, make_plan
 

@@ -4,9 +4,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from leitstand.config import check, load_document
-from leitstand.fields import split_listen
-from leitstand.fleet import Fleet
+from leitstand.settings.config import check, load_document
+from leitstand.settings.fields import split_listen
+from leitstand.settings.fleet import Fleet
 from status_page.config import StatusPage, fresh_seconds, state_folder, unknown_seconds
 
 

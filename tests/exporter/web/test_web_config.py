@@ -11,7 +11,7 @@ import pytest
 from exporter.web.config import load_web_config
 from exporter.web.settings import CIPHER_SUITES
 from leitstand.errors import EXIT_USAGE
-from leitstand.problems import ConfigError
+from leitstand.settings.problems import ConfigError
 
 Pki = object
 USER_HASH = "$2b$04$XvBZ6nGwi8yvzGukgE6eMe3bsznxRXprE5kU1aY2SpaQ56tGHIzZ2"

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import yaml
 
-from leitstand.problems import ConfigError, KeyPath, Problem, dotted
-from leitstand.yaml_syntax import NO_BREAK_SPACE, syntax_problem
+from leitstand.settings.problems import ConfigError, KeyPath, Problem, dotted
+from leitstand.settings.yaml_syntax import NO_BREAK_SPACE, syntax_problem
 
 MAXIMUM_NODES = 200_000  # a few hundred bytes of YAML aliases can stand for gigabytes
 MAXIMUM_DEPTH = 50

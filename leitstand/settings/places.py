@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, Tag
 
-from leitstand.problems import KeyPath
+from leitstand.settings.problems import KeyPath
 
 _KEY = "[key]"  # pydantic's mark for "the key itself, not its value"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from leitstand.fleet import Finding, Fleet
-from leitstand.problems import KeyPath
+from leitstand.settings.fleet import Finding, Fleet
+from leitstand.settings.problems import KeyPath
 from leitstand.trust import Distrust, distrust, exposed
 
 NamedFile = tuple[KeyPath, Path]

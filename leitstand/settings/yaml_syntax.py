@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from leitstand.problems import Problem
+from leitstand.settings.problems import Problem
 
 _NEEDS_QUOTES = (
     (r"undefined alias|scanning an alias", "*"),

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from leitstand.problems import ConfigError, KeyPath, Problem, dotted
+from leitstand.settings.problems import ConfigError, KeyPath, Problem, dotted
+from leitstand.settings.yaml_file import Content, parse_yaml
 from leitstand.trust import distrust
-from leitstand.yaml_file import Content, parse_yaml
 
 MAXIMUM_BYTES = 8 * 1024 * 1024
 

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-from leitstand.models import DURATION_PATTERN, duration_text
+from leitstand.settings.models import DURATION_PATTERN, duration_text
 
 IDENTIFIER = "urn:leitstand:leitstand.yml"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

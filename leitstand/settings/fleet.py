@@ -13,8 +13,17 @@ from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from leitstand.fields import Address, MailAddress, MailServer, Moment, Pattern, Port, ProbeUrl, TimeZone
-from leitstand.models import AbsolutePath, Duration, Line, Model, Name, SettingError
+from leitstand.settings.fields import (
+    Address,
+    MailAddress,
+    MailServer,
+    Moment,
+    Pattern,
+    Port,
+    ProbeUrl,
+    TimeZone,
+)
+from leitstand.settings.models import AbsolutePath, Duration, Line, Model, Name, SettingError
 
 Language = Literal["de", "en"]
 Part = Literal["backups", "status_page"]

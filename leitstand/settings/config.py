@@ -14,11 +14,11 @@ from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core.core_schema import ErrorType
 
-from leitstand.document import ConfigError, Document, KeyPath, Problem, load_document
-from leitstand.fleet import Finding, Fleet
-from leitstand.models import BadNameError, SettingError
-from leitstand.places import Place, locate
-from leitstand.words import did_you_mean, explain, meant
+from leitstand.settings.document import ConfigError, Document, KeyPath, Problem, load_document
+from leitstand.settings.fleet import Finding, Fleet
+from leitstand.settings.models import BadNameError, SettingError
+from leitstand.settings.places import Place, locate
+from leitstand.settings.words import did_you_mean, explain, meant
 
 
 class Owner(Protocol):
@@ -36,14 +36,14 @@ _PYDANTIC_KINDS = frozenset(get_args(ErrorType))
 
 # Who owns which sections: the fields of each model are the sections.
 OWNERS: tuple[str, ...] = (
-    "leitstand.fleet:Fleet",
+    "leitstand.settings.fleet:Fleet",
     "orchestrator.config.settings:BackupSettings",
     "status_page.config:StatusPageSettings",
 )
 
 # What is looked at beside mistakes: an owner's sections, and the function that is given fleet and settings.
 CAUTIONS: tuple[tuple[str, str], ...] = (
-    ("leitstand.fleet:Fleet", "leitstand.cautions:of_fleet"),
+    ("leitstand.settings.fleet:Fleet", "leitstand.settings.cautions:of_fleet"),
     ("orchestrator.config.settings:BackupSettings", "orchestrator.state.cautions:of_backups"),
 )
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from leitstand.models import SettingError
-from leitstand.places import Place
+from leitstand.settings.models import SettingError
+from leitstand.settings.places import Place
 
 _GROUP = "a group of 'key: value' lines"
 _WANTED = {

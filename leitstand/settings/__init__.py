@@ -1,0 +1,1 @@
+"""leitstand.yml read into frozen models, with file and line of every problem."""
