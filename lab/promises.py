@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.dashboards.queries import PanelQuery, queries
+from grafana.source.queries import PanelQuery, queries
 from lab.processes import LabError, ServerEndedError, fetch
 from lab.sevenzip import open_with_7zip
 from lab.stack import REPOSITORY, Stack

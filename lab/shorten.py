@@ -7,8 +7,8 @@ are thresholds, not durations, and stay.
 from pathlib import Path
 from typing import Any
 
-from leitstand.render.durations import parse, scale, scale_expression
-from leitstand.render.output import read_yaml, yaml_text
+from fleet_config.durations import parse, scale, scale_expression
+from fleet_config.output import read_yaml, yaml_text
 
 DURATIONS = {
     "evaluation_interval",

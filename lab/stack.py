@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from fleet_config.durations import scale
 from lab.processes import (
     DIE_WITH_PARENT,
     READY_SECONDS,
@@ -23,7 +24,6 @@ from lab.processes import (
 )
 from lab.sample_site import WELCOME, make_site
 from lab.shorten import shorten_folder
-from leitstand.render.durations import scale
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable

@@ -25,7 +25,7 @@ from leitstand.version import revision
 # Name, where its click command stands, and the one line of `leitstand --help`.
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("leitstand.commands:check", "Check leitstand.yml and print every problem."),
-    "render": ("leitstand.render.commands:render", "Write what Prometheus and Alertmanager read."),
+    "render": ("fleet_config.cli:render", "Write what Prometheus and Alertmanager read."),
     "schema": ("leitstand.commands:schema", "Print the JSON Schema of leitstand.yml, for editors."),
     "runbook": ("leitstand.commands:runbook", "What to do when an alert fires."),
     "exporter": ("exporter.cli:exporter", "Serve this host's figures and inventory to Prometheus."),

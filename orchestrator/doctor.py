@@ -20,9 +20,9 @@ from typing import Literal, TypeVar
 from leitstand.errors import LeitstandError, UsageError
 from leitstand.settings.fleet import Host
 from orchestrator.archive import Entry, Problem
-from orchestrator.cli.output import size
 from orchestrator.config.private_files import faulty_files
 from orchestrator.config.settings import Job, source_label
+from orchestrator.config.sizes import size
 from orchestrator.repository.layout import CANARY, job_prefix
 from orchestrator.sources import Hindered, Source, open_sources
 from orchestrator.state.agenda import schedule_of

@@ -12,7 +12,7 @@ from lab.processes import Server, fetch, free_port
 from leitstand.version import revision
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PACKAGES = {"leitstand", "exporter", "fleet_inventory", "orchestrator", "status_page"}
+PACKAGES = {"leitstand", "exporter", "fleet_config", "fleet_inventory", "orchestrator", "status_page"}
 
 
 @pytest.fixture(scope="session")

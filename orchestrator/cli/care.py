@@ -24,6 +24,7 @@ from orchestrator.cli.options import (
     when_due,
     with_context,
 )
+from orchestrator.config.sizes import size
 from orchestrator.retention.prune import Step, Word, carry_out, plan, sweep_litter, too_many
 from orchestrator.state.agenda import Plan, Task, is_default, plans, schedule_of
 from orchestrator.state.context import Context, keys_of
@@ -254,7 +255,7 @@ def _tell_status(rows: list[dict[str, Any]], zone: tzinfo) -> None:
             row["job"],
             row["store"],
             output.moment(row["last_success"], zone),
-            output.size(row["stored_bytes"]),
+            size(row["stored_bytes"]),
             "?" if row["snapshots"] is None else str(row["snapshots"]),
             output.moment(row["verified"], zone),
             output.moment(row["drilled"], zone),

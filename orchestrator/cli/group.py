@@ -9,7 +9,6 @@ import click
 from leitstand.errors import EXIT_FAILED, LeitstandError
 from leitstand.options import json_option
 from leitstand.tables import table
-from orchestrator.cli import output
 from orchestrator.cli.authorize import authorize
 from orchestrator.cli.browse import cat, diff, find, ls
 from orchestrator.cli.care import prune, status
@@ -22,6 +21,7 @@ from orchestrator.cli.proof import catalog, drill, verify
 from orchestrator.cli.restore import restore
 from orchestrator.cli.run import run
 from orchestrator.cli.serve import install_timers, serve
+from orchestrator.config.sizes import size
 from orchestrator.repository.catalog import NO_KEYS, Listed
 from orchestrator.state.context import Context
 from orchestrator.state.operations import list_snapshots
@@ -76,7 +76,7 @@ def list_(context: Context, job: str | None, only: str | None, as_json: bool) ->
 def _tell(rows: list[dict[str, Any]]) -> None:
     cells = [
         (row["job"], row["snapshot"], row["store"], row["state"], str(row["generation"] or "?"),
-         str(row["entries"]), output.size(row["content_bytes"]), output.size(row["stored_bytes"]))
+         str(row["entries"]), size(row["content_bytes"]), size(row["stored_bytes"]))
         for row in rows
     ]  # fmt: skip
     table(

@@ -11,19 +11,11 @@ from contextlib import contextmanager
 from datetime import datetime, tzinfo
 
 from leitstand.text import visible
+from orchestrator.config.sizes import size
 
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _REFRESH_SECONDS = 0.2
 LOG_SECONDS = 60.0
 _log = logging.getLogger(__name__)
-
-
-def size(count: float) -> str:
-    """A number of bytes for people: ``1.9 MB``."""
-    unit = 0
-    while abs(count) >= 999.5 and unit < len(_UNITS) - 1:
-        count, unit = count / 1000, unit + 1
-    return f"{count:.0f} B" if unit == 0 else f"{count:.3g} {_UNITS[unit]}"
 
 
 def moment(seconds: float, zone: tzinfo | None) -> str:

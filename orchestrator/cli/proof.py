@@ -23,6 +23,7 @@ from orchestrator.cli.options import (
     when_due,
     with_context,
 )
+from orchestrator.config.sizes import size
 from orchestrator.restore.restore import Restored
 from orchestrator.state.context import Context, keys_of
 from orchestrator.state.facts import read_facts
@@ -186,12 +187,12 @@ def _what_was_read(check: dict[str, Any], verdict: str) -> str:
     """One line of a check of any level: what was looked at, what came out, how much was read."""
     store = check["store"]
     if "changed" in check:
-        files = f"{check['files']} files compared with the source, {output.size(check['content_bytes'])}"
+        files = f"{check['files']} files compared with the source, {size(check['content_bytes'])}"
         counts = (
             f"{check['changed']} others changed there; {check['paths_stored']} paths, {check['paths_live']}"
         )
         return f"{check['snapshot']} in {store}: {verdict}: {files}; {counts} at the source"
-    read = f"{output.size(check['archive_bytes'])} read back"
+    read = f"{size(check['archive_bytes'])} read back"
     if "snapshot" in check:
         return f"{check['snapshot']} in {store}: {verdict}: {check['files']} entries, {read}"
     objects = f"{check['volumes']} of {check['all_volumes']} volumes and manifests"

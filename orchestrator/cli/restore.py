@@ -13,6 +13,7 @@ from leitstand.text import visible
 from orchestrator.archive import Kind
 from orchestrator.cli import output
 from orchestrator.cli.options import snapshot_option, store_option, warn, with_context
+from orchestrator.config.sizes import size
 from orchestrator.repository.snapshot import Snapshot
 from orchestrator.restore.extra import Extra
 from orchestrator.restore.into import Existing, extra_in, restore_to
@@ -93,7 +94,7 @@ def _tell(snapshot: Snapshot, target: Path, patterns: tuple[str, ...], live: Res
         return EXIT_WARNINGS if live.notes else 0
     removed = f", {live.removed} removed there" if live.removed else ""
     click.echo(
-        f"{snapshot.name.job}: {live.entries} entries, {output.size(live.content_bytes)} restored to {target}"
+        f"{snapshot.name.job}: {live.entries} entries, {size(live.content_bytes)} restored to {target}"
         f" from {snapshot.name.id} in {snapshot.store.name}{removed}"
     )
     return EXIT_WARNINGS if live.notes else 0
@@ -163,7 +164,7 @@ def _tell_dry_run(
         click.echo(f"would be removed: {name}{'/ with all that is in it' if extra.folder else ''}")
     _tell_notes(live)
     click.echo(
-        f"{snapshot.name.job}: {live.entries} entries, {output.size(live.content_bytes)} would be restored"
+        f"{snapshot.name.job}: {live.entries} entries, {size(live.content_bytes)} would be restored"
         f" to {target} from {snapshot.name.id} in {snapshot.store.name}"
     )
     return 0

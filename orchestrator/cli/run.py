@@ -16,6 +16,7 @@ from orchestrator.backup.job_run import back_up
 from orchestrator.backup.run import Progress, RunResult
 from orchestrator.cli import output
 from orchestrator.cli.options import limits_options, warn, warn_of, when_due, with_path
+from orchestrator.config.sizes import size
 from orchestrator.scheduler.batch import run_all
 from orchestrator.scheduler.children import Children, Ended
 from orchestrator.scheduler.slots import Limits
@@ -83,8 +84,8 @@ def _cells(report: dict[str, Any]) -> Sequence[str]:
         report.get("snapshot", "-"),
         report.get("state", "failed"),
         str(report.get("entries", "-")),
-        "-" if read is None else output.size(read),
-        "-" if stored is None else output.size(stored),
+        "-" if read is None else size(read),
+        "-" if stored is None else size(stored),
         f"{report['seconds']:.0f} s",
         report.get("problem") or "-",
     )
@@ -148,10 +149,10 @@ def _tell_run(result: RunResult) -> None:
     meta, stores = result.meta, ", ".join(result.stored)
     if result.failed:
         stores += f", NOT in {', '.join(result.failed)}"
-    stored = output.size(meta.archive_bytes + meta.manifest_bytes)
+    stored = size(meta.archive_bytes + meta.manifest_bytes)
     since = result.changed
     changes = f" ({since.new} new, {since.changed} changed, {since.gone} gone)" if since else ""
     click.echo(
         f"{result.name.job}: {meta.state} snapshot {result.name.id} in {stores}: {meta.entries} entries"
-        f"{changes}, {output.size(meta.content_bytes)} read, {stored} stored"
+        f"{changes}, {size(meta.content_bytes)} read, {stored} stored"
     )

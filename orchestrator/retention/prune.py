@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from orchestrator.cli.output import size
 from orchestrator.config.settings import Job
+from orchestrator.config.sizes import size
 from orchestrator.repository.catalog import Listed, is_held, proven, scan
 from orchestrator.repository.keys import KeyRing
 from orchestrator.repository.layout import (

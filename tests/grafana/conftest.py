@@ -12,11 +12,11 @@ import promql_parser
 import pytest
 import yaml
 
+from fleet_config.expected import Expected
+from fleet_config.output import write_files
+from fleet_config.prometheus import Addresses, prometheus_files
 from lab.processes import Server, fetch, free_ports, on_free_ports, wait_until
 from lab.shorten import shorten_folder
-from leitstand.render.expected import Expected
-from leitstand.render.output import write_files
-from leitstand.render.prometheus import Addresses, prometheus_files
 from leitstand.settings.config import load_document, read
 from leitstand.settings.fleet import Fleet
 from leitstand.textfile import write_textfile

@@ -8,9 +8,9 @@ import promql_parser
 import pytest
 import yaml
 
-from lab.dashboards import DASHBOARDS, FOLDER
-from lab.dashboards.queries import BUILT_IN, panels, queries, substitute, variable_queries
-from leitstand.render.output import json_text
+from fleet_config.output import json_text
+from grafana.source import DASHBOARDS, FOLDER
+from grafana.source.queries import BUILT_IN, panels, queries, substitute, variable_queries
 
 ROOM = Path(__file__).parent.parent.parent / "grafana"
 VARIABLES = {"job": "host", "instance": "web1", "datasource": "prometheus"}
@@ -46,7 +46,7 @@ def load(path):
 
 @each_dashboard
 def test_the_committed_file_is_what_the_builder_makes(path):
-    assert (FOLDER / path).read_text() == json_text(DASHBOARDS[path]()), "run: python -m lab.dashboards"
+    assert (FOLDER / path).read_text() == json_text(DASHBOARDS[path]()), "run: python -m grafana.source"
 
 
 def test_no_dashboard_is_there_that_nobody_builds():

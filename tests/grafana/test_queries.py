@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab.dashboards import DASHBOARDS
-from lab.dashboards.queries import queries, variable_queries
+from grafana.source import DASHBOARDS
+from grafana.source.queries import queries, variable_queries
 from lab.processes import fetch, wait_until
 
 ROOT = Path(__file__).parent.parent.parent

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fleet_config.alertmanager import alertmanager_files
+from fleet_config.expected import Expected
+from fleet_config.output import write_files
+from fleet_config.prometheus import Addresses, prometheus_files
 from lab.shorten import shorten, shorten_folder
-from leitstand.render.alertmanager import alertmanager_files
-from leitstand.render.expected import Expected
-from leitstand.render.output import write_files
-from leitstand.render.prometheus import Addresses, prometheus_files
 from leitstand.settings.fleet import Alerts, Fleet, Mail
 
 ROOM = Path(__file__).parent.parent.parent / "prometheus"

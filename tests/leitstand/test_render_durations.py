@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leitstand.render.durations import format_duration, parse, scale, scale_expression
+from fleet_config.durations import format_duration, parse, scale, scale_expression
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from leitstand.render.alertmanager import alertmanager_files
-from leitstand.render.expected import Expected
-from leitstand.render.output import write_files
-from leitstand.render.prometheus import Addresses, prometheus_files
+from fleet_config.alertmanager import alertmanager_files
+from fleet_config.expected import Expected
+from fleet_config.output import write_files
+from fleet_config.prometheus import Addresses, prometheus_files
 from leitstand.settings.config import load_document, read
 from leitstand.settings.fleet import Fleet
 

@@ -17,10 +17,10 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 
+from fleet_config.alertmanager import alertmanager_files
+from fleet_config.mail_times import FIRST, time_template
+from fleet_config.output import write_files
 from lab.processes import Server, free_port, wait_until
-from leitstand.render.alertmanager import alertmanager_files
-from leitstand.render.mail_times import FIRST, time_template
-from leitstand.render.output import write_files
 from leitstand.settings.fleet import Fleet
 
 HOST_DOWN = "[FIRING 1] HostDown: Host web1 does not answer"

@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import yaml
 
+from fleet_config.expected import Expected
+from fleet_config.output import write_files
+from fleet_config.prometheus import Addresses, prometheus_files
 from lab.processes import Server, fetch, free_port, wait_until
-from leitstand.render.expected import Expected
-from leitstand.render.output import write_files
-from leitstand.render.prometheus import Addresses, prometheus_files
 
 
 class Site(BaseHTTPRequestHandler):

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fleet_config.expected import Expected
+from fleet_config.output import write_files
+from fleet_config.prometheus import Addresses, prometheus_files
 from lab.processes import Server, fetch, free_port, wait_until
-from leitstand.render.expected import Expected
-from leitstand.render.output import write_files
-from leitstand.render.prometheus import Addresses, prometheus_files
 
 ROOM = Path(__file__).parent.parent.parent / "prometheus"
 FLEET = """

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from leitstand.render.alertmanager import alertmanager_files
-from leitstand.render.expected import Expected
-from leitstand.render.grafana import grafana_files
-from leitstand.render.output import write_files
-from leitstand.render.prometheus import Addresses, prometheus_files
+from fleet_config.alertmanager import alertmanager_files
+from fleet_config.expected import Expected
+from fleet_config.grafana import grafana_files
+from fleet_config.output import write_files
+from fleet_config.prometheus import Addresses, prometheus_files
 from leitstand.settings.config import ConfigError, check, load_document, read
 from leitstand.settings.fleet import Fleet
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from fleet_config.expected import Expected
+from fleet_config.output import write_files
+from fleet_config.prometheus import Addresses, prometheus_files
 from lab.processes import free_port
-from leitstand.render.expected import Expected
-from leitstand.render.output import write_files
-from leitstand.render.prometheus import Addresses, prometheus_files
 from leitstand.settings.re2 import why_not_re2
 
 ANSWERS = {

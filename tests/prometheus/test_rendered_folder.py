@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from leitstand.render.expected import Expected
-from leitstand.render.output import write_files
-from leitstand.render.prometheus import Addresses, prometheus_files
+from fleet_config.expected import Expected
+from fleet_config.output import write_files
+from fleet_config.prometheus import Addresses, prometheus_files
 from leitstand.settings.fleet import Fleet
 from status_page.config import StatusPage
 

@@ -6,13 +6,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from leitstand.render.blackbox import CANARY_MODULE, PAGE_MODULE, blackbox_files, module_name
-from leitstand.render.claims import claim_rules
-from leitstand.render.durations import format_duration, parse
-from leitstand.render.expected import Expected, expected_files, status_page_url
-from leitstand.render.hosts import JOB, host_files, host_jobs, inventory_jobs
-from leitstand.render.output import Files, json_text, read_yaml, yaml_text
-from leitstand.render.rules import rule_files
+from fleet_config.blackbox import CANARY_MODULE, PAGE_MODULE, blackbox_files, module_name
+from fleet_config.claims import claim_rules
+from fleet_config.durations import format_duration, parse
+from fleet_config.expected import Expected, expected_files, status_page_url
+from fleet_config.hosts import JOB, host_files, host_jobs, inventory_jobs
+from fleet_config.output import Files, json_text, read_yaml, yaml_text
+from fleet_config.rules import rule_files
 from leitstand.settings.fleet import Fleet
 
 VANTAGE = "local"

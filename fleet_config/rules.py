@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from leitstand.render.durations import parse, scale, scale_expression
-from leitstand.render.output import Files, read_yaml, yaml_text
+from fleet_config.durations import parse, scale, scale_expression
+from fleet_config.output import Files, read_yaml, yaml_text
 from leitstand.settings.fleet import Fleet
 
 Rule = dict[str, Any]

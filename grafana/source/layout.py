@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from lab.dashboards.elements import COLUMNS, DATASOURCE, SCHEMA_VERSION, Json
+from grafana.source.elements import COLUMNS, DATASOURCE, SCHEMA_VERSION, Json
 
 Row = tuple[int, list[Json]]  # height in grid units, and the panels, which share the width
 

@@ -1,7 +1,7 @@
 """Write every dashboard to where Grafana's provisioning finds it."""
 
-from lab.dashboards import DASHBOARDS, FOLDER
-from leitstand.render.output import json_text, write_files
+from fleet_config.output import json_text, write_files
+from grafana.source import DASHBOARDS, FOLDER
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ by which rules and dashboards find the hosts.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from leitstand.render.output import Files, json_text
+from fleet_config.output import Files, json_text
 from leitstand.settings.fleet import ExporterAccess, Fleet, Host
 
 JOB = "host"

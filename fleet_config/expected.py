@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from leitstand.render.output import Files, yaml_text
+from fleet_config.output import Files, yaml_text
 from leitstand.settings.fields import Listen
 from leitstand.settings.fleet import Finding, Fleet
 from leitstand.settings.models import Model, Name

@@ -1,6 +1,6 @@
 """Host detail: utilisation, saturation and errors of each resource; what is installed; backups."""
 
-from lab.dashboards.elements import (
+from grafana.source.elements import (
     CRITICAL,
     WARNING,
     Column,
@@ -11,8 +11,8 @@ from lab.dashboards.elements import (
     timeline,
     timeseries,
 )
-from lab.dashboards.layout import Row, arrange, dashboard, host_variables, link_to
-from lab.dashboards.states import (
+from grafana.source.layout import Row, arrange, dashboard, host_variables, link_to
+from grafana.source.states import (
     BACKUP_AGE,
     FLEET_UID,
     HOST_STATES,

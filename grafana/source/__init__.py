@@ -1,11 +1,11 @@
-"""The Grafana dashboards as code. ``python -m lab.dashboards`` writes them to ``grafana/dashboards``."""
+"""The Grafana dashboards as code. ``python -m grafana.source`` writes them to ``grafana/dashboards``."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from lab.dashboards.elements import Json
-from lab.dashboards.fleet import fleet_overview
-from lab.dashboards.host import host_detail
+from grafana.source.elements import Json
+from grafana.source.fleet import fleet_overview
+from grafana.source.host import host_detail
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "grafana" / "dashboards"
 

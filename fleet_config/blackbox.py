@@ -7,7 +7,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from leitstand.render.output import Files, read_yaml, yaml_text
+from fleet_config.output import Files, read_yaml, yaml_text
 from leitstand.settings.fleet import Fleet, Service
 
 CANARY_MODULE, PAGE_MODULE = "canary", "status_page"

@@ -7,8 +7,8 @@ Keys: https://prometheus.io/docs/alerting/latest/configuration/. ``url_file`` ne
 from pathlib import Path
 from typing import Any
 
-from leitstand.render.mail_times import time_template
-from leitstand.render.output import Files, read_yaml, yaml_text
+from fleet_config.mail_times import time_template
+from fleet_config.output import Files, read_yaml, yaml_text
 from leitstand.settings.fleet import Alerts, Fleet, Mail
 
 Receiver = dict[str, Any]

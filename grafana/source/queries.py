@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lab.dashboards.elements import Json
+from grafana.source.elements import Json
 
 # What Grafana itself sets. The rate interval is four scrape intervals there, so a test names its own.
 BUILT_IN = {"__rate_interval": "1m", "__interval": "15s", "__range": "1h", "__range_s": "3600"}

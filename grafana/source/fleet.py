@@ -1,6 +1,6 @@
 """Fleet overview: is anything wrong, and where."""
 
-from lab.dashboards.elements import (
+from grafana.source.elements import (
     CRITICAL,
     GOOD,
     INFO,
@@ -14,8 +14,8 @@ from lab.dashboards.elements import (
     timeline,
     timeseries,
 )
-from lab.dashboards.layout import arrange, dashboard, host_variables
-from lab.dashboards.states import (
+from grafana.source.layout import arrange, dashboard, host_variables
+from grafana.source.states import (
     BACKUP_AGE,
     CERTIFICATE,
     FLEET_UID,

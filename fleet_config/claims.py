@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from leitstand.render.expected import Expected
+from fleet_config.expected import Expected
 from leitstand.settings.fleet import Fleet
 
 _CLAIM = "__claim"

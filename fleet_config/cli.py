@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
+from fleet_config.alertmanager import alertmanager_files, needs_url_file, tells_somebody
+from fleet_config.claims import unheard
+from fleet_config.expected import Expected
+from fleet_config.grafana import grafana_files
+from fleet_config.output import Written, remove_former, write_files
+from fleet_config.prometheus import Addresses, prometheus_files
 from leitstand.errors import EXIT_OK, EXIT_WARNINGS
 from leitstand.options import config_option, json_option
-from leitstand.render.alertmanager import alertmanager_files, needs_url_file, tells_somebody
-from leitstand.render.claims import unheard
-from leitstand.render.expected import Expected
-from leitstand.render.grafana import grafana_files
-from leitstand.render.output import Written, remove_former, write_files
-from leitstand.render.prometheus import Addresses, prometheus_files
 from leitstand.settings.config import load_document, read
 from leitstand.settings.fleet import Fleet
 from leitstand.share import share

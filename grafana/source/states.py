@@ -1,6 +1,6 @@
 """What the numbers mean, in words and colours; one place for all dashboards."""
 
-from lab.dashboards.elements import CRITICAL, GOOD, NEUTRAL, UNKNOWN, WARNING, count_mapping, state_mapping
+from grafana.source.elements import CRITICAL, GOOD, NEUTRAL, UNKNOWN, WARNING, count_mapping, state_mapping
 
 FLEET_UID, HOST_UID = "leitstand-fleet", "leitstand-host"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from leitstand.render.output import Files, json_text, read_yaml, yaml_text
+from fleet_config.output import Files, json_text, read_yaml, yaml_text
 from leitstand.settings.fleet import Fleet
 
 ALERT_COLUMN = "Alert"

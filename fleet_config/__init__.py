@@ -1,0 +1,1 @@
+"""What other programs read, made from leitstand.yml: Prometheus, blackbox_exporter, Alertmanager, Grafana."""
