@@ -14,7 +14,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def corpus() -> Path:
     """The folder with ``broken`` and ``good`` configurations."""
-    return Path(__file__).parent
+    return Path(__file__).parent / "settings"
 
 
 @pytest.fixture

@@ -199,7 +199,7 @@ def recipe(name: str, replaced: dict[str, str]) -> dict[str, Any]:
     """The job of a recipe in the documentation, with other places in it."""
     import yaml
 
-    text = (Path(__file__).parents[2] / "docs" / "backups-recipes.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "backups-recipes.md").read_text()
     (block,) = [part for part in text.split("```yaml\n")[1:] if part.startswith(f"# {name}\n")]
     block = block.partition("```")[0]
     for old, new in replaced.items():

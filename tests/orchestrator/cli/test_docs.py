@@ -12,7 +12,7 @@ from orchestrator.cli.group import backup
 from orchestrator.config.settings import BackupSettings
 from orchestrator.state.metrics import families
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "backups.md"
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "backups.md"
 
 
 def blocks(language: str) -> list[str]:

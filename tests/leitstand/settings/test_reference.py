@@ -11,7 +11,7 @@ import yaml
 from leitstand.cli import COMMANDS
 from leitstand.settings.config import check, load_document, owners
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SECTIONS = {name for owner in owners() for name in owner.model_fields}
 

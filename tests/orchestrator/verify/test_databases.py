@@ -134,7 +134,7 @@ def test_all_that_pg_dump_writes_loads_with_the_rows_of_each_real_table(
 @pytest.fixture(scope="session")
 def newest() -> Path:
     """The tree with Debian's newest MySQL and PostgreSQL; kept for the next time."""
-    tree = Path(__file__).parents[2] / ".check" / "newest"
+    tree = Path(__file__).parents[3] / ".check" / "newest"
     try:
         newest_servers(tree)
     except LabError as error:

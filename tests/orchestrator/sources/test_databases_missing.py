@@ -15,7 +15,7 @@ from orchestrator.sources.rights import Rights
 from orchestrator.sources.ssh import Local
 
 Site = Any
-RECIPES = (Path(__file__).parents[2] / "docs" / "backups-recipes.md").read_text()
+RECIPES = (Path(__file__).parents[3] / "docs" / "backups-recipes.md").read_text()
 
 
 def read(source: DumpSource) -> tuple[dict[str, bytes], list[str]]:

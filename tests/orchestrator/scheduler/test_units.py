@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 Site = Any
-PROGRAM = Path(__file__).parents[2] / ".venv" / "bin" / "leitstand"
+PROGRAM = Path(__file__).parents[3] / ".venv" / "bin" / "leitstand"
 LIBC = ctypes.CDLL(None)
 PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
 
@@ -182,7 +182,7 @@ def test_a_run_needs_no_memory_that_is_writable_and_executable(on_swift: Site) -
 
 def test_the_unit_of_serve_is_locked_up_and_its_drop_in_is_understood(tmp_path: Path) -> None:
     """Both as they are given to users; only the program stands elsewhere."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     unit = tmp_path / "leitstand-backup.service"
     text = (root / "deploy" / "systemd" / unit.name).read_text()
     unit.write_text(text.replace("/opt/leitstand/bin/leitstand", str(PROGRAM)))
@@ -196,7 +196,7 @@ def test_the_unit_of_serve_is_locked_up_and_its_drop_in_is_understood(tmp_path: 
 
 
 def test_serve_is_started_as_its_unit_says(site: Site) -> None:
-    unit = Path(__file__).parents[2] / "deploy" / "systemd" / "leitstand-backup.service"
+    unit = Path(__file__).parents[3] / "deploy" / "systemd" / "leitstand-backup.service"
     (words,) = re.findall(r"^ExecStart=\S+ backup (.*) \$OPTIONS$", unit.read_text(), re.MULTILINE)
     (options,) = re.findall(r"^#   OPTIONS=(.*)$", unit.read_text(), re.MULTILINE)
     arguments = [*words.split(), *options.replace(":9816", ":0").split()]

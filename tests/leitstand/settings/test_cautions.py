@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 Run = Any
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root is told how files are open to others")
 

@@ -168,7 +168,7 @@ def test_attributes_that_a_run_without_the_capability_does_not_see_are_told(site
     site.write()
     drop = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin", "--"]
     argv = [*drop, sys.executable, "-m", "leitstand", "backup", "run", "site", "--config", str(site.config)]
-    repository = Path(__file__).parents[2]
+    repository = Path(__file__).parents[3]
     done = subprocess.run(argv, cwd=repository, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert "1 paths had attributes trusted.*, none is seen now" in done.stderr

@@ -58,7 +58,7 @@ def test_passwords_have_160_bits_and_suit_every_program():
 
 
 def test_the_password_can_be_had_without_leitstand_as_the_docs_say():
-    docs = Path(__file__).parents[2] / "docs/archive-format.md"
+    docs = Path(__file__).parents[3] / "docs/archive-format.md"
     recipe = docs.read_text().split("```sh\n")[1].split("```")[0]
     secret = RING.export().splitlines()[1].split()[1]
     environment = {**os.environ, "KEY": secret, "SNAPSHOT": SNAPSHOT}

@@ -18,7 +18,7 @@ from orchestrator.config.settings import BackupSettings
 from orchestrator.scheduler.serve_metrics import Seen, families
 from orchestrator.state.agenda import Task, plans
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 AUTOMATIC, RECIPES = DOCS / "backups-automatic.md", DOCS / "backups-recipes.md"
 
 
@@ -67,7 +67,7 @@ def test_every_metric_and_every_hook_s_state_is_described() -> None:
 
 def offered(*words: str) -> list[str]:
     """What bash offers for the last word, by the script that the page tells to install."""
-    programs = Path(__file__).resolve().parents[2] / ".venv" / "bin"
+    programs = Path(__file__).resolve().parents[3] / ".venv" / "bin"
     script = (
         'source <(_LEITSTAND_COMPLETE=bash_source leitstand); COMP_WORDS=(leitstand "$@"); COMP_CWORD=$#;'
         ' COMPREPLY=(); _leitstand_completion leitstand; printf "%s\\n" "${COMPREPLY[@]}"'
