@@ -72,15 +72,13 @@ ENDING_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class SourceEntry:
-    """One line of the registry.
+    """One line of the registry; ``readers.py`` has the function of the same name.
 
-    ``read`` is ``module:function`` below ``exporter.inventory``, imported only in the process that runs it.
     ``watches`` are files, or patterns of them: while size, time and inode of all are unchanged the source
     need not run again. ``limit`` is in seconds of wall time. ``quick`` sources run every minute, the others
     on the service's interval.
     """
 
-    read: str
     kinds: tuple[str, ...]
     watches: tuple[str, ...] = ()
     limit: float = 10.0

@@ -6,7 +6,6 @@ limits on time, CPU and memory, and what happens there happens to that source al
 """
 
 import contextlib
-import importlib
 import json
 import os
 import resource
@@ -21,7 +20,8 @@ from exporter.collectors.collector import NoData
 from exporter.inventory import SOURCES
 from exporter.inventory.order import Order
 from exporter.inventory.part import render_part, to_wire
-from exporter.inventory.source import ENDING_SECONDS, Context, Findings, Read
+from exporter.inventory.readers import READERS
+from exporter.inventory.source import ENDING_SECONDS, Context, Findings
 from exporter.tree import Tree
 
 MEMORY_LIMIT = 1024 * 1024 * 1024
@@ -29,18 +29,11 @@ ANSWER_LIMIT = 64 * 1024 * 1024
 PARENT_CHECK_SECONDS = 0.25
 
 
-def load(name: str) -> Read:
-    """The function that reads a source."""
-    module, function = SOURCES[name].read.split(":")
-    read: Read = getattr(importlib.import_module(f"exporter.inventory.{module}"), function)
-    return read
-
-
 def look(name: str, order: Order) -> Findings:
     """Run one source here and now. What is not on this host is an empty finding."""
     tree = Tree(order.roots.root)
     try:
-        findings = load(name)(Context(order.roots, tree, time.time()))
+        findings = READERS[name](Context(order.roots, tree, time.time()))
     except NoData:
         findings = Findings()
     findings.skip(tree.cut, "a folder with too many entries")

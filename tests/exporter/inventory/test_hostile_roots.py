@@ -12,9 +12,9 @@ from exporter.collectors.collector import NoData
 from exporter.inventory import SOURCES
 from exporter.inventory.order import Order
 from exporter.inventory.part import render_part, to_wire
+from exporter.inventory.readers import READERS
 from exporter.inventory.runner import WorkerProcess
 from exporter.inventory.source import Context
-from exporter.inventory.worker import load
 
 Build = Callable[[dict[str, str | bytes]], Context]
 # Every file that some source reads, with a sound beginning.
@@ -86,7 +86,7 @@ def test_spoilt_files_are_skipped_or_a_clear_failure(
     context = host({path: spoil(text.encode()) for path, text in SOUND.items()})
     network_of_proc(context)
     try:
-        findings = load(source)(context)
+        findings = READERS[source](context)
     except (NoData, OSError, ValueError):
         return
     part = render_part(findings, ())
@@ -127,7 +127,7 @@ def test_a_fifo_or_device_in_place_of_a_file_holds_nobody(host: Build, source: s
         os.mkfifo(fifo)
     network_of_proc(context)
     try:
-        findings = load(source)(context)
+        findings = READERS[source](context)
     except NoData:
         return
     except OSError as error:
@@ -149,7 +149,7 @@ def test_files_that_are_links_out_of_the_root_tell_nothing(host: Build, source: 
         link.symlink_to(outside / path.lstrip("/"))
     network_of_proc(context)
     try:
-        findings = load(source)(context)
+        findings = READERS[source](context)
     except (NoData, OSError):
         return
     assert "secret" not in str(findings.items)

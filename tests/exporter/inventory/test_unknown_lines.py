@@ -9,9 +9,9 @@ from exporter.inventory import SOURCES, addresses, containers, nginx, php_ini, r
 from exporter.inventory.inventory import InventoryService
 from exporter.inventory.order import Order
 from exporter.inventory.part import Part
+from exporter.inventory.readers import READERS
 from exporter.inventory.runner import Outcome
 from exporter.inventory.source import Context, Findings
-from exporter.inventory.worker import load
 from exporter.tree import Tree
 
 Build = Callable[[dict[str, str | bytes]], Context]
@@ -23,7 +23,7 @@ def by_source(source: str, path: str, kind: str, field: str, **more: str) -> Rea
 
     def read(host: Build, text: str) -> tuple[set[str], int]:
         files = {f"/{name.replace('__', '/')}": content for name, content in more.items()}
-        findings = load(source)(host({**files, path: text}))
+        findings = READERS[source](host({**files, path: text}))
         return {str(item[field]) for found, item in findings.items if found == kind}, findings.skipped
 
     return read
@@ -57,14 +57,14 @@ def of_units(text: str, findings: Findings) -> Iterable[str]:
 
 def sudoers(host: Build, text: str) -> tuple[set[str], int]:
     accounts = "".join(f"{name}:x:{1000 + at}:1::/:/bin/sh\n" for at, name in enumerate(("ann", "bob", "cy")))
-    findings = load("users")(host({"/etc/passwd": accounts, "/etc/sudoers": text}))
+    findings = READERS["users"](host({"/etc/passwd": accounts, "/etc/sudoers": text}))
     return {str(item["name"]) for _, item in findings.items if item.get("sudo")}, findings.skipped
 
 
 def groups(host: Build, text: str) -> tuple[set[str], int]:
     accounts = "".join(f"{name}:x:{1000 + at}:1::/:/bin/sh\n" for at, name in enumerate(("ann", "bob", "cy")))
     rules = "%ann ALL=(ALL) ALL\n%bob ALL=(ALL) ALL\n%cy ALL=(ALL) ALL\n"
-    findings = load("users")(host({"/etc/passwd": accounts, "/etc/sudoers": rules, "/etc/group": text}))
+    findings = READERS["users"](host({"/etc/passwd": accounts, "/etc/sudoers": rules, "/etc/group": text}))
     return {str(item["name"]) for _, item in findings.items if item.get("sudo")}, findings.skipped
 
 
@@ -249,7 +249,7 @@ STRANGE = [None, 7, "text", [], {}, {"Id": None}, {"name": 1, "version": []}, {"
 @pytest.mark.parametrize("strange", STRANGE, ids=repr)
 def test_a_strange_entry_in_json_leaves_its_neighbours_alone(host: Build, strange: object) -> None:
     def packages(source: str, path: str, content: object) -> tuple[set[str], int]:
-        findings = load(source)(host({path: json.dumps(content)}))
+        findings = READERS[source](host({path: json.dumps(content)}))
         return {str(item["name"]) for _, item in findings.items}, findings.skipped
 
     entries = [{"name": "a", "version": "1"}, strange, {"name": "c", "version": "1"}]
@@ -275,7 +275,7 @@ def test_a_spoilt_python_package_leaves_the_others_alone(
     lines[at] = spoil(lines[at])
     texts = {"a": "Name: a\nVersion: 1\n", "b": "".join(lines), "c": "Name: c\nVersion: 1\n"}
     place = "/usr/lib/python3/dist-packages"
-    findings = load("python")(
+    findings = READERS["python"](
         host({f"{place}/{name}.dist-info/METADATA": text for name, text in texts.items()})
     )
     assert {"a", "c"} <= {str(item["name"]) for _, item in findings.items}

@@ -36,8 +36,9 @@ def test_half_a_line_of_a_worker_that_was_killed_costs_the_others_nothing() -> N
 
 
 HOSTILE = """
-import os, sys, time, types
+import os, time
 from exporter.inventory import SOURCES, worker
+from exporter.inventory.readers import READERS
 from exporter.inventory.source import Findings, SourceEntry
 
 def hang(context): time.sleep(600)
@@ -58,12 +59,10 @@ def leaves(context):
         time.sleep(600)
     return Findings()
 
-module = types.ModuleType("exporter.inventory.hostile")
-sys.modules["exporter.inventory.hostile"] = module
 for function in (hang, spin, raises, exits, eats, floods, prints, leaves):
-    setattr(module, function.__name__, function)
     limit = 1.0 if function in (hang, spin, leaves) else 120.0
-    SOURCES[function.__name__] = SourceEntry(f"hostile:{function.__name__}", ("dns_server",), limit=limit)
+    SOURCES[function.__name__] = SourceEntry(("dns_server",), limit=limit)
+    READERS[function.__name__] = function
 worker.main()
 """
 
