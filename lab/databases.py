@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from lab.patience import patient
 from lab.processes import LabError, Server, wait_until
 
 POSTGRESQL = Path("/usr/lib/postgresql")
@@ -36,7 +37,7 @@ def passable(folder: Path) -> None:
 
 def run(argv: list[str], text: str = "") -> str:
     """What a program prints. Raises LabError with what it said when it fails."""
-    done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=SECONDS, cwd="/")
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=patient(SECONDS), cwd="/")
     if done.returncode:
         raise LabError(f"{argv[0]} failed: {done.stderr.strip()[-500:]}")
     return done.stdout

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Self
 
+from lab.patience import patient
+
 Action = Literal[
     "status", "cut request", "cut answer", "reset", "delay", "hang", "wrong etag", "corrupt", "truncate"
 ]
@@ -130,7 +132,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def _upstream(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(self.proxy.host, self.proxy.port, timeout=120)
+        return http.client.HTTPConnection(self.proxy.host, self.proxy.port, timeout=patient(120))
 
     def _pass_on(self, body: bytes, action: Action | None) -> None:
         with closing(self._upstream()) as connection:

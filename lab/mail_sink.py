@@ -9,6 +9,8 @@ from pathlib import Path
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from lab.patience import patient
+
 
 class Sink:
     """Keeps every mail; the name sorts by arrival, and a reader never sees half a mail."""
@@ -31,7 +33,7 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     port, folder = int(sys.argv[1]), Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
-    controller = Controller(Sink(folder), hostname="127.0.0.1", port=port, ready_timeout=60)
+    controller = Controller(Sink(folder), hostname="127.0.0.1", port=port, ready_timeout=patient(60))
     controller.start()
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     os._exit(0)

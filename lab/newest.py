@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from lab.databases import passable
+from lab.patience import patient
 from lab.processes import LabError
 
 PACKAGES = ("mysql-server-core", "mysql-client-core", "postgresql-18")
@@ -74,7 +75,7 @@ def _mirror() -> str:
 
 
 def _run(argv: list[str]) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=patient(SECONDS))
     if done.returncode:
         raise LabError(f"{argv[0]} failed: {done.stderr.strip()[-500:]}")
 

@@ -16,6 +16,8 @@ from typing import TypeVar
 
 import psutil
 
+from lab.patience import patient
+
 READY_SECONDS = 120.0  # generous: a busy machine is slow, and a dead child is noticed at once
 STOP_SECONDS = 10.0
 Started = TypeVar("Started")
@@ -73,7 +75,7 @@ def wait_until(
     condition: Callable[[], object], what: str, seconds: float = READY_SECONDS, pause: float = 0.05
 ) -> float:
     """Wait until ``condition()`` is true; the seconds it took. LabError naming ``what`` after ``seconds``."""
-    start = time.monotonic()
+    start, seconds = time.monotonic(), patient(seconds)
     while not condition():
         if time.monotonic() - start > seconds:
             raise LabError(f"waited {seconds:.0f} s in vain for: {what}")
@@ -207,7 +209,7 @@ class Server:
             return
         self.process.terminate()
         try:
-            self.process.wait(STOP_SECONDS)
+            self.process.wait(patient(STOP_SECONDS))
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()

@@ -4,6 +4,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from lab.patience import patient
 from lab.promises import page_shows
 from lab.stack import REPOSITORY, Stack
 
@@ -20,7 +21,9 @@ def take(url: str, path: Path, width: int = 900, height: int = 760) -> None:
     """A picture of a page, as PNG."""
     with tempfile.TemporaryDirectory() as profile:
         size = [f"--window-size={width},{height}", f"--user-data-dir={profile}", f"--screenshot={path}"]
-        subprocess.run(["chromium", *OPTIONS, *size, url], check=True, capture_output=True, timeout=120)
+        subprocess.run(
+            ["chromium", *OPTIONS, *size, url], check=True, capture_output=True, timeout=patient(120)
+        )
 
 
 def main() -> None:

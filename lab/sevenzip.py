@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from lab.patience import patient
 from lab.processes import LabError
 from lab.stack import Stack
 
@@ -37,7 +38,7 @@ def _extract(archive: Path, target: Path, password: str) -> None:
     # The password goes in by standard input: everybody can read a command line.
     argv = ["7z", "x", "-y", f"-o{target}", str(archive)]
     done = subprocess.run(
-        argv, input=password + "\n", capture_output=True, text=True, timeout=120, check=False
+        argv, input=password + "\n", capture_output=True, text=True, timeout=patient(120), check=False
     )
     if done.returncode:
         raise LabError(f"7z cannot open {archive.name}: {(done.stderr or done.stdout).strip()[-300:]}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from fleet_config.durations import scale
+from lab.patience import patient
 from lab.processes import (
     DIE_WITH_PARENT,
     READY_SECONDS,
@@ -253,7 +254,9 @@ class Stack:
         """Run ``leitstand`` with this stack's configuration; with ``check``, LabError if it fails."""
         environment = {**os.environ, "LEITSTAND_CONFIG": str(self.config)}
         argv = [*DIE_WITH_PARENT, PYTHON, "-P", "-m", "leitstand", *arguments]
-        done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=300, check=False)
+        done = subprocess.run(
+            argv, capture_output=True, text=True, env=environment, timeout=patient(300), check=False
+        )
         if check and done.returncode:
             raise LabError(
                 f"leitstand {' '.join(arguments)} exited {done.returncode}:\n{done.stdout}{done.stderr}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.patience import patient
 from lab.processes import free_port, wait_until
 
 FOLDER = Path(__file__).resolve().parent.parent / "deploy" / "systemd"
@@ -108,7 +109,7 @@ def test_the_web_server_answers_visitors_from_a_network_without_anything(tmp_pat
             wait_until(lambda: connects(port), "the socket")
             for _ in range(20):
                 with urllib.request.urlopen(
-                    f"http://127.0.0.1:{port}/api/v1/status.json", timeout=60
+                    f"http://127.0.0.1:{port}/api/v1/status.json", timeout=patient(60)
                 ) as answer:
                     assert answer.status == 200
             links = subprocess.run(

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from lab.databases import MariaDB
+from lab.patience import patient
 from lab.processes import Server, wait_until
 
 pytestmark = [
@@ -58,7 +59,7 @@ PermitRootLogin forced-commands-only
 
 def run(*argv: object, check: bool = True) -> subprocess.CompletedProcess[str]:
     words = [str(word) for word in argv]
-    return subprocess.run(words, capture_output=True, text=True, timeout=600, check=check)
+    return subprocess.run(words, capture_output=True, text=True, timeout=patient(600), check=check)
 
 
 @dataclass
@@ -126,7 +127,7 @@ class Network:
         done = subprocess.run(
             [*self.words(LEITSTAND), "curl", "-sf", "-m", "60", url],
             capture_output=True,
-            timeout=120,
+            timeout=patient(120),
             check=False,
         )
         return done.stdout if done.returncode == 0 else b""

@@ -3,6 +3,7 @@
 import pytest
 
 from lab.incident import find_mail, play_incident
+from lab.patience import patient
 from lab.processes import fetch, wait_until
 from lab.promises import PROMISES, Check, page_shows, page_state
 from lab.stack import Stack
@@ -39,7 +40,7 @@ def test_the_page_stands_without_prometheus_and_says_how_old_its_data_is(stack: 
     # It is written a moment after the JSON; and what was measured last turns last.
     page = stack.url("page", "/en/")
     wait_until(lambda: "Available" not in fetch(page)[1], "the page in English to call nothing available")
-    status, body = fetch(page, timeout=60)
+    status, body = fetch(page, timeout=patient(60))
     assert status == 200
     assert "Unknown" in body
     assert "<time" in body

@@ -11,6 +11,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
+from lab.patience import patient
 from lab.processes import Server, fetch, free_port, wait_until
 
 SECRET = "correct horse"
@@ -22,7 +23,7 @@ def secured(tmp_path: Path):
     argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     argv += ["-keyout", str(tmp_path / "server.key"), "-out", str(tmp_path / "server.crt"), "-days", "2"]
     argv += ["-subj", "/CN=exporter", "-addext", "subjectAltName=DNS:exporter.internal"]
-    subprocess.run(argv, check=True, capture_output=True, timeout=60)
+    subprocess.run(argv, check=True, capture_output=True, timeout=patient(60))
     (tmp_path / "password").write_text(SECRET)
     known = bcrypt.hashpw(SECRET.encode(), bcrypt.gensalt(4)).decode()
     web = {
@@ -74,7 +75,7 @@ def test_prometheus_asks_each_host_in_its_own_way_and_calls_all_of_them_hosts(tm
 def render(folder: Path) -> None:
     argv = [sys.executable, "-m", "leitstand", "render", "prometheus", "--out", str(folder / "out")]
     environment = {**os.environ, "LEITSTAND_CONFIG": str(folder / "leitstand.yml")}
-    subprocess.run(argv, check=True, capture_output=True, env=environment, timeout=60)
+    subprocess.run(argv, check=True, capture_output=True, env=environment, timeout=patient(60))
     configuration = folder / "out" / "prometheus.yml"
     configuration.write_text(configuration.read_text().replace("interval: 15s", "interval: 1s"))
     configuration.write_text(configuration.read_text().replace("timeout: 10s", "timeout: 1s"))

@@ -8,6 +8,7 @@ import sys
 import pytest
 import yaml
 
+from lab.patience import patient
 from leitstand.share import share
 
 CONFIGURATION = """
@@ -25,7 +26,9 @@ def render(tmp_path):
     def run(*arguments):
         argv = [sys.executable, "-m", "leitstand", "render", *map(str, arguments)]
         environment = {**os.environ, "LEITSTAND_CONFIG": str(tmp_path / "leitstand.yml")}
-        return subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=120, check=False)
+        return subprocess.run(
+            argv, capture_output=True, text=True, env=environment, timeout=patient(120), check=False
+        )
 
     return run
 

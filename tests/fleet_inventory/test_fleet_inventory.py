@@ -24,6 +24,7 @@ from fleet_inventory.document import APART, NAMES, SCHEMA_VERSION, VERSIONS, Doc
 from fleet_inventory.document import KINDS as KNOWN
 from fleet_inventory.pull import MAXIMUM_BYTES, PullError, unpacked
 from fleet_inventory.query import is_so, parse_query
+from lab.patience import patient
 from lab.processes import free_port
 from leitstand.errors import LeitstandError, UsageError
 
@@ -350,11 +351,11 @@ def test_a_real_exporter_is_pulled_once_and_then_left_alone(tmp_path: Path) -> N
 
 
 def until_complete(port: int) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + patient(120)
     while True:
         assert time.monotonic() < deadline, "the exporter's inventory was not complete in time"
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=patient(60)) as answer:
                 if b"leitstand_inventory_info{" in answer.read():
                     return
         except OSError:

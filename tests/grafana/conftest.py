@@ -15,6 +15,7 @@ import yaml
 from fleet_config.expected import Expected
 from fleet_config.output import write_files
 from fleet_config.prometheus import Addresses, prometheus_files
+from lab.patience import patient
 from lab.processes import Server, fetch, free_ports, on_free_ports, wait_until
 from lab.shorten import shorten_folder
 from leitstand.settings.config import load_document, read
@@ -53,7 +54,7 @@ class SmallFleet:
         parts = {"time": now} if instant else {"start": now - 30, "end": now, "step": 1}
         path = "query" if instant else "query_range"
         query = urllib.parse.urlencode({"query": expression, **parts})
-        status, body = fetch(f"{self.prometheus}/api/v1/{path}?{query}", timeout=60)
+        status, body = fetch(f"{self.prometheus}/api/v1/{path}?{query}", timeout=patient(60))
         assert status == 200, f"{expression}: {body}"
         return json.loads(body)["data"]["result"]
 

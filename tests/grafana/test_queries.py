@@ -8,6 +8,7 @@ import yaml
 
 from grafana.source import DASHBOARDS
 from grafana.source.queries import queries, variable_queries
+from lab.patience import patient
 from lab.processes import fetch, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -119,7 +120,7 @@ def test_every_metric_that_rules_and_dashboards_use_is_there(small_fleet, select
 
 
 def page_of(small_fleet):
-    status, page = fetch(f"{small_fleet.exporter}/metrics", timeout=60)
+    status, page = fetch(f"{small_fleet.exporter}/metrics", timeout=patient(60))
     assert status == 200
     return page
 

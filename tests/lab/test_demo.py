@@ -17,7 +17,7 @@ from lab.show import LiveLine, table_lines
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 ENDS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)

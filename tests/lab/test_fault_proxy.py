@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.fault_proxy import Fault, FaultProxy
+from lab.patience import patient
 from lab.processes import Server, free_port
 from lab.sample_site import WELCOME, make_site
 from lab.stack import PYTHON
@@ -31,7 +32,7 @@ def proxy(site: Server) -> Iterator[FaultProxy]:
 
 
 def get(proxy: FaultProxy) -> str:
-    with urllib.request.urlopen(proxy.url + "/index.html", timeout=60) as answer:
+    with urllib.request.urlopen(proxy.url + "/index.html", timeout=patient(60)) as answer:
         return str(answer.read().decode())
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab import stack as stack_module
+from lab.patience import patient
 from lab.processes import LabError, PortTakenError, Server, ServerEndedError, free_port, on_free_ports
 from lab.stack import Stack
 
@@ -54,7 +55,7 @@ def test_a_server_that_keeps_out_of_cores_is_seen_to_serve_without_root(tmp_path
     """To root nothing is hidden, so root gives that up."""
     drop = ["setpriv", "--bounding-set", "-sys_ptrace"] if os.geteuid() == 0 else []
     argv = [*drop, sys.executable, "-c", WITHOUT_ROOT, str(tmp_path)]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=patient(60), check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -120,7 +121,7 @@ def test_a_demo_whose_server_ends_names_it_and_ends(tmp_path: Path) -> None:
         assert demo.stdout is not None
         assert any("checking: host is measured" in line for line in demo.stdout)
         os.kill(_pid_of(demo.pid, "prometheus"), signal.SIGKILL)
-        out, errors = demo.communicate(timeout=60)
+        out, errors = demo.communicate(timeout=patient(60))
     assert demo.returncode == 1
     assert errors.startswith("failed: prometheus has ended; the end of ")
     assert "Server is ready to receive web requests" in errors

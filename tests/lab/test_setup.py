@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.patience import patient
 from lab.processes import wait_until
 
 REPOSITORY = Path(__file__).parents[2]
@@ -258,7 +259,7 @@ def test_ctrl_c_while_the_demo_begins_is_one_line(tmp_path: Path, after: float) 
         wait_until(lambda: answers_ctrl_c(process.pid), "the demo to answer Ctrl-C", pause=0.001)
         time.sleep(after)  # the moment is what is tried; whichever it hits, the answer is the same
         os.killpg(process.pid, signal.SIGINT)
-        errors = process.communicate(timeout=200)[1]
+        errors = process.communicate(timeout=patient(200))[1]
     assert process.returncode == 130
     assert errors.strip() in ("interrupted", "interrupted before the end")
 

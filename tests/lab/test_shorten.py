@@ -10,6 +10,7 @@ from fleet_config.alertmanager import alertmanager_files
 from fleet_config.expected import Expected
 from fleet_config.output import write_files
 from fleet_config.prometheus import Addresses, prometheus_files
+from lab.patience import patient
 from lab.shorten import shorten, shorten_folder
 from leitstand.settings.fleet import Alerts, Fleet, Mail
 
@@ -33,7 +34,7 @@ def test_the_shortened_folder_is_still_taken(folder):
         ["amtool", "check-config", folder / "alertmanager" / "alertmanager.yml"],
         ["prometheus-blackbox-exporter", f"--config.file={folder}/blackbox.yml", "--config.check"],
     ):
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=patient(60), check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
 

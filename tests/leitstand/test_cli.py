@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.patience import patient
 from leitstand.cli import COMMANDS
 
 PROGRAMS = {
@@ -42,7 +43,7 @@ def role(tmp_path):
         (tmp_path / "role.py").write_text(ROLE.format(body=body))
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
         command = [sys.executable, "-c", START, *options, "role"]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=patient(120))
 
     return run
 
@@ -52,7 +53,9 @@ def test_help_imports_no_program():
         "import sys; from leitstand.cli import run; run(['--help'])\n"
         "print('loaded', *{name.split('.')[0] for name in sys.modules})"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=patient(120)
+    )
     listing, _, loaded = done.stdout.partition("loaded ")
     assert all(f"  {command} " in listing for command in COMMANDS)
     assert not PROGRAMS & set(loaded.split())
@@ -62,14 +65,16 @@ def test_completion_offers_the_commands_without_loading_one():
     script = "import sys; sys.modules['orchestrator.cli'] = None; from leitstand.cli import main; main()"
     words = {"_LEITSTAND_COMPLETE": "bash_complete", "COMP_WORDS": "leitstand ", "COMP_CWORD": "1"}
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, env={**os.environ, **words}, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, env={**os.environ, **words}, capture_output=True, text=True, timeout=patient(120)
+    )
     assert [line.partition(",")[2] for line in done.stdout.splitlines()] == list(COMMANDS)
 
 
 def test_a_role_whose_requirements_are_missing_says_so_in_one_line():
     script = "import sys; sys.modules['boto3'] = None; sys.modules['orchestrator.cli'] = None\n"
     command = [sys.executable, "-c", script + "from leitstand.cli import main; main(['backup'])"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=patient(120))
     assert done.returncode == 3
     what, hint = done.stderr.splitlines()
     missing = "the Python package orchestrator.cli.group, which is not installed"

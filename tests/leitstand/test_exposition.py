@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from lab.patience import patient
 from leitstand.exposition import Family, Renderer, render
 
 names = st.from_regex(r"[a-z_][a-z0-9_]{0,12}", fullmatch=True).map(lambda name: f"leitstand_{name}")
@@ -96,6 +97,6 @@ def test_promtool_has_nothing_to_say_about_a_page_of_ours():
         ]
     )
     done = subprocess.run(
-        ["promtool", "check", "metrics"], input=page, capture_output=True, text=True, timeout=120
+        ["promtool", "check", "metrics"], input=page, capture_output=True, text=True, timeout=patient(120)
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from lab.mounts import memory_file_system
+from lab.patience import patient
 from leitstand.exposition import Family
 from leitstand.files import make_public_folder, write_atomically
 from leitstand.textfile import write_textfile
@@ -44,7 +45,7 @@ def test_the_mode_is_as_asked_for_whatever_the_umask(tmp_path, mode):
         [sys.executable, "-c", ONE_WRITE.replace('"new"', f'"new", {mode}')],
         cwd=tmp_path,
         umask=0o077,
-        timeout=120,
+        timeout=patient(120),
     )
     assert done.returncode == 0
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
@@ -98,7 +99,7 @@ def test_a_folder_that_may_not_be_written_keeps_the_old_file(tmp_path, bound_by_
     (tmp_path / "file").write_text("old")
     give_away(tmp_path, 0o755)
     command = [*bound_by_permissions, sys.executable, "-c", ONE_WRITE]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=patient(120))
     assert "PermissionError" in done.stderr
     assert (tmp_path / "file").read_text() == "old"
 

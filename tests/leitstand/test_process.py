@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from lab.patience import patient
 from leitstand.process import STDERR_KEPT, Finished, ProcessError, open_stream, run
 
 LONG = "600"  # seconds; no test waits so long
-PATIENCE = 60  # seconds; far more than a busy machine needs
+PATIENCE = patient(60)  # seconds; far more than a busy machine needs
 FORK = f"sleep {LONG} & echo $! > $TMPDIR/pids; echo $$ >> $TMPDIR/pids; "
 
 

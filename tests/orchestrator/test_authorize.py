@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.patience import patient
 from lab.sshd import Sshd
 from leitstand.errors import UsageError
 from leitstand.settings.fleet import Host
@@ -63,7 +64,7 @@ def test_the_key_reads_the_job_and_nothing_else(sshd: Sshd, host: Host, tmp_path
         ["tar", "--create", "--file=-", "/etc"],
         ["true;", "id"],
     ):
-        refused = transport.run(forbidden, timeout=30)
+        refused = transport.run(forbidden, timeout=patient(30))
         assert refused.status == 126, forbidden
         assert "may not" in refused.stderr
         assert refused.stdout == b""

@@ -11,6 +11,7 @@ from fleet_config.alertmanager import alertmanager_files
 from fleet_config.expected import Expected
 from fleet_config.output import write_files
 from fleet_config.prometheus import Addresses, prometheus_files
+from lab.patience import patient
 from leitstand.settings.config import load_document, read
 from leitstand.settings.fleet import Fleet
 
@@ -51,7 +52,7 @@ def run() -> Run:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=patient(300),
             check=False,
         )
 

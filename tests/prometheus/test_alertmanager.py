@@ -20,6 +20,7 @@ import yaml
 from fleet_config.alertmanager import alertmanager_files
 from fleet_config.mail_times import FIRST, time_template
 from fleet_config.output import write_files
+from lab.patience import patient
 from lab.processes import Server, free_port, wait_until
 from leitstand.settings.fleet import Fleet
 
@@ -214,7 +215,7 @@ def now():
 def post(url, alerts):
     body = json.dumps(alerts).encode()
     request = urllib.request.Request(f"{url}/api/v2/alerts", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=patient(60)) as answer:
         assert answer.status == 200
 
 

@@ -11,6 +11,7 @@ import yaml
 from fleet_config.expected import Expected
 from fleet_config.output import write_files
 from fleet_config.prometheus import Addresses, prometheus_files
+from lab.patience import patient
 from lab.processes import Server, fetch, free_port, wait_until
 
 
@@ -31,7 +32,7 @@ def site(tmp_path):
     argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     argv += ["-keyout", key, "-out", certificate, "-subj", "/CN=site"]
     argv += ["-addext", f"subjectAltName=IP:127.0.0.1,{names}"]
-    subprocess.run(argv, check=True, capture_output=True, timeout=60)
+    subprocess.run(argv, check=True, capture_output=True, timeout=patient(60))
     with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.patience import patient
 from lab.processes import Server, free_port
 
 QUICK_START = Path(__file__).resolve().parents[2] / "docs" / "quickstart.md"
@@ -31,7 +32,7 @@ def test_no_foreign_web_page_reads_prometheus(rendered, tmp_path):
         for origin in ("https://evil.example", "null", "http://127.0.0.1:3000", "none.evil.example"):
             url = f"http://127.0.0.1:{port}/api/v1/query?query=up"
             request = urllib.request.Request(url, headers={"Origin": origin})
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=patient(60)) as answer:
                 assert answer.headers["Access-Control-Allow-Origin"] is None, origin
     finally:
         server.stop()

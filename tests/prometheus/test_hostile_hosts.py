@@ -15,6 +15,7 @@ import yaml
 from fleet_config.expected import Expected
 from fleet_config.output import write_files
 from fleet_config.prometheus import Addresses, prometheus_files
+from lab.patience import patient
 from lab.processes import Server, fetch, free_port, wait_until
 
 ROOM = Path(__file__).parent.parent.parent / "prometheus"
@@ -146,7 +147,7 @@ def promtool(path: Path, series: list[tuple[str, str]], folder: Path, tests: int
         test["input_series"] += [{"series": text, "values": values} for text, values in series]
     (folder / "test.yml").write_text(yaml.safe_dump(content, sort_keys=False))
     argv = ["promtool", "test", "rules", folder / "test.yml"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=patient(300), check=False)
     assert (done.returncode == 0) == ("FAILED" not in done.stdout + done.stderr)
     return done.stdout + done.stderr
 
@@ -267,7 +268,7 @@ def test_a_part_of_leitstand_that_no_host_is_said_to_run_is_told_at_render(tmp_p
     (tmp_path / "leitstand.yml").write_text(text)
     argv = [sys.executable, "-m", "leitstand", "render", "prometheus", "--out", tmp_path / "out"]
     argv += ["--config", tmp_path / "leitstand.yml"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=patient(60), check=False)
     assert done.returncode == 1
     assert (
         "no host is believed about 'backups'; name the one that runs it: hosts.NAME.runs: [backups]"

@@ -15,6 +15,7 @@ from fleet_config.expected import Expected
 from fleet_config.grafana import grafana_files
 from fleet_config.output import write_files
 from fleet_config.prometheus import Addresses, prometheus_files
+from lab.patience import patient
 from leitstand.settings.config import ConfigError, check, load_document, read
 from leitstand.settings.fleet import Fleet
 
@@ -159,7 +160,7 @@ def accepted(folder: Path, content: dict[str, Any]) -> bool:
 def told(*argv: object) -> str:
     words = [str(word) for word in argv]
     done = subprocess.run(
-        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=patient(60), check=False
     )
     return done.stdout if done.returncode else ""
 

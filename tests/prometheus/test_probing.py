@@ -15,6 +15,7 @@ import pytest
 from fleet_config.expected import Expected
 from fleet_config.output import write_files
 from fleet_config.prometheus import Addresses, prometheus_files
+from lab.patience import patient
 from lab.processes import free_port
 from leitstand.settings.re2 import why_not_re2
 
@@ -185,10 +186,10 @@ def probe(port: int, module: str, target: str) -> bool:
 
 
 def fetch(url: str, seconds: float = 60) -> str:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=30) as answer:
+            with urllib.request.urlopen(url, timeout=patient(30)) as answer:
                 return answer.read().decode()
         except OSError:
             assert time.monotonic() < deadline, "the prober did not start"

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lab.patience import patient
 from lab.processes import fetch, free_port
 from lab.shorten import shorten_folder
 from leitstand.settings.fleet import Fleet
@@ -31,7 +32,7 @@ SPEED = 15  # rules and scrapes of 15 s become ones of 1 s
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60, what: str = "the condition") -> Any:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while time.monotonic() < deadline:
         if result := condition():
             return result
@@ -270,7 +271,7 @@ def get() -> Callable[..., Got]:
             url, method=method, headers={name.replace("_", "-"): value for name, value in headers.items()}
         )
         try:
-            with urllib.request.urlopen(asked, timeout=30) as answer:
+            with urllib.request.urlopen(asked, timeout=patient(30)) as answer:
                 return Got(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read())
         except urllib.error.HTTPError as error:
             with error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.patience import patient
 from status_page.collector import Collector
 from status_page.prometheus import Prometheus
 from status_page.ready import load
@@ -35,7 +36,7 @@ def answers(states, age="3", extra=()):
 @pytest.fixture
 def collector(plan, liar):
     made = plan({"interval": "1s"})
-    result = Collector(made, Prometheus(liar.url, timeout=30))
+    result = Collector(made, Prometheus(liar.url, timeout=patient(30)))
     result.now = time.time()
     result.clock = lambda: result.now
     return result

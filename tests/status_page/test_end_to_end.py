@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lab.patience import patient
+
 FAST = {"interval": "1s", "fresh_for": "4s", "unknown_after": "8s"}
 
 
@@ -128,7 +130,7 @@ def test_granian_answers_as_the_application_means_it(config, command, get):
 
 def retry(request, seconds=60):
     """The address is printed a moment before the workers listen."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while True:
         try:
             return request()
@@ -243,6 +245,6 @@ def run(*arguments):
         [sys.executable, "-m", "leitstand", "status-page", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )

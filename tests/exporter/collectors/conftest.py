@@ -14,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.collectors.collector import Collector, Roots
+from lab.patience import patient
 from lab.processes import free_port
 
 Labels = tuple[tuple[str, str], ...]
@@ -83,7 +84,7 @@ class Running:
     port: int
 
     def get(self, path: str = "/metrics") -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=patient(60))
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -101,7 +102,7 @@ def running(argv: list[str], port: int, environment: dict[str, str] | None = Non
     )
     exporter = Running(process, port)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + patient(120)
         while True:
             try:
                 exporter.get()

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+pytestmark = pytest.mark.alone  # what another test mounts or starts stands in one page and not in the other
+
 # Ours has newer defaults than Debian's 1.5.0; both get the same here.
 SAME = (
     r"--collector.diskstats.device-exclude=^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter.collectors.options import Options, flag
+from lab.patience import patient
 from lab.processes import wait_until
 
 COMMAND = [sys.executable, "-m", "leitstand", "exporter"]
@@ -105,7 +106,7 @@ def test_it_ends_when_it_is_told_to(ours, number):
     ],
 )
 def test_a_wrong_option_is_one_line_and_exit_code_2(option, words):
-    finished = subprocess.run([*COMMAND, option], capture_output=True, text=True, timeout=120)
+    finished = subprocess.run([*COMMAND, option], capture_output=True, text=True, timeout=patient(120))
     assert finished.returncode == 2
     assert words in finished.stderr
     assert "Traceback" not in finished.stderr
@@ -123,13 +124,15 @@ def test_a_command_line_of_node_exporter_that_leaves_collectors_out_is_taken(our
 
 
 def test_an_unknown_collector_is_refused():
-    finished = subprocess.run([*COMMAND, "--collector.nonsense"], capture_output=True, text=True, timeout=120)
+    finished = subprocess.run(
+        [*COMMAND, "--collector.nonsense"], capture_output=True, text=True, timeout=patient(120)
+    )
     assert finished.returncode == 2
     assert "--collector.nonsense" in finished.stderr
 
 
 def test_the_help_explains_each_option_and_shows_an_example():
-    finished = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=120)
+    finished = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=patient(120))
     assert finished.returncode == 0
     assert "leitstand exporter --web.listen-address 127.0.0.1:9815" in finished.stdout
     assert all(flag(entry.name) in finished.stdout for entry in fields(Options))

@@ -21,6 +21,7 @@ from exporter.flags import (
     web_config_of,
 )
 from exporter.node_exporter_flags import FORMER, tell
+from lab.patience import patient
 from leitstand.errors import UsageError
 
 FOLDER = Path(__file__).with_name("node_exporter_flags")
@@ -196,5 +197,5 @@ def test_a_whole_command_line_of_node_exporter_starts_ours(ours, page_of, tmp_pa
 
 def test_the_help_does_not_show_what_has_no_effect():
     command = [sys.executable, "-m", "leitstand", "exporter", "--help"]
-    text = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+    text = subprocess.run(command, capture_output=True, text=True, timeout=patient(120)).stdout
     assert "--collector.cpu.info" in text and "gomaxprocs" not in text and "blacklist" not in text

@@ -18,6 +18,7 @@ from exporter.collectors.collector import NoData
 from exporter.collectors.dbus import BusError, Call, Connection, property_of, read_string, read_variant
 from exporter.collectors.options import Options
 from exporter.collectors.systemd import SystemdUnits
+from lab.patience import patient
 from lab.processes import wait_until
 
 BUS = "org.freedesktop.DBus"
@@ -82,7 +83,7 @@ def answer_when_nothing_more_is_asked(service, stop):
 def test_more_is_asked_of_a_slow_service_than_the_bus_allows_at_once(bus):
     """dbus-daemon lets 128 calls of a client wait, and a host has more services than that."""
     stop = threading.Event()
-    with Connection(bus) as service, Connection(bus, timeout=60) as client:
+    with Connection(bus) as service, Connection(bus, timeout=patient(60)) as client:
         thread = threading.Thread(target=answer_when_nothing_more_is_asked, args=(service, stop))
         thread.start()
         answers = client.ask([property_of(":1.0", f"/unit/{number}", "x.y", "Type") for number in range(300)])

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.inventory import fastcgi
+from lab.patience import patient
 
 
 def decoded(encoded: bytes) -> dict[str, str]:
@@ -91,13 +92,13 @@ def answering(tmp_path: Path) -> Callable[[bytes], str]:
 @pytest.mark.parametrize("reply", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", fastcgi.record(6, b"half")])
 def test_a_server_of_another_kind_is_an_error(answering: Callable[[bytes], str], reply: bytes) -> None:
     with pytest.raises(fastcgi.FastCgiError):
-        fastcgi.get(answering(reply), "/status", timeout=60)
+        fastcgi.get(answering(reply), "/status", timeout=patient(60))
 
 
 def test_an_answer_without_end_is_cut_off(answering: Callable[[bytes], str]) -> None:
     endless = fastcgi.record(fastcgi.STDOUT, b"x" * 65535) * 40
     with pytest.raises(fastcgi.FastCgiError, match="too large"):
-        fastcgi.get(answering(endless), "/status", timeout=60)
+        fastcgi.get(answering(endless), "/status", timeout=patient(60))
 
 
 def test_an_answer_that_trickles_in_is_given_up() -> None:

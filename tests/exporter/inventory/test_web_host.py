@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from prometheus_client.parser import text_string_to_metric_families
 
+from lab.patience import patient
 from lab.processes import free_ports
 
 BRANCH = max((path.name.removeprefix("php-fpm") for path in Path("/usr/sbin").glob("php-fpm8.*")), default="")
@@ -122,7 +123,7 @@ class WebHost:
     go: Path
 
     def document(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.exporter}/inventory", timeout=60) as answer:
+        with urllib.request.urlopen(f"{self.exporter}/inventory", timeout=patient(60)) as answer:
             found: dict[str, Any] = json.load(answer)["items"]
         return found
 
@@ -131,7 +132,7 @@ class WebHost:
         return found
 
     def figures(self) -> dict[tuple[str, tuple[str, ...]], float]:
-        with urllib.request.urlopen(f"{self.exporter}/metrics", timeout=60) as answer:
+        with urllib.request.urlopen(f"{self.exporter}/metrics", timeout=patient(60)) as answer:
             families = text_string_to_metric_families(answer.read().decode())
             return {
                 (sample.name, tuple(sample.labels.values())): sample.value
@@ -142,7 +143,7 @@ class WebHost:
 
 def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
     """The first true answer of a condition; its last error if none came."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while True:
         try:
             if found := condition():
@@ -223,7 +224,7 @@ def web_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebHost]:
 
 
 def test_the_site_itself_is_served_by_php(web_host: WebHost) -> None:
-    with urllib.request.urlopen(f"{web_host.site}/index.php", timeout=60) as answer:
+    with urllib.request.urlopen(f"{web_host.site}/index.php", timeout=patient(60)) as answer:
         assert answer.read().startswith(f"served by PHP {BRANCH}".encode())
 
 
@@ -245,7 +246,7 @@ def test_wordpress_is_found_with_the_php_that_serves_it(web_host: WebHost) -> No
 
 def test_a_root_that_a_variable_names_is_the_one_that_nginx_serves(web_host: WebHost) -> None:
     request = urllib.request.Request(f"{web_host.site}/where.txt", headers={"Host": "wiki.example.org"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=patient(60)) as answer:
         assert answer.read() == b"here"
     (found,) = [item for item in web_host.items("virtual_host") if item["name"] == "wiki.example.org"]
     assert found["root"] == "/var/www/wiki/public"
@@ -360,7 +361,7 @@ def test_a_saturated_pool_shows_its_busy_processes_and_leaves_the_document_alone
 
 
 def visit(url: str) -> int:
-    with urllib.request.urlopen(url, timeout=300) as answer:
+    with urllib.request.urlopen(url, timeout=patient(300)) as answer:
         status: int = answer.status
     return status
 

@@ -14,6 +14,7 @@ from exporter.inventory.part import render_part, to_wire
 from exporter.inventory.runner import parse_answer
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.worker import look
+from lab.patience import patient
 from lab.processes import wait_until
 
 Build = Callable[[dict[str, str | bytes]], Context]
@@ -71,7 +72,11 @@ def test_a_source_that_hangs_crashes_or_floods_costs_only_itself(real_host: Cont
     names = ["hang", "spin", "raises", "exits", "eats", "floods", "prints", "leaves", "host"]
     order = Order(names, real_host.roots, [])
     done = subprocess.run(
-        [sys.executable, "-c", HOSTILE], input=order.to_wire(), capture_output=True, check=True, timeout=600
+        [sys.executable, "-c", HOSTILE],
+        input=order.to_wire(),
+        capture_output=True,
+        check=True,
+        timeout=patient(600),
     )
     outcomes = {outcome.source: outcome for outcome in parse_answer(done.stdout, done.stderr.decode(), names)}
     assert "took longer than 1 s" in outcomes["hang"].error

@@ -25,6 +25,7 @@ from cryptography.x509.oid import NameOID
 from exporter.web.conversation import Limits
 from exporter.web.http1 import Handler, Request, Response
 from exporter.web.server import Server
+from lab.patience import patient
 
 
 class Authority:
@@ -147,7 +148,9 @@ class Running:
 
     def connect(self, source: str = "127.0.0.1") -> socket.socket:
         """A connection, with TLS if the server has it."""
-        raw = socket.create_connection(("127.0.0.1", self.port), timeout=60, source_address=(source, 0))
+        raw = socket.create_connection(
+            ("127.0.0.1", self.port), timeout=patient(60), source_address=(source, 0)
+        )
         return self.context.wrap_socket(raw, server_hostname="localhost") if self.context else raw
 
     def get(self, path: str = "/", headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
@@ -171,10 +174,10 @@ def ask(
 ) -> Answer:
     if context:
         client: http.client.HTTPConnection = http.client.HTTPSConnection(
-            "localhost", port, timeout=60, context=context
+            "localhost", port, timeout=patient(60), context=context
         )
     else:
-        client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=patient(60))
     try:
         client.request(method, path, headers=headers or {})
         answer = client.getresponse()
@@ -248,7 +251,7 @@ def _logged_port(log: Path, process: subprocess.Popen[bytes]) -> str | None:
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
     """The condition's value once it is true."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patient(seconds)
     while not (value := condition()):
         assert time.monotonic() < end, "it never came to be"
         time.sleep(0.01)

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from exporter.inventory.inventory import InventorySnapshot
 from exporter.web.app import App, deadline
 from exporter.web.http1 import Request
+from lab.patience import patient
 from lab.processes import free_port
 from leitstand.exposition import Family, render
 
@@ -276,7 +277,7 @@ def prometheus(tmp_path: Path) -> Iterator[Callable[[str], Callable[[str], list[
         def query(expression: str) -> list[Any]:
             url = f"http://127.0.0.1:{port}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
             try:
-                with urllib.request.urlopen(url, timeout=60) as answer:
+                with urllib.request.urlopen(url, timeout=patient(60)) as answer:
                     return json.load(answer)["data"]["result"]
             except OSError:
                 return []

@@ -16,6 +16,7 @@ import pytest
 from exporter.web.conversation import Limits
 from exporter.web.http1 import Request, Response
 from exporter.web.server import Server
+from lab.patience import patient
 from leitstand.errors import LeitstandError, UsageError
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -31,7 +32,7 @@ def has_ipv6() -> bool:
 
 def test_it_answers_and_keeps_the_connection(serve: Callable[..., Any]) -> None:
     running = serve()
-    client = http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)
+    client = http.client.HTTPConnection("127.0.0.1", running.port, timeout=patient(60))
     for number in range(3):
         client.request("GET", f"/{number}?q")
         answer = client.getresponse()
@@ -147,8 +148,8 @@ def test_more_requests_at_once_than_allowed_get_503_at_once(
     threads = [threading.Thread(target=running.get) for _ in range(2)]
     for thread in threads:
         thread.start()
-    assert entered.acquire(timeout=60)
-    assert entered.acquire(timeout=60)
+    assert entered.acquire(timeout=patient(60))
+    assert entered.acquire(timeout=patient(60))
     assert running.get().status == 503
     leave.set()
     for thread in threads:
@@ -273,7 +274,9 @@ def test_a_large_answer_is_forgotten_when_it_was_sent_and_a_connection_when_it_e
     running = serve(lambda _: Response(200, b"x" * 400_000))
     gc.disable()
     try:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)) as client:
+        with contextlib.closing(
+            http.client.HTTPConnection("127.0.0.1", running.port, timeout=patient(60))
+        ) as client:
             client.request("GET", "/")
             assert len(client.getresponse().read()) == 400_000
             (ended,) = map(weakref.ref, running.server._open.values())

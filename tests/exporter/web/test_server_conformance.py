@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from exporter.web.http1 import Request, Response, problem
+from lab.patience import patient
 
 # What a client notices: how far it comes, the status, what it must do to enter, and the configured headers.
 TOLD = (
@@ -149,7 +150,7 @@ class Asker:
             return ("closed",)
 
     def _connect(self, port: int, probe: Probe) -> socket.socket:
-        raw = socket.create_connection(("127.0.0.1", port), timeout=60)
+        raw = socket.create_connection(("127.0.0.1", port), timeout=patient(60))
         if not self._tls or probe.plain:
             return raw
         context = ssl.create_default_context(cafile=str(self._pki.ca))

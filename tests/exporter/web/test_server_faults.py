@@ -18,6 +18,7 @@ import pytest
 
 from exporter.web.conversation import Limits
 from exporter.web.http1 import Response
+from lab.patience import patient
 
 CLIENTS = 400
 # Long enough for a busy test machine; who waits for one silent client waits for Limits.head_seconds.
@@ -33,7 +34,9 @@ def crowd() -> Iterator[Callable[[int, bytes], list[socket.socket]]]:
         def gather(port: int, sent: bytes) -> list[socket.socket]:
             clients = []
             for _ in range(CLIENTS):
-                client = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+                client = opened.enter_context(
+                    socket.create_connection(("127.0.0.1", port), timeout=patient(60))
+                )
                 with contextlib.suppress(OSError):  # one that had to make room already
                     client.sendall(sent)
                 clients.append(client)
@@ -44,7 +47,7 @@ def crowd() -> Iterator[Callable[[int, bytes], list[socket.socket]]]:
 
 def scrape(running: Any, headers: str = "", seconds: float = SCRAPE_SECONDS) -> None:
     """One scrape on a new connection, done within the promised time."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patient(seconds)
     with running.connect() as sock:
         sock.settimeout(seconds)
         sock.sendall(f"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode())
@@ -136,7 +139,7 @@ def test_who_is_too_slow_is_hung_up_on(
 ) -> None:
     config = tls_config if with_tls else None
     running = serve(config=config, limits=Limits(head_seconds=1))
-    with socket.create_connection(("127.0.0.1", running.port), timeout=60) as silent:
+    with socket.create_connection(("127.0.0.1", running.port), timeout=patient(60)) as silent:
         with running.connect() as slow, contextlib.suppress(OSError):
             for letter in b"GET / HTTP/1.1\r\nHost: " + b"x" * 10_000:
                 slow.sendall(bytes([letter]))

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from lab.patience import patient
 from lab.processes import free_port
 
 UNITS = Path(__file__).parents[3] / "deploy/systemd"
@@ -167,7 +168,7 @@ def exporter(eventually: Callable[..., Any]) -> Iterator[Callable[..., Callable[
 
 def _complete_page(port: int) -> str | None:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=patient(60)) as answer:
             page = answer.read().decode()
     except OSError:
         return None
@@ -245,7 +246,7 @@ def test_the_exporter_answers_on_the_socket_that_systemd_opened(eventually: Call
 
 def _status(port: int) -> int:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/healthy", timeout=60) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/healthy", timeout=patient(60)) as answer:
             return int(answer.status)
     except OSError:
         return 0
@@ -265,7 +266,7 @@ def test_the_exporter_answers_on_a_local_socket_that_systemd_opened(
             assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
     finally:
         process.terminate()
-        _, log = process.communicate(timeout=60)
+        _, log = process.communicate(timeout=patient(60))
     assert process.returncode == 0
     assert f"listening on {path}" in log.decode()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lab.patience import patient
 from leitstand.cli import COMMANDS
 from leitstand.settings.config import check, load_document, owners
 
@@ -34,7 +35,7 @@ def is_configuration(data: object) -> bool:
 
 def test_the_generated_pages_are_fresh():
     command = [sys.executable, str(ROOT / "docs" / "reference" / "generate.py"), "--check"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=patient(300))
     assert done.returncode == 0, f"run docs/reference/generate.py: {done.stdout}{done.stderr}"
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from lab.patience import patient
+
 MOST_BYTES = 200_000_000
 # Asked from within: what the kernel reports to a parent counts the parent's own memory before exec, too.
 COMMAND = """
@@ -23,7 +25,7 @@ sys.exit(status)
 def peak_bytes(site: Any, *arguments: str) -> int:
     """The largest memory of one command of ``leitstand backup``, in a process of its own."""
     argv = [sys.executable, "-c", COMMAND, "backup", *arguments, "--config", str(site.config)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=patient(300))
     assert done.returncode == 0, done.stderr
     return int(done.stdout.split()[-1]) * 1024
 

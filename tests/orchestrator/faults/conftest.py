@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from lab.fault_proxy import Fault, FaultProxy
+from lab.patience import patient
 from orchestrator.stores.retry import Retry
 
 Ran = Any
@@ -45,7 +46,11 @@ def run_apart(site: Site, *arguments: object, within: tuple[str, ...] = ()) -> S
     site.write()
     argv = [*within, sys.executable, "-m", "leitstand", "backup", *map(str, arguments)]
     done = subprocess.run(
-        [*argv, "--config", str(site.config)], capture_output=True, text=True, timeout=120, check=False
+        [*argv, "--config", str(site.config)],
+        capture_output=True,
+        text=True,
+        timeout=patient(120),
+        check=False,
     )
     errors = [line for line in done.stderr.splitlines() if not line.startswith("  hint: ")]
     return SimpleNamespace(status=done.returncode, stdout=done.stdout, stderr=done.stderr, errors=errors)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from lab.databases import MariaDB, PostgreSQL
+from lab.patience import patient
 
 Site = Any
 Swift = Any
@@ -51,7 +52,13 @@ class Rescue:
     def run(self, text: str) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.home), **self.environment}
         return subprocess.run(
-            ["bash"], input=text, capture_output=True, text=True, env=environment, cwd="/", timeout=120
+            ["bash"],
+            input=text,
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd="/",
+            timeout=patient(120),
         )
 
     @property

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from lab.patience import patient
+
 Site = Any
 END = bytes(1024)
 MOST_BYTES = 200_000_000
@@ -261,7 +263,7 @@ def memory_of(site: Site, *arguments: str) -> tuple[int, int, str]:
         "print(*(line.split()[1] for line in lines if line.startswith('VmHWM:'))); sys.exit(status)"
     )
     argv = [sys.executable, "-c", code, "backup", *arguments, "--config", str(site.config)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=patient(120), check=False)
     return done.returncode, int(done.stdout.split()[-1]) * 1024, done.stderr
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from lab.patience import patient
+
 pytestmark = pytest.mark.slow
 Site = Any
 TreeOf = Callable[[Path], dict[bytes, tuple[Any, ...]]]
@@ -172,7 +174,7 @@ def test_a_prune_killed_at_twenty_moments(nursery: Nursery, tree: TreeOf, tmp_pa
         assert_only_whole_ones(site, proven, ("disk",))
         assert site.snapshots()[-2:] == kept, "what is to stay stays"
     assert nursery.killed >= 8
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + patient(120)
     while site.snapshots() != kept:
         assert time.monotonic() < deadline, "prune ends its work in the end"
         site.good("prune", "site")

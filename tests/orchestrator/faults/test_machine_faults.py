@@ -15,6 +15,7 @@ import pytest
 
 from lab.databases import MariaDB
 from lab.mounts import memory_file_system
+from lab.patience import patient
 from lab.processes import wait_until
 from lab.sshd import Sshd
 
@@ -98,7 +99,7 @@ def test_an_ssh_host_gone_in_the_middle(small: Site, remote: Sshd, source: str, 
         while run.poll() is None:  # one that begins just now, too
             end_sessions(remote.server.process.pid)
             time.sleep(0.05)
-        _, errors = run.communicate(timeout=120)
+        _, errors = run.communicate(timeout=patient(120))
     assert run.returncode == 3, errors
     lines = [line for line in errors.splitlines() if not line.startswith("  hint") and " INFO " not in line]
     assert len(lines) == 1, errors
@@ -122,7 +123,7 @@ def test_a_database_gone_in_the_middle(small: Site, tmp_path: Path) -> None:
         with small.start("run", "site") as run:
             wait_until(lambda: stored(small, "vol.zip.*"), "the first volume", pause=0.01)
             server.server.kill()
-            _, errors = run.communicate(timeout=120)
+            _, errors = run.communicate(timeout=patient(120))
         assert run.returncode == 3, errors
         # The log warns as well: the password file lies in a folder of the server's user.
         lines = [

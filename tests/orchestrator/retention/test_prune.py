@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from lab.patience import patient
 from orchestrator.backup.lock import job_lock
 
 Site = Any
@@ -201,7 +202,7 @@ def test_pruning_works_on_swift(on_swift: Site) -> None:
     on_swift.wait_for_next_second()
     on_swift.good("run", "site")
     kept = on_swift.snapshots("swift")[1:]
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + patient(60)
     while on_swift.snapshots("swift") != kept:  # Swift's times are rounded up to the next second
         assert time.monotonic() < deadline
         on_swift.good("prune", "site", "--store", "swift")

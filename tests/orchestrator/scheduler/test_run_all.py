@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lab.patience import patient
 from lab.processes import wait_until
 from orchestrator.scheduler.children import Children
 from orchestrator.scheduler.slots import Limits, Place, startable
@@ -95,7 +96,7 @@ def test_a_child_that_reports_nothing_has_failed(site: Site, monkeypatch: pytest
     monkeypatch.setattr("sys.executable", "/bin/true")
     children = Children(site.config)
     children.start(Task("run", "site"))
-    ended = children.ended.get(timeout=60)
+    ended = children.ended.get(timeout=patient(60))
     assert (ended.status, ended.report) == (3, None)
     assert ended.stderr == "it ended with status 0 but reported nothing"
 
@@ -120,7 +121,7 @@ def test_two_hosts_are_read_at_the_same_time_and_one_host_is_not(site: Site) -> 
             one.write("done")
             other.write("done")
         second.write_text("done")
-        reports = json.loads(run.communicate(timeout=120)[0])
+        reports = json.loads(run.communicate(timeout=patient(120))[0])
     assert [(report["job"], report["content_bytes"]) for report in reports] == [
         ("a1", 4),
         ("a2", 4),
@@ -147,7 +148,7 @@ def test_a_child_that_is_killed_is_a_failure(site: Site) -> None:
         with gate.open("w"):
             (child,) = psutil.Process(run.pid).children()
             child.kill()
-            output = run.communicate(timeout=120)[0]
+            output = run.communicate(timeout=patient(120))[0]
         assert run.returncode == 3
     (report,) = json.loads(output)
     assert (report["status"], report["problem"]) == (3, "it was ended by signal 9")

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from lab.patience import patient
 from lab.processes import wait_until
 from leitstand.errors import UsageError
 from orchestrator.scheduler import metrics_server
@@ -53,7 +54,7 @@ class Serving:
         return "".join(self.lines)
 
     def metrics(self) -> str:
-        with urllib.request.urlopen(self.url, timeout=60) as answer:
+        with urllib.request.urlopen(self.url, timeout=patient(60)) as answer:
             text: str = answer.read().decode()
         return text
 
@@ -157,7 +158,7 @@ def server() -> Iterator[MetricsServer]:
 def ask(server: MetricsServer, path: str = "/metrics") -> int:
     try:
         with urllib.request.urlopen(
-            f"http://127.0.0.1:{server.server_address[1]}{path}", timeout=60
+            f"http://127.0.0.1:{server.server_address[1]}{path}", timeout=patient(60)
         ) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.patience import patient
 from lab.sshd import Sshd
 from leitstand.errors import UsageError
 from leitstand.settings.fleet import Host
@@ -79,7 +80,7 @@ def commands(script: str) -> list[str]:
 def received(host: Host, command: str) -> bytes:
     transport = open_transport("web1", host)
     ssh = transport.command(["true"])[:-1]  # type: ignore[attr-defined]
-    return subprocess.run([*ssh, command], capture_output=True, timeout=60, check=False).stdout
+    return subprocess.run([*ssh, command], capture_output=True, timeout=patient(60), check=False).stdout
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.mounts import read_only
+from lab.patience import patient
 from lab.processes import wait_until
 from orchestrator.config.settings import SqliteSource as SqliteSettings
 from orchestrator.sources import SourceError
@@ -39,7 +40,7 @@ def moving_money(path: Path) -> Iterator[list[int]]:
     ended = threading.Event()
 
     def move() -> None:
-        with closing(sqlite3.connect(path, timeout=60)) as connection:
+        with closing(sqlite3.connect(path, timeout=patient(60))) as connection:
             while not ended.wait(0.005):
                 with connection:
                     for change, which in ((-1, len(done)), (1, 7 * len(done) + 1)):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from lab.patience import patient
 from lab.refusing_s3 import RefusingS3
 from orchestrator.config.stores import Store as StoreSettings
 from orchestrator.stores import StoreError, open_store
@@ -105,7 +106,9 @@ def test_what_other_programs_are_told_of_s3_changes_nothing(
     site.write()
     argv = [sys.executable, "-m", "leitstand", "backup", "list", "site", "--config", str(site.config)]
     environment = {**os.environ, **told(tmp_path / "home")}
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        argv, env=environment, capture_output=True, text=True, timeout=patient(60), check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -1,0 +1,10 @@
+"""How long tests and the lab wait for what must come: seconds, times a factor for a slow machine."""
+
+import os
+
+VARIABLE = "LEITSTAND_TEST_PATIENCE"
+
+
+def patient(seconds: float) -> float:
+    """``seconds`` on a quiet machine; ``LEITSTAND_TEST_PATIENCE=3`` makes them three times as many."""
+    return seconds * float(os.environ.get(VARIABLE) or 1)
