@@ -173,7 +173,7 @@ def boto3_alone(volumes: str, endpoint: str, threads: str) -> None:
 def uploads_alone(volumes: str, endpoint: str, threads: str) -> None:
     """The same volumes as a run sends them; their hashes are known, as the archive takes them."""
     from orchestrator.archive import Volume
-    from orchestrator.archive.pages import pieces
+    from orchestrator.archive.mapped_memory import pieces
     from orchestrator.backup.uploads import Lane, Uploads
     from orchestrator.config.stores import S3Store
     from orchestrator.repository.layout import SnapshotName

@@ -8,7 +8,7 @@ from pathlib import Path
 from leitstand.errors import UsageError
 from leitstand.settings.fleet import Host
 from orchestrator.backup.hooks import RunHooks
-from orchestrator.config.settings import ALL_DATABASES, FilesSource, Job
+from orchestrator.config.settings import ALL_DATABASES, FilesSettings, Job
 from orchestrator.sources import open_sources, open_transport
 from orchestrator.sources.databases import DumpSource
 from orchestrator.sources.remote_files import RemoteFilesSource
@@ -110,7 +110,7 @@ def _commands(transport: Ssh, host: Host, name: str, job: Job) -> list[str]:
 
 def _refuse_what_tar_cannot_leave_out(job: str, settings: object) -> None:
     """Raise UsageError for a pattern that is applied only here, to what the host has sent."""
-    patterns = settings.exclude if isinstance(settings, FilesSource) else []
+    patterns = settings.exclude if isinstance(settings, FilesSettings) else []
     for pattern in filter(tar_cannot, patterns):
         raise UsageError(
             f"{job}: exclude '{pattern}': the host's tar cannot apply this pattern: the key could read it",

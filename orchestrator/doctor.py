@@ -23,9 +23,9 @@ from orchestrator.archive import Entry, Problem
 from orchestrator.config.private_files import faulty_files
 from orchestrator.config.settings import Job, source_label
 from orchestrator.config.sizes import size
+from orchestrator.config.tasks import schedule_of
 from orchestrator.repository.layout import CANARY, job_prefix
 from orchestrator.sources import Hindered, Source, open_sources
-from orchestrator.state.agenda import schedule_of
 from orchestrator.state.context import Context, keys_of
 from orchestrator.state.facts import read_facts
 from orchestrator.stores import Store, StoreError
@@ -35,14 +35,14 @@ TASTE_BYTES = 1 << 20  # of each dump: enough for a refused password or a missin
 CLOCK_SECONDS = 60.0  # S3 refuses requests that are 15 minutes off; stores tell whole seconds
 
 Got = TypeVar("Got")
-Result = Literal["good", "warning", "bad"]
+Verdict = Literal["good", "warning", "bad"]
 
 
 @dataclass(frozen=True)
 class Found:
     """How a check went; ``hint`` says what to do about it."""
 
-    result: Result
+    result: Verdict
     told: str
     hint: str = ""
 

@@ -44,7 +44,7 @@ OWNERS: tuple[str, ...] = (
 # What is looked at beside mistakes: an owner's sections, and the function that is given fleet and settings.
 CAUTIONS: tuple[tuple[str, str], ...] = (
     ("leitstand.settings.fleet:Fleet", "leitstand.settings.cautions:of_fleet"),
-    ("orchestrator.config.settings:BackupSettings", "orchestrator.state.cautions:of_backups"),
+    ("orchestrator.config.settings:BackupSettings", "orchestrator.config.cautions:of_backups"),
 )
 
 

@@ -17,6 +17,8 @@ from typing import cast
 from Cryptodome.Util.strxor import strxor
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from orchestrator.archive.mapped_memory import Buffer
+
 SALT_BYTES = 16
 VERIFIER_BYTES = 2
 MAC_BYTES = 10
@@ -28,8 +30,6 @@ _BLOCK = 16
 _SLICE_BITS = 14
 _SLICE_BLOCKS = 1 << _SLICE_BITS
 SLICE = _SLICE_BLOCKS * _BLOCK
-
-Buffer = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 import hashlib
 from collections.abc import Callable, Iterator
 
-from orchestrator.archive.aes import Buffer
 from orchestrator.archive.deflate import DAMAGED, Inflater
 from orchestrator.archive.entry import FileRecord, Method
+from orchestrator.archive.mapped_memory import Buffer
 
 
 class ContentCheck:

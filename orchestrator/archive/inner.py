@@ -39,7 +39,7 @@ LARGEST_SMALL = _MAX32 - 1
 
 
 @dataclass(slots=True)
-class Place:
+class HeaderFields:
     """Where an entry's header starts, what it holds, and whether its sizes follow the data (a stream)."""
 
     header: int
@@ -87,14 +87,14 @@ def fixed_content(metadata: Metadata) -> bytes | None:
             return b""
 
 
-def local_header(both: Common, place: Place) -> bytes:
+def local_header(both: Common, fields: HeaderFields) -> bytes:
     """The header before an entry's data; of a stream, the sizes are left to the descriptor."""
     name, flags, extra = both.name, both.flags, both.extra
-    version, crc, length, size = _VERSION, place.crc32, place.length, place.size
-    if place.streamed:
+    version, crc, length, size = _VERSION, fields.crc32, fields.length, fields.size
+    if fields.streamed:
         version, flags, crc, length, size = _ZIP64_VERSION, flags | _DESCRIPTOR_FLAG, 0, _MAX32, _MAX32
         extra = _ZIP64_LOCAL.pack(1, 16, 0, 0) + extra
-    head = (b"PK\3\4", version, flags, _METHODS[place.method], *both.stamp, crc, length, size)
+    head = (b"PK\3\4", version, flags, _METHODS[fields.method], *both.stamp, crc, length, size)
     return LOCAL.pack(*head, len(name), len(extra)) + name + extra
 
 
@@ -103,16 +103,16 @@ def small_header_length(both: Common) -> int:
     return LOCAL.size + len(both.name) + len(both.extra)
 
 
-def descriptor(place: Place) -> bytes:
+def descriptor(fields: HeaderFields) -> bytes:
     """What follows the data of a stream."""
-    return DESCRIPTOR.pack(b"PK\7\x08", place.crc32, place.length, place.size) if place.streamed else b""
+    return DESCRIPTOR.pack(b"PK\7\x08", fields.crc32, fields.length, fields.size) if fields.streamed else b""
 
 
-def central_header(both: Common, place: Place) -> bytes:
+def central_header(both: Common, fields: HeaderFields) -> bytes:
     """The entry's row in the central directory."""
     version, flags, extra = _VERSION, both.flags, both.extra
-    length, size, header = place.length, place.size, place.header
-    if place.streamed:
+    length, size, header = fields.length, fields.size, fields.header
+    if fields.streamed:
         version, flags = _ZIP64_VERSION, flags | _DESCRIPTOR_FLAG
     if max(size, length, header) >= _MAX32:
         large = [value for value in (size, length, header) if value >= _MAX32]
@@ -124,9 +124,9 @@ def central_header(both: Common, place: Place) -> bytes:
         _UNIX | _ZIP64_VERSION,
         version,
         flags,
-        _METHODS[place.method],
+        _METHODS[fields.method],
         *both.stamp,
-        place.crc32,
+        fields.crc32,
     )
     tail = (len(both.name), len(extra), 0, 0, 0, both.attributes, header)
     return CENTRAL.pack(*head, length, size, *tail) + both.name + extra

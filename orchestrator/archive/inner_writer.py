@@ -8,7 +8,7 @@ from orchestrator.archive.deflate import STREAM_END, crc32, deflate_block, shrin
 from orchestrator.archive.entry import ArchiveError, Entry, EntryChanged, FileRecord, Metadata, Method
 from orchestrator.archive.inner import (
     Common,
-    Place,
+    HeaderFields,
     central_header,
     common,
     descriptor,
@@ -59,25 +59,27 @@ class InnerZip:
 
     def add(self, packed: Packed) -> None:
         """An entry that is ready."""
-        start, made = self.position, packed.place
+        start, made = self.position, packed.fields
         self.put(packed.header + packed.data)
-        place = Place(start, made.method, made.crc32, made.length, made.size, False)
-        record = (packed.metadata, packed.both, place, start + len(packed.header), packed.sha256)
+        fields = HeaderFields(start, made.method, made.crc32, made.length, made.size, False)
+        record = (packed.metadata, packed.both, fields, start + len(packed.header), packed.sha256)
         self.record(*record, packed.problem)
 
     def record(
-        self, metadata: Metadata, both: Common, place: Place, offset: int, sha256: bytes, problem: str
+        self, metadata: Metadata, both: Common, fields: HeaderFields, offset: int, sha256: bytes, problem: str
     ) -> None:
         """Enter a written entry into the central directory, and tell of it."""
-        stored = place.method is not Method.NONE
+        stored = fields.method is not Method.NONE
         if stored:
-            row = central_header(both, place)
+            row = central_header(both, fields)
             self._directory.write(row)
             self._directory_bytes += len(row)
             self.entries += 1
-        self.content_bytes += place.size
-        span = (offset, place.length) if stored else (0, 0)
-        self._on_record(FileRecord(metadata, place.size, sha256, place.crc32, *span, place.method, problem))
+        self.content_bytes += fields.size
+        span = (offset, fields.length) if stored else (0, 0)
+        self._on_record(
+            FileRecord(metadata, fields.size, sha256, fields.crc32, *span, fields.method, problem)
+        )
 
     def close(self) -> None:
         """Write the central directory and what ends it."""
@@ -150,19 +152,19 @@ class StreamedEntry:
             self._work.then(lambda: self._inner.put(STREAM_END))
         self._work.then(lambda: self._close(problem))
 
-    def _place(self) -> Place:
+    def _fields(self) -> HeaderFields:
         length = self._inner.position - self._offset
-        return Place(self._header, self._method, self._crc32, length, self._size, True)
+        return HeaderFields(self._header, self._method, self._crc32, length, self._size, True)
 
     def _open(self) -> None:
         self._header = self._inner.position
-        self._inner.put(local_header(self._both, self._place()))
+        self._inner.put(local_header(self._both, self._fields()))
         self._offset = self._inner.position
 
     def _close(self, problem: str) -> None:
-        place = self._place()
-        self._inner.put(descriptor(place))
-        record = (self._entry.metadata, self._both, place, self._offset, self._sha256.digest())
+        fields = self._fields()
+        self._inner.put(descriptor(fields))
+        record = (self._entry.metadata, self._both, fields, self._offset, self._sha256.digest())
         self._inner.record(*record, problem)
 
 

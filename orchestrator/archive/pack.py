@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from orchestrator.archive.deflate import crc32, shrink
 from orchestrator.archive.entry import Entry, EntryChanged, Metadata, Method, Problem
-from orchestrator.archive.inner import UNSTORED, Common, Place, common, fixed_content, local_header
+from orchestrator.archive.inner import UNSTORED, Common, HeaderFields, common, fixed_content, local_header
 
 # Entries up to here are held in memory whole, so that their headers carry true sizes; a file that grew past
 # twice that since it was listed goes on as a stream.
@@ -25,11 +25,11 @@ class Gathered:
 
 @dataclass(slots=True)
 class Packed:
-    """One entry ready to be written; ``place.header`` is still 0, as only the writer knows where it goes."""
+    """One entry ready to be written; ``fields.header`` is still 0, as only the writer knows where it goes."""
 
     metadata: Metadata
     both: Common
-    place: Place
+    fields: HeaderFields
     sha256: bytes
     header: bytes
     data: bytes
@@ -44,7 +44,7 @@ class Grown:
     start: Gathered
 
 
-Result = Packed | Grown | Problem
+PackResult = Packed | Grown | Problem
 
 
 def gather(blocks: Iterable[bytes], limit: int) -> Gathered:
@@ -62,12 +62,12 @@ def gather(blocks: Iterable[bytes], limit: int) -> Gathered:
     return Gathered(parts[0] if len(parts) == 1 else b"".join(parts))
 
 
-def pack_all(entries: list[tuple[Entry, Gathered | None]], level: int) -> list[Result]:
+def pack_all(entries: list[tuple[Entry, Gathered | None]], level: int) -> list[PackResult]:
     """Pack a batch of entries; what was gathered already is not read again."""
     return [_pack(entry, gathered, level) for entry, gathered in entries]
 
 
-def _pack(entry: Entry, gathered: Gathered | None, level: int) -> Result:
+def _pack(entry: Entry, gathered: Gathered | None, level: int) -> PackResult:
     try:
         content = gathered or _read(entry)
     except OSError as error:
@@ -86,11 +86,11 @@ def _packed(metadata: Metadata, gathered: Gathered, level: int) -> Packed:
     content = gathered.content
     digest, both = hashlib.sha256(content).digest(), common(metadata)
     if metadata.kind in UNSTORED:
-        return Packed(metadata, both, Place(0, Method.NONE, 0, 0, 0, False), digest, b"", b"")
+        return Packed(metadata, both, HeaderFields(0, Method.NONE, 0, 0, 0, False), digest, b"", b"")
     deflated = shrink(content, level) if content else None
     data, method = (content, Method.STORE) if deflated is None else (deflated, Method.DEFLATE)
-    place = Place(0, method, crc32(content), len(data), len(content), False)
-    return Packed(metadata, both, place, digest, local_header(both, place), data, gathered.problem)
+    fields = HeaderFields(0, method, crc32(content), len(data), len(content), False)
+    return Packed(metadata, both, fields, digest, local_header(both, fields), data, gathered.problem)
 
 
 def describe(error: OSError) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable
 from typing import BinaryIO
 
-from orchestrator.archive.aes import Buffer
 from orchestrator.archive.content import ContentCheck
 from orchestrator.archive.entry import ArchiveError, FileRecord, Method, Problem
+from orchestrator.archive.mapped_memory import Buffer
 from orchestrator.archive.names import printable
 from orchestrator.archive.spool import Spool
 from orchestrator.archive.unseal import READ_BYTES, ReadRange, SealedEntry
-from orchestrator.archive.verify import Verification
+from orchestrator.archive.verify import ArchiveVerification
 from orchestrator.archive.writer import ENTRY_NAME
 
 
@@ -33,7 +33,7 @@ class SealedReader:
         path it concerns (empty: the archive as a whole); an empty list proves the archive. Goes on after
         damage.
         """
-        return Verification(self._entry, self._threads).run(records)
+        return ArchiveVerification(self._entry, self._threads).run(records)
 
     def copy(self, record: FileRecord, write: Callable[[Buffer], object]) -> None:
         """Give one file's content to ``write`` in blocks, reading its bytes in the archive and nothing else.

@@ -12,9 +12,10 @@ from pyzipper import WZ_AES, ZIP_DEFLATED, ZIP_STORED, AESZipFile
 from pyzipper.zipfile import _ZipWriteFile
 from pyzipper.zipfile_aes import WZ_AES_V2, WZ_AES_VENDOR_ID, AESZipInfo
 
-from orchestrator.archive.aes import OVERHEAD, Buffer, Sealer
+from orchestrator.archive.aes import OVERHEAD, Sealer
 from orchestrator.archive.deflate import Compressor, compressor
 from orchestrator.archive.entry import ArchiveError
+from orchestrator.archive.mapped_memory import Buffer
 
 Sink = Callable[[Buffer], object]
 

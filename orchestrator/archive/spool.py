@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 
-from orchestrator.archive.aes import Buffer
+from orchestrator.archive.mapped_memory import Buffer
 
 MEMORY_BYTES = 8 << 20
 _BLOCK = 16

@@ -9,12 +9,11 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from orchestrator.archive.aes import Buffer
 from orchestrator.archive.content import ContentCheck, check_whole
 from orchestrator.archive.entry import FileRecord, Method, Problem
 from orchestrator.archive.inner import (
     LARGEST_SMALL,
-    Place,
+    HeaderFields,
     central_header,
     common,
     descriptor,
@@ -22,6 +21,7 @@ from orchestrator.archive.inner import (
     local_header,
     small_header_length,
 )
+from orchestrator.archive.mapped_memory import Buffer
 from orchestrator.archive.pack import SMALL_BYTES
 from orchestrator.archive.unseal import SealedEntry
 from orchestrator.archive.work import OrderedWork
@@ -54,7 +54,7 @@ class Stream:
         return b"".join(self.pieces(count))
 
 
-class Verification:
+class ArchiveVerification:
     """One pass over an archive; ``problems`` grows while it runs."""
 
     def __init__(self, entry: SealedEntry, threads: int) -> None:
@@ -100,12 +100,12 @@ class Verification:
         both = common(record.metadata)
         header = self._stream.take(record.offset - start)
         streamed = len(header) != small_header_length(both) or max(record.length, record.size) > LARGEST_SMALL
-        place = Place(start, record.method, record.crc32, record.length, record.size, streamed)
+        fields = HeaderFields(start, record.method, record.crc32, record.length, record.size, streamed)
         self._content(record)
-        trailer = descriptor(place)
-        if header != local_header(both, place) or self._stream.take(len(trailer)) != trailer:
+        trailer = descriptor(fields)
+        if header != local_header(both, fields) or self._stream.take(len(trailer)) != trailer:
             self.problems.append(Problem(record.path, "damaged: its header is not the one that was recorded"))
-        row = central_header(both, place)
+        row = central_header(both, fields)
         self._directory.update(row)
         self._directory_bytes += len(row)
         self._entries += 1

@@ -11,9 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from orchestrator.archive.aes import Buffer
 from orchestrator.archive.entry import ArchiveError, Volume
-from orchestrator.archive.pages import pieces
+from orchestrator.archive.mapped_memory import Buffer, pieces
 
 DEFAULT_VOLUME_BYTES = 64 << 20
 _MEMORY_BYTES = 16 << 20

@@ -5,12 +5,21 @@ from itertools import chain
 from types import TracebackType
 from typing import Self
 
-from orchestrator.archive.aes import Buffer
 from orchestrator.archive.entry import ArchiveError, ArchiveSummary, Entry, FileRecord, Kind, Problem
 from orchestrator.archive.inner_writer import AtOnce, InnerZip, StreamedEntry, Work
+from orchestrator.archive.mapped_memory import Buffer
 from orchestrator.archive.names import refuse_hostile
-from orchestrator.archive.pack import SMALL_BYTES, Gathered, Grown, Packed, Result, describe, gather, pack_all
-from orchestrator.archive.sealed_zip import SealedZipFile
+from orchestrator.archive.pack import (
+    SMALL_BYTES,
+    Gathered,
+    Grown,
+    Packed,
+    PackResult,
+    describe,
+    gather,
+    pack_all,
+)
+from orchestrator.archive.sealed_zip import SealedZipFile, Sink
 from orchestrator.archive.work import OrderedWork
 
 # The one entry a person sees before the password is given.
@@ -18,8 +27,6 @@ ENTRY_NAME = "backup.zip"
 # A batch of small entries is one job: enough to be worth handing over.
 _BATCH_BYTES = 1 << 20
 _BATCH_ENTRIES = 128
-
-Sink = Callable[[Buffer], object]
 
 
 class SealedWriter:
@@ -155,11 +162,11 @@ class SealedWriter:
             self._batch, self._batch_bytes = [], 0
             self._work.put(lambda: pack_all(batch, self._level), self._write_all, weight)
 
-    def _write_all(self, results: list[Result]) -> None:
+    def _write_all(self, results: list[PackResult]) -> None:
         for result in results:
             self._write_one(result)
 
-    def _write_one(self, result: Result) -> None:
+    def _write_one(self, result: PackResult) -> None:
         match result:
             case Problem():
                 self._on_problem(result)

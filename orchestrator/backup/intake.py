@@ -9,7 +9,7 @@ from orchestrator.archive import Entry, Kind, Problem
 from orchestrator.archive.admission import refusal
 from orchestrator.archive.holes import ZEROS
 from orchestrator.config.limits import Limits
-from orchestrator.config.settings import FilesSource
+from orchestrator.config.settings import FilesSettings
 from orchestrator.sources import Report, Source, SourceError
 
 DEEPEST = 500  # folders; a restore goes deeper, but not all that removes a tree afterwards, as a drill has to
@@ -50,7 +50,7 @@ class Intake:
 
     def _require_files(self) -> None:
         settings = getattr(self._source, "settings", None)
-        minimum = settings.minimum_files if isinstance(settings, FilesSource) else 0
+        minimum = settings.minimum_files if isinstance(settings, FilesSettings) else 0
         if self.files < minimum:
             raise SourceError(
                 f"{self._source.label}: {self.files} files, fewer than minimum_files, {minimum}",

@@ -13,7 +13,7 @@ from orchestrator.backup.changes import Changed
 from orchestrator.backup.hooks import RunHooks, State
 from orchestrator.backup.lease import leased
 from orchestrator.backup.lock import JobBusyError, job_lock
-from orchestrator.backup.run import Plan, Progress, RunResult, run_job
+from orchestrator.backup.run import Progress, RunPlan, RunResult, run_job
 from orchestrator.backup.shrunk import Shrinkage, told
 from orchestrator.backup.signals import undisturbed
 from orchestrator.config.private_files import faulty_files
@@ -47,7 +47,7 @@ def back_up(context: Context, job_name: str, progress: Progress) -> RunResult:
                 sources = open_sources(job, host, context.folders(job))
                 shrinkage = Shrinkage.since(context.state / "backup" / f"{job_name}.sources")
                 known = {store.name: learn(context, job_name, store, keys) for store in stores}
-                run = Plan(job_name, job, sources, stores, keys, shrinkage, known)
+                run = RunPlan(job_name, job, sources, stores, keys, shrinkage, known)
                 result = run_job(run, progress)
                 ending.state = "failed" if result.failed else result.meta.state
             result = replace(result, changed=_changed(context, job_name, progress, shrinkage))

@@ -37,7 +37,7 @@ class RunFailedError(LeitstandError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """All that one run needs. The stores are open; ``sources`` are not read yet.
 
     ``known`` has the snapshots that each store has already, by its name, oldest first.
@@ -97,7 +97,7 @@ class RunResult:
     shrunk: tuple[str, ...] = ()
 
 
-def run_job(plan: Plan, progress: Progress, now: datetime | None = None) -> RunResult:
+def run_job(plan: RunPlan, progress: Progress, now: datetime | None = None) -> RunResult:
     """Make one snapshot. Raises LeitstandError when no store has one; then nothing is left behind."""
     started = now or datetime.now(UTC)
     name = new_snapshot(plan.job.host, plan.job_name, started)
@@ -127,7 +127,7 @@ def _prepare(lanes: list[Lane]) -> None:
 class _Run:
     """One run under way."""
 
-    plan: Plan
+    plan: RunPlan
     name: SnapshotName
     lanes: list[Lane]
     progress: Progress

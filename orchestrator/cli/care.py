@@ -25,8 +25,8 @@ from orchestrator.cli.options import (
     with_context,
 )
 from orchestrator.config.sizes import size
+from orchestrator.config.tasks import Task, TaskPlan, is_default, plans, schedule_of
 from orchestrator.retention.prune import Step, Word, carry_out, plan, sweep_litter, too_many
-from orchestrator.state.agenda import Plan, Task, is_default, plans, schedule_of
 from orchestrator.state.context import Context, keys_of
 from orchestrator.state.facts import FactsKeeper, StoreFacts, kept_of, read_facts
 from orchestrator.state.lookout import missed
@@ -219,7 +219,7 @@ def _status_row(context: Context, job_name: str, store: str, facts: StoreFacts) 
     }
 
 
-def _next_start(plan: Plan, facts: StoreFacts, now: datetime) -> datetime | None:
+def _next_start(plan: TaskPlan, facts: StoreFacts, now: datetime) -> datetime | None:
     if plan.schedule.every is None or not facts.last_success:
         return plan.after(now)
     began = datetime.fromtimestamp(facts.last_success - facts.duration_seconds, now.tzinfo)

@@ -9,7 +9,7 @@ from click.shell_completion import CompletionItem
 
 from leitstand.errors import LeitstandError
 from leitstand.options import config_to_complete
-from orchestrator.config.stores import S3Store
+from orchestrator.config.stores import S3Settings
 from orchestrator.repository.catalog import scan
 from orchestrator.state.context import Context
 from orchestrator.stores import Store, open_store
@@ -69,7 +69,7 @@ def _snapshots(context: Context, job: str) -> Sequence[str]:
 
 def _impatient(context: Context, name: str) -> Store:
     settings = context.settings.stores[name]
-    if isinstance(settings, S3Store):
+    if isinstance(settings, S3Settings):
         settings = settings.model_copy(update=_PATIENCE)
     return open_store(name, settings)
 

@@ -15,10 +15,10 @@ from leitstand.options import config_option
 from leitstand.text import visible
 from orchestrator.backup.signals import breaking_off
 from orchestrator.cli.output import moment
+from orchestrator.config.tasks import Action, Task
 from orchestrator.repository.snapshot import NoSuchSnapshotError
 from orchestrator.scheduler.due import due_task
-from orchestrator.scheduler.slots import Limits
-from orchestrator.state.agenda import Action, Task
+from orchestrator.scheduler.slots import Parallelism
 from orchestrator.state.context import Context
 from orchestrator.state.facts import read_facts
 from orchestrator.stores import StoreError
@@ -111,7 +111,7 @@ def limits_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @functools.wraps(command)
     def call(*given: Any, parallel: int, per_host: int, per_store: int, **arguments: Any) -> Any:
-        return command(*given, limits=Limits(parallel, per_host, per_store), **arguments)
+        return command(*given, limits=Parallelism(parallel, per_host, per_store), **arguments)
 
     return call
 

@@ -19,7 +19,7 @@ from orchestrator.cli.options import limits_options, warn, warn_of, when_due, wi
 from orchestrator.config.sizes import size
 from orchestrator.scheduler.batch import run_all
 from orchestrator.scheduler.children import Children, Ended
-from orchestrator.scheduler.slots import Limits
+from orchestrator.scheduler.slots import Parallelism
 from orchestrator.state.context import Context
 from orchestrator.state.facts import read_facts
 
@@ -36,7 +36,7 @@ _RIGHT = ("ENTRIES", "READ", "STORED", "TIME")
 @with_path
 @when_due("run")
 def run(
-    context: Context, config_path: Any, job: str | None, every: bool, limits: Limits, as_json: bool
+    context: Context, config_path: Any, job: str | None, every: bool, limits: Parallelism, as_json: bool
 ) -> int:
     """Make a snapshot of JOB: its sources, sealed, to all its stores.
 
@@ -50,7 +50,7 @@ def run(
     return _run_all(context, Children(config_path), limits, as_json)
 
 
-def _run_all(context: Context, children: Children, limits: Limits, as_json: bool) -> int:
+def _run_all(context: Context, children: Children, limits: Parallelism, as_json: bool) -> int:
     done = run_all(context, children, context.job_names(None), limits, _tell_ended)
     reports = [_report_of(ended) for ended in done]
     if as_json:

@@ -15,7 +15,7 @@ from orchestrator.scheduler.children import Children
 from orchestrator.scheduler.metrics_server import MetricsServer, parse_listen
 from orchestrator.scheduler.serve import Service
 from orchestrator.scheduler.serve_metrics import families
-from orchestrator.scheduler.slots import Limits
+from orchestrator.scheduler.slots import Parallelism
 from orchestrator.scheduler.units import units, write_units
 from orchestrator.scheduler.watch import WatchedConfig
 from orchestrator.state.context import Context
@@ -38,7 +38,7 @@ PROGRAM = "/opt/leitstand/bin/leitstand"
 @config_option
 @click.pass_context
 def serve(
-    click_context: click.Context, config_path: Path, listen: str, stop_within: int, limits: Limits
+    click_context: click.Context, config_path: Path, listen: str, stop_within: int, limits: Parallelism
 ) -> int:
     """Run every job by its schedule, and its verify, drill and prune by theirs, until SIGTERM.
 

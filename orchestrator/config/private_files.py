@@ -5,7 +5,7 @@ from pathlib import Path
 
 from leitstand.settings.fleet import Host
 from leitstand.trust import Distrust, distrust, exposed
-from orchestrator.config.settings import Job, MysqlSource, PostgresqlSource
+from orchestrator.config.settings import Job, MysqlSettings, PostgresqlSettings
 
 
 def faulty_files(job: Job, host: Host) -> Iterator[Distrust]:
@@ -27,8 +27,8 @@ def _files(job: Job, host: Host) -> Iterator[tuple[Path, bool]]:
 
 def _of_source(source: object) -> list[tuple[Path | None, bool]]:
     match source:
-        case MysqlSource():
+        case MysqlSettings():
             return [(source.defaults_file, True)]
-        case PostgresqlSource():
+        case PostgresqlSettings():
             return [(source.password_file, True), (source.service_file, False)]
     return []

@@ -1,4 +1,4 @@
-"""The sections ``stores`` and ``backups`` of leitstand.yml; `config_stores` has what a store is.
+"""The sections ``stores`` and ``backups`` of leitstand.yml; `orchestrator.config.stores` has what a store is.
 
 pydantic alone: checking needs nothing else.
 """
@@ -33,7 +33,7 @@ from orchestrator.config.fields import (
 )
 from orchestrator.config.limits import Limits
 from orchestrator.config.schedule import Schedule, parse_schedule
-from orchestrator.config.stores import FolderStore, Store, place_of
+from orchestrator.config.stores import FolderSettings, StoreSettings, place_of
 
 ALL_DATABASES = "*"
 OWN_TIME = (
@@ -41,7 +41,7 @@ OWN_TIME = (
 )
 
 
-class FilesSource(Model):
+class FilesSettings(Model):
     """A folder with all that is in it, or one file."""
 
     files: SourcePath = Field(description="The folder, or the one file.")
@@ -61,7 +61,7 @@ class FilesSource(Model):
     minimum_files: int = Field(default=0, ge=0, description="Fail when there are fewer files.")
 
 
-class SqliteSource(Model):
+class SqliteSettings(Model):
     """An SQLite database, copied consistently while it is in use."""
 
     sqlite: SourcePath = Field(description="The database's file.")
@@ -81,7 +81,7 @@ class DumpSettings(Model):
     minimum_size: Size = Field(default=1, ge=0, description="A dump of fewer bytes fails the run.")
 
 
-class MysqlSource(DumpSettings):
+class MysqlSettings(DumpSettings):
     """A database of MariaDB or MySQL, or all of them (``"*"``)."""
 
     mysql: DatabaseName = Field(description="Name of the database, or '*' for all.")
@@ -98,7 +98,7 @@ class MysqlSource(DumpSettings):
     )
 
 
-class PostgresqlSource(DumpSettings):
+class PostgresqlSettings(DumpSettings):
     """A database of PostgreSQL, or all of them (``"*"``)."""
 
     postgresql: DatabaseName = Field(description="Name of the database, or '*' for all.")
@@ -116,7 +116,7 @@ class PostgresqlSource(DumpSettings):
     user: str | None = Field(default=None, description="Whom to log in as.")
 
 
-class CommandSource(DumpSettings):
+class CommandSettings(DumpSettings):
     """What a program writes to its standard output."""
 
     command: Argv = Field(description="The program and its arguments, word by word.")
@@ -137,12 +137,12 @@ def _source_tag(value: Any) -> str | None:
     return None
 
 
-Source = Annotated[
-    Annotated[FilesSource, Tag("files source")]
-    | Annotated[SqliteSource, Tag("sqlite source")]
-    | Annotated[MysqlSource, Tag("mysql source")]
-    | Annotated[PostgresqlSource, Tag("postgresql source")]
-    | Annotated[CommandSource, Tag("command source")],
+SourceSettings = Annotated[
+    Annotated[FilesSettings, Tag("files source")]
+    | Annotated[SqliteSettings, Tag("sqlite source")]
+    | Annotated[MysqlSettings, Tag("mysql source")]
+    | Annotated[PostgresqlSettings, Tag("postgresql source")]
+    | Annotated[CommandSettings, Tag("command source")],
     Discriminator(
         _source_tag,
         custom_error_type="source_kind",
@@ -205,7 +205,7 @@ class Drill(Model):
         return parse_schedule(self.schedule) if self.schedule not in (None, NEVER) else None
 
 
-class Verification(Model):
+class VerifySettings(Model):
     """When snapshots are read back, and how much of them each time; or ``never``."""
 
     schedule: WhenOrNever | None = Field(default=None, description=f"{OWN_TIME} daily.")
@@ -248,7 +248,7 @@ class Job(Model):
     """What is backed up together: sources of one host, sealed in one archive, sent to one or more stores."""
 
     host: Name = Field(description="Whose data it is; a name from the section hosts.")
-    sources: list[Source] = Field(min_length=1, description="What is saved.")
+    sources: list[SourceSettings] = Field(min_length=1, description="What is saved.")
     stores: list[Name] = Field(min_length=1, description="Where to; names from the section stores.")
     schedule: When | None = Field(default=None, description=WHEN)
     jitter: Duration = Field(
@@ -260,8 +260,8 @@ class Job(Model):
     hooks: Hooks = Field(default=Hooks(), description="Programs around a run.")
     limits: Limits = Field(default=Limits(), description="What a source may give at most.")
     keep: Keep = Field(default=Keep(), description="Which snapshots stay; without it, all.")
-    verify: Annotated[Verification, _or_never(Verification)] = Field(
-        default=Verification(), description="When snapshots are read back."
+    verify: Annotated[VerifySettings, _or_never(VerifySettings)] = Field(
+        default=VerifySettings(), description="When snapshots are read back."
     )
     drill: Annotated[Drill, _or_never(Drill)] = Field(default=Drill(), description="When a restore is tried.")
     prune: Annotated[Pruning, _or_never(Pruning)] = Field(
@@ -304,7 +304,7 @@ class Job(Model):
 class BackupSettings(Model):
     """The sections that the orchestrator owns."""
 
-    stores: dict[Name, Store] = Field(
+    stores: dict[Name, StoreSettings] = Field(
         default={},
         description="Where snapshots are kept: folders, and buckets of OpenStack Swift or another S3.",
     )
@@ -334,23 +334,25 @@ class BackupSettings(Model):
     def folders(self, job: Job) -> dict[str, Path]:
         """The job's stores that are folders of this machine, by name; unknown names are left out."""
         found = {name: self.stores.get(name) for name in job.stores}
-        return {name: store.path for name, store in found.items() if isinstance(store, FolderStore)}
+        return {name: store.path for name, store in found.items() if isinstance(store, FolderSettings)}
 
 
-def source_label(source: FilesSource | SqliteSource | MysqlSource | PostgresqlSource | CommandSource) -> str:
+def source_label(
+    source: FilesSettings | SqliteSettings | MysqlSettings | PostgresqlSettings | CommandSettings,
+) -> str:
     """What a source is called in messages, and the folder in the archive that its entries stand under.
 
     ``files/var/www``, ``sqlite/srv/guestbook.sqlite``, ``mysql/website``: kinds never meet.
     """
     match source:
-        case FilesSource():
+        case FilesSettings():
             return f"files{source.files}".rstrip("/")
-        case SqliteSource():
+        case SqliteSettings():
             return f"sqlite{source.sqlite}"
-        case MysqlSource():
+        case MysqlSettings():
             return "mysql" if source.mysql == ALL_DATABASES else f"mysql/{source.mysql}"
-        case PostgresqlSource():
+        case PostgresqlSettings():
             every = source.postgresql == ALL_DATABASES
             return "postgresql" if every else f"postgresql/{source.postgresql}"
-        case CommandSource():
+        case CommandSettings():
             return f"command/{source.name}"

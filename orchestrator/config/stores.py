@@ -8,7 +8,7 @@ from leitstand.settings.models import AbsolutePath, Duration, Model
 from orchestrator.config.fields import Bucket, Endpoint, Prefix, Speed
 
 
-class FolderStore(Model):
+class FolderSettings(Model):
     """A folder on this host; a mounted disk or share."""
 
     type: Literal["folder"] = Field(description="What kind of store this is.")
@@ -18,7 +18,7 @@ class FolderStore(Model):
     )
 
 
-class S3Store(Model):
+class S3Settings(Model):
     """A bucket of OpenStack Swift's S3 API, or of any other S3."""
 
     type: Literal["s3"] = Field(description="What kind of store this is.")
@@ -47,8 +47,8 @@ class S3Store(Model):
     )
 
 
-Store = Annotated[
-    Annotated[FolderStore, Tag("folder store")] | Annotated[S3Store, Tag("s3 store")],
+StoreSettings = Annotated[
+    Annotated[FolderSettings, Tag("folder store")] | Annotated[S3Settings, Tag("s3 store")],
     Discriminator(
         lambda value: _store_tag(value),
         custom_error_type="store_type",
@@ -62,8 +62,8 @@ def _store_tag(value: Any) -> str | None:
     return f"{kind} store" if kind in ("folder", "s3") else None
 
 
-def place_of(store: FolderStore | S3Store) -> tuple[str, ...]:
+def place_of(store: FolderSettings | S3Settings) -> tuple[str, ...]:
     """What is the same of two stores that are one."""
-    if isinstance(store, FolderStore):
+    if isinstance(store, FolderSettings):
         return (str(store.path),)
     return store.endpoint.rstrip("/"), store.bucket, store.prefix

@@ -11,7 +11,7 @@ from orchestrator.repository.manifest import Row
 _DIGEST_BYTES = 12
 
 # What is compared of a path: its content, and all else.
-Facts = tuple[object, object]
+Contents = tuple[object, object]
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ def compare(before: Iterable[Row], after: Iterable[Row]) -> Iterator[Change]:
     Both are read side by side. Their paths come in the same order but for what changed, so that few have to
     wait for their counterpart, however many there are; of those two short digests are held.
     """
-    old_ones: dict[bytes, Facts] = {}
-    new_ones: dict[bytes, Facts] = {}
+    old_ones: dict[bytes, Contents] = {}
+    new_ones: dict[bytes, Contents] = {}
     for old, new in zip_longest(before, after):
         if old is not None and new is not None and old.record.path == new.record.path:
-            yield from _changes(new.record.path, _facts(old.record), _facts(new.record))
+            yield from _changes(new.record.path, _contents(old.record), _contents(new.record))
             continue
         if old is not None:
             yield from _meet(old.record, old_ones, new_ones)
@@ -42,23 +42,23 @@ def compare(before: Iterable[Row], after: Iterable[Row]) -> Iterator[Change]:
     yield from (Change("-", path) for path in old_ones)
 
 
-def _meet(record: FileRecord, own: dict[bytes, Facts], others: dict[bytes, Facts]) -> Iterator[Change]:
-    content, rest = _facts(record)
-    facts, met = (_digest(content), _digest(rest)), others.pop(record.path, None)
+def _meet(record: FileRecord, own: dict[bytes, Contents], others: dict[bytes, Contents]) -> Iterator[Change]:
+    content, rest = _contents(record)
+    contents, met = (_digest(content), _digest(rest)), others.pop(record.path, None)
     if met is None:
-        own[record.path] = facts
+        own[record.path] = contents
     else:
-        yield from _changes(record.path, met, facts)
+        yield from _changes(record.path, met, contents)
 
 
-def _changes(path: bytes, old: Facts, new: Facts) -> Iterator[Change]:
+def _changes(path: bytes, old: Contents, new: Contents) -> Iterator[Change]:
     if old[0] != new[0]:
         yield Change("M", path)
     elif old[1] != new[1]:
         yield Change("m", path)
 
 
-def _facts(record: FileRecord) -> Facts:
+def _contents(record: FileRecord) -> Contents:
     each = record.metadata
     content = each.kind, record.sha256, record.size, each.link
     return content, (each.mode, each.uid, each.gid, each.user, each.group, each.mtime_ns, each.xattrs)

@@ -17,7 +17,7 @@ from orchestrator.archive.entry import ArchiveError, FileRecord, Kind, Problem
 from orchestrator.archive.names import path_of, refuse_hostile, stored_name
 from orchestrator.archive.sealed_zip import SealedZipFile
 from orchestrator.archive.unseal import SealedEntry
-from orchestrator.repository.rows import path_in, record_from, row_of
+from orchestrator.repository.manifest_rows import path_in, record_from, row_of
 
 T = TypeVar("T")
 

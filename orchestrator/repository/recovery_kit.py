@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from orchestrator.config.settings import BackupSettings
-from orchestrator.config.stores import FolderStore
+from orchestrator.config.stores import FolderSettings
 
 _TEXT = """\
 LEITSTAND RECOVERY KIT - keep it off the machines it is for, and secret
@@ -47,7 +47,7 @@ def recovery_kit(keys: str, settings: BackupSettings, jobs: Sequence[str]) -> st
 
 def _place(settings: BackupSettings, name: str) -> str:
     store = settings.stores[name]
-    if isinstance(store, FolderStore):
+    if isinstance(store, FolderSettings):
         return f"{name}: folder {store.path}"
     prefix = f", below {store.prefix}/" if store.prefix else ""
     return f"{name}: S3, {store.endpoint}, bucket {store.bucket}{prefix}"

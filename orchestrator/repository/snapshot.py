@@ -11,7 +11,7 @@ from typing import IO, BinaryIO, Literal, cast
 
 from leitstand.errors import LeitstandError
 from orchestrator.archive import ArchiveError, FileRecord, SealedReader, joined
-from orchestrator.archive.pages import Buffer
+from orchestrator.archive.mapped_memory import Buffer
 from orchestrator.repository.commit import (
     COMMIT_BYTES,
     META_BYTES,

@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import Self
 
 from orchestrator.archive import ArchiveError, Kind, Metadata
+from orchestrator.archive.mapped_memory import Buffer
 from orchestrator.archive.names import printable
-from orchestrator.archive.pages import Buffer
 from orchestrator.restore.owners import Owners
 
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

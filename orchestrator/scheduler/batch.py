@@ -2,19 +2,23 @@
 
 from collections.abc import Callable, Sequence
 
+from orchestrator.config.tasks import Task
 from orchestrator.scheduler.children import Children, Ended
-from orchestrator.scheduler.slots import Limits, Place, startable
-from orchestrator.state.agenda import Task
+from orchestrator.scheduler.slots import Parallelism, Resources, startable
 from orchestrator.state.context import Context
 
 
-def places(context: Context) -> dict[str, Place]:
+def resources_of(context: Context) -> dict[str, Resources]:
     """What each job keeps busy."""
-    return {name: Place(job.host, tuple(job.stores)) for name, job in context.settings.backups.items()}
+    return {name: Resources(job.host, tuple(job.stores)) for name, job in context.settings.backups.items()}
 
 
 def run_all(
-    context: Context, children: Children, jobs: Sequence[str], limits: Limits, tell: Callable[[Ended], None]
+    context: Context,
+    children: Children,
+    jobs: Sequence[str],
+    limits: Parallelism,
+    tell: Callable[[Ended], None],
 ) -> list[Ended]:
     """Run these jobs, all of them whatever becomes of the others; how each ended, in the order of ``jobs``.
 
@@ -22,10 +26,10 @@ def run_all(
     """
     waiting = [Task(job, "run") for job in jobs]
     done: list[Ended] = []
-    where = places(context)
+    resources = resources_of(context)
     try:
         while waiting or children.running or not children.ended.empty():
-            for task in startable(waiting, children.running, where, limits):
+            for task in startable(waiting, children.running, resources, limits):
                 waiting.remove(task)
                 children.start(task)
             done.append(_next(children, tell))

@@ -15,7 +15,7 @@ from typing import Any
 from leitstand import process
 from leitstand.errors import EXIT_FAILED, EXIT_OK, EXIT_WARNINGS
 from leitstand.process import ProcessError, Stream
-from orchestrator.state.agenda import Task
+from orchestrator.config.tasks import Task
 
 _log = logging.getLogger(__name__)
 LARGEST_REPORT = 32 << 20  # bytes of JSON that a child may report

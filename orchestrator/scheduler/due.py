@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from leitstand.errors import UsageError
+from orchestrator.config.tasks import Task, plans
+from orchestrator.scheduler.agenda import Agenda, read_stamps, write_stamps
 from orchestrator.scheduler.serve import STAMPS, last_good_run
-from orchestrator.state.agenda import Agenda, Task, plans, read_stamps, write_stamps
 from orchestrator.state.context import Context
 from orchestrator.state.facts import read_facts
 

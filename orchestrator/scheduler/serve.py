@@ -13,11 +13,12 @@ from typing import Protocol
 
 from leitstand.errors import EXIT_WARNINGS
 from orchestrator.config.settings import Job
-from orchestrator.scheduler.batch import places
+from orchestrator.config.tasks import Task, is_default, plans
+from orchestrator.scheduler.agenda import Agenda, read_stamps, write_stamps
+from orchestrator.scheduler.batch import resources_of
 from orchestrator.scheduler.children import Ended
 from orchestrator.scheduler.serve_metrics import Seen
-from orchestrator.scheduler.slots import Limits, startable
-from orchestrator.state.agenda import Agenda, Task, is_default, plans, read_stamps, write_stamps
+from orchestrator.scheduler.slots import Parallelism, startable
 from orchestrator.state.context import Context
 from orchestrator.state.facts import StoreFacts, read_facts
 
@@ -59,7 +60,7 @@ class Service:
 
     config: Config
     workers: Workers
-    limits: Limits
+    limits: Parallelism
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     stop: threading.Event = field(default_factory=threading.Event)
@@ -139,7 +140,9 @@ class Service:
         return abs(self.wall() - self.monotonic() - self._skew) > CLOCK_SET
 
     def _start(self) -> None:
-        for task in startable(self.waiting, self.workers.running, places(self.config.context), self.limits):
+        for task in startable(
+            self.waiting, self.workers.running, resources_of(self.config.context), self.limits
+        ):
             self.waiting.remove(task)
             _log.info("%s: starts", task.name)
             self.workers.start(task, options(task, self._jobs[task.job]))

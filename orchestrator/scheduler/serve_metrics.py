@@ -6,7 +6,7 @@ from datetime import datetime
 
 from leitstand.exposition import Family
 from orchestrator.config.settings import Job
-from orchestrator.state.agenda import Task
+from orchestrator.config.tasks import Task
 from orchestrator.state.metrics import next_run
 
 _LABELS = ("backup", "host", "action")

@@ -3,21 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
-
-class Work(Protocol):
-    """Something that keeps a host and stores busy."""
-
-    @property
-    def job(self) -> str: ...
-
-
-W = TypeVar("W", bound=Work)
+from orchestrator.config.tasks import Task
 
 
 @dataclass(frozen=True)
-class Limits:
+class Parallelism:
     """The most that is done at a time."""
 
     total: int = 4
@@ -26,7 +17,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Place:
+class Resources:
     """What a job keeps busy."""
 
     host: str
@@ -34,30 +25,30 @@ class Place:
 
 
 def startable(
-    queue: Iterable[W], running: Iterable[Work], places: Mapping[str, Place], limits: Limits
-) -> list[W]:
+    queue: Iterable[Task], running: Iterable[Task], resources: Mapping[str, Resources], limits: Parallelism
+) -> list[Task]:
     """What of the queue may start now, in its order; what must wait holds nobody behind it up.
 
-    Of one job only one thing is done at a time. A job without a place has left the configuration.
+    Of one job only one thing is done at a time. A job without resources has left the configuration.
     """
     jobs, hosts, stores = set[str](), Counter[str](), Counter[str]()
-    started: list[W] = []
+    started: list[Task] = []
 
-    def take(work: Work) -> None:
-        place = places.get(work.job, Place("", ()))
-        jobs.add(work.job)
-        hosts[place.host] += 1
-        stores.update(place.stores)
+    def take(task: Task) -> None:
+        used = resources.get(task.job, Resources("", ()))
+        jobs.add(task.job)
+        hosts[used.host] += 1
+        stores.update(used.stores)
 
     count = 0
-    for work in running:
-        take(work)
+    for task in running:
+        take(task)
         count += 1
     for candidate in queue:
-        place = places.get(candidate.job)
-        if place is None or candidate.job in jobs or count + len(started) >= limits.total:
+        needed = resources.get(candidate.job)
+        if needed is None or candidate.job in jobs or count + len(started) >= limits.total:
             continue
-        if hosts[place.host] < limits.per_host and all(stores[s] < limits.per_store for s in place.stores):
+        if hosts[needed.host] < limits.per_host and all(stores[s] < limits.per_store for s in needed.stores):
             take(candidate)
             started.append(candidate)
     return started

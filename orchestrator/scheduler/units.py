@@ -12,9 +12,9 @@ from leitstand.files import write_atomically
 from leitstand.settings.fleet import Paths
 from leitstand.settings.models import duration_text
 from orchestrator.config.schedule import WEEKDAYS, Schedule
-from orchestrator.config.settings import CommandSource, FilesSource, Job, SqliteSource
+from orchestrator.config.settings import CommandSettings, FilesSettings, Job, SqliteSettings
+from orchestrator.config.tasks import Task, TaskPlan, longest_offset, plans
 from orchestrator.scheduler.serve import options
-from orchestrator.state.agenda import Plan, Task, longest_offset, plans
 from orchestrator.state.context import Context
 
 MARK = "# Written by 'leitstand backup install-timers'; changes here are lost.\n"
@@ -72,7 +72,7 @@ def write_units(folder: Path, texts: Mapping[str, str]) -> tuple[list[str], list
     return sorted(texts), [path.name for path in removed]
 
 
-def _service(context: Context, task: Task, plan: Plan, config: Path, program: str) -> str:
+def _service(context: Context, task: Task, plan: TaskPlan, config: Path, program: str) -> str:
     job = context.settings.backups[task.job]
     words = [program, "backup", task.action, task.job, "--config", str(config), *options(task, job)]
     words += ["--if-due"] if plan.schedule.every or plan.first else []
@@ -120,15 +120,15 @@ def _allowed(context: Context, task: Task, job: Job) -> Iterator[str]:
 
 def _covers(job: Job, *places: str) -> bool:
     """Whether a source of files holds one of these places, or stands in one."""
-    sources = [PurePath(s.files) for s in job.sources if isinstance(s, FilesSource)]
-    sources += [PurePath(s.sqlite) for s in job.sources if isinstance(s, SqliteSource)]
+    sources = [PurePath(s.files) for s in job.sources if isinstance(s, FilesSettings)]
+    sources += [PurePath(s.sqlite) for s in job.sources if isinstance(s, SqliteSettings)]
     found = [(source, PurePath(place)) for source in sources for place in places]
     return any(place.is_relative_to(source) or source.is_relative_to(place) for source, place in found)
 
 
 def _has_programs(job: Job) -> bool:
     hooks = (*job.hooks.before, *job.hooks.after, *job.hooks.failure)
-    return bool(hooks) or any(isinstance(source, CommandSource) for source in job.sources)
+    return bool(hooks) or any(isinstance(source, CommandSettings) for source in job.sources)
 
 
 def _quoted(word: str, *, variables: bool = True) -> str:
@@ -141,7 +141,7 @@ def _quoted(word: str, *, variables: bool = True) -> str:
     return f'"{plain}"' if plain != word or not word or " " in word or "'" in word or ";" in word else word
 
 
-def _timer(task: Task, plan: Plan, job: Job, zone: str) -> str:
+def _timer(task: Task, plan: TaskPlan, job: Job, zone: str) -> str:
     lines = timer_lines(plan.first or plan.schedule, zone)
     if plan.first:
         lines += ["Persistent=true"]

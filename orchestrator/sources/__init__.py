@@ -5,13 +5,13 @@ from pathlib import Path
 
 from leitstand.settings.fleet import Host
 from orchestrator.config.settings import (
-    CommandSource,
+    CommandSettings,
+    FilesSettings,
     Job,
-    MysqlSource,
-    PostgresqlSource,
+    MysqlSettings,
+    PostgresqlSettings,
+    SqliteSettings,
 )
-from orchestrator.config.settings import FilesSource as FilesSettings
-from orchestrator.config.settings import SqliteSource as SqliteSettings
 from orchestrator.sources.databases import CommandOutput, MysqlDumps, PostgresqlDumps, RemoteSqliteDump
 from orchestrator.sources.files import FilesSource, FirstNames, sqlite_companions
 from orchestrator.sources.remote_files import RemoteFilesSource
@@ -21,7 +21,7 @@ from orchestrator.sources.ssh import Local, Ssh, Transport
 
 __all__ = ["Hindered", "Report", "Source", "SourceError", "open_sources"]
 
-Settings = FilesSettings | SqliteSettings | MysqlSource | PostgresqlSource | CommandSource
+Settings = FilesSettings | SqliteSettings | MysqlSettings | PostgresqlSettings | CommandSettings
 
 
 def open_sources(job: Job, host: Host | None = None, stores: Collection[Path] = ()) -> list[Source]:
@@ -62,9 +62,9 @@ def _open_source(
             if isinstance(transport, Ssh):
                 return RemoteSqliteDump(settings, transport)
             return SqliteSource(settings, job.scratch)
-        case MysqlSource():
+        case MysqlSettings():
             return MysqlDumps(settings, transport)
-        case PostgresqlSource():
+        case PostgresqlSettings():
             return PostgresqlDumps(settings, transport)
-        case CommandSource():
+        case CommandSettings():
             return CommandOutput(settings, transport)

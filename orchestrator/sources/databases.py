@@ -8,15 +8,15 @@ from leitstand.process import ProcessError
 from orchestrator.archive import Entry, Problem
 from orchestrator.config.settings import (
     ALL_DATABASES,
-    CommandSource,
-    MysqlSource,
-    PostgresqlSource,
-    SqliteSource,
+    CommandSettings,
+    MysqlSettings,
+    PostgresqlSettings,
+    SqliteSettings,
     source_label,
 )
 from orchestrator.sources.dump import Dump, DumpReader
 from orchestrator.sources.rights import Rights, has_roles
-from orchestrator.sources.rows import GlobalsWatcher, MysqlWatcher, PostgresqlWatcher, SqliteWatcher
+from orchestrator.sources.row_counts import GlobalsWatcher, MysqlWatcher, PostgresqlWatcher, SqliteWatcher
 from orchestrator.sources.source import Report, SourceError
 from orchestrator.sources.ssh import Transport
 
@@ -119,7 +119,7 @@ class DumpSource:
 class MysqlDumps(DumpSource):
     """A database of MariaDB or MySQL, or all of them with users and grants, by mysqldump."""
 
-    settings: MysqlSource
+    settings: MysqlSettings
     transport: Transport
 
     def __post_init__(self) -> None:
@@ -213,7 +213,7 @@ _CLOSED = {
 class PostgresqlDumps(DumpSource):
     """A database of PostgreSQL, or all of them, by pg_dump; roles and grants by pg_dumpall."""
 
-    settings: PostgresqlSource
+    settings: PostgresqlSettings
     transport: Transport
 
     def __post_init__(self) -> None:
@@ -281,7 +281,7 @@ class PostgresqlDumps(DumpSource):
 class RemoteSqliteDump(DumpSource):
     """An SQLite database of another host, as SQL by its own sqlite3 program: one read transaction."""
 
-    settings: SqliteSource
+    settings: SqliteSettings
     transport: Transport
 
     def __post_init__(self) -> None:
@@ -298,7 +298,7 @@ class RemoteSqliteDump(DumpSource):
 class CommandOutput(DumpSource):
     """What any program writes; its exit status says whether it is whole."""
 
-    settings: CommandSource
+    settings: CommandSettings
     transport: Transport
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from itertools import count
 
 from leitstand.process import Finished, ProcessError, messages
 from orchestrator.archive import Entry, Metadata
-from orchestrator.sources.rows import AnyBytes, Watcher
+from orchestrator.sources.row_counts import AnyBytes, Watcher
 from orchestrator.sources.source import SourceError
 from orchestrator.sources.ssh import Transport
 from orchestrator.sources.tables import Start, cut

@@ -17,8 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from orchestrator.archive import Entry, Kind, Metadata, Problem
-from orchestrator.config.settings import FilesSource as FilesSettings
-from orchestrator.config.settings import source_label
+from orchestrator.config.settings import FilesSettings, source_label
 from orchestrator.sources.patterns import Inclusion, Patterns
 from orchestrator.sources.reading import data_bytes, has_large_holes, read_file, read_packed
 from orchestrator.sources.source import Report, SourceError

@@ -17,8 +17,7 @@ from orchestrator.archive import Entry, Kind, Metadata, Problem
 from orchestrator.archive.admission import Descent
 from orchestrator.archive.sparse import LARGE_HOLES, packed
 from orchestrator.config.limits import Limits
-from orchestrator.config.settings import FilesSource as FilesSettings
-from orchestrator.config.settings import source_label
+from orchestrator.config.settings import FilesSettings, source_label
 from orchestrator.sources.files import is_too_large, not_mounted
 from orchestrator.sources.patterns import Inclusion, Patterns
 from orchestrator.sources.source import Report, SourceError

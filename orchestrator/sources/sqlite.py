@@ -13,8 +13,7 @@ from urllib.parse import quote
 
 from orchestrator.archive import Entry, Kind
 from orchestrator.archive.holes import BLOCK_BYTES
-from orchestrator.config.settings import SqliteSource as SqliteSettings
-from orchestrator.config.settings import source_label
+from orchestrator.config.settings import SqliteSettings, source_label
 from orchestrator.sources.files import metadata_of
 from orchestrator.sources.source import Report, SourceError
 

@@ -20,7 +20,7 @@ from leitstand.errors import LeitstandError
 from leitstand.files import make_private_folder, make_public_folder, write_atomically
 from leitstand.textfile import write_textfile
 from orchestrator.config.settings import Job
-from orchestrator.state.agenda import plans
+from orchestrator.config.tasks import plans
 from orchestrator.state.metrics import families
 
 _log = logging.getLogger(__name__)

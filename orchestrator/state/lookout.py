@@ -13,7 +13,7 @@ from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 from orchestrator.config.settings import Keep
-from orchestrator.config.stores import S3Store
+from orchestrator.config.stores import S3Settings
 from orchestrator.repository.catalog import Listed, is_held, proven, scan
 from orchestrator.repository.keys import KeyRing
 from orchestrator.repository.layout import COMMIT, SnapshotName
@@ -74,7 +74,7 @@ def _is_good(listed: Listed, known: Mapping[str, str]) -> bool:
 
 def _bucket(context: Context, store: Store) -> str:
     settings = context.settings.stores[store.name]
-    return settings.bucket if isinstance(settings, S3Store) else ""
+    return settings.bucket if isinstance(settings, S3Settings) else ""
 
 
 def _began(snapshot_id: str) -> datetime:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from leitstand.exposition import Family
 from orchestrator.config.settings import Job
-from orchestrator.state.agenda import ACTIONS, Task, is_never, schedule_of
+from orchestrator.config.tasks import ACTIONS, Task, is_never, schedule_of
 
 _LABELS = ("backup", "host", "store")
 

@@ -78,10 +78,10 @@ def readable_snapshot(
     errors: list[LeitstandError] = []
     with context.stores(job, only) as stores, ExitStack() as opened:
         if snapshot_id is None:
-            places = _newest(context, job_name, stores, keys, errors, tell)
+            copies = _newest(context, job_name, stores, keys, errors, tell)
         else:
-            places = [(store, SnapshotName(job.host, job_name, snapshot_id)) for store in stores]
-        for store, name in places:
+            copies = [(store, SnapshotName(job.host, job_name, snapshot_id)) for store in stores]
+        for store, name in copies:
             try:
                 snapshot = opened.enter_context(open_snapshot(store, name, keys))
             except LeitstandError as error:
@@ -130,10 +130,10 @@ def every_snapshot(
     job, keys = context.job(job_name), keys_of(context.job(job_name))
     failure: LeitstandError | None = None
     with context.stores(job, only) as stores:
-        for places in _places(stores, job.host, job_name, keys, tell):
+        for copies in _copies(stores, job.host, job_name, keys, tell):
             with ExitStack() as opened:
                 try:
-                    snapshot = _open_first(places, keys, opened)
+                    snapshot = _open_first(copies, keys, opened)
                 except LeitstandError as error:
                     failure = error
                     continue
@@ -142,14 +142,14 @@ def every_snapshot(
         raise failure
 
 
-Place = tuple[Store, Listed]
+Copy = tuple[Store, Listed]
 
 
-def _places(
+def _copies(
     stores: list[Store], host: str, job_name: str, keys: KeyRing, tell: Callable[[str], None]
-) -> list[list[Place]]:
-    """Where each snapshot is, oldest first."""
-    found: dict[str, list[Place]] = {}
+) -> list[list[Copy]]:
+    """The copies of each snapshot, oldest snapshot first."""
+    found: dict[str, list[Copy]] = {}
     errors: list[StoreError] = []
     for store in stores:
         try:
@@ -160,12 +160,12 @@ def _places(
             tell(f"{error.message}; what only {store.name} has is not looked at")
     if len(errors) == len(stores):
         raise errors[-1]
-    return [found[each.id] for each in in_order([places[0][1] for places in found.values()])]
+    return [found[each.id] for each in in_order([copies[0][1] for copies in found.values()])]
 
 
-def _open_first(places: list[Place], keys: KeyRing, opened: ExitStack) -> Snapshot:
+def _open_first(copies: list[Copy], keys: KeyRing, opened: ExitStack) -> Snapshot:
     errors = []
-    for store, listed in places:
+    for store, listed in copies:
         try:
             return opened.enter_context(open_snapshot(store, listed.name, keys))
         except LeitstandError as error:

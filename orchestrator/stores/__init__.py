@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from orchestrator.config.stores import FolderStore as FolderSettings
-from orchestrator.config.stores import S3Store as S3Settings
+from orchestrator.config.stores import FolderSettings, S3Settings
 from orchestrator.stores.folder import FolderStore
 from orchestrator.stores.store import ObjectInfo, ObjectMissingError, Store, StoreError, get_small
 

@@ -11,8 +11,8 @@ from io import BufferedReader
 from pathlib import Path
 
 from leitstand.files import sync_folder
-from orchestrator.archive.pages import Buffer
-from orchestrator.config.stores import FolderStore as FolderSettings
+from orchestrator.archive.mapped_memory import Buffer
+from orchestrator.config.stores import FolderSettings
 from orchestrator.stores.limit import Line
 from orchestrator.stores.store import (
     ObjectInfo,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from leitstand.files import make_private_folder
-from orchestrator.archive.pages import Buffer, pieces
+from orchestrator.archive.mapped_memory import Buffer, pieces
 
 BURST_SECONDS = 1.0
 # Small, so that a slow line still moves every few seconds and the other end does not give up on it.

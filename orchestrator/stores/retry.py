@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from orchestrator.stores.store import StoreError
 
-Result = TypeVar("Result")
+Answer = TypeVar("Answer")
 _log = logging.getLogger(__name__)
 
 
@@ -27,7 +27,7 @@ class Retry:
     longest_pause: float = 30.0
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def call(self, what: str, action: Callable[[], Result]) -> Result:
+    def call(self, what: str, action: Callable[[], Answer]) -> Answer:
         """The result of ``action``. Raises its StoreError when that is permanent or was the last try."""
         for attempt in range(1, self.tries + 1):
             try:

@@ -21,8 +21,8 @@ from urllib3.exceptions import HTTPError
 
 from leitstand.errors import UsageError
 from leitstand.trust import exposed
-from orchestrator.archive.pages import Buffer, pieces
-from orchestrator.config.stores import S3Store as S3Settings
+from orchestrator.archive.mapped_memory import Buffer, pieces
+from orchestrator.config.stores import S3Settings
 from orchestrator.stores.dialect import ETAGS, LISTING, Dialect, is_encrypted, refuses_a_header
 from orchestrator.stores.limit import Line
 from orchestrator.stores.retry import Retry
@@ -30,7 +30,7 @@ from orchestrator.stores.s3_client import Body, connect
 from orchestrator.stores.s3_hints import HINTS, NEVER_TWICE, NO_ANSWER, NO_MD5, NO_S3
 from orchestrator.stores.store import ObjectInfo, ObjectMissingError, StoreError, check_key
 
-Result = TypeVar("Result")
+Answer = TypeVar("Answer")
 _Page = tuple[list[ObjectInfo], dict[str, str]]  # what is on it, and what to ask the next one with
 _log = logging.getLogger(__name__)
 _MD5_DIGITS = 32
@@ -275,10 +275,10 @@ class S3Store:
         """Close the connections."""
         self.client.close()
 
-    def _call(self, key: str, action: Callable[[], Result]) -> Result:
+    def _call(self, key: str, action: Callable[[], Answer]) -> Answer:
         return self.retry.call(self.name, lambda: self._once(key, action))
 
-    def _once(self, key: str, action: Callable[[], Result]) -> Result:
+    def _once(self, key: str, action: Callable[[], Answer]) -> Answer:
         """One try of a call, with boto's errors translated."""
         try:
             return action()

@@ -16,8 +16,8 @@ from botocore.handlers import add_retry_headers
 from botocore.loaders import Loader
 from pydantic import SecretStr
 
-from orchestrator.archive.pages import Buffer
-from orchestrator.config.stores import S3Store as S3Settings
+from orchestrator.archive.mapped_memory import Buffer
+from orchestrator.config.stores import S3Settings
 from orchestrator.stores.limit import Line
 
 CONNECT_SECONDS = 10

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from leitstand.errors import LeitstandError
-from orchestrator.archive.pages import Buffer
+from orchestrator.archive.mapped_memory import Buffer
 from orchestrator.stores.limit import Line
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from leitstand.errors import UsageError
-from orchestrator.config.settings import FilesSource as FilesSettings
+from orchestrator.config.settings import FilesSettings
 from orchestrator.repository.catalog import newest, newest_of
 from orchestrator.repository.commit import Meta
 from orchestrator.repository.keys import KeyRing

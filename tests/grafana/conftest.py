@@ -22,7 +22,7 @@ from leitstand.settings.config import load_document, read
 from leitstand.settings.fleet import Fleet
 from leitstand.textfile import write_textfile
 from orchestrator.config.settings import Job
-from orchestrator.state.agenda import Task
+from orchestrator.config.tasks import Task
 from orchestrator.state.facts import StoreFacts
 from orchestrator.state.metrics import families
 from status_page.metrics import families as page_families

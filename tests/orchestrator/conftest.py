@@ -29,7 +29,7 @@ from cryptography.x509.oid import NameOID
 from lab.databases import MariaDB, PostgreSQL
 from lab.sshd import Sshd
 from leitstand.cli import run as run_leitstand
-from orchestrator.backup.run import Plan, Progress, run_job
+from orchestrator.backup.run import Progress, RunPlan, run_job
 from orchestrator.sources import open_sources
 from orchestrator.state.context import Context, keys_of
 from orchestrator.state.lookout import learn
@@ -433,7 +433,7 @@ def make_snapshot(site: Site, moment: datetime.datetime, job_name: str = "site")
     with context.stores(job) as stores:
         known = {store.name: learn(context, job_name, store, keys) for store in stores}
         sources = open_sources(job, context.fleet.hosts[job.host], [])
-        name = run_job(Plan(job_name, job, sources, stores, keys, known=known), Progress(), moment).name.id
+        name = run_job(RunPlan(job_name, job, sources, stores, keys, known=known), Progress(), moment).name.id
         for store in stores:
             learn(context, job_name, store, keys)
     for path in site.objects(name).values():

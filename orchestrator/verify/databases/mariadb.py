@@ -8,8 +8,8 @@ from urllib.parse import unquote
 from leitstand.errors import LeitstandError
 from orchestrator.verify.databases.loaded import LOAD_SECONDS, CannotLoadError, DumpError, Loaded
 from orchestrator.verify.databases.mysql_server import (
-    Kind,
     Running,
+    ServerKind,
     best_for,
     definers_in,
     installed,
@@ -84,7 +84,9 @@ def _errors(text: str) -> list[tuple[str, str]]:
     return [(found[1] or "", found[0]) for found in _ERRORS.finditer(text)]
 
 
-def _notes(errors: list[tuple[str, str]], kind: Kind | None, here: Kind, database: str) -> tuple[str, ...]:
+def _notes(
+    errors: list[tuple[str, str]], kind: ServerKind | None, here: ServerKind, database: str
+) -> tuple[str, ...]:
     """The views that are not there as they read other databases. Raises for any other error."""
     outside = [error for number, error in errors if number in _ELSEWHERE and not _is_of(error, database)]
     passed = _AFTERWARDS if outside else set()
@@ -98,7 +100,7 @@ def _is_of(error: str, database: str) -> bool:
     return f"'{database}." in error or f" {database}." in error
 
 
-def _judged(number: str, error: str, kind: Kind | None, here: Kind) -> LeitstandError:
+def _judged(number: str, error: str, kind: ServerKind | None, here: ServerKind) -> LeitstandError:
     """Whose fault an error is."""
     if kind is not None and (kind.name != here.name or kind.version > here.version):
         return CannotLoadError(f"needs {kind}, here is {here}: {error}", f"install {kind.name}'s server")

@@ -31,7 +31,7 @@ _RIGHTS = {
 
 
 @dataclass(frozen=True)
-class Kind:
+class ServerKind:
     """What makes or loads a dump: ``MariaDB`` or ``MySQL``, and its version."""
 
     name: str
@@ -41,15 +41,15 @@ class Kind:
         return f"{self.name} {self.version[0]}.{self.version[1]}"
 
 
-def kind_in(text: str) -> Kind | None:
+def kind_in(text: str) -> ServerKind | None:
     """What the line with the server's version says, in a dump's head or of a server's ``--version``."""
     found = next((match for version in _VERSIONS if (match := version.search(text))), None)
     if found is None:
         return None
-    return Kind("MariaDB" if "maria" in found[3].lower() else "MySQL", (int(found[1]), int(found[2])))
+    return ServerKind("MariaDB" if "maria" in found[3].lower() else "MySQL", (int(found[1]), int(found[2])))
 
 
-def kind_of(dump: Path) -> Kind | None:
+def kind_of(dump: Path) -> ServerKind | None:
     """What server a dump was made from; None if it does not say so."""
     with dump.open("rb") as file:
         return kind_in(b"".join(islice(file, _HEAD_LINES)).decode(errors="replace"))
@@ -71,12 +71,12 @@ def definers_in(pieces: Iterable[Path]) -> list[str]:
 class Running:
     """A scratch server: how to ask it as its root, and the client that loads with few rights."""
 
-    kind: Kind
+    kind: ServerKind
     ask: list[str]
     load: list[str]
 
 
-def installed() -> Iterator[tuple[Kind, str]]:
+def installed() -> Iterator[tuple[ServerKind, str]]:
     """Every server of this machine, with its program."""
     path = process.environment().get("PATH", "")
     for name in _SERVERS:
@@ -90,7 +90,7 @@ def installed() -> Iterator[tuple[Kind, str]]:
             yield kind, program
 
 
-def best_for(kind: Kind | None, servers: Iterable[tuple[Kind, str]]) -> tuple[Kind, str]:
+def best_for(kind: ServerKind | None, servers: Iterable[tuple[ServerKind, str]]) -> tuple[ServerKind, str]:
     """The server of the dump's own kind, else MariaDB. Raises CannotLoadError when there is none."""
     wanted = kind.name if kind else "MariaDB"
     found = sorted(servers, key=lambda each: (each[0].name != wanted, each[0].name))
@@ -106,7 +106,7 @@ def require_mysql() -> None:
 
 @contextmanager
 def scratch_server(
-    folder: Path, kind: Kind, program: str, database: str, definers: Iterable[str]
+    folder: Path, kind: ServerKind, program: str, database: str, definers: Iterable[str]
 ) -> Iterator[Running]:
     """The server with the empty database (quoted), these users, and one who may fill it.
 
@@ -137,7 +137,7 @@ def scratch_server(
             yield Running(kind, ask, [*client, f"--user={_LOADER}", "--local-infile=0"])
 
 
-def _prepare(ask: list[str], kind: Kind, database: str, definers: Iterable[str]) -> None:
+def _prepare(ask: list[str], kind: ServerKind, database: str, definers: Iterable[str]) -> None:
     rights = _RIGHTS.get(str(kind), _RIGHTS[kind.name])
     statements = (
         f"CREATE DATABASE {database}; CREATE USER {_LOADER}@localhost;"

@@ -11,7 +11,14 @@ import pytest
 
 from orchestrator.archive import Entry, Metadata, Method, SealedReader, SealedWriter, VolumeSink, joined
 from orchestrator.archive.aes import OVERHEAD
-from orchestrator.archive.inner import Place, central_header, common, descriptor, end_records, local_header
+from orchestrator.archive.inner import (
+    HeaderFields,
+    central_header,
+    common,
+    descriptor,
+    end_records,
+    local_header,
+)
 from orchestrator.archive.sealed_zip import frame
 from orchestrator.archive.unseal import _lengths
 
@@ -23,11 +30,11 @@ def test_entries_behind_four_gigabytes_are_found_by_other_programs(tmp_path, run
     first, second = common(Metadata(path=b"image.raw")), common(Metadata(path=b"behind.txt"))
     inner = tmp_path / "backup.zip"
     with inner.open("wb") as file:
-        hole = Place(0, Method.STORE, 0, 5 * GIB, 5 * GIB, True)
+        hole = HeaderFields(0, Method.STORE, 0, 5 * GIB, 5 * GIB, True)
         file.write(local_header(first, hole))
         file.seek(5 * GIB, os.SEEK_CUR)
         file.write(descriptor(hole))
-        place = Place(file.tell(), Method.STORE, zlib.crc32(b"found"), 5, 5, False)
+        place = HeaderFields(file.tell(), Method.STORE, zlib.crc32(b"found"), 5, 5, False)
         file.write(local_header(second, place) + b"found")
         start = file.tell()
         directory = central_header(first, hole) + central_header(second, place)

@@ -20,8 +20,7 @@ from lab.processes import wait_until
 from orchestrator.backup.lease import Owner
 from orchestrator.backup.lease import leased as leased_at
 from orchestrator.backup.lock import JobBusyError
-from orchestrator.config.stores import FolderStore as FolderSettings
-from orchestrator.config.stores import S3Store as S3Settings
+from orchestrator.config.stores import FolderSettings, S3Settings
 from orchestrator.stores import ObjectInfo, Store, open_store
 
 Site = Any

@@ -15,8 +15,8 @@ from leitstand.settings.fleet import Fleet
 from orchestrator.backup.hooks import STATES
 from orchestrator.cli.group import backup
 from orchestrator.config.settings import BackupSettings
+from orchestrator.config.tasks import Task, plans
 from orchestrator.scheduler.serve_metrics import Seen, families
-from orchestrator.state.agenda import Task, plans
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 AUTOMATIC, RECIPES = DOCS / "backups-automatic.md", DOCS / "backups-recipes.md"

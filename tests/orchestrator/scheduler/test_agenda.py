@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.config.schedule import parse_schedule
+from orchestrator.config.tasks import Task, TaskPlan, offset
+from orchestrator.scheduler.agenda import Agenda, read_stamps, write_stamps
 from orchestrator.scheduler.children import Ended
 from orchestrator.scheduler.serve import Service
-from orchestrator.scheduler.slots import Limits
-from orchestrator.state.agenda import Agenda, Plan, Task, offset, read_stamps, write_stamps
+from orchestrator.scheduler.slots import Parallelism
 from orchestrator.state.context import Context
 
 Site = Any
@@ -84,7 +85,7 @@ class World:
         self.context = Context.load(self.site.config)
         self.desk = Desk(self.clock)
         clock = self.clock
-        self.service = Service(self, self.desk, Limits(), lambda: clock.wall, lambda: clock.passed)
+        self.service = Service(self, self.desk, Parallelism(), lambda: clock.wall, lambda: clock.passed)
 
     def go(self, length: timedelta, step: timedelta = timedelta(minutes=1)) -> list[tuple[str, str]]:
         """Let time pass; what was started meanwhile."""
@@ -218,7 +219,7 @@ def test_jitter_is_always_the_same_and_never_more_than_a_tenth_of_the_interval(
 
 
 def test_a_start_is_put_off_by_the_jitter() -> None:
-    plan = Plan(parse_schedule("daily 03:00"), timedelta(minutes=7))
+    plan = TaskPlan(parse_schedule("daily 03:00"), timedelta(minutes=7))
     assert plan.after(NOON) == datetime(2026, 11, 22, 3, 7, tzinfo=UTC)
 
 
@@ -245,7 +246,7 @@ def test_damaged_stamps_are_no_stamps(tmp_path: Path, content: str) -> None:
 
 def test_stamps_come_back_and_those_of_gone_jobs_do_not(tmp_path: Path) -> None:
     agenda = Agenda(UTC, done={"gone/run": 1.0, "site/run": 2.0}, seen={"gone/run": 1.0})
-    agenda.replan({RUN: Plan(parse_schedule("daily"), timedelta(0))}, NOON)
+    agenda.replan({RUN: TaskPlan(parse_schedule("daily"), timedelta(0))}, NOON)
     write_stamps(tmp_path / "new" / "agenda", agenda)
     assert read_stamps(tmp_path / "new" / "agenda") == ({"site/run": 2.0}, {"site/run": NOON.timestamp()})
 
@@ -259,7 +260,7 @@ def test_a_run_that_ends_after_its_job_was_taken_away_is_not_noted() -> None:
 
 def test_a_good_run_that_is_known_already_does_not_take_back_a_try_that_failed_since() -> None:
     agenda = Agenda(UTC)
-    agenda.replan({RUN: Plan(parse_schedule("daily 03:00"), timedelta(0))}, NOON)
+    agenda.replan({RUN: TaskPlan(parse_schedule("daily 03:00"), timedelta(0))}, NOON)
     agenda.note(RUN, NOON.timestamp(), NOON)
     agenda.failed(RUN, NOON + timedelta(hours=15))
     agenda.note(RUN, NOON.timestamp(), NOON + timedelta(hours=15))

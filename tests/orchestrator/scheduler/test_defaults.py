@@ -10,7 +10,8 @@ import pytest
 
 from leitstand.cli import run as run_leitstand
 from orchestrator.config.settings import Job
-from orchestrator.state.agenda import Agenda, Task, plans, schedule_of
+from orchestrator.config.tasks import Task, plans, schedule_of
+from orchestrator.scheduler.agenda import Agenda
 
 Site = Any
 Swift = Any

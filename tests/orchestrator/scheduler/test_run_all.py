@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from lab.patience import patient
 from lab.processes import wait_until
+from orchestrator.config.tasks import Task
 from orchestrator.scheduler.children import Children
-from orchestrator.scheduler.slots import Limits, Place, startable
-from orchestrator.state.agenda import Task
+from orchestrator.scheduler.slots import Parallelism, Resources, startable
 
 Site = Any
 
@@ -162,16 +162,16 @@ numbers = st.integers(1, 4)
     hosts=st.fixed_dictionaries({job: st.sampled_from("XYZ") for job in "abcdef"}),
     stores=st.fixed_dictionaries({job: st.sets(st.sampled_from("12"), min_size=1) for job in "abcdef"}),
     queue=st.lists(jobs, max_size=8),
-    limits=st.builds(Limits, numbers, numbers, numbers),
+    limits=st.builds(Parallelism, numbers, numbers, numbers),
 )
 @settings(max_examples=200, derandomize=True, deadline=None)
 def test_no_limit_is_ever_exceeded_and_nothing_waits_for_ever(
-    hosts: dict[str, str], stores: dict[str, set[str]], queue: list[str], limits: Limits
+    hosts: dict[str, str], stores: dict[str, set[str]], queue: list[str], limits: Parallelism
 ) -> None:
-    places = {job: Place(hosts[job], tuple(stores[job])) for job in hosts}
+    resources = {job: Resources(hosts[job], tuple(stores[job])) for job in hosts}
     waiting, running, done = [Task(job, "run") for job in queue], list[Task](), 0
     while waiting or running:
-        for task in startable(waiting, running, places, limits):
+        for task in startable(waiting, running, resources, limits):
             waiting.remove(task)
             running.append(task)
         assert running, "something can always start"
@@ -187,7 +187,7 @@ def test_no_limit_is_ever_exceeded_and_nothing_waits_for_ever(
 
 
 def test_a_job_that_waits_for_its_host_holds_nobody_up() -> None:
-    places = {"a": Place("x", ("s",)), "b": Place("x", ("s",)), "c": Place("y", ("s",))}
+    resources = {"a": Resources("x", ("s",)), "b": Resources("x", ("s",)), "c": Resources("y", ("s",))}
     tasks = {job: Task(job, "run") for job in "abc"}
-    found = startable([tasks["b"], tasks["c"]], [tasks["a"]], places, Limits())
+    found = startable([tasks["b"], tasks["c"]], [tasks["a"]], resources, Parallelism())
     assert found == [tasks["c"]]

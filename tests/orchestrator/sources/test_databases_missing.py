@@ -9,7 +9,7 @@ import pytest
 
 from lab.databases import MariaDB, PostgreSQL
 from orchestrator.archive import Problem
-from orchestrator.config.settings import MysqlSource, PostgresqlSource
+from orchestrator.config.settings import MysqlSettings, PostgresqlSettings
 from orchestrator.sources.databases import DumpSource, MysqlDumps, PostgresqlDumps
 from orchestrator.sources.rights import Rights
 from orchestrator.sources.ssh import Local
@@ -56,7 +56,7 @@ CREATE = "CREATE USER backup@localhost IDENTIFIED BY '…';"
 
 def test_the_recipe_for_mariadb_saves_all_of_a_database(maria: MariaDB) -> None:
     file = as_user(maria, recipe("CREATE USER backup"))
-    contents, problems = read(MysqlDumps(MysqlSource(mysql="shop", defaults_file=file), Local()))
+    contents, problems = read(MysqlDumps(MysqlSettings(mysql="shop", defaults_file=file), Local()))
     dump = contents["mysql/shop/dump.sql"]
     assert problems == []
     for part in (b"FUNCTION `five`", b"before_it", b"EVENT `hourly`", b"VIEW `v`"):
@@ -76,7 +76,7 @@ def test_what_a_user_may_not_see_of_a_database_is_named(
     maria: MariaDB, rights: str, hidden: list[str]
 ) -> None:
     file = as_user(maria, f"{CREATE} GRANT {rights} TO backup@localhost")
-    _, problems = read(MysqlDumps(MysqlSource(mysql="shop", defaults_file=file), Local()))
+    _, problems = read(MysqlDumps(MysqlSettings(mysql="shop", defaults_file=file), Local()))
     assert len(problems) == (1 if hidden else 0)
     for each in hidden:
         assert each in problems[0]
@@ -86,7 +86,7 @@ def test_what_a_user_may_not_see_of_a_database_is_named(
 def test_databases_that_a_user_may_not_see_are_told(maria: MariaDB) -> None:
     own = "GRANT SELECT, SHOW VIEW, EVENT, TRIGGER, EXECUTE, ALTER ROUTINE ON hidden.* TO backup@localhost"
     file = as_user(maria, f"{CREATE} {own}")
-    contents, problems = read(MysqlDumps(MysqlSource(mysql="*", defaults_file=file), Local()))
+    contents, problems = read(MysqlDumps(MysqlSettings(mysql="*", defaults_file=file), Local()))
     assert list(contents) == ["mysql/hidden/dump.sql"]
     (what,) = problems
     assert what.startswith("mysql: this user may not see all databases")
@@ -95,7 +95,7 @@ def test_databases_that_a_user_may_not_see_are_told(maria: MariaDB) -> None:
 def test_history_that_is_not_saved_is_told(maria: MariaDB, caplog: pytest.LogCaptureFixture) -> None:
     maria.execute("CREATE DATABASE past; CREATE TABLE past.t (a INT) WITH SYSTEM VERSIONING")
     for history, told in ((True, []), (False, ["t"])):
-        wanted = MysqlSource(mysql="past", history=history, defaults_file=maria.defaults_file)
+        wanted = MysqlSettings(mysql="past", history=history, defaults_file=maria.defaults_file)
         read(MysqlDumps(wanted, Local()))
         assert [record.message.rpartition("is not saved: ")[2] for record in caplog.records] == told
     maria.execute("DROP DATABASE past")
@@ -149,7 +149,7 @@ def test_the_recipe_for_postgresql_reads_row_level_security_and_large_objects(
     postgres: PostgreSQL, caplog: pytest.LogCaptureFixture
 ) -> None:
     postgres.script(recipe("CREATE ROLE backup"))
-    settings = PostgresqlSource.model_validate({"postgresql": "*", **postgres.settings, "user": "backup"})
+    settings = PostgresqlSettings.model_validate({"postgresql": "*", **postgres.settings, "user": "backup"})
     contents, problems = read(PostgresqlDumps(settings, Local()))
     assert sorted(contents) == ["postgresql/forum/dump.sql", "postgresql/postgres/dump.sql"]
     assert b"lo_create" in contents["postgresql/forum/dump.sql"]

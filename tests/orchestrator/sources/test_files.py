@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.archive import Entry, EntryChanged, Kind, Problem
-from orchestrator.config.settings import FilesSource as FilesSettings
+from orchestrator.config.settings import FilesSettings
 from orchestrator.sources import SourceError
 from orchestrator.sources.files import FilesSource
 from orchestrator.sources.patterns import Patterns, Selection

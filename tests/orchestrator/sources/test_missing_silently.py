@@ -17,9 +17,9 @@ from leitstand.settings.fleet import Host
 from orchestrator.archive import Problem
 from orchestrator.authorize import authorize
 from orchestrator.backup.shrunk import TIMES_TOLD
-from orchestrator.config.settings import FilesSource, Job
+from orchestrator.config.settings import FilesSettings, Job
 from orchestrator.sources import SourceError, open_sources
-from orchestrator.sources.files import FilesSource as LocalFiles
+from orchestrator.sources.files import FilesSettings as LocalFiles
 
 Site = Any
 
@@ -142,7 +142,7 @@ def test_attributes_that_may_not_be_read_are_a_problem_and_the_file_is_saved(
 
     monkeypatch.setattr(os, refused, refuse)
     problems: list[Problem] = []
-    entries = list(LocalFiles(FilesSource(files=tmp_path)).entries(problems.append))
+    entries = list(LocalFiles(FilesSettings(files=tmp_path)).entries(problems.append))
     assert {entry.path.rpartition(b"/")[2] for entry in entries} >= {b"file"}
     told = [problem.what for problem in problems if problem.path.endswith(b"/file")]
     assert len(told) == 1
@@ -153,7 +153,7 @@ def test_attributes_that_are_hidden_for_want_of_a_capability_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    source = LocalFiles(FilesSource(files=tmp_path))
+    source = LocalFiles(FilesSettings(files=tmp_path))
     for has in (True, False):
         monkeypatch.setattr("orchestrator.sources.files._has_capability", lambda _number, has=has: has)
         caplog.clear()

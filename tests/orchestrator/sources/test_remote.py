@@ -15,13 +15,13 @@ from lab.mounts import memory_file_system, read_only
 from lab.sshd import Sshd
 from leitstand.process import Stream
 from orchestrator.archive import Entry, Kind, Problem
-from orchestrator.config.settings import CommandSource, FilesSource, SqliteSource
+from orchestrator.config.settings import CommandSettings, FilesSettings, SqliteSettings
 from orchestrator.sources import SourceError
 from orchestrator.sources.databases import CommandOutput, RemoteSqliteDump
-from orchestrator.sources.files import FilesSource as LocalFiles
+from orchestrator.sources.files import FilesSettings as LocalFiles
 from orchestrator.sources.remote_files import RemoteFilesSource
 from orchestrator.sources.source import Source
-from orchestrator.sources.sqlite import SqliteSource as LocalSqlite
+from orchestrator.sources.sqlite import SqliteSettings as LocalSqlite
 from orchestrator.sources.ssh import Local, Ssh
 from orchestrator.sources.tar_complaints import last_words
 
@@ -66,7 +66,7 @@ def described(entry: Entry, content: bytes) -> tuple[object, ...]:
 
 
 def test_a_remote_tree_is_read_as_the_local_one(host: Ssh, tree: Path) -> None:
-    chosen = FilesSource(files=tree, exclude=["cache/*", "*.log", "deep/"])
+    chosen = FilesSettings(files=tree, exclude=["cache/*", "*.log", "deep/"])
     local, problems = read(LocalFiles(chosen))
     remote, remote_problems = read(RemoteFilesSource(chosen, host))
     assert (problems, remote_problems) == ([], [])
@@ -107,7 +107,7 @@ def test_tar_leaves_out_what_we_would_and_loses_no_content(
     named_badly: Path, exclude: list[str], include: list[str]
 ) -> None:
     patterns = {"exclude": exclude, "include": include}
-    chosen = FilesSource(
+    chosen = FilesSettings(
         files=named_badly,
         **{key: [text.format(root=named_badly) for text in texts] for key, texts in patterns.items()},
     )
@@ -121,10 +121,10 @@ def test_tar_leaves_out_what_we_would_and_loses_no_content(
 def test_a_root_that_is_a_link_or_a_file_is_what_it_leads_to(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "way").symlink_to(tree)
     (tmp_path / "page").symlink_to(tree / "keep" / "page.html")
-    by_link, _ = read(RemoteFilesSource(FilesSource(files=tmp_path / "way"), Local()))
+    by_link, _ = read(RemoteFilesSource(FilesSettings(files=tmp_path / "way"), Local()))
     assert by_link[os.fsencode(f"files{tmp_path}/way/keep/page.html")][1] == b"<h1>hello</h1>"
     for path in (tmp_path / "page", tree / "keep" / "page.html"):
-        chosen = FilesSource(files=path, exclude=[path.name])
+        chosen = FilesSettings(files=path, exclude=[path.name])
         remote, problems = read(RemoteFilesSource(chosen, Local()))
         assert problems == []
         assert {path: described(*pair) for path, pair in remote.items()} == {
@@ -134,10 +134,10 @@ def test_a_root_that_is_a_link_or_a_file_is_what_it_leads_to(tree: Path, tmp_pat
 
 @pytest.mark.parametrize("kind", [LocalFiles, lambda chosen: RemoteFilesSource(chosen, Local())])
 def test_folders_with_a_tag_and_large_files_are_left_out(
-    kind: Callable[[FilesSource], Source], tree: Path
+    kind: Callable[[FilesSettings], Source], tree: Path
 ) -> None:
     (tree / "keep" / ".nobackup").touch()
-    chosen = FilesSource(files=tree, exclude_if_present=[".nobackup"], exclude_larger=2_999_999)
+    chosen = FilesSettings(files=tree, exclude_if_present=[".nobackup"], exclude_larger=2_999_999)
     found, problems = read(kind(chosen))
     names = {path.removeprefix(os.fsencode(f"files{tree}")) for path in found}
     assert names == {
@@ -152,7 +152,7 @@ def test_folders_with_a_tag_and_large_files_are_left_out(
 @pytest.mark.parametrize("name", ["", "..", "a/b"])
 def test_a_tag_is_the_name_of_a_file(name: str, tree: Path) -> None:
     with pytest.raises(ValueError, match="exclude_if_present"):
-        FilesSource(files=tree, exclude_if_present=[name])
+        FilesSettings(files=tree, exclude_if_present=[name])
 
 
 @pytest.fixture
@@ -167,20 +167,20 @@ def mounted(tree: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("kind", [LocalFiles, lambda chosen: RemoteFilesSource(chosen, Local())])
 def test_what_is_mounted_below_is_entered_on_demand_only(
-    kind: Callable[[FilesSource], Source], tree: Path, mounted: Path, caplog: pytest.LogCaptureFixture
+    kind: Callable[[FilesSettings], Source], tree: Path, mounted: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     path = os.fsencode(f"files{mounted}")
-    found, problems = read(kind(FilesSource(files=tree)))
+    found, problems = read(kind(FilesSettings(files=tree)))
     assert (path in found, path + b"/inside" in found, problems) == (True, False, [])
     assert ("uploads: another file system" in caplog.text) == (kind is LocalFiles)
-    found, _ = read(kind(FilesSource(files=tree, one_file_system=False)))
+    found, _ = read(kind(FilesSettings(files=tree, one_file_system=False)))
     assert path + b"/inside" in found
 
 
 def test_a_database_with_a_source_of_its_own_is_not_sent(tree: Path) -> None:
     skip = frozenset({f"{tree}/big"})
-    remote, _ = read(RemoteFilesSource(FilesSource(files=tree), Local(), skip))
+    remote, _ = read(RemoteFilesSource(FilesSettings(files=tree), Local(), skip))
     assert remote[os.fsencode(f"files{tree}/hard")][0].metadata.kind is Kind.FILE, "its other name has it all"
     assert os.fsencode(f"files{tree}/big") not in remote
 
@@ -189,7 +189,7 @@ def test_a_folder_that_changes_is_no_loss_and_a_file_that_does_is_reported(tree:
     """tar says the same of both."""
     (tree / "keep" / "big").write_bytes(bytes(30_000_000))
     problems: list[Problem] = []
-    for entry in RemoteFilesSource(FilesSource(files=tree), Local()).entries(problems.append):
+    for entry in RemoteFilesSource(FilesSettings(files=tree), Local()).entries(problems.append):
         if entry.path.endswith(b"/keep"):
             (tree / "keep" / "new").touch()
         for _ in entry.blocks():
@@ -216,7 +216,7 @@ def test_a_file_that_may_not_be_read_is_reported_and_the_rest_is_kept(tree: Path
     secret[2].touch()
     for path in secret:
         path.chmod(0)
-    remote, problems = read(RemoteFilesSource(FilesSource(files=tree, exclude=["hard", "keep"]), Nobody()))
+    remote, problems = read(RemoteFilesSource(FilesSettings(files=tree, exclude=["hard", "keep"]), Nobody()))
     assert {problem.path for problem in problems} == {os.fsencode(f"files{path}") for path in secret}
     assert {problem.what for problem in problems} == {"cannot be read: Permission denied"}
     assert remote[os.fsencode(f"files{tree}/cache/junk")][1] == b"left out"
@@ -227,7 +227,7 @@ def test_complaints_too_many_to_be_kept_are_told_to_be_more(tree: Path) -> None:
         folder.chmod(folder.stat().st_mode | 0o011)
     for number in range(1200):
         (tree / f"unreadable, with a name that is somewhat longer {number}").touch(mode=0)
-    _, problems = read(RemoteFilesSource(FilesSource(files=tree), Nobody()))
+    _, problems = read(RemoteFilesSource(FilesSettings(files=tree), Nobody()))
     assert len(problems) > 500
     assert problems[-1] == Problem(
         os.fsencode(f"files{tree}"), "tar complained of more files than are listed"
@@ -236,7 +236,7 @@ def test_complaints_too_many_to_be_kept_are_told_to_be_more(tree: Path) -> None:
 
 def test_a_missing_folder_fails_with_tar_s_words(host: Ssh, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="No such file or directory"):
-        read(RemoteFilesSource(FilesSource(files=tmp_path / "missing"), host))
+        read(RemoteFilesSource(FilesSettings(files=tmp_path / "missing"), host))
 
 
 def test_a_host_with_another_key_is_refused(sshd: Sshd, tmp_path: Path, tree: Path) -> None:
@@ -244,14 +244,14 @@ def test_a_host_with_another_key_is_refused(sshd: Sshd, tmp_path: Path, tree: Pa
     other.write_text(f"[127.0.0.1]:{sshd.port} {(sshd.folder / 'identity.pub').read_text()}")
     host = Ssh("web1", "127.0.0.1", sshd.user, sshd.port, sshd.identity, other)
     with pytest.raises(SourceError, match="Host key verification failed"):
-        read(RemoteFilesSource(FilesSource(files=tree), host))
+        read(RemoteFilesSource(FilesSettings(files=tree), host))
 
 
 def test_a_host_that_goes_away_in_the_middle_fails_the_source(tmp_path: Path, tree: Path) -> None:
     (tree / "huge").write_bytes(bytes(200_000_000))
     with Sshd(tmp_path / "sshd") as sshd:
         host = Ssh("web1", "127.0.0.1", sshd.user, sshd.port, sshd.identity, sshd.known_hosts)
-        entries = RemoteFilesSource(FilesSource(files=tree / "huge"), host).entries(lambda problem: None)
+        entries = RemoteFilesSource(FilesSettings(files=tree / "huge"), host).entries(lambda problem: None)
         blocks = iter(next(entries).blocks())
         next(blocks)
         for child in psutil.Process(sshd.server.process.pid).children(recursive=True):
@@ -271,7 +271,7 @@ def test_a_host_that_falls_silent_is_not_waited_for_without_end(
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr("orchestrator.sources.remote_files.SILENT_SECONDS", 0.2)
     with pytest.raises(SourceError, match="this host sent nothing for"):
-        read(RemoteFilesSource(FilesSource(files=tree), Local()))
+        read(RemoteFilesSource(FilesSettings(files=tree), Local()))
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_a_remote_sqlite_database_at_rest_is_read_as_it_is(host: Ssh, tmp_path: 
         connection.execute("CREATE TABLE entry (id INTEGER)")
     os.utime(path, (1, 1))
     with read_only(path.parent) if closed else nullcontext():
-        seen, _ = read(RemoteSqliteDump(SqliteSource(sqlite=path), host))
+        seen, _ = read(RemoteSqliteDump(SqliteSettings(sqlite=path), host))
     ((_, (_, content)),) = seen.items()
     assert b"CREATE TABLE entry" in content
     assert list(path.parent.iterdir()) == [path]
@@ -298,7 +298,7 @@ def test_a_remote_sqlite_database_comes_as_sql_that_loads(host: Ssh, tmp_path: P
         connection.execute("CREATE TABLE entry (text TEXT)")
         connection.executemany("INSERT INTO entry VALUES (?)", [("one",), ("two\nlines",)])
     connection.close()
-    seen, _ = read(RemoteSqliteDump(SqliteSource(sqlite=path), host))
+    seen, _ = read(RemoteSqliteDump(SqliteSettings(sqlite=path), host))
     ((_, dump),) = seen.values()
     copy = sqlite3.connect(":memory:")
     copy.executescript(dump.decode())
@@ -330,7 +330,7 @@ def test_a_database_that_others_write_runs_nothing_on_its_host(
         connection.execute("UPDATE sqlite_schema SET type = 'table', sql = ? WHERE name = 'trap'", (view,))
     os.utime(path, (1, 1))
     with pytest.raises(SourceError, match="the dump is cut short"):
-        read(RemoteSqliteDump(SqliteSource(sqlite=path), host))
+        read(RemoteSqliteDump(SqliteSettings(sqlite=path), host))
     assert not trace.exists()
 
 
@@ -343,7 +343,7 @@ def test_what_is_no_file_is_not_read_as_a_database(
     {"pipe": lambda: os.mkfifo(path), "folder": path.mkdir, "device": lambda: path.symlink_to("/dev/zero")}[
         other
     ]()
-    settings = SqliteSource(sqlite=path)
+    settings = SqliteSettings(sqlite=path)
     with pytest.raises(SourceError, match="not a file"):
         read(LocalSqlite(settings, tmp_path) if local else RemoteSqliteDump(settings, host))
 
@@ -358,13 +358,13 @@ def test_an_sqlite3_program_that_could_be_misused_is_not_given_a_database(
     (tmp_path / "site.sqlite").touch()
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(SourceError, match=r"sqlite3 is older than 3\.31"):
-        read(RemoteSqliteDump(SqliteSource(sqlite=tmp_path / "site.sqlite"), Local()))
+        read(RemoteSqliteDump(SqliteSettings(sqlite=tmp_path / "site.sqlite"), Local()))
     assert not (tmp_path / "trace").exists()
 
 
 @pytest.mark.parametrize("word", ["$HOME", "a b", "; touch /tmp/never", "'", '"', "`id`", "ü\n"])
 def test_every_word_of_a_command_arrives_as_it_is(host: Ssh, word: str) -> None:
-    settings = CommandSource(command=["printf", "%s", word], name="words")
+    settings = CommandSettings(command=["printf", "%s", word], name="words")
     seen, _ = read(CommandOutput(settings, host))
     assert [content for _, content in seen.values()] == [word.encode()]
 

@@ -13,7 +13,7 @@ import pytest
 from lab.mounts import read_only
 from lab.patience import patient
 from lab.processes import wait_until
-from orchestrator.config.settings import SqliteSource as SqliteSettings
+from orchestrator.config.settings import SqliteSettings
 from orchestrator.sources import SourceError
 from orchestrator.sources import sqlite as sources_sqlite
 from orchestrator.sources.sqlite import SqliteSource

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from lab.patience import patient
 from lab.refusing_s3 import RefusingS3
-from orchestrator.config.stores import Store as StoreSettings
+from orchestrator.config.stores import StoreSettings
 from orchestrator.stores import StoreError, open_store
 from orchestrator.stores.retry import Retry
 from orchestrator.stores.s3 import S3Store

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from lab.fault_proxy import Fault, FaultProxy
 from leitstand.errors import UsageError
-from orchestrator.config.stores import Store as StoreSettings
+from orchestrator.config.stores import StoreSettings
 from orchestrator.stores import ObjectMissingError, Store, StoreError, open_store
 from orchestrator.stores.retry import Retry
 from orchestrator.stores.s3 import S3Store, read_credentials

@@ -15,7 +15,7 @@ from lab.refusing_s3 import RefusingS3
 from leitstand.errors import LeitstandError
 from orchestrator.archive import ArchiveError, Volume
 from orchestrator.backup.uploads import Uploads
-from orchestrator.config.stores import S3Store as S3Settings
+from orchestrator.config.stores import S3Settings
 from orchestrator.repository.commit import META_BYTES, MOST_VOLUMES, Meta, decode_meta, encode_meta
 from orchestrator.repository.layout import SnapshotName, is_snapshot_id, parse_key
 from orchestrator.repository.manifest import VolumeInfo

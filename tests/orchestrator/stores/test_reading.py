@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.config.stores import FolderStore as FolderSettings
+from orchestrator.config.stores import FolderSettings
 from orchestrator.repository.layout import SnapshotName
 from orchestrator.repository.snapshot import ReadAhead, open_snapshot
 from orchestrator.state.context import Context, keys_of

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.config.stores import FolderStore as FolderSettings
-from orchestrator.config.stores import S3Store as S3Settings
+from orchestrator.config.stores import FolderSettings, S3Settings
 from orchestrator.stores import open_store
 from orchestrator.stores.limit import TokenBucket
 

@@ -6,8 +6,8 @@ from pathlib import Path, PurePath
 
 from leitstand.settings.cautions import faulty_files, named_files
 from leitstand.settings.fleet import Finding, Fleet
-from orchestrator.config.settings import BackupSettings, FilesSource, Job, SqliteSource
-from orchestrator.state.agenda import Action, schedule_of
+from orchestrator.config.settings import BackupSettings, FilesSettings, Job, SqliteSettings
+from orchestrator.config.tasks import Action, schedule_of
 
 # What a task that is off means, and what to write to have it.
 _OFF: Mapping[Action, tuple[str, str]] = {
@@ -72,13 +72,13 @@ def _keys_in_a_store(path: tuple[str, ...], settings: BackupSettings, job: Job) 
 
 def _keys_in_a_source(path: tuple[str, ...], job: Job) -> Iterator[Finding]:
     for index, source in enumerate(job.sources):
-        if isinstance(source, FilesSource) and job.keys_file is not None and _saves(source, job.keys_file):
+        if isinstance(source, FilesSettings) and job.keys_file is not None and _saves(source, job.keys_file):
             what = f"saves the keys file {job.keys_file}: one opened snapshot would open all of them"
             hint = f"exclude: [{job.keys_file}]; the recovery kit brings the keys back, no snapshot does"
             yield (*path, "sources", index), what, hint
 
 
-def _saves(source: FilesSource, file: PurePath) -> bool:
+def _saves(source: FilesSettings, file: PurePath) -> bool:
     """Whether a file lies in a source and no simple pattern leaves it out."""
     folder = PurePath(source.files)
     if not file.is_relative_to(folder) or (source.include and not _fits(source.include, folder, file)):
@@ -107,9 +107,9 @@ def _stores_beside_sources(path: tuple[str, ...], settings: BackupSettings, job:
     folders = settings.folders(job)
     devices = {name: _device(folder) for name, folder in folders.items()}
     sources = {
-        _device(Path(each.files if isinstance(each, FilesSource) else each.sqlite))
+        _device(Path(each.files if isinstance(each, FilesSettings) else each.sqlite))
         for each in job.sources
-        if isinstance(each, FilesSource | SqliteSource)
+        if isinstance(each, FilesSettings | SqliteSettings)
     }
     if set(folders) == set(job.stores) and sources & {*devices.values()} - {None}:
         what = "every store lies on the disk that it saves: one failure takes both"
