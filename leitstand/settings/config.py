@@ -60,9 +60,9 @@ def _named(name: str) -> Any:
 
 def read(document: Document, owner: type[Settings]) -> Settings:
     """The settings of one owner. Raises ConfigError with all problems of its sections and of the fleet's."""
-    settings, _ = _validate(document, owner, _sections(document, owner))
     problems = _problems(document, [owner] if owner is Fleet else [Fleet, owner])
-    if problems or settings is None:
+    settings = _validated(document, owner)
+    if problems or isinstance(settings, ValidationError):
         raise ConfigError(problems)
     return settings
 
@@ -89,7 +89,7 @@ def warnings(document: Document) -> list[Problem]:
 def _problems(document: Document, models: list[type[Any]]) -> list[Problem]:
     problems = unknown_sections(document)
     for model in models:
-        problems += _validate(document, model, _sections(document, model))[1]
+        problems += _faults(document, model)
         problems += without_value(document, model)
         problems += cross_problems(document, model)
     # What could not even be read has no meaning that could be wrong as well.
@@ -203,14 +203,23 @@ def _sections(document: Document, owner: type[BaseModel]) -> dict[str, Any]:
     return {name: document.data[name] for name in owner.model_fields if document.data.get(name) is not None}
 
 
-def _validate(
-    document: Document, owner: type[Settings], data: dict[str, Any]
-) -> tuple[Settings | None, list[Problem]]:
-    try:
-        return owner.model_validate(data), []
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-    located = [(dict(detail), locate(owner, detail["loc"])) for detail in details]
+def _validated(document: Document, owner: type[Settings]) -> Settings | ValidationError:
+    """An owner's settings, or why there are none. A document is validated once, however often it is asked."""
+    if owner not in document.validated:
+        try:
+            document.validated[owner] = owner.model_validate(_sections(document, owner))
+        except ValidationError as error:
+            document.validated[owner] = error
+    found: Settings | ValidationError = document.validated[owner]
+    return found
+
+
+def _faults(document: Document, owner: type[BaseModel]) -> list[Problem]:
+    """What is wrong within the owner's sections."""
+    error = _validated(document, owner)
+    if not isinstance(error, ValidationError):
+        return []
+    located = [(dict(detail), locate(owner, detail["loc"])) for detail in error.errors(include_url=False)]
     misspelt = {
         (*place.path[:-1], meant(str(place.path[-1]), place.beside))
         for detail, place in located
@@ -221,7 +230,7 @@ def _validate(
         for detail, place in located
         if (detail["type"] != "missing" or place.path not in misspelt) and not _is_an_echo(document, detail)
     ]
-    return None, problems + list(_behind(document, owner, data, {place.path for _, place in located}))
+    return problems + list(_behind(document, owner, {place.path for _, place in located}))
 
 
 def _is_an_echo(document: Document, detail: dict[str, Any]) -> bool:
@@ -231,13 +240,11 @@ def _is_an_echo(document: Document, detail: dict[str, Any]) -> bool:
     return bad_name and detail["loc"][-1] != "[key]" and any(detail["input"] in section for section in named)
 
 
-def _behind(
-    document: Document, owner: type[BaseModel], data: dict[str, Any], faulty: set[KeyPath]
-) -> Iterator[Problem]:
+def _behind(document: Document, owner: type[BaseModel], faulty: set[KeyPath]) -> Iterator[Problem]:
     """What is wrong with an entry as a whole, which pydantic looks at once each of its settings is good."""
-    for section, name, model in _entries(owner, data):
+    for section, name, model in _entries(owner, document.data):
         below = {str(path[2]) for path in faulty if path[:2] == (section, name) and len(path) > 2}
-        for what, hint in _of_the_whole(_good_part(model, data[section][name])) if below else ():
+        for what, hint in _of_the_whole(_good_part(model, document.data[section][name])) if below else ():
             if not any(setting in what + hint for setting in below):  # else that one may be the reason
                 yield document.problem((section, name), what, hint)
 
@@ -282,17 +289,24 @@ class _Known(dict[str, Any]):
 
 def _understood(document: Document, owner: type[Settings]) -> Settings | None:
     """The settings without what is wrong in them; None where too much is."""
+    settings = _validated(document, owner)
+    if isinstance(settings, ValidationError):
+        settings = _without_what_is_wrong(document, owner, settings)
+    return None if isinstance(settings, ValidationError) else _knowing_all_names(document, settings)
+
+
+def _without_what_is_wrong(
+    document: Document, owner: type[Settings], error: ValidationError
+) -> Settings | ValidationError:
     data = copy.deepcopy(_sections(document, owner))
-    for shortest in (len, lambda path: min(2, len(path)), lambda path: 1):
+    for longest in (None, 2):  # first the settings that are wrong, then the entries that hold them
+        for detail in error.errors():
+            _drop(data, locate(owner, detail["loc"]).path[:longest])
         try:
-            settings = owner.model_validate(data)
-        except ValidationError as error:
-            for detail in error.errors():
-                path = locate(owner, detail["loc"]).path
-                _drop(data, path[: shortest(path)])
-        else:
-            return _knowing_all_names(document, settings)
-    return None
+            return owner.model_validate(data)
+        except ValidationError as again:
+            error = again
+    return error
 
 
 def _drop(data: Any, path: KeyPath) -> None:

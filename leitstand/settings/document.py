@@ -16,13 +16,15 @@ MAXIMUM_BYTES = 8 * 1024 * 1024
 class Document:
     """The parsed configuration and where each of its keys and list items stands.
 
-    ``positions`` has file and line under the path from the top.
+    ``positions`` has file and line under the path from the top; ``validated``, per owner of sections, the
+    settings or the ValidationError.
     """
 
     source: Path
     data: dict[str, Any] = field(default_factory=dict)
     positions: dict[KeyPath, tuple[Path, int]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    validated: dict[type, Any] = field(default_factory=dict)
 
     def problem(self, path: KeyPath, what: str, hint: str = "") -> Problem:
         """A problem at ``path``, shown at the nearest place around it that is in a file."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from leitstand.settings.config import ConfigError, check, load_document, read
+from leitstand.settings.config import ConfigError, check, load_document, owners, read, warnings
 from leitstand.settings.fleet import Fleet
 from leitstand.settings.problems import Problem
 
@@ -61,6 +61,20 @@ def test_a_message_names_file_and_line_and_holds_no_jargon_and_no_secret(source)
 @pytest.mark.parametrize("source", GOOD, ids=lambda path: path.name)
 def test_a_good_file_gives_no_message(source):
     assert problems_of(source) == []
+
+
+def test_a_good_file_is_validated_once_by_each_owner(monkeypatch):
+    validated = []
+    for owner in owners():
+        validate = owner.model_validate  # bound to its class
+        monkeypatch.setattr(
+            owner, "model_validate", lambda data, of=validate: validated.append(of) or of(data)
+        )
+    document = load_document(HERE / "good" / "complete.yml")
+    assert check(document) + warnings(document) != [], "warned of files that are not there"
+    for owner in owners():
+        read(document, owner)
+    assert len(validated) == len(set(validated)) == len(owners())
 
 
 def test_a_file_of_a_windows_editor_is_read(tmp_path):
