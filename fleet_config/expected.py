@@ -1,42 +1,26 @@
-"""What must be there, as rules that say so even when nothing of it is measured: no data is never good news.
-
-The models read only the names that are needed; the sections belong to other programs, which check the rest.
-"""
+"""Rules that say what must be there, even when nothing of it is measured: no data is never good news."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import ConfigDict, Field
-
 from fleet_config.output import Files, yaml_text
-from leitstand.settings.fields import Listen
 from leitstand.settings.fleet import Finding, Fleet
-from leitstand.settings.models import Model, Name
+from orchestrator.config.settings import BackupSettings
+from status_page.config import StatusPage, StatusPageSettings
 
 
-class _Part(Model):
-    model_config = ConfigDict(extra="ignore")
-
-
-class _Job(_Part):
-    host: Name
-    stores: list[Name]
-    schedule: str | None = None
-
-
-class _Page(_Part):
-    listen: Listen = "127.0.0.1:8080"
-
-
-class Expected(Model):
-    """The sections whose entries must be heard of."""
-
-    backups: dict[Name, _Job] = Field(default={})
-    status_page: _Page | None = None
+class Expected(BackupSettings, StatusPageSettings):
+    """The sections whose entries must be heard of, as their owners read them."""
 
     def cross_check(self, fleet: Fleet) -> Iterator[Finding]:
-        """Nothing: the owners of the sections do so."""
-        yield from ()
+        """What the owners of the sections find."""
+        yield from BackupSettings.cross_check(self, fleet)
+        yield from StatusPageSettings.cross_check(self, fleet)
+
+    @property
+    def page(self) -> StatusPage | None:
+        """The status page, if the file has a section for it: without one there is no page."""
+        return self.status_page if "status_page" in self.model_fields_set else None
 
 
 def expected_files(fleet: Fleet, expected: Expected) -> Files:
@@ -49,7 +33,7 @@ def expected_files(fleet: Fleet, expected: Expected) -> Files:
         if job.schedule
         for store in job.stores
     ]
-    rules += [_rule("status_page", {})] if expected.status_page else []
+    rules += [_rule("status_page", {})] if expected.page else []
     groups = [
         {"name": "expected", "interval": "1m", "rules": rules},
         {"name": "maintenance", "rules": list(_maintenance(fleet))},
@@ -76,9 +60,9 @@ def status_page_url(fleet: Fleet, expected: Expected) -> str | None:
     """Where the status page is asked for: where the public finds it, else where it listens. None: nowhere."""
     if fleet.site.url:
         return fleet.site.url
-    if expected.status_page is None:
+    if expected.page is None:
         return None
-    address, _, port = expected.status_page.listen.rpartition(":")
+    address, _, port = expected.page.listen.rpartition(":")
     # An address of "any" is good to listen on, not to connect to.
     own = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(address, address)  # noqa: S104
     return f"http://{own}:{port}/" if int(port) else None

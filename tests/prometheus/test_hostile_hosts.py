@@ -26,9 +26,10 @@ hosts:
   web1: {address: 192.0.2.11}
   db1: {address: 192.0.2.12, ssh: {port: 2222}}
   evil: {address: 192.0.2.13}
+stores: {swift: {type: folder, path: /swift}}
 backups:
-  www: {host: web1, stores: [swift], schedule: daily 03:00, sources: [{files: /srv}]}
-  db: {host: db1, stores: [swift], schedule: daily 03:00, sources: [{files: /srv}]}
+  www: {host: web1, stores: [swift], schedule: daily 03:00, sources: [{files: /srv}], keys_file: /keys}
+  db: {host: db1, stores: [swift], schedule: daily 03:00, sources: [{files: /srv}], keys_file: /keys}
 status_page: {workers: 1}
 """
 Labels = Mapping[str, str]

@@ -10,7 +10,6 @@ from fleet_config.expected import Expected
 from fleet_config.output import write_files
 from fleet_config.prometheus import Addresses, prometheus_files
 from leitstand.settings.fleet import Fleet
-from status_page.config import StatusPage
 
 
 def test_prometheus_takes_the_rendered_folder(rendered, run):
@@ -170,9 +169,10 @@ def test_what_must_be_heard_of_is_written_down(fleet_from, room, tmp_path):
         fleet_from,
         """
 hosts: {web1: {address: 192.0.2.11}, web2: {address: 192.0.2.12}}
+stores: {far: {type: folder, path: /far}, disk: {type: folder, path: /disk}}
 backups:
-  www: {host: web1, stores: [swift, disk], schedule: daily 03:00, sources: [{files: /srv}]}
-  once: {host: web1, stores: [disk], sources: [{files: /srv}]}
+  www: {host: web1, stores: [far, disk], schedule: daily 03:00, sources: [{files: /srv}], keys_file: /k}
+  once: {host: web1, stores: [disk], sources: [{files: /srv}], keys_file: /k}
 status_page: {workers: 4}
 """,
     )
@@ -181,7 +181,7 @@ status_page: {workers: 4}
     assert [(rule["record"], rule["labels"]) for rule in group["rules"]] == [
         ("expected:host", {"job": "host", "instance": "web1"}),
         ("expected:host", {"job": "host", "instance": "web2"}),
-        ("expected:backup", {"backup": "www", "host": "web1", "store": "swift"}),
+        ("expected:backup", {"backup": "www", "host": "web1", "store": "far"}),
         ("expected:backup", {"backup": "www", "host": "web1", "store": "disk"}),
         ("expected:status_page", {}),
     ]
@@ -235,10 +235,6 @@ def test_the_status_page_is_asked_for_where_the_public_finds_it_or_where_it_list
     fleet, expected = sections(fleet_from, text)
     write_files(tmp_path, prometheus_files(fleet, expected, Addresses(), room))
     assert [target["targets"] for target in targets(tmp_path, "status-page")] == ([[url]] if url else [])
-
-
-def test_a_section_that_says_no_address_is_asked_for_where_the_page_listens_by_itself():
-    assert Expected.model_validate({"status_page": {}}).status_page.listen == StatusPage().listen
 
 
 def sections(fleet_from, text):
