@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import click
 
 from exporter.collectors.options import Options, flag
-from exporter.reference_notes import NOT_SERVED, NOT_SERVED_LATER
+from exporter.not_served import NOT_SERVED, NOT_SERVED_LATER
 from leitstand.errors import UsageError
 
 _LOG = logging.getLogger(__name__)

@@ -1,211 +1,62 @@
 #!/usr/bin/env python3
-"""Write the pages of this folder that are made from the code; with --check only say which are stale.
+"""Write the pages, schema and dashboards that are made from the code; with --check only say which are stale.
 
 Run with the project's Python: .venv/bin/python docs/reference/generate.py
 """
 
-import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
-from leitstand.cli import leitstand
-from leitstand.errors import LeitstandError
-from leitstand.files import write_atomically
+from docs.reference.commands import commands_page
+from docs.reference.configuration import configuration_page
+from docs.reference.inventory import inventory_page
+from docs.reference.metrics import metrics_page
+from docs.reference.node_exporter import node_exporter_page, served_metrics
+from fleet_config.output import json_text, write_files
+from grafana.source import DASHBOARDS
 from leitstand.settings.config import owners
 from leitstand.settings.schema import json_schema
 
-FOLDER = Path(__file__).parent
-WIDTH = 80  # of a terminal, for --help
-INTRODUCTION = """\
-<!-- Made by docs/reference/generate.py from the models; change those. -->
-
-# leitstand.yml
-
-One file describes the fleet. `leitstand check` reads it and prints every problem at once, as `file:line:
-path: what; hint`; its exit code is 0 when nothing is wrong, 2 when something is.
-
-* **Where it is looked for:** `--config`, then `$LEITSTAND_CONFIG`, then `leitstand.yml` in the current
-  folder, then `/etc/leitstand/leitstand.yml`.
-* **A folder instead of a file:** `--config FOLDER` reads every `*.yml` and `*.yaml` in it, except hidden
-  ones, and merges them by section: hosts may stand in one file, services in others, and a section may be
-  spread over files. A name given twice is an error that tells both places.
-* **YAML 1.2:** `no`, `on` and `03:00` are texts; only `true` and `false` are switches. Nothing is
-  converted in silence: a number where a text is wanted is refused. Anchors (`&name`), aliases (`*name`)
-  and `<<:` work.
-* **Names** (of hosts, services, stores, backups, maintenance) are 1 to 64 small letters, digits, `.`,
-  `_` or `-`.
-* **Secrets** never stand in this file: each is named by a `…_file` (mode 0600) or printed by a
-  `…_command`.
-* **Durations** are written `30s`, `15m`, `1h30m`, `2d` or `1w`.
-
-## In your editor
-
-`leitstand schema > leitstand.schema.json` prints a JSON Schema (a copy is [beside this
-page](leitstand.schema.json)). Editors with a YAML language server (VS Code with the YAML extension,
-Neovim, Emacs, Helix, IntelliJ) complete keys, show their meaning and mark mistakes when the first line
-of `leitstand.yml` names it:
-
-```yaml
-# yaml-language-server: $schema=./leitstand.schema.json
-```
-
-The schema knows the shape of the file only. References between sections, addresses, URLs, patterns and
-time zones are checked by `leitstand check`: run it before every commit, and in your CI.
-"""
-KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
-
-
-def configuration_page(schema: dict[str, Any]) -> str:
-    """Every section, and every group of keys below it, as tables."""
-    parts, told = [INTRODUCTION], set[str]()
-    for section, content in schema["properties"].items():
-        options = [option for option in content["anyOf"] if option != {"type": "null"}]
-        shape = options[0]
-        named = next(iter(shape.get("patternProperties", {}).values()), None)
-        heading = f"## {section}" + (": NAME" if named else "")
-        first = schema["$defs"][next(references(named or shape)).rpartition("/")[2]]
-        description = content.get("description") or first.get("description", "")
-        parts.append(f"{heading}\n\n{description}\n")
-        parts += groups(schema, named or shape, told, "" if "$ref" in (named or shape) else section)
-    return "\n".join(parts)
-
-
-def groups(schema: dict[str, Any], shape: dict[str, Any], told: set[str], heading: str) -> Iterator[str]:
-    """The table of a group of keys, then those of the groups that it holds; each once."""
-    for reference in references(shape):
-        name = reference.rpartition("/")[2]
-        group = schema["$defs"][name]
-        if name in told or "properties" not in group:
-            continue
-        told.add(name)
-        yield (f"### {name}\n\n{group.get('description', '')}\n\n" if heading else "") + table(group)
-        for content in group["properties"].values():
-            yield from groups(schema, content, told, name)
-
-
-def table(group: dict[str, Any]) -> str:
-    """A row for each key of a group."""
-    lines = ["| key | value | default | meaning |", "|---|---|---|---|"]
-    for key, content in group["properties"].items():
-        default = "**needed**" if key in group.get("required", ()) else written(content.get("default"))
-        meaning = content.get("description", "").replace("|", "\\|")
-        lines.append(f"| `{key}` | {kind(content)} | {default} | {meaning} |")
-    return "\n".join(lines) + "\n"
-
-
-def written(default: Any) -> str:
-    """A default as it would stand in the file; nothing for what is empty."""
-    return (
-        "" if default in (None, [], "") else f"`{json.dumps(default, ensure_ascii=False)}`".replace('"', "")
-    )
-
-
-def kind(content: dict[str, Any]) -> str:
-    """What may be written, in words."""
-    if "$ref" in content:
-        name = content["$ref"].rpartition("/")[2]
-        return "text, or text per language" if name == "Text" else f"[{name}](#{name.lower()})"
-    for several in ("anyOf", "oneOf"):
-        if several in content:
-            return " or ".join(
-                dict.fromkeys(kind(one) for one in content[several] if one != {"type": "null"})
-            )
-    if "enum" in content or "const" in content:
-        return ", ".join(f"`{value}`" for value in content.get("enum", [content.get("const")]))
-    if content.get("type") == "array":
-        return f"list of {kind(content['items'])}"
-    return special(content) or KINDS.get(content.get("type", ""), "keys and values") + limits(content)
-
-
-def special(content: dict[str, Any]) -> str:
-    """The word for a text of a certain form; empty for any text."""
-    if content.get("format") == "path":
-        return "absolute path"
-    pattern = str(content.get("pattern", ""))
-    kinds = {"ms|[smhdw]": "duration", "[sS]?://": "URL", "{0,62}[a-z0-9])?$": "name"}
-    return next((word for part, word in kinds.items() if part in pattern), "")
-
-
-def limits(content: dict[str, Any]) -> str:
-    """The smallest and the largest number, to stand behind the word for it."""
-    lowest, highest = content.get("minimum"), content.get("maximum")
-    if lowest is None and highest is None:
-        return ""
-    return f", {lowest} to {highest}" if highest is not None else f", {lowest} or more"
-
-
-def references(content: Any) -> Iterator[str]:
-    """Every ``$ref`` in a part of the schema, in order."""
-    if isinstance(content, dict):
-        if isinstance(content.get("$ref"), str):
-            yield content["$ref"]
-        content = list(content.values())
-    for inner in content if isinstance(content, list) else ():
-        yield from references(inner)
-
-
-def commands_page() -> str:
-    """`--help` of every command."""
-    parts = [
-        "<!-- Made by docs/reference/generate.py from --help; change that. -->\n",
-        "# Commands\n",
-        "`leitstand COMMAND --help` prints the same.\n",
-    ]
-    for path, text in helps(leitstand, "leitstand", None):
-        parts.append(f"## {path}\n\n```\n{text.rstrip()}\n```\n")
-    return "\n".join(parts)
-
-
-def helps(command: click.Command, name: str, parent: click.Context | None) -> Iterator[tuple[str, str]]:
-    """(path, help) of a command, then of those below it."""
-    settings: dict[str, Any] = {"terminal_width": WIDTH, "max_content_width": WIDTH}
-    settings.update(command.context_settings)
-    context = click.Context(command, info_name=name, parent=parent, **settings)
-    yield context.command_path, command.get_help(context)
-    if isinstance(command, click.Group):
-        for inner in command.list_commands(context):
-            found = subcommand(command, context, inner)
-            if found is not None and not found.hidden:
-                yield from helps(found, inner, context)
-
-
-def subcommand(group: click.Group, context: click.Context, name: str) -> click.Command | None:
-    """A command of a group; None if its packages are not installed."""
-    try:
-        return group.get_command(context, name)
-    except LeitstandError as error:
-        click.echo(f"left out: {error.message}", err=True)
-        return None
+ROOT = Path(__file__).parents[2]
 
 
 def pages() -> dict[str, str]:
-    """Name and text of every page that is made here."""
+    """Path in the project and text of everything that is made from the code."""
     schema = json_schema(owners())
     return {
-        "leitstand.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
-        "configuration.md": configuration_page(schema),
-        "commands.md": commands_page(),
+        "docs/reference/leitstand.schema.json": json_text(schema),
+        "docs/reference/configuration.md": configuration_page(schema),
+        "docs/reference/commands.md": commands_page(),
+        "docs/reference/metrics.md": metrics_page(),
+        "docs/reference/node-exporter.md": node_exporter_page(served_metrics()),
+        "docs/inventory.md": inventory_page((ROOT / "docs/inventory.md").read_text(encoding="utf-8")),
+        **{f"grafana/dashboards/{path}": json_text(build()) for path, build in DASHBOARDS.items()},
     }
 
 
-@click.command()
-@click.option("--check", is_flag=True, help="Change nothing; exit code 1 when a page is stale.")
-def main(check: bool) -> None:
-    """Write the reference pages that are made from the code."""
-    stale = [
-        (FOLDER / name, text)
-        for name, text in pages().items()
-        if not (FOLDER / name).is_file() or (FOLDER / name).read_text(encoding="utf-8") != text
+def stale(root: Path, files: dict[str, str]) -> list[str]:
+    """The paths below ``root`` that are missing or differ."""
+    return [
+        path
+        for path, text in files.items()
+        if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text
     ]
-    for path, text in stale:
-        click.echo(f"{'stale' if check else 'written'}: {path.name}")
-        if not check:
-            write_atomically(path, text)
-    sys.exit(1 if check and stale else 0)
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Change nothing; exit code 1 when a file is stale.")
+@click.option("--root", type=click.Path(path_type=Path), default=ROOT, help="Another folder to write to.")
+def main(check: bool, root: Path) -> None:
+    """Write the files that are made from the code."""
+    files = pages()
+    found = stale(root, files)
+    for path in found:
+        click.echo(f"{'stale' if check else 'written'}: {path}")
+    if check:
+        sys.exit(1 if found else 0)
+    write_files(root, files)
 
 
 if __name__ == "__main__":

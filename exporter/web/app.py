@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import parse_qs
 
-from exporter.reference_notes import NOT_SERVED, NOT_SERVED_LATER
+from exporter.not_served import NOT_SERVED, NOT_SERVED_LATER
 from exporter.scrape import DEFAULT_DEADLINE
 from exporter.web.access import RulesState
 from exporter.web.http1 import Request, Response, problem

@@ -1,4 +1,4 @@
-"""The Grafana dashboards as code. ``python -m grafana.source`` writes them to ``grafana/dashboards``."""
+"""The Grafana dashboards as code. docs/reference/generate.py writes them to ``grafana/dashboards``."""
 
 from collections.abc import Callable
 from pathlib import Path

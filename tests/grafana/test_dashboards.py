@@ -46,7 +46,7 @@ def load(path):
 
 @each_dashboard
 def test_the_committed_file_is_what_the_builder_makes(path):
-    assert (FOLDER / path).read_text() == json_text(DASHBOARDS[path]()), "run: python -m grafana.source"
+    assert (FOLDER / path).read_text() == json_text(DASHBOARDS[path]()), "run docs/reference/generate.py"
 
 
 def test_no_dashboard_is_there_that_nobody_builds():

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from docs.reference.node_exporter import served_metrics
 from exporter.collectors import COLLECTORS
-from exporter.reference import main, pages, served_metrics
-from exporter.reference_notes import NOT_SERVED
+from exporter.not_served import NOT_SERVED
 
-ROOT = Path(__file__).parents[3]
-LISTING = Path(__file__).with_name("hardware.tree")
 # Names in the queries of node_exporter's own mixin and of the dashboard Node Exporter Full, a line each.
 ASKED_FOR = Path(__file__).with_name("dashboard_names.txt").read_text().split()
 # What they ask for and a plain node_exporter does not have by default either.
@@ -21,17 +19,6 @@ ABSENT_THERE_TOO = {
     "node_netstat_Tcp_MaxConn",
     "node_tcp_connection_states",
 }
-
-
-def test_the_pages_are_fresh(capsys):
-    state = main(["--check", str(LISTING), str(ROOT / "docs/reference")])
-    assert state == 0, f"run python -m exporter.reference {LISTING} docs/reference: {capsys.readouterr().out}"
-
-
-def test_a_stale_page_is_noticed_and_written_anew(tmp_path, capsys):
-    assert main(["--check", str(LISTING), str(tmp_path)]) == 1
-    assert main([str(LISTING), str(tmp_path)]) == 0
-    assert main(["--check", str(LISTING), str(tmp_path)]) == 0
 
 
 def test_each_collector_of_node_exporter_is_served_or_has_a_reason():
@@ -52,9 +39,8 @@ def test_what_rules_and_dashboards_ask_for_is_served(name):
     assert name in served or name in ABSENT_THERE_TOO or name.startswith(("node_memory_", "node_hwmon_"))
 
 
-SERVED = served_metrics(LISTING)
+SERVED = served_metrics()
 
 
 def test_every_collector_has_metrics_on_the_page():
     assert [name for name, metrics in SERVED.items() if not metrics and name != "timex"] == []
-    assert set(pages(LISTING)) == {"node-exporter.md", "metrics.md"}

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from docs.reference.generate import main
 from lab.patience import patient
 from leitstand.cli import COMMANDS
 from leitstand.settings.config import check, load_document, owners
@@ -37,6 +39,19 @@ def test_the_generated_pages_are_fresh():
     command = [sys.executable, str(ROOT / "docs" / "reference" / "generate.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=patient(300))
     assert done.returncode == 0, f"run docs/reference/generate.py: {done.stdout}{done.stderr}"
+
+
+def test_a_stale_page_is_noticed_and_written_anew(tmp_path):
+    codes = [
+        CliRunner().invoke(main, [*flags, "--root", str(tmp_path)]).exit_code
+        for flags in (["--check"], [], ["--check"])
+    ]
+    assert codes == [1, 0, 0]
+    page = tmp_path / "docs/inventory.md"
+    page.write_text(page.read_text().replace("| `dpkg` |", "| `deb` |"))
+    assert (
+        CliRunner().invoke(main, ["--check", "--root", str(tmp_path)]).output == "stale: docs/inventory.md\n"
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,7 +1,14 @@
-"""The tables of docs/inventory.md, made from the code: ``python -m exporter.inventory.reference``."""
+"""The tables of docs/inventory.md: sources and kinds."""
 
 from exporter.inventory import SOURCES
 from exporter.inventory.kinds import KINDS
+
+MARK = "<!-- The tables below are made by docs/reference/generate.py from the code. -->\n"
+
+
+def inventory_page(page: str) -> str:
+    """The page as it is down to the mark, and all tables below it as they should be."""
+    return f"{page.partition(MARK)[0]}{MARK}\n{sources_table()}\n## Kinds\n\n{kinds_table()}"
 
 
 def kinds_table() -> str:
@@ -26,8 +33,3 @@ def sources_table() -> str:
         unchanged = ", unless its files are unchanged" if entry.watches else ""
         rows.append(f"| `{name}` | {kinds} | {entry.limit:g} s | {often}{unchanged} |")
     return "\n".join(["| source | kinds | limit | runs |", "|---|---|---|---|", *rows]) + "\n"
-
-
-if __name__ == "__main__":
-    print(sources_table())  # noqa: T201 - the output of this program
-    print(kinds_table())  # noqa: T201 - the output of this program
