@@ -6,6 +6,7 @@ So a host that installed one role's requirements can use that role, and ``--help
 import importlib
 import logging
 import os
+import re
 import select
 import signal
 import sys
@@ -173,8 +174,10 @@ def _show(error: click.ClickException) -> None:
         return
     context = error.ctx if isinstance(error, click.UsageError) else None
     command = context.command_path if context else "leitstand"
-    click.echo(visible(f"{command}: {error.format_message()}"), err=True)
-    click.echo(f"  hint: {command} --help", err=True)
+    message = error.format_message()
+    file = re.search(r"unexpected extra argument \((\S+\.ya?ml)\)", message)
+    click.echo(visible(f"{command}: {message}"), err=True)
+    click.echo(visible(f"  hint: {command} {f'--config {file[1]}' if file else '--help'}"), err=True)
 
 
 def _unexpected(error: BaseException) -> int:

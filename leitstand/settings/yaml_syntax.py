@@ -7,12 +7,6 @@ import yaml
 
 from leitstand.settings.problems import Problem
 
-_NEEDS_QUOTES = (
-    (r"undefined alias|scanning an alias", "*"),
-    (r"scanning an anchor", "&"),
-    (r"scanning a directive", "%"),
-    (r"a tag|tag handle", "!"),
-)
 # The parser's words (context, then problem); whether its context's place says more; what we say; what to do.
 _MEANINGS = (
     (
@@ -21,8 +15,7 @@ _MEANINGS = (
         "this quote is never closed",
         "add the closing quote",
     ),
-    (r"unknown escape character", False, "a backslash inside double quotes", "use single quotes: '\\d+'"),
-    (r"expected escape sequence", False, "a backslash inside double quotes", "use single quotes: '\\d+'"),
+    (r"escape (character|sequence)", False, "a backslash inside double quotes", "use single quotes: '\\d+'"),
     (r"flow node.*stream end", False, "the file ends inside a '[' or '{'", "close each '[' and '{'"),
     (r"found '[]},]'", False, "a bracket or comma too many", "close each '[' and '{' once"),
     (r"but found '<scalar>'", False, "a text where none can stand", "put quotes around the whole text"),
@@ -47,10 +40,8 @@ _MEANINGS = (
         "a '- ' where none can stand",
         "put each '- ' on a line of its own below the key",
     ),
-    *(
-        (pattern, False, f"a text that begins with '{letter}' needs quotes", f'write "{letter}…"')
-        for pattern, letter in _NEEDS_QUOTES
-    ),
+    (r"alias", False, "a text that begins with '*' needs quotes", 'write "*…"'),
+    (r"scanning an anchor", False, "a text that begins with '&' needs quotes", 'write "&…"'),
     (
         r"cannot start any token",
         False,

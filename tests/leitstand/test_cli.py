@@ -105,6 +105,12 @@ def test_what_a_command_ends_with_becomes_an_exit_code_and_a_line(role, body, st
     assert "Traceback" not in done.stderr
 
 
+def test_a_configuration_that_is_named_without_its_option_gets_the_option_as_hint(leitstand):
+    done = leitstand("check", "/etc/leitstand/web.yml")
+    assert done.returncode == 2
+    assert done.stderr.endswith("\n  hint: leitstand check --config /etc/leitstand/web.yml\n")
+
+
 def test_an_error_nobody_thought_of_is_two_lines_and_no_traceback(role):
     done = role("raise RuntimeError('first\\nsecond')")
     assert done.returncode == 3

@@ -24,7 +24,9 @@ def test_every_requirement_says_why_it_is_there_and_no_other_does():
     tools = packages([package for group in PROJECT["dependency-groups"].values() for package in group])
     tools |= extras.pop("dev")
     expected = {"Every role": packages(PROJECT["project"]["dependencies"]), "Development and tests": tools}
+    refused = told.pop("Looked at and not taken")
     assert told == {**expected, **extras}
+    assert not refused & set.union(*told.values()), "a library is taken or it is not"
 
 
 def test_the_changelog_keeps_its_form():
