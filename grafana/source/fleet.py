@@ -59,7 +59,7 @@ def fleet_overview() -> Json:
             ("Over time", [(7, _states()), (8, _curves())]),
         ]
     )
-    description = "Every host and service at a glance. A host's name leads to its details."
+    description = "Every host and service at a glance. A host's name links to its details."
     return dashboard(FLEET_UID, "Fleet overview", description, panels, host_variables(several=True), links=[])
 
 
@@ -77,7 +77,12 @@ def _counts() -> list[Json]:
             "Hosts with alerts", "Hosts that answer, but have a firing alert.", f"{state} > 0 < 3", WARNING
         ),
         _count("Services down", "Services that no vantage point reaches.", "service:verdict == 0", CRITICAL),
-        _count("Services unknown", "Services that nobody measures just now.", f"({VERDICT}) == -1", WARNING),
+        _count(
+            "Services unknown",
+            "Services that are not being measured at the moment.",
+            f"({VERDICT}) == -1",
+            WARNING,
+        ),
         _count("Critical alerts", "Firing alerts that cannot wait.", firing % "critical", CRITICAL),
         _count("Warnings", "Firing alerts that can wait until morning.", firing % "warning", WARNING),
     ]
@@ -86,8 +91,8 @@ def _counts() -> list[Json]:
 def _ages() -> list[Json]:
     return [
         stat(
-            "Oldest good backup",
-            "Time since the last good run, of the job and store for which it is longest.",
+            "Oldest last backup",
+            "Time since the last successful run, for the job and store where it is longest.",
             "time() - min(leitstand_backup_last_success_timestamp_seconds) or vector(-1)",
             unit="s",
             mappings=NEVER,
@@ -95,8 +100,8 @@ def _ages() -> list[Json]:
             decimals=1,
         ),
         stat(
-            "Oldest proof",
-            "Time since a job was last proven restorable by a drill, of the job for which it is longest.",
+            "Oldest restore test",
+            "Time since the last successful restore test (drill), for the job where it is longest.",
             OLDEST_PROOF,
             unit="s",
             mappings=NEVER,
@@ -104,8 +109,8 @@ def _ages() -> list[Json]:
             decimals=1,
         ),
         stat(
-            "First certificate to end",
-            "Time until the first certificate that a service shows is no longer valid.",
+            "Next certificate expiry",
+            "Time until the first certificate of a service expires.",
             'min(probe_ssl_earliest_cert_expiry{job="probe"}) - time() or vector(-1)',
             unit="s",
             mappings=NO_TLS,
@@ -114,13 +119,13 @@ def _ages() -> list[Json]:
         ),
         stat(
             "Security updates",
-            "Security updates that wait to be installed, on all hosts together.",
+            "Pending security updates on all hosts.",
             f"{_security_updates('sum')} or vector(0)",
             mappings=count_mapping(WARNING),
         ),
         stat(
             "Status page written",
-            "Time since the status page was last written; beyond 3 minutes it calls everything unknown.",
+            "Time since the status page was last written; after 3 minutes it shows everything as unknown.",
             "time() - min(leitstand_status_page_written_timestamp_seconds) or vector(-1)",
             unit="s",
             mappings=NEVER_IN_A_LIST,
@@ -155,15 +160,15 @@ def _hosts() -> Json:
         Column("memory", "Memory", "percentunit", steps=SHARE, cell="gauge", decimals=0),
         Column("disk", "Fullest disk", "percentunit", steps=SHARE, cell="gauge", decimals=0),
         Column("load", "Load per CPU", steps=LOAD, cell="color-text", decimals=2, width=110),
-        Column("uptime", "Up for", "s", decimals=1, width=100),
+        Column("uptime", "Uptime", "s", decimals=1, width=100),
         Column("pretty_name", "System", width=220),
         Column("release", "Kernel", width=160),
         Column("updates", "Security updates", "none", UPDATES, cell="color-text", width=120),
-        Column("backup", "Last good backup", "s", steps=BACKUP_AGE, cell="color-text", decimals=1, width=140),
+        Column("backup", "Last backup", "s", steps=BACKUP_AGE, cell="color-text", decimals=1, width=140),
     ]
     description = (
-        "One row per host, the worst first. State: the worst of its firing alerts. Last good backup: age of "
-        "the oldest among the newest good ones of the host's jobs."
+        "One row per host, the worst first. State: the worst of its firing alerts. Last backup: age of "
+        "the oldest among the last successful ones of the host's jobs."
     )
     return table("Hosts", description, per_host, columns, ("State", True), empty="no host is configured")
 
@@ -188,10 +193,17 @@ def _services() -> Json:
             decimals=2,
             width=100,
         ),
-        Column("time", "Answers in", "s", width=100),
+        Column("time", "Response time", "s", width=100),
         Column("status", "HTTP", width=70),
         Column(
-            "certificate", "Certificate for", "s", NO_TLS, CERTIFICATE, "color-text", width=120, decimals=1
+            "certificate",
+            "Certificate expires in",
+            "s",
+            NO_TLS,
+            CERTIFICATE,
+            "color-text",
+            width=120,
+            decimals=1,
         ),
     ]
     description = (
@@ -213,14 +225,14 @@ def _alerts() -> Json:
         Column("collector", "Collector"),
     ]
     labels = "alertname, severity, instance, service, backup, mountpoint, collector"
-    # An alert about a backup names in `host` whose it is; its `instance` only reports it.
+    # An alert about a backup has a label `host`, whose data it is; its `instance` only reports it.
     firing = (
         'label_join(ALERTS{alertstate="firing", host!=""}, "instance", "", "host")'
         ' or ALERTS{alertstate="firing", host=""}'
     )
     query = {"alerts": f"group by ({labels}) ({firing})"}
     description = (
-        "Alerts that fire now. The Watchdog is always there: it proves that alerts are evaluated. What each "
+        "Alerts that are firing. The Watchdog always fires: it shows that rules are evaluated. What each "
         "means and what to do: docs/runbooks."
     )
     return table(
@@ -258,21 +270,21 @@ def _backups() -> Json:
         Column("host", "Host", link=TO_HOST),
         Column("store", "Store"),
         Column("success", "Last run", mappings=SUCCESS, cell="color-background", width=90),
-        Column("age", "Last good run", "s", steps=BACKUP_AGE, cell="color-text", decimals=1),
+        Column("age", "Last success", "s", steps=BACKUP_AGE, cell="color-text", decimals=1),
         Column("interval", "Runs every", "s"),
         Column("next", "Next in", "s", steps=NEXT, cell="color-text", decimals=1),
         Column("duration", "Took", "s"),
         Column("source", "Read", "bytes"),
         Column("stored", "Stored", "bytes"),
-        Column("verified", "Read back", "s", NEVER_IN_A_LIST, decimals=1),
-        Column("proven", "Drilled", "s", NEVER_IN_A_LIST, decimals=1),
+        Column("verified", "Verified", "s", NEVER_IN_A_LIST, decimals=1),
+        Column("proven", "Restore test", "s", NEVER_IN_A_LIST, decimals=1),
     ]
     description = (
-        "Each job in each of its stores. Read back: time since a verification found all good. Drilled: "
-        "time since a snapshot was proven restorable; one store is enough for that."
+        "Each job in each of its stores. Verified: time since the last success. Restore test: "
+        "time since a snapshot was proven restorable by a drill; one store is enough."
     )
     empty = "no backup is configured, or its metrics do not arrive"
-    return table("Backups", description, queries, columns, ("Last good run", True), empty=empty)
+    return table("Backups", description, queries, columns, ("Last success", True), empty=empty)
 
 
 def _age_of_proof(by: str, levels: str) -> str:
@@ -292,7 +304,7 @@ def _states() -> list[Json]:
         ),
         timeline(
             "Services",
-            "Verdict on each service. Grey: nobody measured.",
+            "Verdict for each service. Grey: not measured.",
             VERDICT,
             "{{service}}",
             SERVICE_STATES,
@@ -302,7 +314,7 @@ def _states() -> list[Json]:
 
 def _curves() -> list[Json]:
     shares = [
-        ("CPU", "Share of time in which the processors worked.", "instance:node_cpu_utilisation:rate5m"),
+        ("CPU", "Share of time in which the CPUs were busy.", "instance:node_cpu_utilisation:rate5m"),
         (
             "Memory",
             "Share of memory that is not available to programs.",
@@ -310,7 +322,7 @@ def _curves() -> list[Json]:
         ),
         (
             "Fullest disk",
-            "Use of the fullest file system of each host.",
+            "Usage of the fullest file system of each host.",
             "instance:node_filesystem_utilisation:max",
         ),
     ]

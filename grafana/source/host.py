@@ -58,23 +58,27 @@ def _load() -> list[Json]:
         ),
         _share(
             "CPU",
-            "Share of time in which the processors worked, 5 minutes.",
+            "Share of time in which the CPUs were busy, over 5 minutes.",
             "instance:node_cpu_utilisation:rate5m",
         ),
         _share(
-            "Memory", "Share that is not available to programs.", "instance:node_memory_utilisation:ratio"
+            "Memory",
+            "Share of memory that is not available to programs.",
+            "instance:node_memory_utilisation:ratio",
         ),
-        _share("Fullest disk", "Use of the fullest file system.", "instance:node_filesystem_utilisation:max"),
+        _share(
+            "Fullest disk", "Usage of the fullest file system.", "instance:node_filesystem_utilisation:max"
+        ),
         stat(
             "Load per CPU",
-            "Programs that want to run, for each processor.",
+            "Load average divided by the number of CPUs.",
             _worst("instance:node_load1_per_cpu:ratio"),
             steps=LOAD,
             decimals=2,
         ),
         stat(
-            "Out of memory kills",
-            "Programs that the kernel ended within the time shown.",
+            "OOM kills",
+            "Processes that the kernel killed for lack of memory within the time range.",
             f"round(sum(increase(node_vmstat_oom_kill{{{HOST}}}[$__range])))",
             mappings=count_mapping(CRITICAL),
         ),
@@ -88,21 +92,21 @@ def _upkeep() -> list[Json]:
     )
     return [
         stat(
-            "Up for",
-            "Since the kernel started.",
+            "Uptime",
+            "Time since the kernel started.",
             f"time() - {_worst('node_boot_time_seconds')}",
             "s",
             decimals=1,
         ),
         stat(
             "Security updates",
-            "Security updates that wait to be installed.",
+            "Pending security updates.",
             f'sum(leitstand_pending_updates{{{HOST}, security="true"}}) or vector(-1)',
             mappings=UPDATES,
         ),
         stat(
             "Reboot",
-            "Whether an update waits for one.",
+            "Whether an update needs a reboot.",
             f"{_worst('leitstand_reboot_required')} or vector(-1)",
             mappings=REBOOT,
         ),
@@ -114,7 +118,7 @@ def _upkeep() -> list[Json]:
         ),
         stat(
             "Failed collectors",
-            "Parts of the exporter that could not get their figures.",
+            "Collectors and inventory sources of the exporter that fail.",
             f"count({live} == 0 or {inventory} == 0) or vector(0)",
             mappings=count_mapping(WARNING),
         ),
@@ -138,14 +142,14 @@ def _system() -> Json:
         "memory": f"max by (instance) (node_memory_MemTotal_bytes{{{HOST}}})",
     }
     columns = [
-        Column("nodename", "Own name"),
+        Column("nodename", "Hostname"),
         Column("pretty_name", "System"),
         Column("release", "Kernel"),
         Column("machine", "Machine"),
         Column("processors", "CPUs"),
         Column("memory", "Memory", "bytes"),
     ]
-    return table("System", "What this host is.", queries, columns, ("Own name", False), hidden=["instance"])
+    return table("System", "What this host is.", queries, columns, ("Hostname", False), hidden=["instance"])
 
 
 def _states() -> Json:
@@ -160,7 +164,7 @@ def _processor() -> list[Json]:
     return [
         timeseries(
             "Utilisation",
-            "Share of all processors by what they did; the rest was idle.",
+            "Share of CPU time by mode; the rest was idle.",
             [(f"{modes} / on () group_left () sum(instance:node_num_cpu:sum{{{HOST}}})", "{{mode}}")],
             "percentunit",
             maximum=1,
@@ -168,7 +172,7 @@ def _processor() -> list[Json]:
         ),
         timeseries(
             "Saturation",
-            "Load for each processor: above 1, programs wait. Waiting: share of time in which one did.",
+            "Load per CPU: above 1, processes wait. Waiting: share of time in which at least one did.",
             [
                 (_worst("instance:node_load1_per_cpu:ratio"), "load per CPU, 1 min"),
                 (
@@ -181,7 +185,7 @@ def _processor() -> list[Json]:
         ),
         timeseries(
             "Processes",
-            "Running, and blocked by disks or network file systems.",
+            "Running, and blocked on disks or network file systems.",
             [
                 (f"max(node_procs_running{{{HOST}}})", "running"),
                 (f"max(node_procs_blocked{{{HOST}}})", "blocked"),
@@ -199,13 +203,13 @@ def _memory() -> list[Json]:
     return [
         timeseries(
             "Utilisation",
-            "Memory that programs hold, and what is there. Caches count as available.",
+            "Memory in use, and total. Caches count as available.",
             [(f"{total} - {available}", "in use"), (total, "installed")],
             "bytes",
         ),
         timeseries(
             "Saturation",
-            "Share of time in which programs waited for memory; pages read back from disk each second.",
+            "Share of time in which processes waited for memory; major page faults and pages swapped in.",
             [
                 (f"max(rate(node_pressure_memory_waiting_seconds_total{{{HOST}}}{RATE}))", "waiting"),
                 (f"sum(rate(node_vmstat_pgmajfault{{{HOST}}}{RATE}))", "major faults/s"),
@@ -215,7 +219,7 @@ def _memory() -> list[Json]:
         ),
         timeseries(
             "Swap",
-            "Swap in use, and what is there. A host may have none.",
+            "Swap in use, and total. A host may have none.",
             [
                 (
                     f"sum(node_memory_SwapTotal_bytes{{{HOST}}} - node_memory_SwapFree_bytes{{{HOST}}})",
@@ -234,14 +238,14 @@ def _space() -> list[Json]:
     return [
         timeseries(
             "Space in use",
-            "Share that ordinary users cannot write to any more, by file system.",
+            "Share that is no longer available to ordinary users, by file system.",
             [(f"max by (mountpoint) ({used})", "{{mountpoint}}")],
             "percentunit",
             maximum=1,
         ),
         timeseries(
             "Files in use",
-            "Share of the inodes that are taken; some file systems make them as needed and are not shown.",
+            "Share of inodes in use; file systems that create inodes on demand are not shown.",
             [
                 (
                     f"max by (mountpoint) (1 - node_filesystem_files_free{{{HOST}}} / ({files}))",
@@ -253,7 +257,7 @@ def _space() -> list[Json]:
         ),
         timeseries(
             "Errors",
-            "File systems whose figures cannot be read, or that are mounted read-only.",
+            "File systems that cannot be queried, or that are mounted read-only.",
             [
                 (f"max by (mountpoint) (node_filesystem_device_error{{{HOST}}})", "error {{mountpoint}}"),
                 (f"max by (mountpoint) (node_filesystem_readonly{{{HOST}}})", "read-only {{mountpoint}}"),
@@ -268,13 +272,13 @@ def _disk() -> list[Json]:
     return [
         timeseries(
             "Utilisation",
-            "Share of time in which the disk had something to do. A fast disk at 1 may still take more.",
+            "Share of time in which the disk was busy. A fast disk at 1 may still take more requests.",
             [(f"max by (device) (rate(node_disk_io_time_seconds_total{{{HOST}}}{RATE}))", "{{device}}")],
             "percentunit",
         ),
         timeseries(
             "Saturation",
-            "Requests that wait or are worked on; share of time in which programs waited for disks.",
+            "Requests queued or in progress; share of time in which processes waited for disks.",
             [
                 (
                     f"max by (device) (rate(node_disk_io_time_weighted_seconds_total{{{HOST}}}{RATE}))",
@@ -286,7 +290,7 @@ def _disk() -> list[Json]:
         ),
         timeseries(
             "Throughput",
-            "Bytes read and written each second.",
+            "Bytes read and written per second.",
             [
                 (f"sum by (device) (rate(node_disk_read_bytes_total{{{HOST}}}{RATE}))", "read {{device}}"),
                 (
@@ -310,11 +314,16 @@ def _network() -> list[Json]:
         ]
 
     return [
-        timeseries("Throughput", "Bytes each second, without what stays inside.", each("bytes", ""), "Bps"),
         timeseries(
-            "Saturation", "Packets dropped each second, for want of room.", each("drop", "dropped "), "pps"
+            "Throughput", "Bytes per second, without loopback and virtual devices.", each("bytes", ""), "Bps"
         ),
-        timeseries("Errors", "Broken packets each second.", each("errs", "broken "), "pps"),
+        timeseries(
+            "Saturation",
+            "Packets dropped per second because a queue was full.",
+            each("drop", "dropped "),
+            "pps",
+        ),
+        timeseries("Errors", "Damaged packets per second.", each("errs", "broken "), "pps"),
     ]
 
 
@@ -334,14 +343,14 @@ def _inventory() -> list[Row]:
                 table("Addresses", "IP addresses, by interface.", addresses, names, ("Interface", False)),
                 table(
                     "Packages",
-                    "How many are installed, by package manager.",
+                    "Number of installed packages, by package manager.",
                     packages,
                     [Column("manager", "Manager"), Column("packages", "Installed")],
                     ("Installed", True),
                 ),
                 table(
                     "Watched packages",
-                    "Versions of the packages that matter most. All: /inventory on the host's exporter.",
+                    "Versions of the most important packages. All: /inventory of the host's exporter.",
                     watched,
                     [Column("name", "Package"), Column("version", "Version")],
                     ("Package", False),
@@ -371,17 +380,17 @@ def _backups() -> Json:
         Column("backup", "Job"),
         Column("store", "Store"),
         Column("success", "Last run", mappings=SUCCESS, cell="color-background", width=90),
-        Column("age", "Last good run", "s", steps=BACKUP_AGE, cell="color-text", decimals=1),
+        Column("age", "Last success", "s", steps=BACKUP_AGE, cell="color-text", decimals=1),
         Column("stored", "Stored", "bytes"),
-        Column("verified", "Read back", "s", NEVER_IN_A_LIST, decimals=1),
-        Column("proven", "Drilled", "s", NEVER_IN_A_LIST, decimals=1),
+        Column("verified", "Verified", "s", NEVER_IN_A_LIST, decimals=1),
+        Column("proven", "Restore test", "s", NEVER_IN_A_LIST, decimals=1),
     ]
     return table(
         "Backups",
-        "Jobs that save this host.",
+        "Jobs that back up this host.",
         queries,
         columns,
-        ("Last good run", True),
+        ("Last success", True),
         empty="no backup of this host is configured, or its metrics do not arrive",
     )
 
@@ -389,7 +398,7 @@ def _backups() -> Json:
 def _collectors() -> Json:
     return timeseries(
         "Exporter",
-        "How long each collector takes within a scrape, and the scrape as a whole.",
+        "How long each collector takes in a scrape, and the whole scrape.",
         [
             (f"max by (collector) (node_scrape_collector_duration_seconds{{{HOST}}})", "{{collector}}"),
             (f"max(scrape_duration_seconds{{{HOST}}})", "whole scrape"),
