@@ -1,3 +1,5 @@
 """What two or more of Leitstand's programs need. Imports none of them."""
 
-__version__ = "0.1.0"
+from leitstand.version import release
+
+__version__ = release()

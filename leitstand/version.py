@@ -8,6 +8,15 @@ _COMMIT = re.compile(r"[0-9a-f]{12,64}")
 SHOWN = 12  # hexadecimal digits of a commit
 
 
+def release(package: Path = _PACKAGE) -> str:
+    """The version that is written down in the wheel; a checkout has none of its own, but its commit."""
+    try:
+        return (package / "share" / "version").read_text().strip()
+    except OSError:
+        commit = revision(package)
+        return "0.dev0" + (f"+g{commit}" if commit else "")
+
+
 def revision(package: Path = _PACKAGE) -> str:
     """The commit, as 12 digits: written down in the wheel, or the one that is checked out; else nothing."""
     try:

@@ -1,5 +1,6 @@
 """What is shipped: the wheel's contents, and each role started from it in an environment of its own."""
 
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -12,6 +13,7 @@ from lab.processes import Server, fetch, free_port
 from leitstand.version import revision
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+BUILD = runpy.run_path(str(REPOSITORY / "hatch_build.py"))
 PACKAGES = {"leitstand", "exporter", "fleet_config", "fleet_inventory", "orchestrator", "status_page"}
 
 
@@ -21,8 +23,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = [
         sys.executable,
         "-m",
-        "build",
-        "--wheel",
+        "build",  # of a source archive, and of the wheel from it
         "--no-isolation",
         "--outdir",
         str(folder),
@@ -41,16 +42,34 @@ def test_the_wheel_holds_the_programs_and_nothing_else(wheel: Path) -> None:
     assert "leitstand/share/docs/runbooks/HostDown.md" in names
 
 
-def test_the_wheel_knows_its_commit(wheel: Path) -> None:
+def test_the_wheel_knows_its_commit_and_its_version(wheel: Path) -> None:
     if not revision():
         pytest.skip("this is no checkout of git's")
-    assert zipfile.ZipFile(wheel).read("leitstand/share/commit").decode() == f"{revision()}\n"
+    archive = zipfile.ZipFile(wheel)
+    assert archive.read("leitstand/share/commit").decode() == f"{revision()}\n"
+    assert archive.read("leitstand/share/version").decode() == f"{BUILD['version']()}\n"
+    assert wheel.name.split("-")[1] == BUILD["version"]()
 
 
 def test_the_wheel_is_marked_as_never_to_be_uploaded(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     metadata = next(name for name in archive.namelist() if name.endswith("METADATA"))
     assert "Private :: Do Not Upload" in archive.read(metadata).decode()
+
+
+@pytest.mark.parametrize(
+    ("url", "maintainers", "cure"),
+    [
+        ("https://example.org/leitstand", "| Ada |", "replace example.org in"),
+        ("https://leitstand.test/", "| Ada | to be named |", "replace 'to be named' in"),
+    ],
+)
+def test_a_release_with_placeholders_is_not_built(url: str, maintainers: str, cure: str) -> None:
+    refuse = BUILD["refuse_placeholders"]
+    refuse("0.1.1.dev3+g0123456789ab", {"Source": url}, maintainers)
+    with pytest.raises(ValueError, match=cure):
+        refuse("0.1.0", {"Issues": "https://leitstand.test/", "Source": url}, maintainers)
+    refuse("0.1.0", {"Source": "https://leitstand.test/"}, "| Ada | Grace |")
 
 
 def test_no_lock_file_names_a_host() -> None:

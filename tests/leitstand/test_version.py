@@ -1,12 +1,17 @@
 """Which commit runs can be told, wherever git keeps it."""
 
+import runpy
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from leitstand.version import revision
+from leitstand.version import release, revision
+
+ROOT = Path(__file__).parents[2]
+described = runpy.run_path(str(ROOT / "hatch_build.py"))["version"]
 
 
 def git(folder: Path, *words: str) -> str:
@@ -60,3 +65,52 @@ def test_what_is_no_commit_is_none(tmp_path: Path, head: str) -> None:
 
 def test_without_git_there_is_none(tmp_path: Path) -> None:
     assert revision(tmp_path / "leitstand") == ""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with a single commit."""
+    shutil.copytree(ROOT / "leitstand", tmp_path / "checkout/leitstand", ignore=lambda *_: ["__pycache__"])
+    git(tmp_path / "checkout", "init", "-q")
+    git(tmp_path / "checkout", "commit", "-q", "--allow-empty", "-m", "first")
+    return tmp_path / "checkout"
+
+
+def commit(checkout: Path) -> str:
+    return git(checkout, "rev-parse", "--short=12", "HEAD")
+
+
+@pytest.mark.parametrize("annotated", [[], ["-a", "-m", "notes"]])
+def test_a_build_has_the_version_of_the_tag_or_leads_to_the_next(
+    checkout: Path, annotated: list[str]
+) -> None:
+    assert described(checkout) == f"0.1.0.dev1+g{commit(checkout)}"
+    git(checkout, "tag", *annotated, "v0.3.9")
+    git(checkout, "tag", "v1.0.0rc1")
+    assert described(checkout) == "0.3.9"
+    git(checkout, "commit", "-q", "--allow-empty", "-m", "second")
+    git(checkout, "commit", "-q", "--allow-empty", "-m", "third")
+    assert described(checkout) == f"0.3.10.dev2+g{commit(checkout)}"
+
+
+def test_a_build_without_git_has_a_version_as_well(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = commit(checkout)
+    git(checkout, "tag", "v0.3.9")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert described(checkout) == f"0.1.0.dev0+g{head}"
+
+
+def test_an_unpacked_archive_in_the_checkout_of_something_else_is_not_described_by_that(
+    checkout: Path,
+) -> None:
+    git(checkout, "tag", "v9.9.9")
+    shutil.copytree(checkout / "leitstand", checkout / "archive" / "leitstand")
+    assert described(checkout / "archive") == "0.1.0.dev0"
+
+
+def test_what_runs_tells_the_version_that_was_built_or_its_commit(checkout: Path) -> None:
+    package = checkout / "leitstand"
+    assert release(package) == f"0.dev0+g{commit(checkout)}"
+    (package / "share").mkdir()
+    (package / "share" / "version").write_text("0.3.9\n")
+    assert release(package) == "0.3.9"
