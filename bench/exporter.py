@@ -302,7 +302,7 @@ def units_of_systemd(count: int) -> float:
     from exporter.collectors.collector import Roots
     from exporter.collectors.options import Options
     from exporter.collectors.systemd import SystemdUnits, parse_units
-    from leitstand.exposition import Renderer
+    from exporter.exposition import Renderer
 
     body = bytearray(8)
     for number in range(count):
@@ -325,7 +325,7 @@ def units_of_systemd(count: int) -> float:
     times = []
     for _ in range(30):
         start = time.process_time()
-        renderer.render([collector._states(parse_units(answer, collector.skipped))])
+        renderer.pieces([collector._states(parse_units(answer, collector.skipped))])
         times.append(time.process_time() - start)
     return statistics.median(times)
 

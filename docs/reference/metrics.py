@@ -4,7 +4,13 @@ import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from prometheus_client.registry import Collector
+
 import exporter
+from exporter.collectors.collector import NoData
+from exporter.collectors.options import Options
+from exporter.collectors.own import OwnProcess
+from exporter.exposition import Family
 from exporter.inventory.kinds import KINDS
 
 ROOM = Path(exporter.__file__).parent
@@ -15,7 +21,7 @@ Metric = tuple[str, str, str, str]  # name, kind, labels, explanation
 
 def metrics_page() -> str:
     """Every metric of the exporter that node_exporter does not have."""
-    live = [*literals(ROOM / "web/app.py"), *literals(ROOM / "collectors/own.py")]
+    live = [*literals(ROOM / "web/app.py"), *collected(OwnProcess(Options()))]
     inventory = {
         metric for source in sorted((ROOM / "inventory").glob("*.py")) for metric in literals(source)
     }
@@ -41,6 +47,19 @@ def metrics_page() -> str:
             "## Inventory, in `/metrics/inventory`: one series per item, always 1\n\n",
             metric_table(sorted(items)),
         ]
+    )
+
+
+def collected(collector: Collector) -> list[Metric]:
+    """What a collector gives, by name."""
+    try:
+        families = [family for family in collector.collect() if isinstance(family, Family)]
+    except NoData:
+        return []
+    return sorted(
+        (family.full_name, family.kind, ", ".join(family.label_names), family.documentation)
+        for family in families
+        if family.rows or family.ready
     )
 
 

@@ -9,9 +9,9 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-from docs.reference.metrics import MADE, ROOM, Metric, literals, metric_table
+from docs.reference.metrics import MADE, ROOM, Metric, collected, literals, metric_table
 from exporter.collectors import COLLECTORS
-from exporter.collectors.collector import Collector, NoData, Roots
+from exporter.collectors.collector import Roots
 from exporter.collectors.options import Options
 from exporter.collectors.systemd import CONNECTIONS
 from exporter.not_served import NOT_SERVED, NOT_SERVED_LATER
@@ -107,19 +107,6 @@ def host_of(listing: Path, folder: Path) -> Roots:
         (folder / path).write_text(content, encoding="utf-8")
     (folder / "root/srv").mkdir(exist_ok=True)
     return Roots(folder / "proc", folder / "sys", folder / "root")
-
-
-def collected(collector: Collector) -> list[Metric]:
-    """What a collector gives, by name."""
-    try:
-        families = list(collector.collect())
-    except NoData:
-        return []
-    return sorted(
-        (family.name, family.kind, ", ".join(family.label_names), family.documentation)
-        for family in families
-        if family.samples or family.ready
-    )
 
 
 def _item(text: str) -> str:

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.arrays import Bonds, SoftwareRaid
 from exporter.collectors.clock import Clock, ClockDiscipline
-from exporter.collectors.collector import Collector, Roots
+from exporter.collectors.collector import Roots
 from exporter.collectors.cpu import ProcessorTime
 from exporter.collectors.devices import NvmeControllers, Watchdogs
 from exporter.collectors.disks import DiskStatistics

@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import NoData, Roots
 from exporter.collectors.files import Files
+from exporter.exposition import Family
 from exporter.skipped import Skipped
-from leitstand.exposition import Family
 
 # The words of mdstat (md_seq_show in drivers/md/md.c) and the state we call it by.
 _ACTIVITIES = {"recovery": "recovering", "resync": "resync", "check": "check", "reshape": "reshaping"}
@@ -38,7 +40,7 @@ class Array:
     synced: int = 0
 
 
-class SoftwareRaid:
+class SoftwareRaid(Collector):
     """node_md_*."""
 
     def __init__(self, roots: Roots) -> None:
@@ -159,7 +161,7 @@ def _continue(array: Array, line: str) -> None:
         array.synced = int(match[2] or 0)
 
 
-class Bonds:
+class Bonds(Collector):
     """node_bonding_*: how many devices a bond has, and how many of them are up."""
 
     def __init__(self, roots: Roots) -> None:

@@ -4,15 +4,17 @@ import ctypes
 import time
 from collections.abc import Iterable
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import NoData, Roots, counter, gauge
 from exporter.collectors.files import Files
+from exporter.exposition import Family
 from exporter.skipped import Skipped
-from leitstand.exposition import Family
 
 _SOURCES = "devices/system/clocksource"
 
 
-class Clock:
+class Clock(Collector):
     """node_time_*."""
 
     def __init__(self, roots: Roots) -> None:
@@ -106,7 +108,7 @@ _PARTS_PER_MILLION = 1_000_000 * 65536  # adjtimex(2) gives ppm with 16 bits of 
 _adjtimex = ctypes.CDLL(None, use_errno=True).adjtimex
 
 
-class ClockDiscipline:
+class ClockDiscipline(Collector):
     """node_timex_*."""
 
     def collect(self) -> Iterable[Family]:

@@ -1,35 +1,22 @@
-"""What a collector is, what it reads from, and how it says that a host has nothing for it."""
+"""What collectors share: where they read, and how they say that a host has nothing for them.
+
+A collector is a ``prometheus_client.registry.Collector`` that is built once. Its ``collect`` runs at each
+scrape, in any thread, once at a time, and yields metrics. It raises NoData, or anything else, which counts as
+a failure. One that reads lists has ``skipped``, which counts the entries that it did not understand.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from exporter.collectors.files import Files
+from exporter.exposition import Family
 from exporter.skipped import Skipped
-from leitstand.exposition import Family
 
 
 class NoData(Exception):  # noqa: N818 - an answer, not an error
     """The host has nothing of this kind (no such hardware, module or service): not a failure."""
-
-
-class Collector(Protocol):
-    """One subject's figures. Built once; ``collect`` runs at each scrape, in any thread, once at a time."""
-
-    def collect(self) -> Iterable[Family]:
-        """The families of this moment. Raises NoData, or anything else, which counts as a failure."""
-        ...
-
-
-@runtime_checkable
-class Skipping(Protocol):
-    """A collector that reads lists."""
-
-    @property
-    def skipped(self) -> Skipped:
-        """The entries it did not understand."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +49,7 @@ class Roots:
 
 def unique(source: str, families: Iterable[Family], skipped: Skipped) -> Iterable[Family]:
     """The families; of two of one name the first, as of entries of a list."""
-    return skipped.unique(source, ((family.name, family) for family in families)).values()
+    return skipped.unique(source, ((family.full_name, family) for family in families)).values()
 
 
 def gauge(name: str, documentation: str, value: float) -> Family:

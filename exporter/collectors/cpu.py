@@ -6,12 +6,14 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import Roots
 from exporter.collectors.cpuinfo import CpuInformation
 from exporter.collectors.files import Files
 from exporter.collectors.options import Options
+from exporter.exposition import Family, Row
 from exporter.skipped import Skipped, in_range
-from leitstand.exposition import Family, Sample
 
 # The columns of a cpu line, in the kernel's order (fs/proc/stat.c); guest times follow.
 _MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
@@ -20,7 +22,7 @@ _IDLE = 3
 _LEAST_COLUMNS = 4
 
 
-class ProcessorTime:
+class ProcessorTime(Collector):
     """node_cpu_seconds_total and node_cpu_guest_seconds_total."""
 
     def __init__(self, roots: Roots, options: Options) -> None:
@@ -46,10 +48,10 @@ class ProcessorTime:
         ticks = self._ticks
         for cpu, values in self._last.items():
             for mode, value in zip(_MODES, values, strict=False):
-                seconds.samples.append(((cpu, mode), value / ticks))
+                seconds.rows.append(((cpu, mode), value / ticks))
             guests = values[len(_MODES) :] if self._with_guest else ()
             for mode, value in zip(_GUEST_MODES, guests, strict=False):
-                guest.samples.append(((cpu, mode), value / ticks))
+                guest.rows.append(((cpu, mode), value / ticks))
         return seconds, guest, *self._throttles.families(tuple(times))
 
 
@@ -112,10 +114,10 @@ class Throttles:
         packages = Family(
             "node_cpu_package_throttles_total", "counter", "Times the package was throttled.", ("package",)
         )
-        cores.samples = self._counts(self._cores)
-        packages.samples = self._counts(self._packages)
+        cores.rows = self._counts(self._cores)
+        packages.rows = self._counts(self._packages)
         isolated = Family("node_cpu_isolated", "gauge", "CPUs kept free of the scheduler.", ("cpu",))
-        isolated.samples = [((cpu,), 1) for cpu in self._isolated]
+        isolated.rows = [((cpu,), 1) for cpu in self._isolated]
         return cores, packages, isolated, self._online()
 
     def _online(self) -> Family:
@@ -124,12 +126,12 @@ class Throttles:
         if self._files.exists(f"{_CPUS}/cpu0/online"):
             for name in self._files.names(_CPUS):
                 if match := _CPU.fullmatch(name):
-                    family.samples += self._counts({(match[1],): f"{_CPUS}/{name}/online"})
+                    family.rows += self._counts({(match[1],): f"{_CPUS}/{name}/online"})
         return family
 
-    def _counts(self, places: Mapping[Labels, str]) -> list[Sample]:
+    def _counts(self, places: Mapping[Labels, str]) -> list[Row]:
         """What stands in each file; a CPU that was taken away meanwhile has none."""
-        samples: list[Sample] = []
+        samples: list[Row] = []
         for labels, place in places.items():
             try:
                 samples.append((labels, int(self._files.attribute(place))))

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from exporter.collectors.collector import Roots
 from exporter.collectors.options import Options, pattern
+from exporter.exposition import Family
 from exporter.skipped import Skipped
-from leitstand.exposition import Family
 
 # Label: the keys of cpuinfo, of which the first that is there counts.
 _LABELS: Mapping[str, tuple[str, ...]] = {

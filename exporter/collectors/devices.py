@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterable
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import Roots
 from exporter.collectors.hardware import folders
+from exporter.exposition import Family
 from exporter.skipped import Skipped
-from leitstand.exposition import Family
 
 _NAMESPACE = re.compile(r"nvme\d+n(\d+)")
 _NAMESPACE_SIZES = (
@@ -17,7 +19,7 @@ _NAMESPACE_SIZES = (
 )
 
 
-class NvmeControllers:
+class NvmeControllers(Collector):
     """node_nvme_*: /sys/class/nvme (drivers/nvme/host/sysfs.c)."""
 
     def __init__(self, roots: Roots) -> None:
@@ -83,7 +85,7 @@ _FIGURES = (
 _WORDS = ("options", "identity", "state", "status", "pretimeout_governor")
 
 
-class Watchdogs:
+class Watchdogs(Collector):
     """node_watchdog_*: Documentation/ABI/testing/sysfs-class-watchdog."""
 
     def __init__(self, roots: Roots) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import Roots
 from exporter.collectors.files import Files
 from exporter.collectors.options import Options, selection
+from exporter.exposition import Family, Kind, Row
 from exporter.skipped import Skipped, in_range
-from leitstand.exposition import Family, Kind, Sample
 
 _SECTOR = 512  # bytes, whatever the device's own sectors are
 _MILLISECOND = 0.001
@@ -72,7 +74,7 @@ _NUMBERS = (
 )
 
 
-class DiskStatistics:
+class DiskStatistics(Collector):
     """node_disk_*."""
 
     def __init__(self, roots: Roots, options: Options) -> None:
@@ -90,7 +92,7 @@ class DiskStatistics:
         families = []
         for index, (name, kind, explanation, unit) in enumerate(_COLUMNS):
             # The kernel's thousandths are divided: 0.001 has no exact double, and 7 * 0.001 is not 0.007.
-            samples: list[Sample] = [
+            samples: list[Row] = [
                 ((disk[2],), columns[index] / 1000 if unit == _MILLISECOND else columns[index] * unit)
                 for disk in disks
                 if len(columns := disk[3]) > index
@@ -102,7 +104,7 @@ class DiskStatistics:
         for major, minor, device, _ in disks:
             properties = known[device] = read_udev(self._udev, f"{self._udev_place}b{major}:{minor}")
             labels = (device, major, minor, *_identity(properties), self._turning[device, major, minor])
-            information.samples.append((labels, 1))
+            information.rows.append((labels, 1))
         return [*families, information, *_udev_families(known)]
 
     def _learn_turning(self, disks: Iterable[Disk]) -> None:
@@ -170,7 +172,7 @@ def _udev_families(known: Mapping[str, Mapping[str, str]]) -> Iterable[Family]:
     disks = {device: properties for device, properties in known.items() if properties.get(_ATA)}
     for name, explanation, key in _NUMBERS:
         numbers = ((device, _number(properties.get(key, ""))) for device, properties in disks.items())
-        samples: list[Sample] = [((device,), number) for device, number in numbers if number is not None]
+        samples: list[Row] = [((device,), number) for device, number in numbers if number is not None]
         yield Family(f"node_disk_{name}", "gauge", explanation, ("device",), samples)
 
 

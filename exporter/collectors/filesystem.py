@@ -7,12 +7,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import Roots
 from exporter.collectors.mounts import Mount, read_mounts
 from exporter.collectors.options import Options, seconds, selection
+from exporter.exposition import Family, Row
 from exporter.guard import Guard, Stuck
 from exporter.skipped import Skipped
-from leitstand.exposition import Family, Sample
 
 _LOG = logging.getLogger(__name__)
 _LABELS = ("device", "fstype", "mountpoint")
@@ -31,7 +33,7 @@ _FIGURES: tuple[tuple[str, str, Callable[[Space], int]], ...] = (
 )
 
 
-class FileSystems:
+class FileSystems(Collector):
     """node_filesystem_*. ``measure`` asks the kernel; a test gives one that hangs."""
 
     def __init__(self, roots: Roots, options: Options, measure: Callable[[str], Space] = os.statvfs) -> None:
@@ -55,7 +57,7 @@ class FileSystems:
             if not isinstance(space := answers[mount.point], Exception)
         ]
         for name, explanation, figure in _FIGURES:
-            samples: list[Sample] = [(labels, figure(space)) for labels, space in good]
+            samples: list[Row] = [(labels, figure(space)) for labels, space in good]
             yield Family(f"node_filesystem_{name}", "gauge", explanation, _LABELS, samples)
         errors = {point: _error(answer) for point, answer in answers.items()}
         explanation = "Whether nothing can be written to it."
@@ -155,7 +157,7 @@ def _claims(
 ) -> Family:
     # To Prometheus an empty label is none: where all is well it need not be written.
     if not any(errors.values()):
-        samples: list[Sample] = [(mount.labels, int(holds(mount))) for mount in mounts]
+        samples: list[Row] = [(mount.labels, int(holds(mount))) for mount in mounts]
         return Family(f"node_filesystem_{name}", "gauge", explanation, _LABELS, samples)
     samples = [((*mount.labels, errors[mount.point]), int(holds(mount))) for mount in mounts]
     return Family(f"node_filesystem_{name}", "gauge", explanation, (*_LABELS, "device_error"), samples)

@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterable
 from functools import partial
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import NoData, Roots, gauge
 from exporter.collectors.files import Files, Folder
+from exporter.exposition import Family
 from exporter.skipped import Skipped
-from leitstand.exposition import Family
 
 _DMI = (
     *("bios_date", "bios_release", "bios_vendor", "bios_version"),
@@ -26,7 +28,7 @@ def folders(files: Files, path: str) -> list[str]:
         raise NoData(f"no {path}") from error
 
 
-class Firmware:
+class Firmware(Collector):
     """node_dmi_info: what may be read of it. Serial numbers are for root only."""
 
     def __init__(self, roots: Roots) -> None:
@@ -54,7 +56,7 @@ _CHANNEL = re.compile(r"ch(\d+)_ce_count")
 Pair = tuple[Family, Family]  # correctable, uncorrectable
 
 
-class MemoryErrors:
+class MemoryErrors(Collector):
     """node_edac_*: Documentation/driver-api/edac.rst."""
 
     def __init__(self, roots: Roots) -> None:
@@ -111,7 +113,7 @@ def _pair(prefix: str, labels: tuple[str, ...], words: str) -> Pair:
 _SELINUX_MODES = {"enforcing": 1, "permissive": 0}
 
 
-class SecurityModule:
+class SecurityModule(Collector):
     """node_selinux_*: whether SELinux is on, and what it does."""
 
     def __init__(self, roots: Roots) -> None:

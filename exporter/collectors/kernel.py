@@ -3,13 +3,15 @@
 import os
 from collections.abc import Iterable
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import NoData, Roots, counter, gauge
 from exporter.collectors.options import Options
+from exporter.exposition import Family, Row
 from exporter.skipped import Skipped
-from leitstand.exposition import Family, Sample
 
 
-class LoadAverage:
+class LoadAverage(Collector):
     """/proc/loadavg, see proc(5)."""
 
     def __init__(self, roots: Roots) -> None:
@@ -38,7 +40,7 @@ _STAT_FIELDS = (
 )
 
 
-class KernelStat:
+class KernelStat(Collector):
     """The lines of /proc/stat that are not about one CPU."""
 
     def __init__(self, roots: Roots, options: Options) -> None:
@@ -54,7 +56,7 @@ class KernelStat:
                 yield make(name, explanation, values[key])
         if self._with_vectors:
             explanation = "Software interrupts serviced."
-            samples: list[Sample] = [((name,), count) for name, count in parse_vectors(content, self.skipped)]
+            samples: list[Row] = [((name,), count) for name, count in parse_vectors(content, self.skipped)]
             yield Family("node_softirqs_total", "counter", explanation, ("vector",), samples)
 
 
@@ -84,7 +86,7 @@ def parse_vectors(content: bytes, skipped: Skipped) -> list[tuple[str, int]]:
     return skipped.each("softirq", pairs, lambda pair: (pair[0], int(pair[1])))
 
 
-class OpenFiles:
+class OpenFiles(Collector):
     """/proc/sys/fs/file-nr: file descriptions that are open, and how many may be."""
 
     def __init__(self, roots: Roots) -> None:
@@ -102,7 +104,7 @@ def parse_open_files(content: bytes) -> tuple[int, int]:
     return int(allocated), int(maximum)
 
 
-class HungTasks:
+class HungTasks(Collector):
     """/proc/sys/kernel/hung_task_detect_count: since Linux 6.15, where it is looked for at all."""
 
     def __init__(self, roots: Roots) -> None:
@@ -122,7 +124,7 @@ _ENTROPY = (
 )
 
 
-class Entropy:
+class Entropy(Collector):
     """/proc/sys/kernel/random, see random(4)."""
 
     def __init__(self, roots: Roots) -> None:
@@ -138,7 +140,7 @@ class Entropy:
         return gauge(f"node_entropy_{name}", explanation, value)
 
 
-class Uname:
+class Uname(Collector):
     """uname(2), of the running kernel."""
 
     def __init__(self, roots: Roots) -> None:

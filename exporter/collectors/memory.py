@@ -4,15 +4,17 @@ import errno
 import re
 from collections.abc import Iterable, Mapping
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import NoData, Roots, counter, gauge, unique
 from exporter.collectors.options import Options, pattern
+from exporter.exposition import Family
 from exporter.skipped import Skipped, in_range
-from leitstand.exposition import Family
 
 _KIBIBYTE = 1024
 
 
-class MemoryInformation:
+class MemoryInformation(Collector):
     """/proc/meminfo, every line of it, in bytes where the kernel gives kB."""
 
     def __init__(self, roots: Roots) -> None:
@@ -65,7 +67,7 @@ def _memory_key(word: bytes) -> bytes:
     return match[1] if match[2] is None else b"%s_%s" % (match[1], match[2])
 
 
-class VirtualMemory:
+class VirtualMemory(Collector):
     """Chosen fields of /proc/vmstat."""
 
     def __init__(self, roots: Roots, options: Options) -> None:
@@ -123,7 +125,7 @@ _MICROSECONDS = 1_000_000
 _NO_PRESSURE = (errno.ENOENT, errno.ENOTDIR, errno.EOPNOTSUPP)
 
 
-class Pressure:
+class Pressure(Collector):
     """/proc/pressure: how long tasks waited."""
 
     def __init__(self, roots: Roots) -> None:

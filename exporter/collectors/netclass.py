@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import Roots
 from exporter.collectors.files import Folder
 from exporter.collectors.options import Options, pattern
+from exporter.exposition import Family, Kind
 from exporter.skipped import Skipped
-from leitstand.exposition import Family, Kind
 
 # File, metric, kind.
 _NUMBERS: tuple[tuple[str, str, Kind], ...] = (
@@ -32,7 +34,7 @@ _TEXTS = ("address", "broadcast", "duplex", "ifalias", "operstate")
 _BYTES_PER_MEGABIT = 125_000
 
 
-class NetworkDevices:
+class NetworkDevices(Collector):
     """node_network_info, node_network_up and the device's numbers."""
 
     def __init__(self, roots: Roots, options: Options) -> None:
@@ -64,7 +66,7 @@ class NetworkDevices:
             up.add(int(texts[-1] == "up"), device)
             for (file, _, _), family in zip(_NUMBERS, numbers, strict=True):
                 if file in found:
-                    family.samples.append(((device,), found[file]))
+                    family.rows.append(((device,), found[file]))
         return information, up, *numbers
 
     def _numbers(self, folder: Folder) -> dict[str, int]:

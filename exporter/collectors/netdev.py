@@ -4,11 +4,13 @@ import socket
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import Roots
 from exporter.collectors.options import Options, selection
+from exporter.exposition import Family, Row
 from exporter.netlink import dump_addresses, parse_addresses
 from exporter.skipped import Skipped
-from leitstand.exposition import Family, Sample
 
 # The columns in the kernel's order, as node_exporter names them.
 _COLUMNS = (
@@ -28,7 +30,7 @@ _DETAILS = (
 )
 
 
-class NetworkTraffic:
+class NetworkTraffic(Collector):
     """node_network_receive_* and node_network_transmit_*."""
 
     def __init__(self, roots: Roots, options: Options) -> None:
@@ -51,9 +53,7 @@ class NetworkTraffic:
             yield from self._details(labels, names)
         else:
             for index, name in enumerate(_COLUMNS):
-                samples: list[Sample] = [
-                    (labels[device], columns[index]) for device, columns in devices.items()
-                ]
+                samples: list[Row] = [(labels[device], columns[index]) for device, columns in devices.items()]
                 yield _family(name, names, samples)
             # /proc/net/dev has no column for it; the kernel shows it in sysfs alone.
             yield _family("receive_nohandler", names, self._statistic("rx_nohandler", labels))
@@ -74,8 +74,8 @@ class NetworkTraffic:
             name = file.replace("rx_", "receive_").replace("tx_", "transmit_")
             yield _family(name, names, self._statistic(file, labels))
 
-    def _statistic(self, file: str, labels: Mapping[str, tuple[str, ...]]) -> list[Sample]:
-        samples: list[Sample] = []
+    def _statistic(self, file: str, labels: Mapping[str, tuple[str, ...]]) -> list[Row]:
+        samples: list[Row] = []
         for device, values in labels.items():
             try:
                 samples.append((values, int(self._sys.attribute(f"class/net/{device}/statistics/{file}"))))
@@ -101,7 +101,7 @@ class NetworkTraffic:
         return family
 
 
-def _family(name: str, labels: tuple[str, ...], samples: list[Sample]) -> Family:
+def _family(name: str, labels: tuple[str, ...], samples: list[Row]) -> Family:
     explanation = f"Network device statistic {name}."
     return Family(f"node_network_{name}_total", "counter", explanation, labels, samples)
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import Roots, unique
 from exporter.collectors.options import Options, pattern
+from exporter.exposition import Family
 from exporter.skipped import Skipped
-from leitstand.exposition import Family
 
 _MOST_HEADERS = 1000
 
@@ -18,7 +20,7 @@ class Columns(NamedTuple):
     wanted: list[tuple[int, str]]
 
 
-class ProtocolCounters:
+class ProtocolCounters(Collector):
     """node_netstat_<protocol>_<field> of the fields wanted."""
 
     def __init__(self, roots: Roots, options: Options) -> None:

@@ -5,10 +5,12 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import NoData, Roots
 from exporter.collectors.files import Files
+from exporter.exposition import Family
 from exporter.skipped import Skipped
-from leitstand.exposition import Family
 
 _PLACES = ("etc/os-release", "usr/lib/os-release")
 _LIMIT = 65536
@@ -20,7 +22,7 @@ _VERSION_LABELS = ("id", "id_like", "name")
 _VERSION = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 
 
-class OperatingSystem:
+class OperatingSystem(Collector):
     """node_os_info, node_os_version and node_os_support_end_timestamp_seconds."""
 
     def __init__(self, roots: Roots) -> None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import Roots
 from exporter.collectors.files import Folder
 from exporter.collectors.hardware import folders
 from exporter.collectors.options import Options, pattern
+from exporter.exposition import Family
 from exporter.skipped import Skipped
-from leitstand.exposition import Family
 
 _PLAIN, _MICRO, _TENTH = 1, 1_000_000, 10  # divisors
 # File, metric, divisor.
@@ -42,7 +44,7 @@ _TEXTS = (
 )
 
 
-class PowerSupplies:
+class PowerSupplies(Collector):
     """node_power_supply_*."""
 
     def __init__(self, roots: Roots, options: Options) -> None:

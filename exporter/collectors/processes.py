@@ -3,9 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import Roots, gauge
+from exporter.exposition import Family
 from exporter.skipped import Skipped
-from leitstand.exposition import Family
 
 _LIMITS = (
     ("pid_max", "max_processes", "Processes that can be."),
@@ -13,7 +15,7 @@ _LIMITS = (
 )
 
 
-class Processes:
+class Processes(Collector):
     """node_processes_*."""
 
     def __init__(self, roots: Roots) -> None:

@@ -3,17 +3,19 @@
 import re
 from collections.abc import Iterable
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import NoData, Roots
 from exporter.collectors.files import Folder
+from exporter.exposition import Family
 from exporter.skipped import Skipped, in_range
-from leitstand.exposition import Family
 
 _NANOSECONDS = 1_000_000_000
 _NOT_OF_A_CPU = (b"version", b"timestamp", b"domain")
 _RUNNING, _WAITING, _SLICES = 7, 8, 9
 
 
-class SchedulerStatistics:
+class SchedulerStatistics(Collector):
     """/proc/schedstat, see Documentation/scheduler/sched-stats.rst."""
 
     def __init__(self, roots: Roots) -> None:
@@ -68,7 +70,7 @@ _CPU = re.compile(r"cpu(\d+)")
 _CPUS = "devices/system/cpu"
 
 
-class Frequencies:
+class Frequencies(Collector):
     """node_cpu_frequency_* and node_cpu_scaling_*."""
 
     def __init__(self, roots: Roots) -> None:

@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import NoData, Roots
 from exporter.collectors.files import Files, Folder
 from exporter.collectors.hardware import folders
 from exporter.collectors.options import Options, selection
+from exporter.exposition import Family, Kind
 from exporter.skipped import Skipped
-from leitstand.exposition import Family, Kind
 
 _CHIPS = "class/hwmon"
 _TYPES = frozenset(
@@ -48,7 +50,7 @@ class Figure(NamedTuple):
     sensor: str = ""  # where it goes by another name than its file's
 
 
-class Sensors:
+class Sensors(Collector):
     """node_hwmon_*."""
 
     def __init__(self, roots: Roots, options: Options) -> None:
@@ -65,7 +67,7 @@ class Sensors:
         self.skipped.each("hwmon", chips, lambda chip: self._read_chip(*chip, families))
         if clocks := families.get("node_hwmon_freq_freq_mhz"):
             # By their labels, which two clocks of a chip may share.
-            clocks.samples = list(self.skipped.unique("hwmon", clocks.samples).items())
+            clocks.rows = list(self.skipped.unique("hwmon", clocks.rows).items())
         return families.values()
 
     def _read_chip(self, place: str, chip: str, families: dict[str, Family]) -> None:
@@ -236,7 +238,7 @@ _ZONE = re.compile(r"thermal_zone(\d+)")
 _COOLER = re.compile(r"cooling_device(\d+)")
 
 
-class ThermalZones:
+class ThermalZones(Collector):
     """node_thermal_zone_temp and node_cooling_device_*."""
 
     def __init__(self, roots: Roots) -> None:
@@ -258,7 +260,7 @@ class ThermalZones:
                     _add_number(most, folder.number("max_state"), match[1], kind)
 
         self.skipped.each("thermal", folders(self._files, "class/thermal"), read)
-        if not zones.samples and not current.samples:
+        if not zones.rows and not current.rows:
             raise NoData("no thermal zone")
         return zones, current, most
 

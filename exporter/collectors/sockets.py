@@ -4,13 +4,15 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import NoData, Roots, gauge, unique
 from exporter.collectors.options import Options, selection
+from exporter.exposition import Family, Kind
 from exporter.skipped import Skipped
-from leitstand.exposition import Family, Kind
 
 
-class SocketStatistics:
+class SocketStatistics(Collector):
     """/proc/net/sockstat and sockstat6."""
 
     def __init__(self, roots: Roots) -> None:
@@ -63,7 +65,7 @@ _CPU_COLUMN = 12
 _HEX_DIGITS = 8
 
 
-class SoftwareInterrupts:
+class SoftwareInterrupts(Collector):
     """/proc/net/softnet_stat: packets per CPU."""
 
     def __init__(self, roots: Roots) -> None:
@@ -74,7 +76,7 @@ class SoftwareInterrupts:
         rows = parse_softnet(self._files.read("net/softnet_stat"), self.skipped)
         for column, name, kind, explanation in _SOFTNET:
             family = Family(f"node_softnet_{name}", kind, explanation, ("cpu",))
-            family.samples = [((cpu,), row[column]) for cpu, row in rows.items() if column < len(row)]
+            family.rows = [((cpu,), row[column]) for cpu, row in rows.items() if column < len(row)]
             yield family
 
 
@@ -93,7 +95,7 @@ def parse_softnet(content: bytes, skipped: Skipped) -> dict[str, list[int]]:
     return skipped.unique("softnet_stat", skipped.each("softnet_stat", enumerate(lines), row))
 
 
-class UdpQueues:
+class UdpQueues(Collector):
     """Bytes that wait in the queues of all UDP sockets: /proc/net/udp and udp6."""
 
     def __init__(self, roots: Roots) -> None:
@@ -111,7 +113,7 @@ class UdpQueues:
             waiting = parse_queues(content, self.skipped)
             family.add(waiting[0], version, "tx")
             family.add(waiting[1], version, "rx")
-        if not family.samples:
+        if not family.rows:
             raise NoData("no UDP")
         return [family]
 
@@ -132,7 +134,7 @@ def _parse_queue(line: bytes) -> tuple[int, int]:
     return int(transmit, 16), int(receive, 16)
 
 
-class Neighbours:
+class Neighbours(Collector):
     """Entries of the ARP table per device: /proc/net/arp."""
 
     def __init__(self, roots: Roots, options: Options) -> None:
@@ -175,7 +177,7 @@ _CONNTRACK = (
 )
 
 
-class ConnectionTracking:
+class ConnectionTracking(Collector):
     """Entries of netfilter's table, their limit and statistics."""
 
     def __init__(self, roots: Roots) -> None:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import NoData, Roots, gauge
 from exporter.collectors.dbus import BusError, Call, Connection, property_of, read_rows, read_variant
 from exporter.collectors.options import Options, pattern
+from exporter.exposition import Family, Kind, Row
 from exporter.skipped import Skipped
-from leitstand.exposition import Family, Kind, Sample
 
 _SOCKET = "run/dbus/system_bus_socket"
 _BOOTED = "run/systemd/system"  # sd_booted(3)
@@ -48,7 +50,7 @@ class Unit:
     path: str
 
 
-class SystemdUnits:
+class SystemdUnits(Collector):
     """node_systemd_*."""
 
     def __init__(self, roots: Roots, options: Options) -> None:
@@ -149,7 +151,7 @@ class SystemdUnits:
         )
         for unit in units:
             kind = self._types.get(unit.name, "")
-            family.samples += [((unit.name, state, kind), int(state == unit.state)) for state in _STATES]
+            family.rows += [((unit.name, state, kind), int(state == unit.state)) for state in _STATES]
         return family
 
     def _optional(self, bus: Connection, units: Sequence[Unit]) -> Iterable[Family]:
@@ -158,13 +160,13 @@ class SystemdUnits:
             restarts = Family(
                 "node_systemd_service_restart_total", "counter", "Times the service was restarted.", ("name",)
             )
-            restarts.samples = self._numbers(bus, services, "Service", "NRestarts")
+            restarts.rows = self._numbers(bus, services, "Service", "NRestarts")
             yield restarts
         if self._with_tasks:
             tasks = Family("node_systemd_unit_tasks_current", "gauge", "Tasks of the service.", ("name",))
-            tasks.samples = self._numbers(bus, services, "Service", "TasksCurrent")
+            tasks.rows = self._numbers(bus, services, "Service", "TasksCurrent")
             most = Family("node_systemd_unit_tasks_max", "gauge", "Tasks the service may have.", ("name",))
-            most.samples = self._numbers(bus, services, "Service", "TasksMax")
+            most.rows = self._numbers(bus, services, "Service", "TasksMax")
             yield from (tasks, most)
         if self._with_start_times:
             yield self._start_times(bus, units)
@@ -200,11 +202,11 @@ class SystemdUnits:
         families = []
         for name, metric, kind, explanation in CONNECTIONS:
             family = Family(f"node_systemd_socket_{metric}", kind, explanation, ("name",))
-            family.samples = self._numbers(bus, sockets, "Socket", name)
+            family.rows = self._numbers(bus, sockets, "Socket", name)
             families.append(family)
         return families
 
-    def _numbers(self, bus: Connection, units: Sequence[Unit], kind: str, name: str) -> list[Sample]:
+    def _numbers(self, bus: Connection, units: Sequence[Unit], kind: str, name: str) -> list[Row]:
         numbers = self._properties(bus, units, kind, name, int)
         return [((unit,), number) for unit, number in numbers.items() if number != _NO_NUMBER]
 
@@ -269,5 +271,5 @@ def _version(version: str) -> list[Family]:
 def _summary(units: Sequence[Unit]) -> Family:
     counts = Counter(unit.state for unit in units)
     family = Family("node_systemd_units", "gauge", "Units in each state.", ("state",))
-    family.samples = [((state,), counts[state]) for state in _STATES]
+    family.rows = [((state,), counts[state]) for state in _STATES]
     return family

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from prometheus_client.registry import Collector
+
 from exporter.collectors.collector import gauge
 from exporter.collectors.files import Files
 from exporter.collectors.options import DEFAULT_TEXTFILE_FOLDERS, Options
 from exporter.collectors.textfile_format import BadTextfile, Block, parse_textfile
-from leitstand.exposition import Family
+from exporter.exposition import Family
 
 LIMIT = 4 * 1024 * 1024  # bytes of all files together; in memory they are some twenty times as much
 _PAGE_FOLDER, _PAGE_METRICS = "status-page", "leitstand_status_page_"
@@ -33,7 +35,7 @@ class _Stamp:
     inode: int
 
 
-class Textfiles:
+class Textfiles(Collector):
     """The families of all good files, when each was written, and whether one was bad."""
 
     def __init__(self, options: Options) -> None:

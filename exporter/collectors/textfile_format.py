@@ -8,7 +8,7 @@ import math
 import re
 from dataclasses import dataclass, field
 
-from leitstand.exposition import Kind
+from exporter.exposition import PARTS, Kind
 
 # No quantifier here gives back what it took: else one long bad line would hold the exporter for hours, and
 # "load15" would be 5 of "load1".
@@ -30,11 +30,6 @@ _KINDS: dict[str, Kind] = {
     "histogram": "histogram",
     "summary": "summary",
     "untyped": "untyped",
-}
-# Names of samples that belong to a family of another name.
-_PARTS: dict[Kind, tuple[str, ...]] = {
-    "histogram": ("_bucket", "_sum", "_count"),
-    "summary": ("_sum", "_count"),
 }
 _BLANK = " \t\r"
 # Both are remembered from scrape to scrape, also those of earlier ones.
@@ -59,7 +54,7 @@ class Block:
     @property
     def sample_names(self) -> tuple[str, ...]:
         """The names its samples may have."""
-        return (self.name, *(self.name + suffix for suffix in _PARTS.get(self.kind, ())))
+        return (self.name, *(self.name + suffix for suffix in PARTS.get(self.kind, ())))
 
 
 def parse_textfile(content: bytes) -> list[Block]:
@@ -139,7 +134,7 @@ class _Reader:
         self._lines.setdefault(family, []).append(f"{series} {value}\n")
 
     def _family_of(self, name: str) -> str:
-        for kind, suffixes in _PARTS.items():
+        for kind, suffixes in PARTS.items():
             for suffix in suffixes:
                 base = name.removesuffix(suffix)
                 if base != name and base in self._blocks and self._blocks[base].kind == kind:

@@ -6,10 +6,10 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from exporter.exposition import Family
 from exporter.inventory.source import Context, Findings
 from exporter.netlink import Address, dump_addresses, parse_addresses
 from exporter.tree import Tree
-from leitstand.exposition import Family
 
 MAXIMUM_SERIES = 2_000
 RESOLVED_STUB = "127.0.0.53"  # systemd-resolved.service(8)
@@ -67,7 +67,7 @@ def add_addresses(findings: Findings, addresses: list[Address], interfaces: dict
                 prefix=entry.prefix,
                 scope=entry.scope,
             )
-        if len(family.samples) < MAXIMUM_SERIES:
+        if len(family.rows) < MAXIMUM_SERIES:
             family.add(1, interface, entry.family, entry.address, str(entry.prefix), entry.scope)
         else:
             findings.skip(reason=f"more than {MAXIMUM_SERIES} addresses")

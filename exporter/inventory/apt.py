@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from exporter.collectors.collector import NoData
+from exporter.exposition import Family
 from exporter.inventory.apt_policy import INSTALLED, Archive, Candidate, Policy, read_pins
 from exporter.inventory.apt_sources import used_lists
 from exporter.inventory.dpkg import STATUS, STATUS_LIMIT, parse_package, stanzas
@@ -22,7 +23,6 @@ from exporter.inventory.programs import may_run
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import search
 from exporter.tree import Tree
-from leitstand.exposition import Family
 from leitstand.process import run
 from leitstand.versions import dpkg_key
 

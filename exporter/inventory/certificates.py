@@ -10,12 +10,12 @@ from typing import Literal
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from exporter.exposition import Family
 from exporter.inventory.apache import apache_hosts
 from exporter.inventory.nginx import nginx_certificates
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import load_json, text_of
 from exporter.tree import Tree
-from leitstand.exposition import Family
 
 # Homes of people and services, below which programs keep what they got from a certificate authority.
 HOMES = ("/root", "/home/*")

@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from exporter.exposition import Family, Piece, Renderer
 from exporter.inventory.kinds import KINDS
 from exporter.inventory.part import KindPart, Part
 from exporter.inventory.watch import MAXIMUM_WATCHED
-from leitstand.exposition import Family, render
 
 SCHEMA_VERSION = 1
 
@@ -29,20 +29,17 @@ def kind_parts(states: Iterable[SourceState], kind: str) -> list[KindPart]:
     return [state.part.kinds[kind] for state in states if state.part and kind in state.part.kinds]
 
 
-def merge_series(kind: str, parts: Sequence[KindPart]) -> str:
+def merge_series(kind: str, parts: Sequence[KindPart]) -> Family:
     """The family of one kind. A line of two sources appears once: Prometheus refuses duplicates."""
-    if not parts:
-        return ""
-    text = "".join(part.series for part in parts)
+    text = "".join([part.series for part in parts])
     if len(parts) > 1:
         text = "".join(sorted(set(text.splitlines(keepends=True))))
-    name = f"leitstand_{kind}_info"
-    return f"# HELP {name} {KINDS[kind].help}\n# TYPE {name} gauge\n{text}"
+    return Family(f"leitstand_{kind}_info", "gauge", KINDS[kind].help, ready=text)
 
 
-def series(states: Sequence[SourceState]) -> str:
+def series(states: Sequence[SourceState]) -> list[Piece]:
     """The page for /metrics/inventory."""
-    return "".join([merge_series(kind, kind_parts(states, kind)) for kind in KINDS])
+    return Renderer().pieces(merge_series(kind, kind_parts(states, kind)) for kind in KINDS)
 
 
 def document_items(states: Sequence[SourceState]) -> str:
@@ -72,9 +69,9 @@ def merged(families: Iterable[Family]) -> list[Family]:
     by_name: dict[str, Family] = {}
     for family in families:
         known = by_name.setdefault(
-            family.name, Family(family.name, family.kind, family.documentation, family.label_names)
+            family.full_name, Family(family.full_name, family.kind, family.documentation, family.label_names)
         )
-        known.samples.extend(family.samples)
+        known.rows.extend(family.rows)
     return list(by_name.values())
 
 
@@ -143,7 +140,7 @@ def guard(states: Mapping[str, SourceState]) -> list[Family]:
     return [success, duration, refreshed, skipped]
 
 
-def metrics(states: Mapping[str, SourceState], digest: str, changed: float) -> str:
+def metrics(states: Mapping[str, SourceState], digest: str, changed: float) -> list[Piece]:
     """The inventory's share of /metrics. ``digest`` is empty until every source has had its first run."""
     families = guard(states)
     if digest:
@@ -157,4 +154,4 @@ def metrics(states: Mapping[str, SourceState], digest: str, changed: float) -> s
     parts = list(states.values())
     families += counts(parts) + watched_packages(parts)
     families += [family for state in parts if state.part for family in state.part.families]
-    return render(merged(families))
+    return Renderer().pieces(merged(families))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from exporter.exposition import Family, Kind
 from exporter.inventory import fastcgi
 from exporter.inventory.php_ini import IMPORTANT, Pools, listen_address
 from exporter.inventory.php_layouts import (
@@ -18,7 +19,6 @@ from exporter.inventory.php_layouts import (
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import load_json, search
 from exporter.tree import Tree
-from leitstand.exposition import Family, Kind
 
 # Mark of the system that runs -> where it keeps what is to run.
 WANTED = {

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.collectors.collector import Roots
+from exporter.exposition import Piece, text_page
 from exporter.inventory import SOURCES
 from exporter.inventory.compose import SourceState, document, metrics, series
 from exporter.inventory.order import Order
@@ -34,7 +35,8 @@ class InventorySnapshot:
     its first run.
     """
 
-    metrics: bytes = b""
+    metrics: Sequence[Piece] = ()
+    series_pieces: Sequence[Piece] = ()
     series: bytes = b""
     series_gzip: bytes = gzip.compress(b"", 1, mtime=0)
     document: bytes = b""
@@ -203,18 +205,17 @@ class InventoryService:
             self._digest, self._changed = digest, time.time()
             save_state(self._state, self._digest, self._changed)
         figures = metrics(self._states, self._digest if complete else "", self._changed)
-        self._snapshot = self._pages(
-            figures.encode(), series(states).encode(), text.encode(), digest, complete
-        )
+        self._snapshot = self._pages(figures, series(states), text.encode(), digest, complete)
 
     def _pages(
-        self, figures: bytes, lines: bytes, text: bytes, digest: str, complete: bool
+        self, figures: Sequence[Piece], pieces: Sequence[Piece], text: bytes, digest: str, complete: bool
     ) -> InventorySnapshot:
         """The new snapshot. Pages that did not change stay the same objects, compressed once."""
         old = self._snapshot
-        series_pages, document_pages = (old.series, old.series_gzip), (old.document, old.document_gzip)
-        if lines != old.series:
-            series_pages = (lines, gzip.compress(lines, 6, mtime=0))
+        series_pages = (old.series_pieces, old.series, old.series_gzip)
+        document_pages = (old.document, old.document_gzip)
+        if (lines := text_page(pieces)) != old.series:
+            series_pages = (pieces, lines, gzip.compress(lines, 6, mtime=0))
         if text != old.document:
             document_pages = (text, gzip.compress(text, 6, mtime=0))
         return InventorySnapshot(figures, *series_pages, *document_pages, digest, complete)

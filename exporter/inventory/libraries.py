@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
+from exporter.exposition import Family
 from exporter.inventory.processes import process_folders, procfs, program, unit
 from exporter.inventory.source import Context, Findings
-from leitstand.exposition import Family
 
 MAXIMUM_MAPS = 16 * 1024 * 1024
 # Executable mappings of system folders only: a deleted file of /tmp, /dev or /memfd is nobody's update.

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from exporter.exposition import Family, Row, escape_label
 from exporter.inventory.kinds import KINDS
 from exporter.inventory.source import Findings, Item, Value
 from exporter.inventory.watch import watched
-from leitstand.exposition import Family, escape_label
 from leitstand.text import visible
 
 MAXIMUM_ITEMS = 50_000
@@ -105,7 +105,7 @@ def render_part(findings: Findings, watch: Sequence[str]) -> Part:
 
 def to_wire(part: Part) -> bytes:
     """The part as JSON, for the pipe between two processes of the same version."""
-    return json.dumps(asdict(part)).encode()
+    return json.dumps(asdict(part), default=vars).encode()
 
 
 def from_wire(data: bytes) -> Part:
@@ -128,7 +128,5 @@ def _part(raw: dict[str, Any]) -> Part:
 
 
 def _family(raw: dict[str, Any]) -> Family:
-    samples: list[tuple[tuple[str, ...], float]] = [
-        (tuple(labels), value) for labels, value in raw["samples"]
-    ]
-    return Family(raw["name"], raw["kind"], raw["documentation"], tuple(raw["label_names"]), samples)
+    rows: list[Row] = [(tuple(labels), value) for labels, value in raw["rows"]]
+    return Family(raw["full_name"], raw["kind"], raw["documentation"], tuple(raw["label_names"]), rows)

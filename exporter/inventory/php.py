@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from exporter.exposition import Family
 from exporter.inventory.php_branches import END_OF_LIFE
 from exporter.inventory.php_ini import ini_files, settings
 from exporter.inventory.php_layouts import (
@@ -20,7 +21,6 @@ from exporter.inventory.programs import ask, is_roots_alone
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import VERSION, search
 from exporter.tree import Tree
-from leitstand.exposition import Family
 
 # auto_prepend_file would run code of the site.
 EXTENSIONS_SCRIPT = r'foreach (get_loaded_extensions() as $e) echo $e, "\t", phpversion($e), "\n";'

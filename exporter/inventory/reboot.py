@@ -3,12 +3,12 @@
 import re
 from pathlib import Path
 
+from exporter.exposition import Family
 from exporter.inventory.dpkg import STATUS, STATUS_LIMIT
 from exporter.inventory.host import container_manager, first_line
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import search
 from exporter.tree import Tree
-from leitstand.exposition import Family
 from leitstand.versions import Key, dpkg_key, rpm_key
 
 # Ends of releases as rpm's distributions write them.

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from exporter.collectors.collector import Roots
+from exporter.exposition import Family
 from exporter.tree import Tree
-from leitstand.exposition import Family
 
 Value = str | int | float | bool | None | list[str]
 Item = dict[str, Value]

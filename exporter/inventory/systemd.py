@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from exporter.collectors.collector import NoData
+from exporter.exposition import Family
 from exporter.inventory.source import Context, Findings
-from leitstand.exposition import Family
 from leitstand.process import run
 
 TIME_LIMIT = 8.0

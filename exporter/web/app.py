@@ -3,21 +3,20 @@
 import math
 import socket
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from http import HTTPStatus
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 from urllib.parse import parse_qs
 
+from exporter.exposition import Family, Piece, Renderer, openmetrics_page, text_page
 from exporter.not_served import NOT_SERVED, NOT_SERVED_LATER
 from exporter.scrape import DEFAULT_DEADLINE
 from exporter.web.access import RulesState
 from exporter.web.http1 import Request, Response, problem
 from exporter.web.landing import CONTENT_SECURITY_POLICY, landing_page
 from exporter.web.negotiation import TEXT, Offer, choose_metrics, gzip, wants_gzip
-from exporter.web.openmetrics import to_openmetrics
 from exporter.web.server import ServerStatus
 from leitstand import __version__
-from leitstand.exposition import Family, render
 
 # A healthy collector needs milliseconds. One that was given less would count as hanging, for all who ask.
 MINIMUM_DEADLINE_SECONDS = 0.1
@@ -26,6 +25,7 @@ MAXIMUM_DEADLINE_SECONDS = 120.0
 DELIVERY_SECONDS = 0.5
 _SMALLEST_WORTH_GZIP = 512  # bytes; below, gzip's own header eats what it saves
 _VARY = (("Vary", "Accept, Accept-Encoding"),)
+Body = TypeVar("Body")
 
 
 class Scraping(Protocol):
@@ -35,8 +35,8 @@ class Scraping(Protocol):
     def names(self) -> Collection[str]:
         """The collectors that are switched on."""
 
-    def render(self, deadline_seconds: float, names: Collection[str] | None = None) -> bytes:
-        """A page in the text format 0.0.4, ready after ``deadline_seconds`` at the latest."""
+    def scrape(self, deadline_seconds: float, names: Collection[str] | None = None) -> Sequence[Piece]:
+        """What stands on the page, ready after ``deadline_seconds`` at the latest."""
 
 
 class Snapshot(Protocol):
@@ -49,6 +49,10 @@ class Snapshot(Protocol):
     @property
     def series_gzip(self) -> bytes:
         """The same, compressed."""
+
+    @property
+    def series_pieces(self) -> Sequence[Piece]:
+        """The same, for other formats."""
 
     @property
     def document(self) -> bytes:
@@ -81,7 +85,9 @@ class App:
     ) -> None:
         self._scraper, self._inventory = scraper, inventory
         self._status: Callable[[], ServerStatus] | None = None
-        self._openmetrics, self._gzip = _OtherForm(to_openmetrics), _OtherForm(gzip)
+        self._renderer = Renderer()
+        self._openmetrics: _OtherForm[Sequence[Piece]] = _OtherForm(openmetrics_page, ())
+        self._gzip = _OtherForm(gzip, b"")
         series_path = (telemetry_path.rstrip("/") or "/metrics") + "/inventory"
         self._landing = landing_page(
             host or socket.gethostname(), __version__, _links(telemetry_path, series_path)
@@ -116,18 +122,18 @@ class App:
             names = chosen_names(request.query, self._scraper.names)
         except ValueError as error:
             return problem(HTTPStatus.BAD_REQUEST, str(error))
-        page = self._scraper.render(deadline(request), names)
+        pieces = self._scraper.scrape(deadline(request), names)
         if self._status is not None and names is None:
-            page += render(server_families(self._status())).encode()
+            pieces = [*pieces, *self._renderer.pieces(server_families(self._status()))]
         offer = _offer(request)
-        body = page if offer is TEXT else to_openmetrics(page)
+        body = text_page(pieces) if offer is TEXT else openmetrics_page(pieces)
         return _encoded(request, body, offer.content_type, gzip)
 
     def _series(self, request: Request) -> Response:
         snapshot, offer = self._inventory.snapshot(), _offer(request)
         if offer is TEXT:
             return _encoded(request, snapshot.series, offer.content_type, lambda _: snapshot.series_gzip)
-        page = self._openmetrics.get(snapshot.series)
+        page = self._openmetrics.get(snapshot.series_pieces)
         return _encoded(request, page, offer.content_type, self._gzip.get)
 
     def _document(self, request: Request) -> Response:
@@ -145,15 +151,15 @@ class App:
         )
 
 
-class _OtherForm:
+class _OtherForm(Generic[Body]):
     """Another form of a large body that stays the same for hours, made once."""
 
-    def __init__(self, make: Callable[[bytes], bytes]) -> None:
+    def __init__(self, make: Callable[[Body], bytes], body: Body) -> None:
         self._make = make
         self._lock = threading.Lock()
-        self._body, self._form = b"", make(b"")
+        self._body, self._form = body, make(body)
 
-    def get(self, body: bytes) -> bytes:
+    def get(self, body: Body) -> bytes:
         """The form of ``body``, made anew if this is another body than the last one."""
         with self._lock:
             if body is not self._body:
@@ -240,7 +246,7 @@ def server_families(status: ServerStatus) -> list[Family]:
 def server_names() -> frozenset[str]:
     """The names of all figures of the server."""
     return frozenset(
-        family.name for family in server_families(ServerStatus(0, {}, RulesState(valid=True, loaded=0)))
+        family.full_name for family in server_families(ServerStatus(0, {}, RulesState(valid=True, loaded=0)))
     )
 
 

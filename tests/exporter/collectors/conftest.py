@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import Collector, Roots
+from exporter.collectors.collector import Roots
 from lab.patience import patient
 from lab.processes import free_port
 
@@ -71,7 +72,7 @@ def figures() -> Callable[[Collector], dict[str, dict[tuple[str, ...], float]]]:
     """What a collector gives: ``{name: {label values: number}}``."""
 
     def collect(collector: Collector) -> dict[str, dict[tuple[str, ...], float]]:
-        return {family.name: dict(family.samples) for family in collector.collect()}
+        return {family.full_name: dict(family.rows) for family in collector.collect()}
 
     return collect
 

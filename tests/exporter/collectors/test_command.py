@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def test_the_page_is_clean_but_for_names_we_did_not_choose(exporter):
 
 
 def test_live_figures_textfiles_and_the_exporters_own_cost_are_on_one_page(exporter, page_of):
-    names = {name for name, _ in page_of(exporter.get())}
+    page = page_of(exporter.get())
+    assert 0 <= time.time() - page["process_start_time_seconds", ()] < 3600
+    names = {name for name, _ in page}
     assert {"node_load1", "leitstand_backup_age_seconds", "leitstand_exporter_build_info"} <= names
     assert {
         "process_cpu_seconds_total",

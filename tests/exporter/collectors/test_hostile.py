@@ -3,7 +3,6 @@
 import importlib
 import pkgutil
 import struct
-import time
 from inspect import signature
 from pathlib import Path
 
@@ -27,7 +26,6 @@ from exporter.collectors.netdev import parse_devices
 from exporter.collectors.netstat import ProtocolCounters
 from exporter.collectors.options import Options
 from exporter.collectors.os_release import parse_release, support_end
-from exporter.collectors.own import started_at
 from exporter.collectors.processes import parse_process
 from exporter.collectors.scheduler import parse_scheduler
 from exporter.collectors.sensors import figures as sensor_figures
@@ -40,6 +38,7 @@ from exporter.collectors.sockets import (
 )
 from exporter.collectors.systemd import parse_units
 from exporter.collectors.textfile_format import BadTextfile, parse_textfile
+from exporter.exposition import text_page
 from exporter.scrape import Scraper
 from exporter.skipped import Skipped
 
@@ -54,10 +53,6 @@ def read_tables(content):
 
 def read_lines(content):
     return list(ProtocolCounters(Roots(), Options())._lines(content))
-
-
-def read_start(content):
-    return started_at(content, 100.0)
 
 
 def read_date(content):
@@ -106,7 +101,6 @@ REAL = {
     read_date: b"2028-06-30",
     read_lines: b"Ip6InReceives\t7\nUdp6InDatagrams\t8\n",
     read_reply: b"\x05\x01u\0\x07\0\0\0\x04\x01s\0" + packed(b"org.example.Error"),
-    read_start: b"7 (x) S) S " + b"0 " * 18 + b"500 0\n",
     read_tables: b"Tcp: InSegs OutSegs\nTcp: 7 8\n",
     read_text: packed(b"252.38"),
     read_variant: b"\x01t\0\0\0\0\0\0" + struct.pack("<Q", 7),
@@ -174,8 +168,6 @@ def test_a_sensor_of_any_words_gives_numbers_or_nothing(kind, parts):
 
 def test_a_name_of_a_process_that_looks_like_more_fields_is_none():
     assert parse_process(b"7 (x) S 1 2 (y) R 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 29\n") == ("R", 3)
-    started = started_at(b"7 (x) S) S " + b"0 " * 18 + b"500 0\n", 100.0)
-    assert time.time() - started == pytest.approx(95, abs=5)
 
 
 LISTING = Path(__file__).with_name("hardware.tree").read_text().split("@ ")[1:]
@@ -203,7 +195,7 @@ def test_whatever_stands_in_the_files_the_page_can_be_read_and_no_series_comes_t
             host.write(path, content)
         # The strict reader of textfiles refuses a series that comes twice, a bad label, a number out of
         # range.
-        blocks = parse_textfile(scraper.render())
+        blocks = parse_textfile(text_page(scraper.scrape()))
         for path in damage:
             host.write(path, TREE[path])
         assert sum(len(block.series) for block in blocks) > 200
@@ -219,14 +211,16 @@ def test_a_clock_source_that_is_listed_twice_is_one(host, scraper):
     host.write("sys/devices/system/clocksource/clocksource0/available_clocksource", "tsc hpet tsc\n")
     host.write("sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc\n")
     series = next(
-        b for b in parse_textfile(scraper.render()) if b.name == "node_time_clocksource_available_info"
+        b
+        for b in parse_textfile(text_page(scraper.scrape()))
+        if b.name == "node_time_clocksource_available_info"
     ).series
     assert len(series) == 2
 
 
 def test_a_number_that_no_float_holds_costs_itself_alone(host, scraper, page_of):
     host.write("proc/stat", b"cpu0 1 2 3 4\nintr 1\nctxt " + b"9" * 400 + b"\nprocesses 7\n")
-    page = page_of(scraper.render().decode())
+    page = page_of(text_page(scraper.scrape()).decode())
     assert page["node_scrape_collector_success", (("collector", "stat"),)] == 1
     assert page["node_scrape_collector_skipped_entries_total", (("collector", "stat"),)] == 1
     assert page["node_forks_total", ()] == 7
@@ -237,6 +231,6 @@ def test_a_huge_file_is_refused_and_costs_its_collector_alone(host, scraper, pag
     with (host.folder / "proc/meminfo").open("wb") as file:
         file.truncate(1 << 30)
     host.write("proc/loadavg", "0.5 0.5 0.5 1/2 3\n")
-    page = page_of(scraper.render().decode())
+    page = page_of(text_page(scraper.scrape()).decode())
     assert page["node_scrape_collector_success", (("collector", "meminfo"),)] == 0
     assert page["node_load1", ()] == 0.5

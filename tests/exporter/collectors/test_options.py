@@ -78,7 +78,7 @@ def test_of_two_clocks_of_one_label_the_first_counts(host):
         host.write(f"sys/class/hwmon/hwmon0/freq{number}_input", f"{number}000000\n")
         host.write(f"sys/class/hwmon/hwmon0/freq{number}_label", "sclk\n")
     collector = COLLECTORS["hwmon"].build(host.roots, Options())
-    families = {family.name: family.samples for family in collector.collect()}
+    families = {family.full_name: family.rows for family in collector.collect()}
     assert families["node_hwmon_freq_freq_mhz"] == [(("hwmon0", "sclk"), 1)]
     assert collector.skipped.count == 1
 

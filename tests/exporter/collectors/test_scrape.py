@@ -6,11 +6,18 @@ import time
 import pytest
 
 from exporter.collectors.collector import NoData, gauge
-from exporter.scrape import Scraper
+from exporter.exposition import Family, Renderer, text_page
+from exporter.scrape import Scraper as ScraperOfPieces
 from exporter.web.app import server_names
 from lab.patience import patient
 from lab.processes import wait_until
-from leitstand.exposition import Family
+
+
+class Scraper(ScraperOfPieces):
+    """One that writes what it gives as text."""
+
+    def render(self, *arguments):
+        return text_page(self.scrape(*arguments))
 
 
 class Giving:
@@ -51,6 +58,7 @@ class Waiting:
 
 
 LOAD = gauge("node_load1", "Load.", 0.5)
+INVENTORY = Renderer().pieces([gauge("leitstand_packages", "Packages.", 1)])
 
 
 def verdicts(page):
@@ -93,9 +101,7 @@ def test_a_textfile_that_names_a_metric_of_ours_costs_that_metric_and_no_other(p
     taken = ("node_load1", "leitstand_packages", "leitstand_exporter_connections")
     own = "node_scrape_collector_success"
     files = Giving(*(gauge(name, "Other.", 9) for name in (*taken, own)), gauge("backup_age", "Age.", 3))
-    inventory = (
-        b"# HELP leitstand_packages Packages.\n# TYPE leitstand_packages gauge\nleitstand_packages 7\n"
-    )
+    inventory = Renderer().pieces([gauge("leitstand_packages", "Packages.", 7)])
     scraper = Scraper({"load": Giving(LOAD), "textfile": files}, lambda: inventory, reserved=server_names())
     text = scraper.render().decode()
     page = page_of(text)
@@ -121,7 +127,7 @@ def test_a_collector_that_hangs_costs_its_deadline_once_and_nothing_later(page_o
 
 def test_only_the_collectors_asked_for_are_run(page_of):
     never = Waiting()
-    scraper = Scraper({"never": never, "load": Giving(LOAD)}, lambda: b"leitstand_packages 1\n")
+    scraper = Scraper({"never": never, "load": Giving(LOAD)}, lambda: INVENTORY)
     page = page_of(scraper.render(60, ["load"]).decode())
     assert verdicts(page) == {"load": 1}
     assert never.calls == 0
@@ -129,7 +135,7 @@ def test_only_the_collectors_asked_for_are_run(page_of):
 
 
 def test_the_inventory_stands_at_the_end_of_a_whole_page(page_of):
-    text = Scraper({"load": Giving(LOAD)}, lambda: b"leitstand_packages 1\n").render().decode()
+    text = Scraper({"load": Giving(LOAD)}, lambda: INVENTORY).render().decode()
     assert text.endswith("leitstand_packages 1\n")
 
 

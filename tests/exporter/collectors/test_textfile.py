@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from exporter.collectors.options import Options
 from exporter.collectors.textfile import LIMIT, Textfiles
 from exporter.collectors.textfile_format import BadTextfile, parse_textfile
-from leitstand.exposition import Family, render
+from exporter.exposition import Family, Renderer, text_page
 
 GOOD = '# HELP backup_age_seconds Age.\n# TYPE backup_age_seconds gauge\nbackup_age_seconds{job="web"} 12\n'
 
@@ -20,6 +20,11 @@ def folder(tmp_path):
     place = tmp_path / "textfile"
     place.mkdir()
     return place
+
+
+def render(metrics):
+    """The page of these metrics, as text."""
+    return text_page(Renderer().pieces(metrics)).decode()
 
 
 def page(*folders):

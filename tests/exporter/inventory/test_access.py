@@ -274,7 +274,7 @@ def test_traefiks_certificates_are_found_by_their_names_and_a_broken_one_costs_i
     found = {item["path"]: item["subject"] for item in items(findings, "certificate")}
     assert found == {"/etc/traefik/acme.json#a": "CN=a", "/etc/traefik/acme.json#c": "CN=c"}
     assert findings.skipped == 3
-    assert {labels for labels, _ in findings.families[0].samples} == {(path,) for path in found}
+    assert {labels for labels, _ in findings.families[0].rows} == {(path,) for path in found}
     assert certificates.read(host({"/etc/traefik/acme.json": "{"})).skipped == 1
 
 

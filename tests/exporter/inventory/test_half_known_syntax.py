@@ -302,7 +302,7 @@ def fpm_of(host: Build, pool: str, **more: str) -> tuple[dict[str, str], dict[st
     context = host(dict(files))
     ((_, _, values),) = fpm.all_pools(context.tree, Findings())
     findings = fpm.read(context)
-    figures = {family.name: [value for _, value in family.samples] for family in findings.families}
+    figures = {family.full_name: [value for _, value in family.rows] for family in findings.families}
     return values, figures, findings
 
 
@@ -364,7 +364,7 @@ def test_a_relative_socket_that_is_there_is_the_pools(host: Build) -> None:
     script = "import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])"
     subprocess.run(["python3", "-c", script, f"{context.roots.root}/usr/run/fpm.sock"], check=True)
     (up, *_) = fpm.read(context).families
-    assert up.samples == [(("www", "8.2"), 0)]
+    assert up.rows == [(("www", "8.2"), 0)]
 
 
 def test_a_service_without_a_branch_is_that_of_the_php_without_one(host: Build) -> None:
@@ -377,7 +377,7 @@ def test_a_service_without_a_branch_is_that_of_the_php_without_one(host: Build) 
         "/etc/opt/remi/php82/php-fpm.conf": "[www]\nlisten = /run/b.sock\n",
     }
     (up, *_) = fpm.read(host(dict(files))).families
-    assert up.samples == [(("www", "8.0"), 0)]
+    assert up.rows == [(("www", "8.0"), 0)]
 
 
 @pytest.mark.parametrize(

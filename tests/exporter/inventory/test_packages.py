@@ -216,7 +216,7 @@ def test_an_update_held_back_is_listed_but_not_pending(host: Build, items: Items
     )
     findings = apt.read(host(files))
     assert [item["held"] for item in items(findings, "update")] == [True]
-    figures = {family.name: family.samples for family in findings.families}
+    figures = {family.full_name: family.rows for family in findings.families}
     assert figures["leitstand_held_updates"] == [(("dpkg",), 1)]
     assert figures["leitstand_pending_updates"] == [(("dpkg", "true"), 0), (("dpkg", "false"), 0)]
 

@@ -3,12 +3,13 @@ import hashlib
 import json
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from exporter.exposition import Family, Piece, text_page
 from exporter.inventory import SOURCES, inventory
 from exporter.inventory.inventory import InventoryService
 from exporter.inventory.kinds import KINDS
@@ -70,8 +71,9 @@ class Faulty(Scripted):
         return super().run(order)
 
 
-def samples(page: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    families = text_string_to_metric_families(page.decode())
+def samples(page: Sequence[Piece] | bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    text = page if isinstance(page, bytes) else text_page(page)
+    families = text_string_to_metric_families(text.decode())
     return {
         (sample.name, tuple(sample.labels.items())): sample.value
         for family in families
@@ -109,7 +111,8 @@ def test_the_real_host_is_looked_at_in_a_process_apart(real_host: Context) -> No
 def test_the_pages_are_what_prometheus_wants(real_host: Context, page: str) -> None:
     service = InventoryService(real_host.roots)
     service.refresh()
-    text = getattr(service.snapshot(), page)
+    snapshot = service.snapshot()
+    text = snapshot.series if page == "series" else text_page(snapshot.metrics)
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
     assert samples(text)
@@ -145,8 +148,6 @@ def test_a_new_version_changes_the_hash_and_the_time(host: Build) -> None:
 
 
 def test_figures_that_change_by_themselves_are_no_part_of_the_hash(host: Build) -> None:
-    from leitstand.exposition import Family
-
     runner = Scripted()
     service = InventoryService(host({}).roots, sources=["php_fpm"], runner=runner)
     tags = []
@@ -191,14 +192,14 @@ def test_no_hash_is_published_before_every_source_had_its_turn(host: Build) -> N
     original = runner.run
 
     def watch(order: Order) -> list[Outcome]:
-        seen.append(b"leitstand_inventory_info" in service.snapshot().metrics)
+        seen.append(b"leitstand_inventory_info" in text_page(service.snapshot().metrics))
         return original(order)
 
     runner.run = watch  # type: ignore[method-assign]
     service.refresh()
     assert seen == [False, False]
     assert service.snapshot().complete
-    assert b"leitstand_inventory_info" in service.snapshot().metrics
+    assert b"leitstand_inventory_info" in text_page(service.snapshot().metrics)
 
 
 def test_a_source_whose_files_are_unchanged_is_not_run_again(host: Build) -> None:

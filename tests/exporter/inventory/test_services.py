@@ -152,7 +152,7 @@ def test_failed_units_and_timers_become_items_and_figures(
         ("d.timer", "exec-condition"),
     ]
     figures = {
-        (family.name, *labels): value for family in findings.families for labels, value in family.samples
+        (family.full_name, *labels): value for family in findings.families for labels, value in family.rows
     }
     assert figures == {
         ("leitstand_failed_units",): 1,

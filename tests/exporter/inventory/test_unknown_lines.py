@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
+from exporter.exposition import text_page
 from exporter.inventory import SOURCES, addresses, containers, nginx, php_ini, rpm, systemd
 from exporter.inventory.inventory import InventoryService
 from exporter.inventory.order import Order
@@ -298,7 +299,9 @@ def test_what_is_skipped_is_counted_each_time_and_logged_once(
         service.hasten()
         service.refresh()
         service._signatures.clear()
-    assert b'leitstand_inventory_items_skipped_total{source="dpkg"} 6' in service.snapshot().metrics
+    assert b'leitstand_inventory_items_skipped_total{source="dpkg"} 6' in text_page(
+        service.snapshot().metrics
+    )
     (record,) = caplog.records
     assert "inventory, dpkg" in record.getMessage()
     assert "/var/lib/dpkg/status" in record.getMessage()

@@ -13,19 +13,22 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from exporter.exposition import Family, Piece, Renderer, text_page
 from exporter.inventory.inventory import InventorySnapshot
 from exporter.web.app import App, deadline
 from exporter.web.http1 import Request
 from lab.patience import patient
 from lab.processes import free_port
-from leitstand.exposition import Family, render
 
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
-SERIES = b"# TYPE leitstand_package_info gauge\n" + b"".join(
-    b'leitstand_package_info{name="package-%d",version="1.0"} 1\n' % number for number in range(100)
-)
+PACKAGES = Family("leitstand_package_info", "gauge", "An installed package.", ("name", "version"))
+for number in range(100):
+    PACKAGES.add(1, f"package-{number}", "1.0")
+SERIES_PIECES = Renderer().pieces([PACKAGES])
+SERIES = text_page(SERIES_PIECES)
 DOCUMENT = json.dumps({"packages": ["package"] * 100}).encode()
 SNAPSHOT = InventorySnapshot(
+    series_pieces=SERIES_PIECES,
     series=SERIES,
     series_gzip=gzip.compress(SERIES),
     document=DOCUMENT,
@@ -42,11 +45,11 @@ class OneCounter:
     def __init__(self) -> None:
         self.asked: list[tuple[float, list[str] | None]] = []
 
-    def render(self, deadline_seconds: float, names: Collection[str] | None = None) -> bytes:
+    def scrape(self, deadline_seconds: float, names: Collection[str] | None = None) -> list[Piece]:
         self.asked.append((deadline_seconds, None if names is None else sorted(names)))
         scrapes = Family("scrapes_total", "counter", "Scrapes so far.")
         scrapes.add(len(self.asked))
-        return render([scrapes]).encode()
+        return Renderer().pieces([scrapes])
 
 
 class Shelf:
@@ -115,13 +118,14 @@ def test_gzip_holds_the_same_page(
 
 def test_the_inventory_changes_in_every_form(exporter: Any, shelf: Shelf) -> None:
     before = exporter.get("/metrics/inventory", {**OPENMETRICS, "Accept-Encoding": "gzip"})
-    series = b"# TYPE new_info gauge\n" + b'new_info{name="a"} 1\n' * 1 + b"#" * 600 + b"\n"
+    pieces = Renderer().pieces([Family("new_info", "gauge", "New.", ("name",), [(("a",), 1)])])
+    series = text_page(pieces)
     shelf.newest = InventorySnapshot(
-        series=series, series_gzip=gzip.compress(series), document=b"{}", etag="2"
+        series_pieces=pieces, series=series, series_gzip=gzip.compress(series), document=b"{}", etag="2"
     )
     after = exporter.get("/metrics/inventory", OPENMETRICS)
     assert b"package-1" in gzip.decompress(before.body)
-    assert after.body == b'# TYPE new_info gauge\nnew_info{name="a"} 1\n# EOF\n'
+    assert after.body == (b'# HELP new_info New.\n# TYPE new_info gauge\nnew_info{name="a"} 1\n# EOF\n')
 
 
 def test_an_unchanged_inventory_is_not_sent_again(exporter: Any) -> None:

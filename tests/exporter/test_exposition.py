@@ -8,12 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from exporter.exposition import Family, Renderer, text_page
 from lab.patience import patient
-from leitstand.exposition import Family, Renderer, render
 
 names = st.from_regex(r"[a-z_][a-z0-9_]{0,12}", fullmatch=True).map(lambda name: f"leitstand_{name}")
 label_names = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 numbers = st.floats() | st.integers(-(2**60), 2**60)
+
+
+def render(metrics):
+    """The page of these metrics, as text."""
+    return text_page(Renderer().pieces(metrics)).decode()
 
 
 @st.composite
@@ -36,11 +41,11 @@ def same(left: float, right: float) -> bool:
 @given(families=families())
 def test_the_reference_parser_reads_back_every_sample(families):
     read = {family.name: family for family in text_string_to_metric_families(render(families))}
-    assert set(read) == {family.name for family in families if family.samples}
+    assert set(read) == {family.name for family in families if family.rows}
     for family in families:
-        samples = read[family.name].samples if family.samples else []
-        assert len(samples) == len(family.samples)
-        for sample, (labels, value) in zip(samples, family.samples, strict=True):
+        samples = read[family.name].samples if family.rows else []
+        assert len(samples) == len(family.rows)
+        for sample, (labels, value) in zip(samples, family.rows, strict=True):
             assert sample.labels == dict(zip(family.label_names, labels, strict=True))
             assert same(sample.value, value)
         if samples:
@@ -52,7 +57,7 @@ def test_the_reference_parser_reads_back_every_sample(families):
 def test_a_renderer_that_remembers_gives_the_same_page(first, second):
     renderer = Renderer()
     for page in (first, second, first):
-        assert renderer.render(page) == render(page)
+        assert text_page(renderer.pieces(page)).decode() == render(page)
 
 
 def test_what_is_not_unicode_becomes_a_replacement_character_in_valid_utf_8():

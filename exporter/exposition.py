@@ -1,0 +1,244 @@
+"""Metrics as prometheus_client models them, and the pages they are written on.
+
+Sources: https://prometheus.io/docs/instrumenting/exposition_formats/ (text format 0.0.4) and the OpenMetrics
+1.0.0 specification. The writer of our own families is ours because the library's takes four times the CPU;
+tests hold the pages equal to the library's. Metrics of other collectors are written by the library.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from prometheus_client import generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.openmetrics.exposition import escape_metric_name
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+
+Row = tuple[tuple[str, ...], float]  # label values and the number
+Kind = Literal["counter", "gauge", "untyped", "histogram", "summary"]
+# The names of samples that belong to a family of another name.
+PARTS: dict[str, tuple[str, ...]] = {
+    "histogram": ("_bucket", "_sum", "_count"),
+    "summary": ("_sum", "_count"),
+}
+_SPARE = 64  # series that may be remembered for nothing, before all of a family's are forgotten
+_MOST_FAMILIES = 10_000  # a textfile may bring new names at each scrape
+_EXACT = 2**64  # integers up to here are written digit by digit
+_LABEL_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+_HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
+_BOUND = re.compile(r'([{,](?:le|quantile)=")([^"]*)(?=")')
+_END = b"# EOF\n"
+
+
+class Family(Metric):
+    """A metric of prometheus_client that keeps rows; its ``samples`` are made when they are asked for.
+
+    ``Family("node_load1", "gauge", "1m load average.", (), [((), 0.5)])``. ``full_name`` and ``kind`` are
+    those of the text format, ``name`` and ``type`` those of OpenMetrics. ``ready`` are further samples as
+    lines of text, each with its newline; histograms and summaries can be given so only.
+    """
+
+    unit = ""
+
+    def __init__(
+        self,
+        name: str,
+        kind: Kind,
+        documentation: str,
+        label_names: Sequence[str] = (),
+        rows: list[Row] | None = None,
+        ready: str = "",
+    ) -> None:
+        # Without Metric's own: it would match every name against a pattern at each scrape.
+        self.full_name = name
+        self.kind = kind
+        self.documentation = documentation
+        self.label_names = label_names
+        self.rows: list[Row] = [] if rows is None else rows
+        self.ready = ready
+
+    def add(self, value: float, *labels: str) -> None:
+        """Add one row; ``labels`` in the order of ``label_names``."""
+        self.rows.append((labels, value))
+
+    @property
+    def name(self) -> str:  # type: ignore[override]  # these are attributes of Metric
+        """Without the ``_total`` of a counter."""
+        return self.full_name.removesuffix("_total") if self.kind == "counter" else self.full_name
+
+    @property
+    def type(self) -> str:  # type: ignore[override]
+        """A counter whose name does not end in ``_total``, as a textfile may have it, is unknown."""
+        certain = self.kind != "untyped" and (self.kind != "counter" or self.name != self.full_name)
+        return self.kind if certain else "unknown"
+
+    @property
+    def samples(self) -> list[Sample]:  # type: ignore[override]
+        """The samples as prometheus_client has them."""
+        read = [sample for family in text_string_to_metric_families(self.ready) for sample in family.samples]
+        return [
+            *(
+                Sample(self.full_name, dict(zip(self.label_names, labels, strict=True)), value)
+                for labels, value in self.rows
+            ),
+            *read,
+        ]
+
+
+class Piece(NamedTuple):
+    """One metric as it stands on a page of the text format.
+
+    ``names`` are those no other piece may have. ``openmetrics`` is the same in that format; without it, the
+    lines after HELP and TYPE are the same.
+    """
+
+    metric: Metric
+    names: tuple[str, ...]
+    text: str
+    openmetrics: str = ""
+
+
+def text_page(pieces: Iterable[Piece]) -> bytes:
+    """A page in the text format 0.0.4. A name must not come twice: Prometheus refuses it."""
+    return "".join([piece.text for piece in pieces]).encode("utf-8", "replace")
+
+
+def openmetrics_page(pieces: Sequence[Piece]) -> bytes:
+    """The same page as OpenMetrics."""
+    names = {name for piece in pieces for name in piece.names}
+    parts = [part for piece in pieces for part in _openmetrics(piece, names)]
+    return "".join(parts).encode("utf-8", "replace") + _END
+
+
+def _openmetrics(piece: Piece, names: set[str]) -> tuple[str, str]:
+    family = piece.metric
+    if piece.openmetrics or not isinstance(family, Family):
+        return piece.openmetrics, ""
+    name, kind, lines = family.name, family.type, piece.text.split("\n", 2)[2]
+    # No counter in OpenMetrics is negative or not a number (a textfile's may be), or has another's name.
+    if kind == "counter" and (name in names or " -" in lines or " NaN" in lines):
+        name, kind = family.full_name, "unknown"
+    if family.kind in PARTS:
+        lines = _BOUND.sub(_as_float, lines)
+    return _openmetrics_header(name, kind, family.documentation), lines
+
+
+@lru_cache(maxsize=16384)
+def _openmetrics_header(name: str, kind: str, documentation: str) -> str:
+    return f"# HELP {name} {documentation.translate(_LABEL_ESCAPES)}\n# TYPE {name} {kind}\n"
+
+
+def _as_float(bound: re.Match[str]) -> str:
+    try:
+        value = float(bound[2])
+    except ValueError:
+        return bound[0]
+    return bound[1] + ("+Inf" if value == math.inf else repr(value))
+
+
+def escape_label(value: str) -> str:
+    """A label value as it stands between the quotes; what is not UTF-8 becomes U+FFFD."""
+    if value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
+        return value
+    return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace").translate(_LABEL_ESCAPES)
+
+
+def format_value(value: float) -> str:
+    """A number as Go parses it: NaN, +Inf, -Inf, integers without exponent.
+
+    Raises OverflowError for an integer that no float holds: Go refuses it, and with it the whole page.
+    """
+    if isinstance(value, int):
+        return str(int(value)) if -_EXACT < value < _EXACT else repr(float(value))
+    if value != value:  # the fastest test for NaN
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "+Inf" if value > 0 else "-Inf"
+    return repr(value)
+
+
+# The names a family takes, its header, and the text before each value by label values.
+_Known = tuple[tuple[str, ...], str, dict[tuple[str, ...], str]]
+
+
+class Renderer:
+    """Writes metrics, and remembers the text before each value: it is the same at the next scrape.
+
+    What was not asked for lately is forgotten, so series that come and go do not pile up.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, str, tuple[str, ...]], _Known] = {}
+
+    def pieces(self, metrics: Iterable[Metric]) -> list[Piece]:
+        """Every metric that has samples, in order."""
+        pieces = []
+        for metric in metrics:
+            if not isinstance(metric, Family):
+                pieces += [write_metric(metric)] if metric.samples else []
+            elif metric.rows or metric.ready:
+                pieces.append(self._family(metric))
+        return pieces
+
+    def _family(self, family: Family) -> Piece:
+        key = (family.full_name, family.kind, family.documentation, tuple(family.label_names))
+        known = self._known.get(key)
+        if len(self._known) > _MOST_FAMILIES:
+            self._known.clear()
+        if known is None or len(known[2]) > 2 * len(family.rows) + _SPARE:
+            known = self._known[key] = (_names(family), _header(family), {})
+        names, header, heads = known
+        lines = [header]
+        for labels, value in family.rows:
+            head = heads.get(labels)
+            if head is None:
+                head = heads[labels] = _head(family, labels)
+            plain = type(value) is int and -_EXACT < value < _EXACT
+            lines.append(f"{head}{value if plain else format_value(value)}\n")
+        lines.append(family.ready)
+        return Piece(family, names, "".join(lines))
+
+
+def _names(family: Family) -> tuple[str, ...]:
+    parts = [family.full_name + part for part in PARTS.get(family.kind, ())]
+    return (family.full_name, *parts)
+
+
+def _header(family: Family) -> str:
+    documentation = family.documentation.translate(_HELP_ESCAPES)
+    return f"# HELP {family.full_name} {documentation}\n# TYPE {family.full_name} {family.kind}\n"
+
+
+def _head(family: Family, labels: tuple[str, ...]) -> str:
+    if not labels and not family.label_names:
+        return f"{family.full_name} "
+    pairs = zip(family.label_names, labels, strict=True)
+    written = ",".join([f'{key}="{escape_label(label)}"' for key, label in pairs])
+    return f"{family.full_name}{{{written}}} "
+
+
+class _Only(Collector):
+    """One metric, as the library's writers want it."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._metric
+
+
+def write_metric(metric: Metric) -> Piece:
+    """A metric of any collector, in both formats, by the library. Raises whatever it says of a bad one."""
+    series = [(sample.name, *sorted(sample.labels.items())) for sample in metric.samples]
+    if len(set(series)) < len(series):
+        raise ValueError(f"{metric.name} has a series twice")
+    text = generate_latest(_Only(metric)).decode()
+    openmetrics: bytes = generate_openmetrics(_Only(metric))  # type: ignore[no-untyped-call]
+    names = {metric.name, *(sample.name for sample in metric.samples)}
+    written = tuple({escape_metric_name(name) for name in names})
+    return Piece(metric, written, text, openmetrics.removesuffix(_END).decode())
