@@ -4,6 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -51,3 +53,10 @@ def test_links_between_the_project_s_pages_lead_somewhere():
             file = page.parent / target if target else page
             assert file.exists(), f"{page.name} names {target}"
             assert not anchor or anchor in anchors(file), f"{page.name} names {target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md", "MAINTAINERS.md"])
+def test_every_path_that_these_pages_name_is_there(page):
+    named = re.findall(r"`([a-z_.-]+/[a-z_./-]*)`", (ROOT / page).read_text())  # NAME stands for any
+    inside = [path for path in named if not (ROOT / path).exists()]  # such as `cli/`, of a program
+    assert [path for path in inside if not any(ROOT.glob(f"*/{path}"))] == []
