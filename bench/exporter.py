@@ -1,7 +1,8 @@
-"""The exporter beside Debian's node_exporter, in one run: CPU and time per scrape, memory, growth.
+"""The exporter beside node_exporter, in one run: CPU and time per scrape, memory, growth.
 
     .venv/bin/python bench/exporter.py              # a table on standard output, some minutes
     .venv/bin/python bench/exporter.py --quick      # fewer scrapes, to see whether it runs
+    .venv/bin/python bench/exporter.py --node-exporter PATH    # another than Debian's: the newest
 
 CPU is user and system time of the process, from /proc/<pid>/stat; a scrape is one GET on a connection of its
 own. The two take turns, run by run, so that a busy moment of the machine meets both. Figures are medians of
@@ -10,6 +11,7 @@ the runs.
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import socket
@@ -24,12 +26,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-RIVAL = "prometheus-node-exporter"
+# What the unit deploy/systemd/leitstand-exporter.service sets.
+ENVIRONMENT: dict[str, str] = {}
 TICKS = os.sysconf("SC_CLK_TCK")
 # What node_exporter has on by default and we do not serve; off on its side, so that both do the same work.
 NOT_OURS = [
     "bcache",
+    "bcachefs",
     "btrfs",
+    "dmmultipath",
     "fibrechannel",
     "infiniband",
     "ipvs",
@@ -61,12 +66,11 @@ class Exporter:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
 
-    def memory(self) -> float:
-        """Resident set in MiB."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) / 1024
-        raise LookupError("VmRSS")
+    def memory(self) -> tuple[float, float, float]:
+        """In MiB: resident, proportional (shared pages divided among their users) and unique set."""
+        rows = [line.split() for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()[1:]]
+        sizes = {row[0]: int(row[1]) / 1024 for row in rows}
+        return sizes["Rss:"], sizes["Pss:"], sizes["Private_Clean:"] + sizes["Private_Dirty:"]
 
     def scrape(self) -> int:
         with socket.create_connection(("127.0.0.1", self.port), timeout=30) as sock:
@@ -96,7 +100,8 @@ def free_port() -> int:
 
 @contextmanager
 def running(name: str, argv: list[str], port: int) -> Iterator[Exporter]:
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = {**os.environ, **ENVIRONMENT}
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     try:
         exporter = Exporter(name, process.pid, port)
         wait_for(exporter)
@@ -130,15 +135,22 @@ def ours(*options: str) -> Iterator[Exporter]:
 
 
 @contextmanager
-def rival(*options: str) -> Iterator[Exporter]:
+def rival(program: str, *options: str) -> Iterator[Exporter]:
     port = free_port()
     argv = [
-        RIVAL,
+        program,
         f"--web.listen-address=127.0.0.1:{port}",
         f"--collector.filesystem.mount-points-exclude={MOUNTS}",
     ]
     with running("node_exporter", [*argv, *options], port) as exporter:
         yield exporter
+
+
+def without_what_we_lack(program: str) -> list[str]:
+    """The program, told to leave out the collectors that it has and we do not."""
+    known = subprocess.run([program, "--help"], capture_output=True, text=True, check=False)
+    switches = re.findall(r"--(?:\[no-\])?collector\.([a-z_]+)\s", known.stdout + known.stderr)
+    return [program, *(f"--no-collector.{name}" for name in NOT_OURS if name in switches)]
 
 
 def take_turns(exporters: list[Exporter], runs: int, scrapes: int) -> None:
@@ -161,20 +173,27 @@ PROMETHEUS = (
 def side_by_side(
     title: str, our: list[str], their: list[str], runs: int, scrapes: int, headers: str = ""
 ) -> None:
+    """Print a table; ``their`` begins with the program."""
     with ours(*our) as mine, rival(*their) as theirs:
         mine.headers = theirs.headers = headers
         take_turns([mine, theirs], runs, scrapes)
         print(f"\n### {title}: {runs} runs of {scrapes} scrapes\n")
-        print("| | bytes | CPU ms/scrape (min) | p50 ms (best) | RSS MiB |\n|---|---|---|---|---|")
+        print("| | bytes | CPU ms/scrape (min) | p50 ms (best) | RSS MiB | PSS | USS |")
+        print("|---|---|---|---|---|---|---|")
         for one in (mine, theirs):
             cpu, p50 = [value * 1000 for value in one.cpu], [value * 1000 for value in one.p50]
             print(
                 f"| {one.name} | {one.size} | {statistics.median(cpu):.2f} ({min(cpu):.2f}) "
-                f"| {statistics.median(p50):.2f} ({min(p50):.2f}) | {one.memory():.1f} |"
+                f"| {statistics.median(p50):.2f} ({min(p50):.2f}) "
+                + "".join(f"| {size:.1f} " for size in one.memory())
+                + "|"
             )
+        sizes = zip(mine.memory(), theirs.memory(), strict=True)
         print(
             f"| ratio | {mine.size / theirs.size:.2f} | {ratio(mine.cpu, theirs.cpu)} "
-            f"| {ratio(mine.p50, theirs.p50)} | {mine.memory() / theirs.memory():.2f} |",
+            f"| {ratio(mine.p50, theirs.p50)} "
+            + "".join(f"| {our / their:.2f} " for our, their in sizes)
+            + "|",
             flush=True,
         )
 
@@ -330,7 +349,7 @@ def units_of_systemd(count: int) -> float:
     return statistics.median(times)
 
 
-def growth(folder: Path, runs: int, scrapes: int) -> None:
+def growth(folder: Path, program: str, runs: int, scrapes: int) -> None:
     sys.path[0] = str(Path(__file__).parents[1])  # else this file would be the package of its name
     print("\n### Growth: CPU ms per scrape, the collector concerned alone\n")
     print("| what | number | leitstand | node_exporter |\n|---|---|---|---|")
@@ -341,7 +360,7 @@ def growth(folder: Path, runs: int, scrapes: int) -> None:
     for what, make, further in trees:
         for count in (10, 100, 1000):
             options = make(folder, count)
-            with ours(*options) as mine, rival(*options, *further) as theirs:
+            with ours(*options) as mine, rival(program, *options, *further) as theirs:
                 take_turns([mine, theirs], runs, scrapes)
                 figures = [1000 * statistics.median(one.cpu) for one in (mine, theirs)]
             print(f"| {what} | {count:,} | {figures[0]:.2f} | {figures[1]:.2f} |", flush=True)
@@ -363,6 +382,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--node-exporter", metavar="PATH", default="prometheus-node-exporter")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", choices=["default", "prometheus", "slim", "packages", "growth"])
     arguments = parser.parse_args()
@@ -371,24 +391,24 @@ def main() -> None:
     def wanted(part: str) -> bool:
         return arguments.only in (None, part)
 
+    program = arguments.node_exporter
     if wanted("default"):
-        off = [f"--no-collector.{name}" for name in NOT_OURS]
-        side_by_side("Default collectors", [], off, runs, scrapes)
+        side_by_side("Default collectors", [], without_what_we_lack(program), runs, scrapes)
     if wanted("prometheus"):
-        off = [f"--no-collector.{name}" for name in NOT_OURS]
-        side_by_side("Default collectors, OpenMetrics and gzip", [], off, runs, scrapes, PROMETHEUS)
+        title = "Default collectors, OpenMetrics and gzip"
+        side_by_side(title, [], without_what_we_lack(program), runs, scrapes, PROMETHEUS)
     if wanted("slim"):
         on = [
             "--collector.disable-defaults",
             *(f"--collector.{name}" for name in SLIM),
             "--collector.vmstat.fields=.*",
         ]
-        side_by_side("Nine collectors", on, on, runs, scrapes)
+        side_by_side("Nine collectors", on, [program, *on], runs, scrapes)
     with tempfile.TemporaryDirectory() as name:
         if wanted("packages"):
             added_by_packages(Path(name), runs, scrapes)
         if wanted("growth"):
-            growth(Path(name), 3, 60 if not arguments.quick else 20)
+            growth(Path(name), program, 3, 60 if not arguments.quick else 20)
 
 
 if __name__ == "__main__":
