@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 # What the unit deploy/systemd/leitstand-exporter.service sets.
-ENVIRONMENT: dict[str, str] = {}
+ENVIRONMENT = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536"}
 TICKS = os.sysconf("SC_CLK_TCK")
 # What node_exporter has on by default and we do not serve; off on its side, so that both do the same work.
 NOT_OURS = [

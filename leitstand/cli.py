@@ -10,7 +10,6 @@ import re
 import select
 import signal
 import sys
-from difflib import get_close_matches
 from typing import Any, TextIO
 
 import click
@@ -58,6 +57,8 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
+            from difflib import get_close_matches
+
             near = get_close_matches(cmd_name, COMMANDS, n=1)
             return ctx.fail(f"No such command '{cmd_name}'. Did you mean '{near[0]}'?") if near else None
         module, attribute = COMMANDS[cmd_name][0].split(":")

@@ -1,6 +1,5 @@
 """Put the sources' parts together: the page for /metrics, the series and the document."""
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +7,11 @@ from exporter.exposition import Family, Piece, Renderer
 from exporter.inventory.kinds import KINDS
 from exporter.inventory.part import KindPart, Part
 from exporter.inventory.watch import MAXIMUM_WATCHED
+
+try:  # hashlib loads OpenSSL, which takes 3.5 MiB; the standard library's random avoids it likewise
+    from _sha256 import sha256  # type: ignore[import-not-found]
+except ImportError:  # Python 3.12 renamed it
+    from hashlib import sha256
 
 SCHEMA_VERSION = 1
 
@@ -59,7 +63,7 @@ def document(states: Sequence[SourceState], incomplete: Sequence[str]) -> tuple[
     """
     items = document_items(states)
     kinds = ",".join(f'"{kind}"' for kind in sorted(incomplete))
-    digest = hashlib.sha256(f"{SCHEMA_VERSION}\n{kinds}\n{items}".encode()).hexdigest()
+    digest = sha256(f"{SCHEMA_VERSION}\n{kinds}\n{items}".encode()).hexdigest()
     head = f'{{"schema_version":{SCHEMA_VERSION},"sha256":"{digest}","incomplete":[{kinds}],"items":'
     return f"{head}{items}}}\n", digest
 

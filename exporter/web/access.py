@@ -3,12 +3,14 @@
 import base64
 import binascii
 import ipaddress
-import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import ssl  # loads OpenSSL, which an exporter without TLS does not need
 
 
 class RateLimiter:
@@ -40,7 +42,7 @@ class Rules:
     a client's certificate must have one (empty: any); ``users`` have their bcrypt hashes.
     """
 
-    context: ssl.SSLContext | None = None
+    context: "ssl.SSLContext | None" = None
     allowed_names: frozenset[str] = frozenset()
     users: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     headers: tuple[tuple[str, str], ...] = ()

@@ -4,6 +4,7 @@ import math
 import socket
 import threading
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import parse_qs
@@ -89,8 +90,8 @@ class App:
         self._openmetrics: _OtherForm[Sequence[Piece]] = _OtherForm(openmetrics_page, ())
         self._gzip = _OtherForm(gzip, b"")
         series_path = (telemetry_path.rstrip("/") or "/metrics") + "/inventory"
-        self._landing = landing_page(
-            host or socket.gethostname(), __version__, _links(telemetry_path, series_path)
+        self._landing = partial(
+            landing_page, host or socket.gethostname(), __version__, _links(telemetry_path, series_path)
         )
         self._routes: dict[str, Callable[[Request], Response]] = {
             "/": self._root,
@@ -115,7 +116,7 @@ class App:
             ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
             ("X-Content-Type-Options", "nosniff"),
         )
-        return Response(HTTPStatus.OK, self._landing, "text/html; charset=utf-8", headers)
+        return Response(HTTPStatus.OK, self._landing(), "text/html; charset=utf-8", headers)
 
     def _metrics(self, request: Request) -> Response:
         try:

@@ -8,14 +8,16 @@ import contextlib
 import enum
 import select
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from exporter.web.access import Rules
 from exporter.web.http1 import BadRequestError, Request, Response, parse_head, split_head, write_response
+
+if TYPE_CHECKING:
+    import ssl  # loads OpenSSL, which an exporter without TLS does not need
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 ENDED, PARKED, AGAIN = 0, -1, -2
@@ -79,6 +81,7 @@ class Conversation:
     def __init__(self, sock: socket.socket, client: str, host: Host) -> None:
         sock.setblocking(False)
         self.sock, self.client = sock, client
+        self._tls: ssl.SSLSocket | None = None
         self.busy = False
         self.served = 0
         self._host = host
@@ -107,20 +110,16 @@ class Conversation:
                 self._phase = step(self)
                 if self.served > before and self._phase is _Phase.HEAD:
                     return AGAIN if self._has_more else READ
-        except ssl.SSLWantWriteError:
-            return WRITE
-        except ssl.SSLWantReadError:
-            return READ
         except BlockingIOError:
             return WRITE if self._phase is _Phase.WRITE else READ
-        except OSError:
-            return ENDED
+        except OSError as error:
+            return ENDED if self._tls is None else _awaited_by_tls(error)
         return PARKED if self.parked else ENDED
 
     @property
     def _has_more(self) -> bool:
         """Whether bytes of the next request are here already, where nobody waits for them."""
-        return bool(self._buffer) or (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0)
+        return bool(self._buffer) or (self._tls is not None and self._tls.pending() > 0)
 
     def say(self, response: Response) -> None:
         """Make ``response`` the answer to the request that is being worked on; ``advance`` sends it."""
@@ -142,7 +141,9 @@ class Conversation:
         if context is None:
             return _Phase.HEAD
         if first.startswith(_TLS_HANDSHAKE):
-            self.sock = context.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
+            self.sock = self._tls = context.wrap_socket(
+                self.sock, server_side=True, do_handshake_on_connect=False
+            )
             self._expect(self._host.limits.handshake_seconds)
             return _Phase.HANDSHAKE
         if first not in _HTTP_STARTS:
@@ -151,9 +152,9 @@ class Conversation:
         return _Phase.WRITE
 
     def _shake_hands(self) -> _Phase:
-        assert isinstance(self.sock, ssl.SSLSocket)  # noqa: S101 - _start made it one
-        self.sock.do_handshake()
-        if not self._host.rules().admits(self.sock.getpeercert()):
+        assert self._tls  # noqa: S101 - _start made it
+        self._tls.do_handshake()
+        if not self._host.rules().admits(self._tls.getpeercert()):
             return _Phase.ENDED
         self._expect(self._host.limits.head_seconds)
         return _Phase.HEAD
@@ -196,10 +197,10 @@ class Conversation:
         return _Phase.HEAD
 
     def _hang_up(self) -> None:
-        if isinstance(self.sock, ssl.SSLSocket):
+        if self._tls:
             # Send TLS's own goodbye; the client's need not be waited for.
             with contextlib.suppress(OSError, ValueError):
-                self.sock = self.sock.unwrap()
+                self.sock = self._tls.unwrap()
         self.sock.shutdown(socket.SHUT_WR)
 
     def _linger(self) -> _Phase:
@@ -209,6 +210,14 @@ class Conversation:
             if self._lingered > _LINGER_BYTES:
                 return _Phase.ENDED
         return _Phase.ENDED
+
+
+def _awaited_by_tls(error: OSError) -> int:
+    import ssl
+
+    if isinstance(error, ssl.SSLWantWriteError):
+        return WRITE
+    return READ if isinstance(error, ssl.SSLWantReadError) else ENDED
 
 
 # Not in the conversation: it would hold itself, and after its end what it sent, until the next collection.

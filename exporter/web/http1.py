@@ -5,14 +5,15 @@ reading helps nobody but an attacker (line folding, blanks before the colon, two
 """
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from email.utils import formatdate
 from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
 
 MAXIMUM_BODY = 64 * 1024  # bytes; nothing here reads a body, so this only tells a large one from a lost one
 METHODS = ("GET", "HEAD")
+_DATE = "%a, %d %b %Y %H:%M:%S GMT"  # RFC 9110 5.6.7; in English, as no program of ours sets a locale
 
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/(\d)\.(\d)")
@@ -160,7 +161,7 @@ def write_response(response: Response, *, head_only: bool, keep_alive: bool) -> 
     status = HTTPStatus(response.status)
     lines = [
         f"HTTP/1.1 {status.value} {status.phrase}",
-        f"Date: {formatdate(usegmt=True)}",
+        f"Date: {time.strftime(_DATE, time.gmtime())}",
         f"Content-Type: {response.content_type}",
         f"Content-Length: {len(response.body)}",
         *(f"{name}: {value}" for name, value in response.headers),

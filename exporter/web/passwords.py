@@ -8,7 +8,6 @@ too many replaces the oldest one of the client that has most waiting: so 200 gue
 one or two of them.
 """
 
-import hashlib
 import logging
 import os
 import threading
@@ -16,8 +15,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-
-import bcrypt
 
 _log = logging.getLogger(__name__)
 _MOST_VERDICTS = 50  # of each kind, so that wrong guesses never push out the right password
@@ -65,6 +62,8 @@ class Passwords:
     def attempt(self, users: Mapping[str, bytes], user: str, password: bytes) -> Attempt:
         """What is to be compared for this user and password."""
         stored = users.get(user, _NOBODYS_HASH)
+        import hashlib  # loads OpenSSL, which an exporter without users does not need
+
         digest = hashlib.blake2b(key=self._secret)
         for part in (user.encode("utf-8", "replace"), stored, password):
             digest.update(len(part).to_bytes(8, "big") + part)
@@ -99,6 +98,8 @@ class Passwords:
     def _find_out(self, attempt: Attempt) -> bool:
         if (verdict := self.known_verdict(attempt)) is not None:
             return verdict
+        import bcrypt
+
         # Always compare, also for a user who does not exist: see _NOBODYS_HASH.
         equal = bcrypt.checkpw(attempt.password[:_BCRYPT_READS], attempt.hash)
         verdict = equal and attempt.known
