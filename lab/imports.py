@@ -12,12 +12,12 @@ from typing import Any
 import grimp
 
 from leitstand.cli import COMMANDS
-from leitstand.settings.config import CAUTIONS, OWNERS
+from leitstand.settings.config import OWNERS
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 LOADED_BY_STRING = {
     "leitstand.cli": [command for command, _ in COMMANDS.values()],
-    "leitstand.settings.config": [*OWNERS, *(function for _, function in CAUTIONS)],
+    "leitstand.settings.config": [*OWNERS, *filter(None, OWNERS.values())],
 }
 
 

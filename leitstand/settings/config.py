@@ -34,18 +34,13 @@ class Owner(Protocol):
 Settings = TypeVar("Settings", bound=BaseModel)
 _PYDANTIC_KINDS = frozenset(get_args(ErrorType))
 
-# Who owns which sections: the fields of each model are the sections.
-OWNERS: tuple[str, ...] = (
-    "leitstand.settings.fleet:Fleet",
-    "orchestrator.config.settings:BackupSettings",
-    "status_page.config:StatusPageSettings",
-)
-
-# What is looked at beside mistakes: an owner's sections, and the function that is given fleet and settings.
-CAUTIONS: tuple[tuple[str, str], ...] = (
-    ("leitstand.settings.fleet:Fleet", "leitstand.settings.cautions:of_fleet"),
-    ("orchestrator.config.settings:BackupSettings", "orchestrator.config.cautions:of_backups"),
-)
+# Who owns which sections (the fields of each model), and the function that looks for what is no mistake but
+# rarely meant, given fleet and settings.
+OWNERS: dict[str, str | None] = {
+    "leitstand.settings.fleet:Fleet": "leitstand.settings.cautions:of_fleet",
+    "orchestrator.config.settings:BackupSettings": "orchestrator.config.cautions:of_backups",
+    "status_page.config:StatusPageSettings": None,
+}
 
 
 def owners() -> list[type[BaseModel]]:
@@ -76,10 +71,10 @@ def warnings(document: Document) -> list[Problem]:
     """What is no mistake but rarely meant, as far as the sections can be understood; looks at files, too."""
     fleet = _understood(document, Fleet)
     found: list[Finding] = []
-    for owner, name in CAUTIONS if fleet is not None else ():
+    for owner, cautions in OWNERS.items() if fleet is not None else ():
         settings = _understood(document, _named(owner))
         with suppress(KeyError, AttributeError):  # as for problems: an entry that is known by its name only
-            for finding in _named(name)(fleet, settings) if settings is not None else ():
+            for finding in _named(cautions)(fleet, settings) if cautions and settings is not None else ():
                 found.append(finding)
     return sorted(
         {replace(document.problem(path, what, hint), level="warning") for path, what, hint in found}
