@@ -11,11 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from prometheus_client import generate_latest
-from prometheus_client.core import Metric
+from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import escape_metric_name
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
-from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
@@ -80,6 +78,8 @@ class Family(Metric):
     @property
     def samples(self) -> list[Sample]:  # type: ignore[override]
         """The samples as prometheus_client has them."""
+        from prometheus_client.parser import text_string_to_metric_families
+
         read = [sample for family in text_string_to_metric_families(self.ready) for sample in family.samples]
         return [
             *(
@@ -234,6 +234,8 @@ class _Only(Collector):
 
 def write_metric(metric: Metric) -> Piece:
     """A metric of any collector, in both formats, by the library. Raises whatever it says of a bad one."""
+    from prometheus_client import generate_latest  # brings an HTTP server and TLS: see lean_import
+
     series = [(sample.name, *sorted(sample.labels.items())) for sample in metric.samples]
     if len(set(series)) < len(series):
         raise ValueError(f"{metric.name} has a series twice")

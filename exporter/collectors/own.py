@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable
 
-from prometheus_client import ProcessCollector
+from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from exporter.collectors.options import Options
