@@ -1,10 +1,11 @@
-"""The collector's own health as a textfile, so that somebody is told when it is not well."""
+"""The collector's own health as a textfile, so that alerts notice when it is not well."""
 
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
 from leitstand.errors import LeitstandError
-from leitstand.exposition import Family
-from leitstand.textfile import write_textfile
+from leitstand.files import write_atomically
 from status_page.snapshot import PublicSnapshot
 
 PARTS = ("prometheus", "days", "history", "pages")
@@ -19,23 +20,24 @@ def write_metrics(folder: Path, told: PublicSnapshot, problems: dict[str, str], 
     if not folder.is_dir():
         return
     try:
-        write_textfile(folder / "status-page.prom", families(told, problems, dropped))
+        write_atomically(folder / "status-page.prom", generate_latest(registry(told, problems, dropped)))
     except OSError as error:
         raise MetricsError(f"{folder}: cannot write the metrics: {error.strerror}") from error
 
 
-def families(told: PublicSnapshot, problems: dict[str, str], dropped: int) -> list[Family]:
+def registry(told: PublicSnapshot, problems: dict[str, str], dropped: int) -> CollectorRegistry:
     """What is worth an alert: when pages were written, what they are based on, which part failed."""
-    prefix = "leitstand_status_page_"
-    written = Family(f"{prefix}written_timestamp_seconds", "gauge", "When the pages were last written.")
+    made = CollectorRegistry()
+
+    def gauge(name: str, documentation: str, *labels: str) -> Gauge:
+        return Gauge(f"leitstand_status_page_{name}", documentation, labels, registry=made)
+
     if "pages" not in problems:
-        written.add(told.written_at)
-    measured = Family(f"{prefix}measured_timestamp_seconds", "gauge", "When what they tell was measured.")
+        gauge("written_timestamp_seconds", "When the pages were last written.").set(told.written_at)
     if told.measured_at is not None:
-        measured.add(told.measured_at)
-    failing = Family(f"{prefix}part_failing", "gauge", "1 while this part of the round fails.", ("part",))
+        gauge("measured_timestamp_seconds", "When what they tell was measured.").set(told.measured_at)
+    failing = gauge("part_failing", "1 while this part of the round fails.", "part")
     for part in PARTS:
-        failing.add(int(part in problems), part)
-    left_out = Family(f"{prefix}dropped_series", "gauge", "Series of the last answer that are not public.")
-    left_out.add(dropped)
-    return [written, measured, failing, left_out]
+        failing.labels(part).set(part in problems)
+    gauge("dropped_series", "Series of the last answer that are not public.").set(dropped)
+    return made

@@ -25,8 +25,8 @@ from orchestrator.config.settings import Job
 from orchestrator.config.tasks import Task
 from orchestrator.state.facts import StoreFacts
 from orchestrator.state.metrics import families
-from status_page.metrics import families as page_families
-from status_page.snapshot import Label, PublicSnapshot
+from status_page.metrics import write_metrics
+from status_page.snapshot import PublicSnapshot
 
 ROOT = Path(__file__).parent.parent.parent
 SPEED = 15
@@ -162,9 +162,9 @@ def backup_metrics(folder):
 
 def page_metrics(folder):
     """What the status page's collector writes."""
-    name = Label("Racing team", "Racing team")
+    name = {"de": "Racing team", "en": "Racing team"}
     told = PublicSnapshot(name, ("en",), "UTC", time.time(), time.time(), 0, 0, 15, 1)
-    write_textfile(folder / "status-page.prom", page_families(told, {}, 0))
+    write_metrics(folder, told, {}, 0)
 
 
 @pytest.fixture(scope="session")
