@@ -35,6 +35,7 @@ from status_page.round import Memory, snapshot
 from status_page.server import serve
 from status_page.snapshot import DayRow
 from status_page.states import Observation
+from status_page.texts import texts
 from status_page.views import page_view
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -68,7 +69,7 @@ def render_per_request(plan: Plan, memory: Memory) -> Flask:
     @app.get("/de/")
     def page() -> str:
         view = page_view(snapshot(plan, memory, time.time()), "de")
-        return environment().get_template("page.html").render(page=view, text=view.text)
+        return environment().get_template("page.html").render(page=view, _=texts("de").gettext)
 
     return app
 

@@ -4,11 +4,11 @@ import json
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from status_page import words
+from status_page import ages, words
 from status_page.days import uptime
-from status_page.snapshot import Label, PublicSnapshot, ServiceStatus
+from status_page.snapshot import PublicSnapshot, ServiceStatus
 from status_page.states import worst
-from status_page.views import AGO_MARK, iso
+from status_page.words import iso
 
 
 def status_json(snapshot: PublicSnapshot) -> str:
@@ -20,7 +20,7 @@ def _document(snapshot: PublicSnapshot) -> dict[str, Any]:
     zone = ZoneInfo(snapshot.time_zone)
     return {
         "version": 1,
-        "site": _label(snapshot.site),
+        "site": snapshot.site,
         "state": worst(snapshot.services) if snapshot.certain else "unknown",
         "headline": {language: words.headline(snapshot, language) for language in snapshot.languages},
         "generated_at": iso(snapshot.written_at, zone),
@@ -35,7 +35,7 @@ def _document(snapshot: PublicSnapshot) -> dict[str, Any]:
                 "services": list(work.services),
                 "start": iso(work.start, zone),
                 "end": iso(work.end, zone),
-                "text": _label(work.text),
+                "text": work.text,
             }
             for work in snapshot.work
         ],
@@ -55,8 +55,8 @@ def _service(service: ServiceStatus, zone: ZoneInfo) -> dict[str, Any]:
     now, figures = service.now, uptime(service.days)
     return {
         "id": service.id,
-        "name": _label(service.name),
-        "group": _label(service.group) if service.group else None,
+        "name": service.name,
+        "group": service.group,
         "state": now.state,
         "live": now.live,
         "last_known": now.last_known,
@@ -75,10 +75,6 @@ def _service(service: ServiceStatus, zone: ZoneInfo) -> dict[str, Any]:
     }
 
 
-def _label(label: Label) -> dict[str, str]:
-    return {"de": label.de, "en": label.en}
-
-
 def _time(at: float | None, zone: ZoneInfo) -> str | None:
     return None if at is None else iso(at, zone)
 
@@ -87,5 +83,5 @@ def _age(snapshot: PublicSnapshot) -> int | str | None:
     if snapshot.measured_at is None:
         return None
     if not snapshot.certain:
-        return AGO_MARK.format(language="seconds")
+        return ages.SECONDS
     return max(0, int(snapshot.written_at - snapshot.measured_at))

@@ -1,6 +1,7 @@
 """Builds what the web workers run: the ready pages in front, Flask for everything else."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from flask import Flask, Response, redirect, request
@@ -9,9 +10,9 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from status_page import ready
 from status_page.plan import Plan
-from status_page.rendering import bundle, environment
+from status_page.ready import Release
+from status_page.rendering import bundle
 from status_page.round import nothing_known
-from status_page.texts import TEXTS
 from status_page.web import (
     SAME_ORIGIN,
     SECURITY_HEADERS,
@@ -24,11 +25,11 @@ from status_page.web import (
 
 def build_application(plan: Plan, folder: Path) -> Application:
     """The WSGI application of one worker. Before the collector's first round everything is unknown."""
-    fallback = ready.release(bundle(nothing_known(plan, time.time())))
-    return ReadyPages(CurrentRelease(folder, fallback), plan.languages, create_app(plan).wsgi_app)
+    current = CurrentRelease(folder, lambda: ready.release(bundle(nothing_known(plan, time.time()))))
+    return ReadyPages(current, plan.languages, create_app(plan, current).wsgi_app)
 
 
-def create_app(plan: Plan) -> Flask:
+def create_app(plan: Plan, current: Callable[[], Release]) -> Flask:
     """What is not a ready page: the health check and errors. No session, no cookie, no form."""
     app = Flask(__name__, static_folder=None)
 
@@ -47,10 +48,11 @@ def create_app(plan: Plan) -> Flask:
     @app.errorhandler(HTTPException)
     def constant_answer(error: HTTPException) -> Response:
         language = best_language(request.headers.get("Accept-Language", ""), plan.languages)
+        document = current().variants["errors"][f"/{language}/"].document
         return Response(
-            environment().get_template("error.html").render(language=language, text=TEXTS[language]),
+            document.body,
             status=error.code,
-            content_type="text/html; charset=utf-8",
+            content_type=document.content_type,
             headers={"Cache-Control": "public, max-age=10", "Vary": "Accept-Language"},
         )
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from leitstand.languages import LANGUAGES
 from leitstand.settings.fleet import Fleet, Text
 from status_page.config import StatusPage, fresh_seconds, state_folder, unknown_seconds
 from status_page.days import Span
@@ -90,4 +91,4 @@ def _public_work(fleet: Fleet, public: set[str]) -> list[PlannedWork]:
 
 def label(text: Text) -> Label:
     """A text of leitstand.yml as the public reads it."""
-    return Label(*(_UNPRINTABLE.sub(" ", text.in_language(language)).strip() for language in ("de", "en")))
+    return {language: _UNPRINTABLE.sub(" ", text.in_language(language)).strip() for language in LANGUAGES}

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from leitstand.errors import LeitstandError
+from status_page.ages import Ages
 from status_page.rendering import Bundle, Document
 
-FORMAT = 1
+FORMAT = 2
 _KEPT = 3  # a worker may be reading the one before
 
 
@@ -40,6 +41,7 @@ class Release:
     """What the web workers serve: ``variants`` by name, then by path."""
 
     variants: dict[str, dict[str, Ready]]
+    ages: Ages
     measured_at: float | None
     stale_at: float
     expires_at: float
@@ -63,7 +65,7 @@ def release(bundle: Bundle) -> Release:
         name: {path: made_ready(document) for path, document in documents.items()}
         for name, documents in _parts(bundle)
     }
-    return Release(variants, bundle.measured_at, bundle.stale_at, bundle.expires_at)
+    return Release(variants, bundle.ages, bundle.measured_at, bundle.stale_at, bundle.expires_at)
 
 
 def publish(folder: Path, bundle: Bundle) -> None:
@@ -89,6 +91,7 @@ def publish(folder: Path, bundle: Bundle) -> None:
 def _parts(bundle: Bundle) -> Iterator[tuple[str, dict[str, Document]]]:
     yield from bundle.variants.items()
     yield "assets", bundle.assets
+    yield "errors", bundle.errors
 
 
 def _write_files(target: Path, made: Release) -> dict[str, Any]:
@@ -103,6 +106,7 @@ def _write_files(target: Path, made: Release) -> dict[str, Any]:
             files[variant][path] = _entry(name, ready)
     return {
         "format": FORMAT,
+        "ages": made.ages,
         "measured_at": made.measured_at,
         "stale_at": made.stale_at,
         "expires_at": made.expires_at,
@@ -134,7 +138,8 @@ def load(folder: Path) -> Release | None:
             variant: {path: _read(current, entry) for path, entry in entries.items()}
             for variant, entries in manifest["files"].items()
         }
-        return Release(variants, manifest["measured_at"], manifest["stale_at"], manifest["expires_at"])
+        times = (manifest[name] for name in ("measured_at", "stale_at", "expires_at"))
+        return Release(variants, manifest["ages"], *times)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -10,9 +10,11 @@ from typing import get_args
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from status_page import ages
 from status_page.api import status_json
 from status_page.snapshot import Language, PublicSnapshot
 from status_page.states import Variant, uncertain
+from status_page.texts import texts
 from status_page.views import PageView, page_view
 
 HERE = Path(__file__).parent
@@ -49,10 +51,15 @@ Documents = dict[str, Document]  # by path, such as /de/
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Everything that is served until the next round, in a variant for each age, and what pages refer to."""
+    """Everything that is served until the next round, in a variant for each age, and what pages refer to.
+
+    ``errors`` are the pages of those who ask for what is not there, at each language's path.
+    """
 
     variants: dict[Variant, Documents]
     assets: Documents
+    errors: Documents
+    ages: ages.Ages
     measured_at: float | None
     stale_at: float
     expires_at: float
@@ -63,6 +70,8 @@ def bundle(snapshot: PublicSnapshot) -> Bundle:
     return Bundle(
         {variant: documents(uncertain(snapshot, variant)) for variant in get_args(Variant)},
         assets(),
+        {f"/{language}/": error_page(language) for language in snapshot.languages},
+        ages.spoken(snapshot),
         snapshot.measured_at,
         snapshot.stale_at,
         snapshot.expires_at,
@@ -92,8 +101,14 @@ def _in_language(view: PageView, language: Language) -> Documents:
 def _document(
     template: str, view: PageView, content_type: str, open: bool = False, **more: object
 ) -> Document:
-    text = environment().get_template(template).render(page=view, text=view.text, **more)
+    text = environment().get_template(template).render(page=view, _=texts(view.language).gettext, **more)
     return Document(text.encode(), content_type, view.language, open=open)
+
+
+def error_page(language: Language) -> Document:
+    """What is sent for a path that is not there."""
+    text = environment().get_template("error.html").render(language=language, _=texts(language).gettext)
+    return Document(text.encode(), HTML, language)
 
 
 @cache
@@ -106,7 +121,12 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {"asset": asset_path, "uuid": lambda name: f"urn:uuid:{uuid.uuid5(_NAMESPACE, name)}"}
+    made.globals |= {
+        "asset": asset_path,
+        "locale": lambda language: str(texts(language).locale),
+        "uuid": lambda name: f"urn:uuid:{uuid.uuid5(_NAMESPACE, name)}",
+    }
+    made.filters["language_name"] = lambda language: texts(language).locale.get_language_name()
     return made
 
 

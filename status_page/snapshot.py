@@ -3,24 +3,14 @@
 Times are seconds since 1970 (UTC), durations whole seconds.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 Measured = Literal["up", "partial", "down"]
 State = Literal["up", "partial", "down", "maintenance", "unknown"]
-Language = Literal["de", "en"]
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """A name in every language of the page."""
-
-    de: str
-    en: str
-
-    def in_language(self, language: Language) -> str:
-        """The name in one language."""
-        return self.de if language == "de" else self.en
+Language = str  # one of leitstand.languages.LANGUAGES
+Label = Mapping[Language, str]  # a name in every language
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,169 +1,54 @@
-"""Every word the public reads, in German and English. The wording is part of the interface."""
-# ruff: noqa: RUF001 - both languages use the dash
+"""One language of the page: its texts by gettext, its dates and numbers by Babel.
 
+The texts in the code are English. A catalogue in ``leitstand/languages`` translates them; its header names
+the locale. Babel takes 7 MiB, so it is imported where it is used: the web workers never use it.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from gettext import GNUTranslations
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from leitstand.languages import FOLDER
 from status_page.snapshot import Language
 
-TEXTS: dict[Language, dict[str, str]] = {
-    "de": {
-        "up": "Verfügbar",
-        "partial": "Eingeschränkt erreichbar",
-        "down": "Ausgefallen",
-        "maintenance": "Wartung",
-        "unknown": "Unbekannt – keine aktuellen Daten",
-        "maintenance_up": "Wartung (derzeit erreichbar)",
-        "maintenance_down": "Wartung (derzeit nicht erreichbar)",
-        "last_up": "Zuletzt verfügbar",
-        "last_partial": "Zuletzt eingeschränkt erreichbar",
-        "last_down": "Zuletzt ausgefallen",
-        "all_up": "Alle Dienste sind verfügbar",
-        "one_down": "{a} ist ausgefallen",
-        "two_down": "{a} und {b} sind ausgefallen",
-        "many_down": "{n} von {total} Diensten sind ausgefallen",
-        "one_partial": "{a} ist eingeschränkt erreichbar",
-        "two_partial": "{a} und {b} sind eingeschränkt erreichbar",
-        "many_partial": "{n} von {total} Diensten sind eingeschränkt erreichbar",
-        "one_maintenance": "Wartung: {a}",
-        "two_maintenance": "Wartung: {a} und {b}",
-        "many_maintenance": "Wartung an {n} von {total} Diensten",
-        "some_unknown_one": "{up} von {total} Diensten {is_are} verfügbar – zu einem fehlen aktuelle Daten",
-        "some_unknown": "{up} von {total} Diensten {is_are} verfügbar – zu {n} fehlen aktuelle Daten",
-        "is": "ist",
-        "are": "sind",
-        "stale": "Wir können den Stand gerade nicht prüfen.",
-        "last_state": "Letzter bekannter Stand: {clock} ({ago})",
-        "affected": "Betroffen: {names}.",
-        "and_more": " und {n} weitere",
-        "also_partial": "Außerdem eingeschränkt erreichbar: {names}.",
-        "also_unknown": "Keine aktuellen Daten: {names}.",
-        "also_maintenance": "In Wartung: {names}.",
-        "as_of": "Stand",
-        "measured_every": "Gemessen alle {seconds} Sekunden",
-        "from_one": "von einem Standort",
-        "from_many": "von {n} Standorten",
-        "no_measurement": "Es liegt noch keine Messung vor",
-        "not_reached": "Wir erreichen unsere Messung gerade nicht.",
-        "held": "Letzte Messung {ago}",
-        "since": "seit {time}",
-        "refresh": "Aktualisieren",
-        "services": "Dienste",
-        "other_services": "Weitere Dienste",
-        "running": "Läuft",
-        "scheduled": "Geplant",
-        "until": "bis",
-        "days_ago": "vor 90 Tagen",
-        "today": "heute",
-        "coverage": "{percent} % der Zeit gemessen",
-        "too_little": "Noch zu wenig gemessen",
-        "available_share": "{percent} % verfügbar",
-        "bar": "90 Tage: keine Störung",
-        "bar_disturbed": "90 Tage: {days} mit Störung, {minutes}",
-        "bar_nothing": "90 Tage: noch keine Messung",
-        "disturbed_days": "Tage mit Störungen",
-        "date": "Datum",
-        "down_time": "Ausgefallen",
-        "partial_time": "Eingeschränkt",
-        "outages": "Letzte Störungen",
-        "no_outages": "In den letzten 90 Tagen wurde keine Störung gemessen.",
-        "ongoing": "dauert an",
-        "legend": "So lesen Sie die Balken",
-        "legend_up": "ohne Störung",
-        "legend_minor": "Störung bis 5 Minuten",
-        "legend_partial": "Störung bis 60 Minuten",
-        "legend_down": "Störung über 60 Minuten",
-        "legend_maintenance": "Wartung",
-        "legend_none": "keine Daten",
-        "formula": "Verfügbarkeit = verfügbare Zeit ÷ gemessene Zeit, abgerundet. Eingeschränkt zählt halb; "
-        "angekündigte Wartung und Zeit ohne Messung zählen nicht.",
-        "feed": "Störungen als Feed",
-        "title_down": "Ausfall: {names}",
-        "title_partial": "Eingeschränkt: {names}",
-        "title_unknown": "Stand unbekannt",
-        "title_maintenance": "Wartung: {names}",
-        "title_up": "Alle Dienste verfügbar",
-        "site_status": "{site} – Status",
-        "offline": "Diese Seite ist veraltet: Sie lässt sich gerade nicht aktualisieren.",
-        "not_found": "Diese Seite gibt es hier nicht.",
-        "to_status": "Zur Statusseite",
-    },
-    "en": {
-        "up": "Available",
-        "partial": "Partly reachable",
-        "down": "Down",
-        "maintenance": "Maintenance",
-        "unknown": "Unknown – no current data",
-        "maintenance_up": "Maintenance (currently reachable)",
-        "maintenance_down": "Maintenance (currently not reachable)",
-        "last_up": "Last known: available",
-        "last_partial": "Last known: partly reachable",
-        "last_down": "Last known: down",
-        "all_up": "All services are available",
-        "one_down": "{a} is down",
-        "two_down": "{a} and {b} are down",
-        "many_down": "{n} of {total} services are down",
-        "one_partial": "{a} is partly reachable",
-        "two_partial": "{a} and {b} are partly reachable",
-        "many_partial": "{n} of {total} services are partly reachable",
-        "one_maintenance": "Maintenance: {a}",
-        "two_maintenance": "Maintenance: {a} and {b}",
-        "many_maintenance": "Maintenance of {n} of {total} services",
-        "some_unknown_one": "{up} of {total} services {is_are} available – no current data for one",
-        "some_unknown": "{up} of {total} services {is_are} available – no current data for {n}",
-        "is": "is",
-        "are": "are",
-        "stale": "We cannot check right now.",
-        "last_state": "Last known state: {clock} ({ago})",
-        "affected": "Affected: {names}.",
-        "and_more": " and {n} more",
-        "also_partial": "Also partly reachable: {names}.",
-        "also_unknown": "No current data: {names}.",
-        "also_maintenance": "In maintenance: {names}.",
-        "as_of": "As of",
-        "measured_every": "Measured every {seconds} seconds",
-        "from_one": "from one location",
-        "from_many": "from {n} locations",
-        "no_measurement": "There is no measurement yet",
-        "not_reached": "We cannot reach our measurements right now.",
-        "held": "Last measured {ago}",
-        "since": "since {time}",
-        "refresh": "Refresh",
-        "services": "Services",
-        "other_services": "More services",
-        "running": "In progress",
-        "scheduled": "Scheduled",
-        "until": "to",
-        "days_ago": "90 days ago",
-        "today": "today",
-        "coverage": "measured {percent} % of the time",
-        "too_little": "Not measured for long enough",
-        "available_share": "{percent} % available",
-        "bar": "90 days: no disturbance",
-        "bar_disturbed": "90 days: {days} with a disturbance, {minutes}",
-        "bar_nothing": "90 days: no measurement yet",
-        "disturbed_days": "Days with disturbances",
-        "date": "Date",
-        "down_time": "Down",
-        "partial_time": "Partly",
-        "outages": "Recent disturbances",
-        "no_outages": "No disturbance was measured in the last 90 days.",
-        "ongoing": "ongoing",
-        "legend": "How to read the bars",
-        "legend_up": "no disturbance",
-        "legend_minor": "up to 5 minutes",
-        "legend_partial": "up to 60 minutes",
-        "legend_down": "over 60 minutes",
-        "legend_maintenance": "maintenance",
-        "legend_none": "no data",
-        "formula": "Availability = time available ÷ time measured, rounded down. Partly reachable counts "
-        "half; announced maintenance and time without measurement do not count.",
-        "feed": "Disturbances as a feed",
-        "title_down": "Down: {names}",
-        "title_partial": "Partly reachable: {names}",
-        "title_unknown": "State unknown",
-        "title_maintenance": "Maintenance: {names}",
-        "title_up": "All services available",
-        "site_status": "{site} – Status",
-        "offline": "This page is out of date: it cannot be refreshed right now.",
-        "not_found": "There is no such page here.",
-        "to_status": "To the status page",
-    },
-}
+if TYPE_CHECKING:
+    from babel import Locale
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The translations of one language, and its locale, such as de_DE."""
+
+    locale: "Locale"
+    translations: GNUTranslations
+
+    def gettext(self, text: str) -> str:
+        """An English text of the code in this language."""
+        return self.translations.gettext(text)
+
+    def ngettext(self, one: str, many: str, count: int) -> str:
+        """The form for ``count`` of an English text of the code in this language."""
+        return self.translations.ngettext(one, many, count)
+
+
+@cache
+def texts(language: Language) -> Texts:
+    """The texts of a language that has a catalogue."""
+    from babel.messages.mofile import write_mo
+    from babel.messages.pofile import read_po
+
+    with (FOLDER / f"{language}.po").open("rb") as file:
+        catalogue = read_po(file)
+    if catalogue.locale is None:
+        raise ValueError(f"{FOLDER / language}.po: the header names no Language")
+    compiled = BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    return Texts(catalogue.locale, GNUTranslations(compiled))
+
+
+def N_(text: str) -> str:  # noqa: N802 - gettext's name for it
+    """Mark a text that is translated later, so that it gets into the catalogues."""
+    return text

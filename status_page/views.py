@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from status_page import days, words
+from status_page import ages, days, words
 from status_page.days import Level, Uptime, bounds, disturbance, level, uptime
 from status_page.snapshot import DayRow, Language, Outage, PublicSnapshot, ServiceStatus, State
 from status_page.states import worst
-from status_page.texts import TEXTS
+from status_page.texts import texts
+from status_page.words import iso
 
-# Stands where a page that is sent long after it was written says how long ago that was; web.py fills it in.
-AGO_MARK = "\ue000{language}\ue001"
 _TOP, _BOTTOM = 0, 32
 _HEIGHTS: dict[Level, int] = {"up": 19, "minor": 22, "partial": 26, "down": 32, "maintenance": 19, "none": 19}
 
@@ -80,8 +79,8 @@ class PageView:
 
     language: Language
     languages: tuple[Language, ...]
-    text: dict[str, str]
     site: str
+    feed_title: str
     url: str
     title: str
     state: State
@@ -99,13 +98,12 @@ class PageView:
 
 def page_view(snapshot: PublicSnapshot, language: Language) -> PageView:
     """The page's content in one language."""
-    text, zone = TEXTS[language], ZoneInfo(snapshot.time_zone)
-    at = snapshot.measured_at
+    say, zone, at = texts(language), ZoneInfo(snapshot.time_zone), snapshot.measured_at
     return PageView(
         language=language,
         languages=snapshot.languages,
-        text=text,
-        site=snapshot.site.in_language(language),
+        site=snapshot.site[language],
+        feed_title=words.site_status(snapshot.site[language], language),
         url=snapshot.url,
         title=words.title(snapshot, language),
         state=worst(snapshot.services) if snapshot.certain else "unknown",
@@ -117,7 +115,11 @@ def page_view(snapshot: PublicSnapshot, language: Language) -> PageView:
         groups=_groups(snapshot, zone, language),
         work=tuple(_works(snapshot, zone, language)),
         outages=tuple(_outages(snapshot, zone, language)),
-        no_outages=text["no_outages" if _ever_measured(snapshot) else "no_measurement"],
+        no_outages=(
+            say.gettext("No disturbance was measured in the last 90 days.")
+            if _ever_measured(snapshot)
+            else say.gettext("There is no measurement yet")
+        ),
         updated=iso(snapshot.written_at, zone),
     )
 
@@ -125,11 +127,6 @@ def page_view(snapshot: PublicSnapshot, language: Language) -> PageView:
 def _ever_measured(snapshot: PublicSnapshot) -> bool:
     """That no disturbance was seen is worth saying only if somebody looked."""
     return any(row.known for service in snapshot.services for row in service.days)
-
-
-def iso(at: float, zone: ZoneInfo) -> str:
-    """RFC 3339 with the site's offset, whole seconds."""
-    return datetime.fromtimestamp(int(at), zone).isoformat()
 
 
 def _last_state(snapshot: PublicSnapshot, zone: ZoneInfo, language: Language) -> str:
@@ -142,34 +139,31 @@ def _last_state(snapshot: PublicSnapshot, zone: ZoneInfo, language: Language) ->
     clock = words.clock(at, zone, language)
     when = clock if same_day and snapshot.certain else f"{words.day(at, zone, language, year=False)}, {clock}"
     ago = (
-        words.ago(snapshot.written_at - at, language)
+        words.duration(snapshot.written_at - at, language, ago=True)
         if snapshot.certain
-        else AGO_MARK.format(language=language)
+        else ages.MARK.format(language)
     )
-    return TEXTS[language]["last_state"].format(clock=when, ago=ago)
+    return texts(language).gettext("Last known state: {clock} ({ago})").format(clock=when, ago=ago)
 
 
 def _measured(snapshot: PublicSnapshot, language: Language) -> str:
-    text = TEXTS[language]
-    if not snapshot.locations or all(service.now.live == "unknown" for service in snapshot.services):
-        return text["not_reached"] if snapshot.measured_at is not None else ""
-    place = "from_one" if snapshot.locations == 1 else "from_many"
-    return " ".join(
-        (
-            text["measured_every"].format(seconds=f"{snapshot.interval:g}"),
-            text[place].format(n=snapshot.locations),
-        )
-    )
+    say, n = texts(language), snapshot.locations
+    if not n or all(service.now.live == "unknown" for service in snapshot.services):
+        known = snapshot.measured_at is not None
+        return say.gettext("We cannot reach our measurements right now.") if known else ""
+    every = say.gettext("Measured every {seconds} seconds").format(seconds=f"{snapshot.interval:g}")
+    place = say.ngettext("from one location", "from {n} locations", n).format(n=n)
+    return f"{every} {place}"
 
 
 def _groups(
     snapshot: PublicSnapshot, zone: ZoneInfo, language: Language
 ) -> tuple[tuple[str, tuple[ServiceView, ...]], ...]:
-    text, groups = TEXTS[language], dict[str, list[ServiceView]]()
+    say, groups = texts(language), dict[str, list[ServiceView]]()
     grouped = any(service.group for service in snapshot.services)
-    rest = text["other_services"] if grouped else text["services"]
+    rest = say.gettext("More services") if grouped else say.gettext("Services")
     for service in snapshot.services:
-        name = service.group.in_language(language) if service.group else rest
+        name = service.group[language] if service.group else rest
         groups.setdefault(name, []).append(_service(service, snapshot, zone, language))
     return tuple((name, tuple(views)) for name, views in groups.items())
 
@@ -180,7 +174,7 @@ def _service(
     figures = uptime(service.days)
     return ServiceView(
         id=service.id,
-        name=service.name.in_language(language),
+        name=service.name[language],
         state=service.now.state,
         words=words.state_words(service.now, language),
         note=_note(service, snapshot, zone, language),
@@ -194,13 +188,15 @@ def _service(
 
 def _note(service: ServiceStatus, snapshot: PublicSnapshot, zone: ZoneInfo, language: Language) -> str:
     """The small line under a state: what was last known, how old a held state is, or since when it is bad."""
-    text, now = TEXTS[language], service.now
+    say, now = texts(language), service.now
     if now.live == "unknown" and now.last_known and now.measured_at is not None:
-        return f"{text[f'last_{now.last_known}']}, {_when(now.measured_at, snapshot, zone, language)}"
+        when = _when(now.measured_at, snapshot, zone, language)
+        return f"{words.last_known(now.last_known, language)}, {when}"
     if now.held and now.measured_at is not None:
-        return text["held"].format(ago=words.ago(snapshot.written_at - now.measured_at, language))
+        ago = words.duration(snapshot.written_at - now.measured_at, language, ago=True)
+        return say.gettext("Last measured {ago}").format(ago=ago)
     if now.state in ("down", "partial") and service.since is not None:
-        return text["since"].format(time=_when(service.since, snapshot, zone, language))
+        return say.gettext("since {time}").format(time=_when(service.since, snapshot, zone, language))
     return ""
 
 
@@ -213,35 +209,38 @@ def _when(at: float, snapshot: PublicSnapshot, zone: ZoneInfo, language: Languag
 
 
 def _share(figures: Uptime, language: Language) -> str:
-    text = TEXTS[language]
+    say = texts(language)
     if figures.percent is None:
-        return text["too_little"]
-    return text["available_share"].format(percent=words.percent(figures.percent, language))
+        return say.gettext("Not measured for long enough")
+    return say.gettext("{percent} % available").format(percent=words.percent(figures.percent, language))
 
 
 def _coverage(service: ServiceStatus, figures: Uptime, zone: ZoneInfo, language: Language) -> str:
     """Since when, if not all the window, and how much of the time was measured, if not nearly all of it."""
     if figures.percent is None:
         return ""
-    text, measured = TEXTS[language], [row.known > 0 for row in service.days]
+    say, measured = texts(language), [row.known > 0 for row in service.days]
     parts = []
     if not measured[0]:
         first = bounds(date.fromisoformat(service.days[measured.index(True)].date), zone)[0]
-        parts.append(text["since"].format(time=words.day(first, zone, language, year=False)))
+        since = words.day(first, zone, language, year=False)
+        parts.append(say.gettext("since {time}").format(time=since))
     if figures.coverage < 0.99:
-        parts.append(text["coverage"].format(percent=int(figures.coverage * 100)))
+        percent = int(figures.coverage * 100)
+        parts.append(say.gettext("measured {percent} % of the time").format(percent=percent))
     return ", ".join(parts)
 
 
 def _bar_text(figures: Uptime, language: Language) -> str:
-    text = TEXTS[language]
+    say = texts(language)
     if not figures.coverage:
-        return text["bar_nothing"]
+        return say.gettext("90 days: no measurement yet")
     if not figures.disturbed:
-        return text["bar"]
-    unit = {"de": ("Tag", "Tage"), "en": ("day", "days")}[language]
-    days = f"{figures.disturbed_days} {unit[0] if figures.disturbed_days == 1 else unit[1]}"
-    return text["bar_disturbed"].format(days=days, minutes=words.minutes(figures.disturbed, language))
+        return say.gettext("90 days: no disturbance")
+    return say.gettext("90 days: {days} with a disturbance, {minutes}").format(
+        days=words.count(figures.disturbed_days, "day", language),
+        minutes=words.minutes(figures.disturbed, language),
+    )
 
 
 def _disturbed_days(rows: Iterable[DayRow], zone: ZoneInfo, language: Language) -> Iterable[DayView]:
@@ -276,14 +275,14 @@ def _bar(kind: Level, x: int) -> str:
 
 
 def _works(snapshot: PublicSnapshot, zone: ZoneInfo, language: Language) -> Iterable[WorkView]:
-    text = TEXTS[language]
-    by_id = {service.id: service.name.in_language(language) for service in snapshot.services}
+    say = texts(language)
+    by_id = {service.id: service.name[language] for service in snapshot.services}
     for work in snapshot.work:
         running = snapshot.certain and work.start <= snapshot.written_at
         yield WorkView(
-            work.text.in_language(language),
+            work.text[language],
             ", ".join(by_id[name] for name in work.services if name in by_id),
-            text["running" if running else "scheduled"],
+            say.gettext("In progress") if running else say.gettext("Scheduled"),
             *_span(work.start, work.end, zone, language),
         )
 
@@ -297,13 +296,13 @@ def _span(start: float, end: float, zone: ZoneInfo, language: Language) -> tuple
 
 
 def _outages(snapshot: PublicSnapshot, zone: ZoneInfo, language: Language) -> Iterable[OutageView]:
-    by_id = {service.id: service.name.in_language(language) for service in snapshot.services}
+    by_id = {service.id: service.name[language] for service in snapshot.services}
     for outage in reversed(snapshot.outages):
         yield OutageView(
             f"{outage.service}-{int(outage.start)}",
             by_id[outage.service],
             outage.state,
-            TEXTS[language][outage.state],
+            words.state_name(outage.state, language),
             Moment(words.date_and_clock(outage.start, zone, language), iso(outage.start, zone)),
             _length(outage, language),
             iso(outage.end or outage.start, zone),
@@ -312,5 +311,5 @@ def _outages(snapshot: PublicSnapshot, zone: ZoneInfo, language: Language) -> It
 
 def _length(outage: Outage, language: Language) -> str:
     if outage.end is None:
-        return TEXTS[language]["ongoing"]
+        return texts(language).gettext("ongoing")
     return words.duration(outage.end - outage.start, language)

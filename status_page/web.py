@@ -18,7 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from status_page import ready, words
+from status_page import ready
+from status_page.ages import filled
 from status_page.ready import Ready, ReadyError, Release
 from status_page.snapshot import Language
 
@@ -33,7 +34,7 @@ SECURITY_HEADERS: Headers = [
         "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
-    ("Strict-Transport-Security", "max-age=63072000; includeSubDomains"),
+    ("Strict-Transport-Security", "max-age=63072000"),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
@@ -50,7 +51,6 @@ NOT_ALLOWED: Headers = [
     ("Cache-Control", "no-store"),
     ("Content-Length", "0"),
 ]
-_AGO = re.compile('"?\ue000(\\w+)\ue001"?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,14 @@ class Answer:
 class CurrentRelease:
     """The release on disk, read again when the collector replaced it.
 
-    What cannot be read is logged once and the last good one kept: its age tells what it is worth.
+    What cannot be read is logged once and the last good one kept: its age tells what it is worth. As long as
+    there is none, what ``fallback`` makes is served.
     """
 
-    def __init__(self, folder: Path, fallback: Release) -> None:
+    def __init__(self, folder: Path, fallback: Callable[[], Release]) -> None:
         self._folder, self._link = folder, str(folder / "current")
-        self._release, self._target = fallback, ""
+        self._release: Release | None = None
+        self._fallback, self._target = fallback, ""
         self._lock = threading.Lock()
 
     def __call__(self) -> Release:
@@ -78,9 +80,10 @@ class CurrentRelease:
         if self._lock.acquire(blocking=False):
             try:
                 self._look()
+                self._release = self._release or self._fallback()
             finally:
                 self._lock.release()
-        return self._release
+        return self._release or self._fallback()
 
     def _look(self) -> None:
         try:
@@ -145,25 +148,18 @@ class ReadyPages:
                 return None
             if minute:
                 answers.clear()
-                found = told_at(found, now, release.measured_at)
+                found = told_at(found, now, release)
             answer = answers[key] = _representation(found, path, zipped, negotiated)
         return answer
 
 
-def told_at(found: Ready, now: float, measured_at: float | None) -> Ready:
+def told_at(found: Ready, now: float, release: Release) -> Ready:
     """A document with the time since the last measurement filled in."""
     text = found.document.body.decode()
     if "\ue000" not in text:
         return found
-    seconds = max(0.0, now - (now if measured_at is None else measured_at))
-
-    def fill(match: re.Match[str]) -> str:
-        if match[1] == "seconds":
-            return str(int(seconds))
-        quote = '"' if match[0].startswith('"') else ""
-        return f"{quote}{words.ago(seconds, 'de' if match[1] == 'de' else 'en')}"
-
-    body = _AGO.sub(fill, text).encode()
+    seconds = max(0.0, now - (now if release.measured_at is None else release.measured_at))
+    body = filled(text, seconds, release.ages).encode()
     zipped = gzip.compress(body, compresslevel=6, mtime=0)
     hashes = [hashlib.sha256(data).hexdigest()[:32] for data in (body, zipped)]
     return Ready(replace(found.document, body=body), zipped, *hashes)

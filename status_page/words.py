@@ -1,60 +1,67 @@
-"""Sentences, times and figures as the public reads them, in German and English."""
+"""Sentences, times and figures as the public reads them."""
 
+# ruff: noqa: RUF001 - the texts use the dash
 from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Literal
 from zoneinfo import ZoneInfo
 
-from status_page.snapshot import Judgement, Language, PublicSnapshot, ServiceStatus, State
+from status_page.snapshot import Judgement, Language, Measured, PublicSnapshot, ServiceStatus, State
 from status_page.states import worst
-from status_page.texts import TEXTS
+from status_page.texts import N_, Texts, texts
 
-_MONTHS: dict[Language, tuple[str, ...]] = {
-    "de": (
-        "Januar", "Februar", "März", "April", "Mai", "Juni",
-        "Juli", "August", "September", "Oktober", "November", "Dezember",
-    ),
-    "en": (
-        "January", "February", "March", "April", "May", "June",
-        "July", "August", "September", "October", "November", "December",
-    ),
-}  # fmt: skip
 NAMES_TOLD = 8  # in one sentence
-_GERMAN_ZONES = {"CET": "MEZ", "CEST": "MESZ"}
-# (singular, plural) as they stand after "vor" and before "ago".
-_UNITS: dict[Language, dict[str, tuple[str, str]]] = {
-    "de": {
-        "second": ("Sekunde", "Sekunden"),
-        "minute": ("Minute", "Minuten"),
-        "hour": ("Stunde", "Stunden"),
-        "day": ("Tag", "Tagen"),
-    },
-    "en": {
-        "second": ("second", "seconds"),
-        "minute": ("minute", "minutes"),
-        "hour": ("hour", "hours"),
-        "day": ("day", "days"),
-    },
+Unit = Literal["second", "minute", "hour", "day"]
+_UNITS: dict[Unit, int] = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+_STALE = N_("We cannot check right now.")
+_STATES: dict[State, str] = {
+    "up": N_("Available"),
+    "partial": N_("Partly reachable"),
+    "down": N_("Down"),
+    "maintenance": N_("Maintenance"),
+    "unknown": N_("Unknown – no current data"),
+}
+_LAST_KNOWN: dict[Measured, str] = {
+    "up": N_("Last known: available"),
+    "partial": N_("Last known: partly reachable"),
+    "down": N_("Last known: down"),
+}
+_ALSO: dict[State, str] = {
+    "partial": N_("Also partly reachable: {names}."),
+    "unknown": N_("No current data: {names}."),
+    "maintenance": N_("In maintenance: {names}."),
+}
+_TITLES: dict[State, str] = {
+    "up": N_("All services available"),
+    "partial": N_("Partly reachable: {names}"),
+    "down": N_("Down: {names}"),
+    "maintenance": N_("Maintenance: {names}"),
+    "unknown": N_("State unknown"),
 }
 
 
-def count(number: int, unit: str, language: Language) -> str:
-    """``1 Minute``, ``12 minutes``."""
-    singular, plural = _UNITS[language][unit]
-    return f"{number} {singular if number == 1 else plural}"
+def duration(seconds: float, language: Language, ago: bool = False) -> str:
+    """``1 Minute``, ``12 minutes``: a length of time in the unit that reads best, rounded down.
 
-
-def duration(seconds: float, language: Language) -> str:
-    """A length of time in the unit that reads best: whole seconds, minutes, hours or days, rounded down."""
+    With ``ago`` how long something is past: ``vor 1 Minute``, ``12 minutes ago``.
+    """
     whole = max(0, int(seconds))
-    for unit, size, below in (("second", 1, 60), ("minute", 60, 7200), ("hour", 3600, 172_800)):
-        if whole < below:
-            return count(whole // size, unit, language)
-    return count(whole // 86_400, "day", language)
+    limits: tuple[tuple[Unit, int], ...] = (("second", 60), ("minute", 7200), ("hour", 172_800))
+    unit: Unit = next((unit for unit, limit in limits if whole < limit), "day")
+    return count(whole // _UNITS[unit], unit, language, ago)
 
 
-def ago(seconds: float, language: Language) -> str:
-    """``vor 12 Minuten``, ``12 minutes ago``."""
-    length = duration(seconds, language)
-    return f"vor {length}" if language == "de" else f"{length} ago"
+@lru_cache(maxsize=4096)
+def count(number: int, unit: Unit, language: Language, ago: bool = False) -> str:
+    """A number of units, as `duration` writes them."""
+    from babel.dates import format_timedelta
+
+    if ago and not number:
+        return texts(language).gettext("0 seconds ago")  # CLDR knows "in 0 seconds" alone
+    seconds = number * _UNITS[unit] * (-1 if ago else 1)
+    locale = texts(language).locale
+    return format_timedelta(seconds, unit, threshold=float("inf"), add_direction=ago, locale=locale)
 
 
 def minutes(seconds: int, language: Language) -> str:
@@ -64,22 +71,29 @@ def minutes(seconds: int, language: Language) -> str:
 
 def clock(at: float, zone: ZoneInfo, language: Language) -> str:
     """``14:03 Uhr``, ``14:03``."""
-    text = f"{datetime.fromtimestamp(at, zone):%H:%M}"
-    return f"{text} Uhr" if language == "de" else text
+    from babel.dates import format_time
+
+    say = texts(language)
+    time = format_time(datetime.fromtimestamp(at, zone), "short", locale=say.locale)
+    return say.gettext("{time}").format(time=time)
 
 
 def day(at: float, zone: ZoneInfo, language: Language, year: bool = True) -> str:
     """``5. Oktober 2026``, ``5 October 2026``; without the year if not asked for."""
-    local = datetime.fromtimestamp(at, zone)
-    month = _MONTHS[language][local.month - 1]
-    date = f"{local.day}. {month}" if language == "de" else f"{local.day} {month}"
-    return f"{date} {local.year}" if year else date
+    from babel.dates import format_date, format_skeleton
+
+    local, locale = datetime.fromtimestamp(at, zone), texts(language).locale
+    return format_date(local, "long", locale) if year else format_skeleton("MMMMd", local, locale=locale)
 
 
 def clock_and_zone(at: float, zone: ZoneInfo, language: Language) -> str:
     """``14:03 Uhr (MESZ)``, ``14:03 (CEST)``."""
-    name = datetime.fromtimestamp(at, zone).tzname() or "UTC"
-    return f"{clock(at, zone, language)} ({_GERMAN_ZONES.get(name, name) if language == 'de' else name})"
+    from babel.dates import get_timezone_name
+
+    local = datetime.fromtimestamp(at, zone)
+    name = get_timezone_name(local, "short", locale=texts(language).locale)
+    # Where the language has no short name, Babel gives an offset or a long one.
+    return f"{clock(at, zone, language)} ({name if name.isalpha() else local.tzname()})"
 
 
 def date_and_clock(at: float, zone: ZoneInfo, language: Language) -> str:
@@ -87,30 +101,45 @@ def date_and_clock(at: float, zone: ZoneInfo, language: Language) -> str:
     return f"{day(at, zone, language)}, {clock_and_zone(at, zone, language)}"
 
 
+def iso(at: float, zone: ZoneInfo) -> str:
+    """A time for machines: RFC 3339 with the site's offset, whole seconds."""
+    return datetime.fromtimestamp(int(at), zone).isoformat()
+
+
 def percent(hundredths: int, language: Language) -> str:
     """9995 as ``99,95``; 10000 as ``100``: only what is whole is written so."""
-    text = (
-        f"{hundredths // 100}.{hundredths % 100:02d}".removesuffix(".00")
-        if hundredths == 10_000
-        else (f"{hundredths // 100}.{hundredths % 100:02d}")
-    )
-    return text.replace(".", ",") if language == "de" else text
+    from babel.numbers import format_decimal
+
+    pattern = "0" if hundredths == 10_000 else "0.00"
+    return format_decimal(Decimal(hundredths) / 100, pattern, texts(language).locale)
 
 
 def state_words(now: Judgement, language: Language) -> str:
     """The state of one service in words."""
-    text = TEXTS[language]
+    say = texts(language)
     if now.state != "maintenance" or now.live == "unknown":
-        return text[now.state]
-    return text["maintenance_down" if now.live == "down" else "maintenance_up"]
+        return say.gettext(_STATES[now.state])
+    if now.live == "down":
+        return say.gettext("Maintenance (currently not reachable)")
+    return say.gettext("Maintenance (currently reachable)")
+
+
+def state_name(state: State, language: Language) -> str:
+    """A state in words."""
+    return texts(language).gettext(_STATES[state])
+
+
+def last_known(state: Measured, language: Language) -> str:
+    """The state that was measured last, before there was no more measurement."""
+    return texts(language).gettext(_LAST_KNOWN[state])
 
 
 def names(services: list[ServiceStatus], language: Language, most: int = NAMES_TOLD) -> str:
     """Names in a row, ``A, B``; of more than ``most`` the first ones and how many are left."""
     told = services if len(services) <= most else services[: most - 1]
-    row = ", ".join(service.name.in_language(language) for service in told)
+    row = ", ".join(service.name[language] for service in told)
     left = len(services) - len(told)
-    return row + (TEXTS[language]["and_more"].format(n=left) if left else "")
+    return row + (texts(language).gettext(" and {n} more").format(n=left) if left else "")
 
 
 def in_state(snapshot: PublicSnapshot, state: State) -> list[ServiceStatus]:
@@ -120,51 +149,80 @@ def in_state(snapshot: PublicSnapshot, state: State) -> list[ServiceStatus]:
 
 def headline(snapshot: PublicSnapshot, language: Language) -> str:
     """The one sentence: names the culprits when they are one or two, counts them otherwise."""
-    text, state = TEXTS[language], worst(snapshot.services)
+    from babel.lists import format_list
+
+    say, state = texts(language), worst(snapshot.services)
     if not snapshot.certain:
-        return text["stale"]
-    affected = in_state(snapshot, state)
+        return say.gettext(_STALE)
     if state == "up":
-        return text["all_up"]
+        return say.gettext("All services are available")
     if state == "unknown":
         return _some_unknown(snapshot, language)
-    a, b = ([service.name.in_language(language) for service in affected] + ["", ""])[:2]
-    kind = {1: "one", 2: "two"}.get(len(affected), "many")
-    return text[f"{kind}_{state}"].format(a=a, b=b, n=len(affected), total=len(snapshot.services))
+    affected = [service.name[language] for service in in_state(snapshot, state)]
+    named, counted = _affected(state, len(affected), say)
+    if len(affected) <= 2:
+        return named.format(names=format_list(affected, locale=say.locale))
+    return counted.format(n=len(affected), total=len(snapshot.services))
+
+
+def _affected(state: State, n: int, say: Texts) -> tuple[str, str]:
+    """The headline for ``n`` services in a bad state: the one with their names, the one with their number."""
+    if state == "down":
+        return (
+            say.ngettext("{names} is down", "{names} are down", n),
+            say.ngettext("{n} of {total} services is down", "{n} of {total} services are down", n),
+        )
+    if state == "partial":
+        return (
+            say.ngettext("{names} is partly reachable", "{names} are partly reachable", n),
+            say.ngettext(
+                "{n} of {total} services is partly reachable",
+                "{n} of {total} services are partly reachable",
+                n,
+            ),
+        )
+    return say.gettext("Maintenance: {names}"), say.gettext("Maintenance of {n} of {total} services")
 
 
 def _some_unknown(snapshot: PublicSnapshot, language: Language) -> str:
-    text, total = TEXTS[language], len(snapshot.services)
+    say, total = texts(language), len(snapshot.services)
     lost, up = len(in_state(snapshot, "unknown")), len(in_state(snapshot, "up"))
     if lost == total:
         # Once there was a measurement it is us who cannot look; before that there is just nothing to tell.
-        return (
-            text["stale"] if any(service.now.last_known for service in snapshot.services) else text["unknown"]
-        )
-    key = "some_unknown_one" if lost == 1 else "some_unknown"
-    return text[key].format(up=up, total=total, n=lost, is_are=text["is" if up == 1 else "are"])
+        known = any(service.now.last_known for service in snapshot.services)
+        return say.gettext(_STALE if known else _STATES["unknown"])
+    available = say.ngettext(
+        "{up} of {total} services is available", "{up} of {total} services are available", up
+    )
+    without = say.ngettext("no current data for one", "no current data for {n}", lost)
+    return f"{available} – {without}".format(up=up, total=total, n=lost)
 
 
 def also(snapshot: PublicSnapshot, language: Language) -> list[str]:
     """What the headline leaves out: the names of those it counts, and what is less bad."""
     if not snapshot.certain:
         return []
-    main, text = worst(snapshot.services), TEXTS[language]
+    main, say = worst(snapshot.services), texts(language)
     sentences = []
     if main in ("down", "partial", "maintenance") and len(counted := in_state(snapshot, main)) > 2:
-        sentences.append(text["affected"].format(names=names(counted, language)))
-    elif main == "unknown" and 0 < len(lost := in_state(snapshot, main)) < len(snapshot.services):
-        sentences.append(text["also_unknown"].format(names=names(lost, language)))
-    for state in ("partial", "unknown", "maintenance"):
-        if state != main and (found := in_state(snapshot, state)):
-            sentences.append(text[f"also_{state}"].format(names=names(found, language)))
+        sentences.append(say.gettext("Affected: {names}.").format(names=names(counted, language)))
+    for state, text in _ALSO.items():
+        # Where the headline speaks of the unknown ones it counts them, unless it speaks of nothing else.
+        told = state == main and (
+            state != "unknown" or len(in_state(snapshot, state)) == len(snapshot.services)
+        )
+        if not told and (found := in_state(snapshot, state)):
+            sentences.append(say.gettext(text).format(names=names(found, language)))
     return sentences
 
 
 def title(snapshot: PublicSnapshot, language: Language) -> str:
     """The page's title: begins with the state."""
-    text, state = TEXTS[language], worst(snapshot.services)
-    if not snapshot.certain:
-        state = "unknown"
-    beginning = text[f"title_{state}"].format(names=names(in_state(snapshot, state), language, most=3))
-    return f"{beginning} \u2013 {text['site_status'].format(site=snapshot.site.in_language(language))}"
+    say, state = texts(language), worst(snapshot.services) if snapshot.certain else "unknown"
+    beginning = say.gettext(_TITLES[state]).format(names=names(in_state(snapshot, state), language, most=3))
+    return f"{beginning} – {site_status(snapshot.site[language], language)}"
+
+
+def site_status(site: str, language: Language) -> str:
+    """The name of a site's status page."""
+    return texts(language).gettext("{site} – Status").format(site=site)

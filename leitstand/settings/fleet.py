@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal, Self
 from unicodedata import category
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic import Field, GetJsonSchemaHandler, GetPydanticSchema, create_model, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
+from pydantic_core.core_schema import literal_schema
 
+from leitstand.languages import LANGUAGES
 from leitstand.settings.fields import (
     Address,
     MailAddress,
@@ -25,38 +27,50 @@ from leitstand.settings.fields import (
 )
 from leitstand.settings.models import AbsolutePath, Duration, Line, Model, Name, SettingError
 
-Language = Literal["de", "en"]
+Language = Annotated[str, GetPydanticSchema(lambda *_: literal_schema(list(LANGUAGES)))]
 Part = Literal["backups", "status_page"]
 Finding = tuple[tuple[str | int, ...], str, str]  # path in the file, what is wrong, what to do
 EXPORTER_PORT = 9815
+_SAMPLE = f"{{{', '.join(f'{language}: …' for language in LANGUAGES)}}}"
 
 
+def _in_every_language(model: type["Text"]) -> type["Text"]:
+    """The model with a field for each language, such as ``de``."""
+    fields: dict[str, Any] = {
+        language: (
+            str | None,
+            Field(default=None, min_length=1, description=f"In the language '{language}'."),
+        )
+        for language in LANGUAGES
+    }
+    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **fields)
+
+
+@_in_every_language
 class Text(Model):
-    """A text for the public, for all languages or per language; a missing one falls back to the other."""
-
-    de: str | None = Field(default=None, min_length=1, description="German.")
-    en: str | None = Field(default=None, min_length=1, description="English.")
+    """A text for the public, for all languages or per language; a missing one falls back to another."""
 
     @model_validator(mode="before")
     @classmethod
     def one_text_serves_all_languages(cls, value: object) -> object:
-        if isinstance(value, (dict, Text)):
+        if isinstance(value, (dict, Model)):
             return value
         if isinstance(value, int | float):
             found = "true or false" if isinstance(value, bool) else "a number"
             raise SettingError(f"must be a text, not {found}", "put it in quotes")
         if not isinstance(value, str) or not value.strip():
-            raise SettingError("a text is needed", "write one for all languages, or {de: …, en: …}")
-        return {"de": value, "en": value}
+            raise SettingError("a text is needed", f"write one for all languages, or {_SAMPLE}")
+        return dict.fromkeys(LANGUAGES, value)
 
     @model_validator(mode="after")
     def has_a_language(self) -> Self:
-        if self.de is None and self.en is None:
+        given = "".join(text for text in dict(self).values() if text)
+        if not given:
             raise SettingError(
-                "a text is needed in at least one language", "write {de: …, en: …} or one text for all"
+                "a text is needed in at least one language", f"write {_SAMPLE} or one text for all"
             )
         # Marks that only join or divide letters are good; a line feed divides paragraphs.
-        if any(category(letter) in ("Cc", "Cs") for letter in re.sub(r"[\n\t]", "", f"{self.de}{self.en}")):
+        if any(category(letter) in ("Cc", "Cs") for letter in re.sub(r"[\n\t]", "", given)):
             raise SettingError("a text holds a control character", "leave it out")
         return self
 
@@ -70,17 +84,15 @@ class Text(Model):
         return {"anyOf": [text, by_language], "description": cls.__doc__ or ""}
 
     def in_language(self, language: Language) -> str:
-        """The text in ``language``, or in the other one."""
-        own, other = (self.de, self.en) if language == "de" else (self.en, self.de)
-        return own or other or ""
+        """The text in ``language``; if there is none, in English, else in any."""
+        texts: dict[str, str | None] = dict(self)
+        return texts[language] or texts["en"] or next(filter(None, texts.values()), "")
 
 
 class Site(Model):
     """Who runs this fleet, as the public reads it."""
 
-    name: Text = Field(
-        default=Text(de="Leitstand", en="Leitstand"), description="What the public knows you as."
-    )
+    name: Text = Field(default=Text.model_validate("Leitstand"), description="What the public knows you as.")
     languages: list[Language] = Field(
         default=["en"], min_length=1, description="The status page's languages, the main one first."
     )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from status_page.snapshot import Judgement, Label, ServiceStatus
+from status_page.snapshot import Judgement, ServiceStatus
 from status_page.states import Limits, Observation, judge, observe, stale_at, worst
 
 NOW = 1_800_000_000.0
@@ -15,7 +15,7 @@ STATES = st.sampled_from(["up", "partial", "down"])
 
 def status(state, measured_at=None, live=None):
     judgement = Judgement(state, live or state, None, measured_at)
-    return ServiceStatus("a", Label("a", "a"), None, judgement)
+    return ServiceStatus("a", {"de": "a", "en": "a"}, None, judgement)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ NOW = 1_791_201_780.0
 EXPECTED_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; "
     "script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
+    "Strict-Transport-Security": "max-age=63072000",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
@@ -66,7 +66,10 @@ def site(plan):
         release = ready.release(bundle(snapshot(made, Memory(observations=seen, locations=1), NOW)))
         result = Site(None)
         result.application = ReadyPages(
-            lambda: release, made.languages, create_app(made).wsgi_app, clock=lambda: result.now
+            lambda: release,
+            made.languages,
+            create_app(made, lambda: release).wsgi_app,
+            clock=lambda: result.now,
         )
         return result
 
@@ -301,12 +304,12 @@ def test_names_are_text_wherever_they_stand(site, plan):
 def test_workers_take_up_what_the_collector_wrote(plan, tmp_path):
     made = plan({"folder": str(tmp_path)})
     empty = ready.release(bundle(snapshot(made, Memory(), NOW)))
-    current = CurrentRelease(tmp_path, empty)
+    current = CurrentRelease(tmp_path, lambda: empty)
     assert current() is empty
     for state in ("up", "down"):
         told = snapshot(made, Memory(observations={"mail": Observation(state, NOW)}), NOW)
         ready.publish(tmp_path, bundle(told))
-        fresh = CurrentRelease(tmp_path, empty)()
+        fresh = CurrentRelease(tmp_path, lambda: empty)()
         assert (
             json.loads(fresh.variants["fresh"]["/api/v1/status.json"].document.body)["services"][1]["state"]
             == state
@@ -317,7 +320,7 @@ def test_workers_take_up_what_the_collector_wrote(plan, tmp_path):
 def test_a_running_worker_notices_a_new_release(plan, tmp_path, wait):
     made = plan({"folder": str(tmp_path)})
     empty = ready.release(bundle(snapshot(made, Memory(), NOW)))
-    current = CurrentRelease(tmp_path, empty)
+    current = CurrentRelease(tmp_path, lambda: empty)
     assert current() is empty
     ready.publish(tmp_path, bundle(snapshot(made, Memory(), NOW + 15)))
     wait(lambda: current() is not empty)
@@ -331,7 +334,7 @@ def test_a_file_cut_short_is_never_served(plan, tmp_path):
     page.write_bytes(page.read_bytes()[:100])
     with pytest.raises(ready.ReadyError):
         ready.load(tmp_path)
-    assert CurrentRelease(tmp_path, empty)() is empty
+    assert CurrentRelease(tmp_path, lambda: empty)() is empty
 
 
 def test_before_the_first_round_the_page_says_that_nothing_is_known(plan, tmp_path):
