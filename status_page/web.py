@@ -4,11 +4,8 @@ Asks nobody anything: neither Prometheus nor SQLite. On each request it compares
 clock, so that a dead collector cannot leave a green page standing.
 """
 
-import gzip
-import hashlib
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -18,11 +15,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from werkzeug.datastructures import Accept
+from werkzeug.http import parse_accept_header
+
 from status_page import ready
 from status_page.ages import filled
-from status_page.ready import Ready, ReadyError, Release
+from status_page.ready import Ready, ReadyError, Release, made_ready
 from status_page.snapshot import Language
 
+_LONGEST = 1000  # characters of a header that are read
 LOGGER = logging.getLogger(__name__)
 Headers = list[tuple[str, str]]
 StartResponse = Callable[..., Any]
@@ -111,7 +112,7 @@ class ReadyPages:
     ) -> None:
         self._current, self._languages, self._other, self._clock = current, tuple(languages), other, clock
         # Representations of the release in use, worked out at the first request for each.
-        self._answers: tuple[Release | None, dict[tuple[str, ...], Answer]] = (None, {})
+        self._answers: tuple[Release | None, str, dict[tuple[str, ...], Answer]] = (None, "", {})
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
@@ -133,21 +134,20 @@ class ReadyPages:
     def _answer(
         self, release: Release, path: str, zipped: bool, negotiated: bool, now: float
     ) -> Answer | None:
-        known, answers = self._answers
-        if known is not release:
-            answers = {}
-            self._answers = (release, answers)
         variant = release.variant(now)
         # A page that is not fresh says how long ago it was measured; a minute is fine enough for that.
         minute = "" if variant == "fresh" else str(int(now // 60))
-        key = (path, variant, minute, "gzip" if zipped else "", "/" if negotiated else "")
+        known, when, answers = self._answers
+        if known is not release or when != minute:
+            answers = {}
+            self._answers = (release, minute, answers)
+        key = (path, variant, "gzip" if zipped else "", "/" if negotiated else "")
         answer = answers.get(key)
         if answer is None:
             found = release.variants["assets"].get(path) or release.variants[variant].get(path)
             if found is None:
                 return None
             if minute:
-                answers.clear()
                 found = told_at(found, now, release)
             answer = answers[key] = _representation(found, path, zipped, negotiated)
         return answer
@@ -159,10 +159,7 @@ def told_at(found: Ready, now: float, release: Release) -> Ready:
     if "\ue000" not in text:
         return found
     seconds = max(0.0, now - (now if release.measured_at is None else release.measured_at))
-    body = filled(text, seconds, release.ages).encode()
-    zipped = gzip.compress(body, compresslevel=6, mtime=0)
-    hashes = [hashlib.sha256(data).hexdigest()[:32] for data in (body, zipped)]
-    return Ready(replace(found.document, body=body), zipped, *hashes)
+    return made_ready(replace(found.document, body=filled(text, seconds, release.ages).encode()))
 
 
 def _representation(found: Ready, path: str, zipped: bool, negotiated: bool) -> Answer:
@@ -215,28 +212,11 @@ def matches(asked: str, etag: str) -> bool:
 @lru_cache(maxsize=1024)
 def accepts_gzip(header: str) -> bool:
     """Whether an Accept-Encoding takes gzip (RFC 9110, 12.5.3): named or under ``*``, not with weight 0."""
-    weights = dict(_weighted(header))
-    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
+    return parse_accept_header(header[:_LONGEST])["gzip"] > 0
 
 
 @lru_cache(maxsize=1024)
 def best_language(header: str, languages: tuple[Language, ...]) -> Language:
     """The language an Accept-Language likes best (``de-AT`` is German), the site's first if it names none."""
-    weights: dict[str, float] = {}
-    for tag, weight in _weighted(header):
-        primary = tag.split("-")[0]
-        weights[primary] = max(weight, weights.get(primary, 0.0))
-    rest = weights.get("*", 0.0)
-    return max(languages, key=lambda language: weights.get(language, rest))
-
-
-def _weighted(header: str) -> Iterable[tuple[str, float]]:
-    """``gzip;q=0.5, br`` as pairs; a weight that is none counts as 0."""
-    for part in header[:1000].lower().split(","):
-        name, _, parameter = part.partition(";")
-        key, _, value = parameter.strip().partition("=")
-        yield name.strip(), _weight(value) if key.strip() == "q" else 1.0
-
-
-def _weight(text: str) -> float:
-    return float(text) if re.fullmatch(r"[01](\.\d{0,3})?", text.strip()) else 0.0
+    tags = parse_accept_header(header[:_LONGEST])
+    return max(languages, key=Accept((tag.split("-")[0], weight) for tag, weight in tags).quality)

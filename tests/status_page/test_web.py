@@ -11,7 +11,7 @@ import pytest
 
 from status_page import ready
 from status_page.app import build_application, create_app
-from status_page.rendering import bundle
+from status_page.rendering import Document, bundle
 from status_page.round import Memory, snapshot
 from status_page.states import Observation
 from status_page.web import CurrentRelease, ReadyPages, accepts_gzip, best_language
@@ -128,6 +128,20 @@ def test_a_dead_collector_turns_the_page_stale_by_itself(site):
     assert {entry["state"] for entry in content["services"]} == {"unknown"}
     assert (content["stale"], content["state"], content["age_seconds"]) == (True, "unknown", 785)
     assert "Unknown" in page.text("/en/badge/website.svg")
+
+
+def test_stale_pages_asked_in_turn_are_each_filled_in_once_a_minute(site, monkeypatch):
+    page = site(website="up", mail="down")
+    compressed = []
+    real = Document.compressed
+    monkeypatch.setattr(Document, "compressed", lambda self: compressed.append(self.language) or real(self))
+    page.now = NOW + 720
+    for _ in range(5):
+        for path in ("/de/", "/en/"):
+            page.get(path, accept_encoding="gzip")
+    assert compressed == ["de", "en"]
+    page.now += 60
+    assert "vor 13 Minuten" in page.text("/de/")
 
 
 def test_after_a_day_not_even_the_last_known_state_is_told(site):
