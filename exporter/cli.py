@@ -23,6 +23,7 @@ from exporter.flags import (
     web_config_of,
 )
 from exporter.inventory.inventory import InventoryService
+from exporter.modules import load_collector
 from exporter.node_exporter_flags import tell
 from exporter.scrape import Scraper
 from exporter.web.app import App, server_names
@@ -37,6 +38,7 @@ _EXAMPLES = """Examples:
   leitstand exporter --no-collector.hwmon --collector.filesystem.mount-points-exclude '^/(dev|proc|sys)($|/)'
   leitstand exporter --no-inventory.npm --inventory.watch 'postgis*' --inventory.watch rspamd
   leitstand exporter --no-node-metrics        # beside a node_exporter on the same host
+  leitstand exporter --collector.module shop.metrics:Queue
 """
 
 
@@ -52,11 +54,13 @@ def exporter(**given: Any) -> None:
     tell(given)
     roots, options = roots_of(given), options_of(given)
     collectors = {name: COLLECTORS[name].build(roots, options) for name in collectors_of(given)}
+    last = {"textfile": collectors.pop("textfile")} if "textfile" in collectors else {}
+    others = {place: load_collector(place) for place in given["modules"]}
     inventory = InventoryService(
         roots, given["interval"], sources_of(given), watch=watched_of(given), state=given["state"]
     )
     scraper = Scraper(
-        collectors,
+        {**collectors, **others, **last},
         lambda: inventory.snapshot().metrics,
         reserved=server_names(),
         node_metrics=given["node_metrics"],

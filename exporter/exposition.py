@@ -162,8 +162,8 @@ def format_value(value: float) -> str:
     return repr(value)
 
 
-# The names a family takes, its header, and the text before each value by label values.
-_Known = tuple[tuple[str, ...], str, dict[tuple[str, ...], str]]
+# Kind, help and label names of a family, the names it takes, its header, and the text before each value.
+_Known = tuple[tuple[str, str, Sequence[str]], tuple[str, ...], str, dict[tuple[str, ...], str]]
 
 
 class Renderer:
@@ -173,7 +173,7 @@ class Renderer:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str, str, tuple[str, ...]], _Known] = {}
+        self._known: dict[str, _Known] = {}
 
     def pieces(self, metrics: Iterable[Metric]) -> list[Piece]:
         """Every metric that has samples, in order."""
@@ -186,13 +186,11 @@ class Renderer:
         return pieces
 
     def _family(self, family: Family) -> Piece:
-        key = (family.full_name, family.kind, family.documentation, tuple(family.label_names))
-        known = self._known.get(key)
-        if len(self._known) > _MOST_FAMILIES:
-            self._known.clear()
-        if known is None or len(known[2]) > 2 * len(family.rows) + _SPARE:
-            known = self._known[key] = (_names(family), _header(family), {})
-        names, header, heads = known
+        about = (family.kind, family.documentation, family.label_names)
+        known = self._known.get(family.full_name)
+        if known is None or known[0] != about or len(known[3]) > 2 * len(family.rows) + _SPARE:
+            known = self._remember(family, about)
+        _, names, header, heads = known
         lines = [header]
         for labels, value in family.rows:
             head = heads.get(labels)
@@ -202,6 +200,12 @@ class Renderer:
             lines.append(f"{head}{value if plain else format_value(value)}\n")
         lines.append(family.ready)
         return Piece(family, names, "".join(lines))
+
+    def _remember(self, family: Family, about: tuple[str, str, Sequence[str]]) -> _Known:
+        if len(self._known) > _MOST_FAMILIES:
+            self._known.clear()
+        known = self._known[family.full_name] = (about, _names(family), _header(family), {})
+        return known
 
 
 def _names(family: Family) -> tuple[str, ...]:

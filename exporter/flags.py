@@ -17,6 +17,7 @@ from exporter.collectors.options import Options, flag
 from exporter.inventory import SOURCES
 from exporter.inventory.inventory import DEFAULT_INTERVAL
 from exporter.inventory.watch import WATCHED
+from exporter.modules import OPTION as MODULE
 from exporter.node_exporter_flags import WEB_CONFIG, hidden_options, renamed, renamed_web_config
 from exporter.web.conversation import Limits
 from leitstand.activation import SYSTEMD
@@ -137,6 +138,10 @@ def _collectors() -> Iterable[click.Option]:
     for name, entry in COLLECTORS.items():
         words = f"Serve {entry.summary}. {'On' if entry.is_default else 'Off'} by default."
         yield _option(f"--collector.{name}/--no-collector.{name}", f"collector_{name}", words, default=None)
+    words = (
+        "A further collector, made for prometheus_client: package.module:Class. May be given several times."
+    )
+    yield _option(MODULE, "modules", words, multiple=True)
     for setting in fields(Options):
         name = flag(setting.name)
         yield _option(

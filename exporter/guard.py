@@ -171,8 +171,9 @@ def _attempt(task: Callable[[], Result]) -> Outcome[Result]:
     start = time.perf_counter()
     try:
         value = task()
-    except Exception as error:  # noqa: BLE001 - the one place where a part may fail in any way and only itself
-        return Outcome(None, error, time.perf_counter() - start)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the one place where a part may fail in any way
+        problem = error if isinstance(error, Exception) else RuntimeError(f"it called exit({error.code!r})")
+        return Outcome(None, problem, time.perf_counter() - start)
     return Outcome(value, None, time.perf_counter() - start)
 
 

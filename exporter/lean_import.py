@@ -4,6 +4,7 @@ The package's ``__init__`` loads all of them, whichever module of it is wanted.
 """
 
 import sys
+from importlib import import_module
 from importlib.util import find_spec, module_from_spec
 from threading import RLock
 from types import ModuleType
@@ -16,6 +17,8 @@ class _Unloaded(ModuleType):
     """A package whose modules can be imported; its own names load it whole when the first is asked for."""
 
     def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and find_spec(f"{self.__name__}.{name}"):
+            return import_module(f"{self.__name__}.{name}")
         with _LOADING:
             if self.__class__ is _Unloaded:
                 self.__class__ = ModuleType  # type: ignore[assignment]
