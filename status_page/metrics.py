@@ -4,6 +4,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from leitstand import __revision__, __version__
 from leitstand.errors import LeitstandError
 from leitstand.files import write_atomically
 from status_page.snapshot import PublicSnapshot
@@ -32,6 +33,10 @@ def registry(told: PublicSnapshot, problems: dict[str, str], dropped: int) -> Co
     def gauge(name: str, documentation: str, *labels: str) -> Gauge:
         return Gauge(f"leitstand_status_page_{name}", documentation, labels, registry=made)
 
+    build = gauge(
+        "build_info", "The version that runs, and the commit it was made from.", "version", "revision"
+    )
+    build.labels(__version__, __revision__).set(1)
     if "pages" not in problems:
         gauge("written_timestamp_seconds", "When the pages were last written.").set(told.written_at)
     if told.measured_at is not None:
