@@ -7,8 +7,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from leitstand.settings.fields import Listen
-from leitstand.settings.fleet import Finding, Fleet, ProbeUrl
+from leitstand.settings.fields import Listen, ProbeUrl
+from leitstand.settings.fleet import Finding, Fleet
 from leitstand.settings.models import AbsolutePath, Duration, Model
 
 

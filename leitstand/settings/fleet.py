@@ -336,28 +336,3 @@ def unknown(path: tuple[str | int, ...], kind: str, name: str, known: Mapping[st
     """The finding for a reference to something that is not defined."""
     names = ", ".join(sorted(known))
     return path, f"unknown {kind} '{name}'", f"known: {names}" if names else f"no {kind} is defined"
-
-
-__all__ = [
-    "EXPORTER_PORT",
-    "Address",
-    "Alerts",
-    "ExporterAccess",
-    "Finding",
-    "Fleet",
-    "Host",
-    "Language",
-    "Mail",
-    "Maintenance",
-    "Paths",
-    "Pattern",
-    "Port",
-    "ProbeUrl",
-    "Probing",
-    "Service",
-    "Site",
-    "Text",
-    "TimeZone",
-    "undefined",
-    "unknown",
-]
