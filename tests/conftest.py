@@ -1,7 +1,13 @@
 """What holds for every test, however the run was started."""
 
+import gc
 import random
+import re
 import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,6 +20,31 @@ settings.register_profile(
     "leitstand", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("leitstand")
+
+ROOT = Path(__file__).parent
+COUNTED = {"leitstand", "orchestrator"}
+
+
+@pytest.fixture(autouse=True)
+def no_file_is_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What runs for months must close what it opens. Not in rooms whose tests leave readers hanging."""
+    if request.path.relative_to(ROOT).parts[0] not in COUNTED:
+        yield
+        return
+    before = open_files()
+    yield
+    if open_files() - before:
+        gc.collect()
+    assert not (left := open_files() - before), f"left open: {sorted(left.elements())}"
+
+
+def open_files() -> Counter[str]:
+    """The files and folders that this process has open."""
+    found: Counter[str] = Counter()
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the listing's own
+            found[str(link.readlink())] += 1
+    return Counter({name: number for name, number in found.items() if re.match("/(?!dev/|proc/)", name)})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -29,6 +29,7 @@ def host(exporter: Start) -> Callable[[str], Any]:
 
     def start(machine: str) -> Any:
         started = exporter()
+        started.etag = f'"{machine}"'
         started.items = {
             "package": [{"manager": "dpkg", "name": "bash", "version": "5"}],
             "host": [{"hostname": "h", "kernel": "6", "machine_id": machine}],
