@@ -303,10 +303,10 @@ def tree_of_sites(folder: Path, count: int) -> list[str]:
 
 def inventory_of_sites(root: Path) -> float:
     """CPU seconds of the inventory's look at the web servers, as its worker does it after a change."""
-    from exporter.collectors.collector import Roots
     from exporter.inventory.order import Order
     from exporter.inventory.part import render_part, to_wire
     from exporter.inventory.worker import look
+    from exporter.roots import Roots
 
     times = []
     for _ in range(5):
@@ -318,10 +318,10 @@ def inventory_of_sites(root: Path) -> float:
 
 def units_of_systemd(count: int) -> float:
     """CPU seconds to read the answer to ListUnits and write the page; the bus itself is not in it."""
-    from exporter.collectors.collector import Roots
     from exporter.collectors.options import Options
     from exporter.collectors.systemd import SystemdUnits, parse_units
     from exporter.exposition import Renderer
+    from exporter.roots import Roots
 
     body = bytearray(8)
     for number in range(count):

@@ -12,13 +12,13 @@ from typing import Any
 import click
 
 from exporter.collectors import COLLECTORS
-from exporter.collectors.collector import Roots
 from exporter.collectors.options import Options, flag
 from exporter.inventory import SOURCES
 from exporter.inventory.inventory import DEFAULT_INTERVAL
 from exporter.inventory.watch import WATCHED
 from exporter.modules import OPTION as MODULE
 from exporter.node_exporter_flags import WEB_CONFIG, hidden_options, renamed, renamed_web_config
+from exporter.roots import Roots
 from exporter.web.conversation import Limits
 from leitstand.activation import SYSTEMD
 from leitstand.errors import UsageError

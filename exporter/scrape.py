@@ -10,9 +10,9 @@ from typing import NamedTuple
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from exporter.collectors.collector import NoData
 from exporter.exposition import Family, Piece, Renderer, Row, format_value
 from exporter.guard import Guard, Outcome, Stuck
+from exporter.roots import NoData
 from exporter.skipped import Skipped
 
 DEFAULT_DEADLINE = 9.5  # seconds; Prometheus gives up after 10 unless it is told otherwise

@@ -7,11 +7,11 @@ from pathlib import Path
 from prometheus_client.registry import Collector
 
 import exporter
-from exporter.collectors.collector import NoData
 from exporter.collectors.options import Options
 from exporter.collectors.own import OwnProcess
 from exporter.exposition import Family
 from exporter.inventory.kinds import KINDS
+from exporter.roots import NoData
 
 ROOM = Path(exporter.__file__).parent
 MADE = "<!-- Made by docs/reference/generate.py from the code; change that. -->\n\n"
@@ -64,11 +64,11 @@ def collected(collector: Collector) -> list[Metric]:
 
 
 def literals(source: Path) -> Iterator[Metric]:
-    """The metrics whose name stands as a literal in a call of Family, gauge or counter."""
+    """The metrics whose name stands as a literal in a call of Family, Metric, gauge or counter."""
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
             name = _text(node.args[0])
-            if node.func.id == "Family" and name and len(node.args) > 2:
+            if node.func.id in ("Family", "Metric") and name and len(node.args) > 2:
                 labels = _labels(node.args[3]) if len(node.args) > 3 else ""
                 yield name, _text(node.args[1]), labels, _text(node.args[2])
             elif node.func.id in ("gauge", "counter") and name:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from docs.reference.metrics import MADE, ROOM, Metric, collected, literals, metric_table
 from exporter.collectors import COLLECTORS
-from exporter.collectors.collector import Roots
 from exporter.collectors.options import Options
 from exporter.collectors.systemd import CONNECTIONS
 from exporter.not_served import NOT_SERVED, NOT_SERVED_LATER
+from exporter.roots import Roots
 
 LISTING = ROOM.parent / "tests/exporter/collectors/hardware.tree"
 

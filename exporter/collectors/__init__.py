@@ -8,7 +8,6 @@ from prometheus_client.registry import Collector
 
 from exporter.collectors.arrays import Bonds, SoftwareRaid
 from exporter.collectors.clock import Clock, ClockDiscipline
-from exporter.collectors.collector import Roots
 from exporter.collectors.cpu import ProcessorTime
 from exporter.collectors.devices import NvmeControllers, Watchdogs
 from exporter.collectors.disks import DiskStatistics
@@ -35,6 +34,7 @@ from exporter.collectors.sockets import (
 )
 from exporter.collectors.systemd import SystemdUnits
 from exporter.collectors.textfile import Textfiles
+from exporter.roots import Roots
 
 Group = Literal["node", "leitstand"]
 

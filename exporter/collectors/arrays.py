@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import NoData, Roots
-from exporter.collectors.files import Files
 from exporter.exposition import Family
+from exporter.files import Files
+from exporter.roots import NoData, Roots
 from exporter.skipped import Skipped
 
 # The words of mdstat (md_seq_show in drivers/md/md.c) and the state we call it by.

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import NoData, Roots, counter, gauge
-from exporter.collectors.files import Files
+from exporter.collectors.collector import counter, gauge
 from exporter.exposition import Family
+from exporter.files import Files
+from exporter.roots import NoData, Roots
 from exporter.skipped import Skipped
 
 _SOURCES = "devices/system/clocksource"

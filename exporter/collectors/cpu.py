@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import Roots
 from exporter.collectors.cpuinfo import CpuInformation
-from exporter.collectors.files import Files
 from exporter.collectors.options import Options
 from exporter.exposition import Family, Row
+from exporter.files import Files
+from exporter.roots import Roots
 from exporter.skipped import Skipped, in_range
 
 # The columns of a cpu line, in the kernel's order (fs/proc/stat.c); guest times follow.

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-from exporter.collectors.collector import Roots
 from exporter.collectors.options import Options, pattern
 from exporter.exposition import Family
+from exporter.roots import Roots
 from exporter.skipped import Skipped
 
 # Label: the keys of cpuinfo, of which the first that is there counts.

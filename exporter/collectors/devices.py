@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import Roots
 from exporter.collectors.hardware import folders
 from exporter.exposition import Family
+from exporter.roots import Roots
 from exporter.skipped import Skipped
 
 _NAMESPACE = re.compile(r"nvme\d+n(\d+)")

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import Roots
-from exporter.collectors.files import Files
 from exporter.collectors.options import Options, selection
 from exporter.exposition import Family, Kind, Row
+from exporter.files import Files
+from exporter.roots import Roots
 from exporter.skipped import Skipped, in_range
 
 _SECTOR = 512  # bytes, whatever the device's own sectors are

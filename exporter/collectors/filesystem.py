@@ -9,11 +9,11 @@ from pathlib import Path
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import Roots
 from exporter.collectors.mounts import Mount, read_mounts
 from exporter.collectors.options import Options, seconds, selection
 from exporter.exposition import Family, Row
 from exporter.guard import Guard, Stuck
+from exporter.roots import Roots
 from exporter.skipped import Skipped
 
 _LOG = logging.getLogger(__name__)

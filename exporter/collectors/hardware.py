@@ -6,9 +6,10 @@ from functools import partial
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import NoData, Roots, gauge
-from exporter.collectors.files import Files, Folder
+from exporter.collectors.collector import gauge
 from exporter.exposition import Family
+from exporter.files import Files, Folder
+from exporter.roots import NoData, Roots
 from exporter.skipped import Skipped
 
 _DMI = (

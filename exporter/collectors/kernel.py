@@ -5,9 +5,10 @@ from collections.abc import Iterable
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import NoData, Roots, counter, gauge
+from exporter.collectors.collector import counter, gauge
 from exporter.collectors.options import Options
 from exporter.exposition import Family, Row
+from exporter.roots import NoData, Roots
 from exporter.skipped import Skipped
 
 

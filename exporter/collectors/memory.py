@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import NoData, Roots, counter, gauge, unique
+from exporter.collectors.collector import counter, gauge, unique
 from exporter.collectors.options import Options, pattern
 from exporter.exposition import Family
+from exporter.roots import NoData, Roots
 from exporter.skipped import Skipped, in_range
 
 _KIBIBYTE = 1024

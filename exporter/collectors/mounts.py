@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from exporter.collectors.files import Files
+from exporter.files import Files
 from exporter.skipped import Skipped
 
 _LEAST_FIELDS = 6

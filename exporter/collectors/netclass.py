@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import Roots
-from exporter.collectors.files import Folder
 from exporter.collectors.options import Options, pattern
 from exporter.exposition import Family, Kind
+from exporter.files import Folder
+from exporter.roots import Roots
 from exporter.skipped import Skipped
 
 # File, metric, kind.

@@ -6,10 +6,10 @@ from ipaddress import ip_address
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import Roots
 from exporter.collectors.options import Options, selection
 from exporter.exposition import Family, Row
 from exporter.netlink import dump_addresses, parse_addresses
+from exporter.roots import Roots
 from exporter.skipped import Skipped
 
 # The columns in the kernel's order, as node_exporter names them.

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import Roots, unique
+from exporter.collectors.collector import unique
 from exporter.collectors.options import Options, pattern
 from exporter.exposition import Family
+from exporter.roots import Roots
 from exporter.skipped import Skipped
 
 _MOST_HEADERS = 1000

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import NoData, Roots
-from exporter.collectors.files import Files
 from exporter.exposition import Family
+from exporter.files import Files
+from exporter.roots import NoData, Roots
 from exporter.skipped import Skipped
 
 _PLACES = ("etc/os-release", "usr/lib/os-release")

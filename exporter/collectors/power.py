@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import Roots
-from exporter.collectors.files import Folder
 from exporter.collectors.hardware import folders
 from exporter.collectors.options import Options, pattern
 from exporter.exposition import Family
+from exporter.files import Folder
+from exporter.roots import Roots
 from exporter.skipped import Skipped
 
 _PLAIN, _MICRO, _TENTH = 1, 1_000_000, 10  # divisors

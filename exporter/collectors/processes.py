@@ -5,8 +5,9 @@ from collections.abc import Iterable
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import Roots, gauge
+from exporter.collectors.collector import gauge
 from exporter.exposition import Family
+from exporter.roots import Roots
 from exporter.skipped import Skipped
 
 _LIMITS = (

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import NoData, Roots
-from exporter.collectors.files import Folder
 from exporter.exposition import Family
+from exporter.files import Folder
+from exporter.roots import NoData, Roots
 from exporter.skipped import Skipped, in_range
 
 _NANOSECONDS = 1_000_000_000

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import NoData, Roots
-from exporter.collectors.files import Files, Folder
 from exporter.collectors.hardware import folders
 from exporter.collectors.options import Options, selection
 from exporter.exposition import Family, Kind
+from exporter.files import Files, Folder
+from exporter.roots import NoData, Roots
 from exporter.skipped import Skipped
 
 _CHIPS = "class/hwmon"

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import NoData, Roots, gauge, unique
+from exporter.collectors.collector import gauge, unique
 from exporter.collectors.options import Options, selection
 from exporter.exposition import Family, Kind
+from exporter.roots import NoData, Roots
 from exporter.skipped import Skipped
 
 

@@ -10,10 +10,11 @@ from typing import TypeVar
 
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import NoData, Roots, gauge
+from exporter.collectors.collector import gauge
 from exporter.collectors.dbus import BusError, Call, Connection, property_of, read_rows, read_variant
 from exporter.collectors.options import Options, pattern
 from exporter.exposition import Family, Kind, Row
+from exporter.roots import NoData, Roots
 from exporter.skipped import Skipped
 
 _SOCKET = "run/dbus/system_bus_socket"

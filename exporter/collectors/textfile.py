@@ -15,10 +15,10 @@ from typing import IO
 from prometheus_client.registry import Collector
 
 from exporter.collectors.collector import gauge
-from exporter.collectors.files import Files
 from exporter.collectors.options import DEFAULT_TEXTFILE_FOLDERS, Options
 from exporter.collectors.textfile_format import BadTextfile, Block, parse_textfile
 from exporter.exposition import Family
+from exporter.files import Files
 
 LIMIT = 4 * 1024 * 1024  # bytes of all files together; in memory they are some twenty times as much
 _PAGE_FOLDER, _PAGE_METRICS = "status-page", "leitstand_status_page_"

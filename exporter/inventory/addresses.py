@@ -6,8 +6,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from exporter.exposition import Family
-from exporter.inventory.source import Context, Findings
+from exporter.inventory.source import Context, Findings, Metric
 from exporter.netlink import Address, dump_addresses, parse_addresses
 from exporter.tree import Tree
 
@@ -50,7 +49,7 @@ def name_servers(tree: Tree) -> list[str]:
 
 def add_addresses(findings: Findings, addresses: list[Address], interfaces: dict[int, str]) -> None:
     """Add the addresses as items and, up to a cap, as figures."""
-    family = Family(
+    family = Metric(
         "leitstand_address_info",
         "gauge",
         "An address of this host.",
@@ -71,7 +70,7 @@ def add_addresses(findings: Findings, addresses: list[Address], interfaces: dict
             family.add(1, interface, entry.family, entry.address, str(entry.prefix), entry.scope)
         else:
             findings.skip(reason=f"more than {MAXIMUM_SERIES} addresses")
-    findings.families.append(family)
+    findings.metrics.append(family)
 
 
 @contextlib.contextmanager

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from exporter.collectors.collector import NoData
 from exporter.inventory.source import Context, Findings, Item
+from exporter.roots import NoData
 
 # The second is where apk-tools 3 keeps it on merged-usr systems.
 DATABASES = ("/lib/apk/db/installed", "/usr/lib/apk/db/installed")

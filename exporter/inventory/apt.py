@@ -13,15 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from exporter.collectors.collector import NoData
-from exporter.exposition import Family
 from exporter.inventory.apt_policy import INSTALLED, Archive, Candidate, Policy, read_pins
 from exporter.inventory.apt_sources import used_lists
 from exporter.inventory.dpkg import STATUS, STATUS_LIMIT, parse_package, stanzas
 from exporter.inventory.phasing import ALL, Phasing, read_phasing
 from exporter.inventory.programs import may_run
-from exporter.inventory.source import Context, Findings
+from exporter.inventory.source import Context, Findings, Metric
 from exporter.inventory.text import search
+from exporter.roots import NoData
 from exporter.tree import Tree
 from leitstand.process import run
 from leitstand.versions import dpkg_key
@@ -98,7 +97,7 @@ def read(context: Context) -> Findings:
     if not lists_left:
         raise ValueError(findings.reason)
     add_updates(findings, installed, offers, Policy(read_pins(tree)), read_phasing(tree))
-    findings.families.append(lists_family(tree))
+    findings.metrics.append(lists_family(tree))
     return findings
 
 
@@ -269,12 +268,12 @@ def add_updates(
         )
         held += package.held
         pending["true" if security else "false"] += not package.held
-    findings.families += figures(pending, held)
+    findings.metrics += figures(pending, held)
 
 
-def figures(pending: Mapping[str, int], held: int) -> list[Family]:
+def figures(pending: Mapping[str, int], held: int) -> list[Metric]:
     """How many updates wait, by security, and how many are held back."""
-    waiting = Family(
+    waiting = Metric(
         "leitstand_pending_updates",
         "gauge",
         "Packages with a newer version in apt's lists, without those held back.",
@@ -282,16 +281,16 @@ def figures(pending: Mapping[str, int], held: int) -> list[Family]:
     )
     for security, count in pending.items():
         waiting.add(count, "dpkg", security)
-    holding = Family(
+    holding = Metric(
         "leitstand_held_updates", "gauge", "Packages held back from a newer version.", ("manager",)
     )
     holding.add(held, "dpkg")
     return [waiting, holding]
 
 
-def lists_family(tree: Tree) -> Family:
+def lists_family(tree: Tree) -> Metric:
     """When apt's lists were last brought up to date."""
-    family = Family(
+    family = Metric(
         "leitstand_package_lists_timestamp_seconds",
         "gauge",
         "When the package lists were last refreshed.",

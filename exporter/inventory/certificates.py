@@ -10,10 +10,9 @@ from typing import Literal
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from exporter.exposition import Family
 from exporter.inventory.apache import apache_hosts
 from exporter.inventory.nginx import nginx_certificates
-from exporter.inventory.source import Context, Findings
+from exporter.inventory.source import Context, Findings, Metric
 from exporter.inventory.text import load_json, text_of
 from exporter.tree import Tree
 
@@ -119,7 +118,7 @@ def read(context: Context) -> Findings:
     Of a chain only the first counts: that is the host's own.
     """
     findings = Findings()
-    expiry = Family(
+    expiry = Metric(
         "leitstand_certificate_expiry_timestamp_seconds",
         "gauge",
         "When a certificate on this host expires.",
@@ -151,7 +150,7 @@ def read(context: Context) -> Findings:
             if certificate:
                 expiry.add(certificate.not_valid_after_utc.timestamp(), name)
                 add_certificate(findings, name, certificate)
-    findings.families.append(expiry)
+    findings.metrics.append(expiry)
     return findings
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from exporter.exposition import Family, Piece, Renderer
 from exporter.inventory.kinds import KINDS
 from exporter.inventory.part import KindPart, Part
+from exporter.inventory.source import Metric
 from exporter.inventory.watch import MAXIMUM_WATCHED
 
 try:  # hashlib loads OpenSSL, which takes 3.5 MiB; the standard library's random avoids it likewise
@@ -68,33 +69,33 @@ def document(states: Sequence[SourceState], incomplete: Sequence[str]) -> tuple[
     return f"{head}{items}}}\n", digest
 
 
-def merged(families: Iterable[Family]) -> list[Family]:
+def merged(metrics: Iterable[Metric]) -> list[Family]:
     """Families with one entry per name: two sources may each have samples of one metric."""
     by_name: dict[str, Family] = {}
-    for family in families:
+    for metric in metrics:
         known = by_name.setdefault(
-            family.full_name, Family(family.full_name, family.kind, family.documentation, family.label_names)
+            metric.name, Family(metric.name, metric.kind, metric.documentation, metric.label_names)
         )
-        known.rows.extend(family.rows)
+        known.rows.extend(metric.rows)
     return list(by_name.values())
 
 
-def counts(states: Sequence[SourceState]) -> list[Family]:
+def counts(states: Sequence[SourceState]) -> list[Metric]:
     """How many items of each kind, packages of each manager."""
-    items = Family("leitstand_inventory_items", "gauge", "Items in the inventory.", ("kind",))
+    items = Metric("leitstand_inventory_items", "gauge", "Items in the inventory.", ("kind",))
     for kind in KINDS:
         items.add(sum(part.count for part in kind_parts(states, kind)), kind)
-    packages = Family("leitstand_packages", "gauge", "Installed packages.", ("manager",))
+    packages = Metric("leitstand_packages", "gauge", "Installed packages.", ("manager",))
     for state in states:
         for manager, count in sorted(state.part.packages.items() if state.part else ()):
             packages.add(count, manager)
-    return merged([items, packages])
+    return [items, packages]
 
 
-def watched_packages(states: Iterable[SourceState]) -> list[Family]:
+def watched_packages(states: Iterable[SourceState]) -> list[Metric]:
     """The watch list, capped, and how many were cut."""
     found = sorted({pair for state in states if state.part for pair in state.part.watched})
-    info = Family(
+    info = Metric(
         "leitstand_watched_package_info",
         "gauge",
         "An installed package of the watch list.",
@@ -102,32 +103,32 @@ def watched_packages(states: Iterable[SourceState]) -> list[Family]:
     )
     for name, version in found[:MAXIMUM_WATCHED]:
         info.add(1, name, version)
-    cut = Family("leitstand_watched_packages_cut", "gauge", "Packages of the watch list left out by its cap.")
+    cut = Metric("leitstand_watched_packages_cut", "gauge", "Packages of the watch list left out by its cap.")
     cut.add(max(0, len(found) - MAXIMUM_WATCHED))
     return [info, cut]
 
 
-def guard(states: Mapping[str, SourceState]) -> list[Family]:
+def guard(states: Mapping[str, SourceState]) -> list[Metric]:
     """How each source fares: success, duration, last refresh, skipped items."""
-    success = Family(
+    success = Metric(
         "leitstand_inventory_source_success",
         "gauge",
         "Whether the last run of the source succeeded.",
         ("source",),
     )
-    duration = Family(
+    duration = Metric(
         "leitstand_inventory_source_duration_seconds",
         "gauge",
         "Time the last run of the source took.",
         ("source",),
     )
-    refreshed = Family(
+    refreshed = Metric(
         "leitstand_inventory_source_last_refresh_timestamp_seconds",
         "gauge",
         "When the source was last known to be up to date.",
         ("source",),
     )
-    skipped = Family(
+    skipped = Metric(
         "leitstand_inventory_items_skipped_total",
         "counter",
         "Items a source could not read or understand.",
@@ -146,16 +147,16 @@ def guard(states: Mapping[str, SourceState]) -> list[Family]:
 
 def metrics(states: Mapping[str, SourceState], digest: str, changed: float) -> list[Piece]:
     """The inventory's share of /metrics. ``digest`` is empty until every source has had its first run."""
-    families = guard(states)
+    found = guard(states)
     if digest:
-        info = Family("leitstand_inventory_info", "gauge", "SHA-256 of the inventory document.", ("sha256",))
+        info = Metric("leitstand_inventory_info", "gauge", "SHA-256 of the inventory document.", ("sha256",))
         info.add(1, digest)
-        moment = Family(
+        moment = Metric(
             "leitstand_inventory_changed_timestamp_seconds", "gauge", "When the inventory last changed."
         )
         moment.add(changed)
-        families += [info, moment]
+        found += [info, moment]
     parts = list(states.values())
-    families += counts(parts) + watched_packages(parts)
-    families += [family for state in parts if state.part for family in state.part.families]
-    return Renderer().pieces(merged(families))
+    found += counts(parts) + watched_packages(parts)
+    found += [metric for state in parts if state.part for metric in state.part.metrics]
+    return Renderer().pieces(merged(found))

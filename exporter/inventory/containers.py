@@ -4,9 +4,9 @@ import http.client
 import socket
 from typing import Any
 
-from exporter.collectors.collector import NoData
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import load_json, text_of
+from exporter.roots import NoData
 
 SOCKETS = {"docker": ("/run/docker.sock", "/var/run/docker.sock"), "podman": ("/run/podman/podman.sock",)}
 TIME_LIMIT = 5.0

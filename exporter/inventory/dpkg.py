@@ -3,8 +3,8 @@
 import contextlib
 from collections.abc import Iterator
 
-from exporter.collectors.collector import NoData
 from exporter.inventory.source import Context, Findings, Item
+from exporter.roots import NoData
 from exporter.tree import Tree
 
 STATUS = "/var/lib/dpkg/status"

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from exporter.exposition import Family, Kind
 from exporter.inventory import fastcgi
 from exporter.inventory.php_ini import IMPORTANT, Pools, listen_address
 from exporter.inventory.php_layouts import (
@@ -16,7 +15,7 @@ from exporter.inventory.php_layouts import (
     parse_version,
     pool_files,
 )
-from exporter.inventory.source import Context, Findings
+from exporter.inventory.source import Context, Findings, Kind, Metric
 from exporter.inventory.text import load_json, search
 from exporter.tree import Tree
 
@@ -72,16 +71,16 @@ class Figures:
     """The figures of all pools."""
 
     def __init__(self) -> None:
-        self.up = Family(
+        self.up = Metric(
             "leitstand_php_fpm_up", "gauge", "Whether a pool that should run has a listener.", LABELS
         )
-        self.answering = Family(
+        self.answering = Metric(
             "leitstand_php_fpm_status_up", "gauge", "Whether the pool's status page answers.", LABELS
         )
-        self.most = Family(
+        self.most = Metric(
             "leitstand_php_fpm_max_children", "gauge", "Most processes the pool may have.", LABELS
         )
-        self._status = {key: Family(*figure, LABELS) for key, figure in FIGURES.items()}
+        self._status = {key: Metric(*figure, LABELS) for key, figure in FIGURES.items()}
 
     def add_status(self, labels: tuple[str, str], status: Mapping[str, float] | None) -> None:
         """Add what a status page tells: empty if it does not answer, None without one."""
@@ -90,7 +89,7 @@ class Figures:
         for key, value in (status or {}).items():
             self._status[key].add(value, *labels)
 
-    def families(self) -> list[Family]:
+    def families(self) -> list[Metric]:
         """All of them."""
         return [self.up, self.answering, self.most, *self._status.values()]
 
@@ -122,7 +121,7 @@ def read(context: Context) -> Findings:
         if accepting or wanted & {branch, ""}:
             figures.up.add(int(accepting), *labels)
         figures.add_status(labels, ask(context.tree, settings, limit))
-    findings.families += figures.families()
+    findings.metrics += figures.families()
     return findings
 
 

@@ -4,9 +4,9 @@ import os
 import re
 from pathlib import Path
 
-from exporter.collectors.collector import Roots
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import search
+from exporter.roots import Roots
 from exporter.tree import Tree
 
 # Vendor and product of DMI -> the hypervisor, as systemd-detect-virt(1) names it.

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.collectors.collector import Roots
 from exporter.exposition import Piece, text_page
 from exporter.inventory import SOURCES
 from exporter.inventory.compose import SourceState, document, metrics, series
 from exporter.inventory.order import Order
 from exporter.inventory.runner import Outcome, Runner, WorkerProcess
 from exporter.inventory.watch import WATCHED
+from exporter.roots import Roots
 from exporter.skipped import Skipped
 from exporter.tree import Tree
 from leitstand.errors import LeitstandError

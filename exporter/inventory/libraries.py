@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-from exporter.exposition import Family
 from exporter.inventory.processes import process_folders, procfs, program, unit
-from exporter.inventory.source import Context, Findings
+from exporter.inventory.source import Context, Findings, Metric
 
 MAXIMUM_MAPS = 16 * 1024 * 1024
 # Executable mappings of system folders only: a deleted file of /tmp, /dev or /memfd is nobody's update.
@@ -33,7 +32,7 @@ def read(context: Context) -> Findings:
             stale.setdefault((unit(folder), name), set()).update(gone)
     for (name, command), files in sorted(stale.items()):
         findings.add("stale_library", unit=name, program=command, files=sorted(files)[:50])
-    findings.families += figures(len(stale), unreadable)
+    findings.metrics += figures(len(stale), unreadable)
     return findings
 
 
@@ -48,13 +47,13 @@ def parse_deleted(maps: bytes) -> set[str]:
     return {path.decode("utf-8", "replace") for path in _DELETED.findall(maps)}
 
 
-def figures(stale: int, unreadable: int) -> list[Family]:
+def figures(stale: int, unreadable: int) -> list[Metric]:
     """How many programs need a restart, and of how many that is not known."""
-    services = Family(
+    services = Metric(
         "leitstand_stale_library_programs", "gauge", "Running programs that use files an update has replaced."
     )
     services.add(stale)
-    hidden = Family(
+    hidden = Metric(
         "leitstand_unreadable_processes", "gauge", "Processes whose memory maps the exporter may not read."
     )
     hidden.add(unreadable)

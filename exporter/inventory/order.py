@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.collectors.collector import Roots
+from exporter.roots import Roots
 
 
 @dataclass(frozen=True)

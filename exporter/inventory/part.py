@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from exporter.exposition import Family, Row, escape_label
 from exporter.inventory.kinds import KINDS
-from exporter.inventory.source import Findings, Item, Value
+from exporter.inventory.source import Findings, Item, Metric, Row, Value
 from exporter.inventory.watch import watched
 from leitstand.text import visible
 
 MAXIMUM_ITEMS = 50_000
 MAXIMUM_TEXT = 1024
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\""})  # the text is clean: one line of UTF-8
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class Part:
     """
 
     kinds: dict[str, KindPart] = field(default_factory=dict)
-    families: list[Family] = field(default_factory=list)
+    metrics: list[Metric] = field(default_factory=list)
     packages: dict[str, int] = field(default_factory=dict)
     watched: list[tuple[str, str]] = field(default_factory=list)
     skipped: int = 0
@@ -73,7 +73,7 @@ def render_series(kind: str, items: list[Item]) -> str:
     names = KINDS[kind].labels
     lines = set()
     for item in items:
-        pairs = ",".join([f'{name}="{escape_label(label(item.get(name)))}"' for name in names])
+        pairs = ",".join([f'{name}="{label(item.get(name)).translate(_ESCAPES)}"' for name in names])
         lines.add(f"leitstand_{kind}_info{{{pairs}}} 1\n")
     return "".join(sorted(lines))
 
@@ -92,7 +92,7 @@ def render_part(findings: Findings, watch: Sequence[str]) -> Part:
     for kind, item in kept:
         cleaned = {name: clean_value(value) for name, value in item.items()}
         by_kind.setdefault(kind, []).append(cleaned)
-    part = Part(families=findings.families, skipped=findings.skipped, reason=clean(findings.reason))
+    part = Part(metrics=findings.metrics, skipped=findings.skipped, reason=clean(findings.reason))
     for kind, items in by_kind.items():
         document = render_document(items)
         count = document.count("\n") + 1 if document else 0  # one line per distinct item
@@ -119,7 +119,7 @@ def from_wire(data: bytes) -> Part:
 def _part(raw: dict[str, Any]) -> Part:
     return Part(
         kinds={kind: KindPart(**fields) for kind, fields in raw["kinds"].items()},
-        families=[_family(fields) for fields in raw["families"]],
+        metrics=[_metric(fields) for fields in raw["metrics"]],
         packages=dict(raw["packages"]),
         watched=[(name, version) for name, version in raw["watched"]],
         skipped=int(raw["skipped"]),
@@ -127,6 +127,6 @@ def _part(raw: dict[str, Any]) -> Part:
     )
 
 
-def _family(raw: dict[str, Any]) -> Family:
+def _metric(raw: dict[str, Any]) -> Metric:
     rows: list[Row] = [(tuple(labels), value) for labels, value in raw["rows"]]
-    return Family(raw["full_name"], raw["kind"], raw["documentation"], tuple(raw["label_names"]), rows)
+    return Metric(raw["name"], raw["kind"], raw["documentation"], tuple(raw["label_names"]), rows)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from exporter.exposition import Family
 from exporter.inventory.php_branches import END_OF_LIFE
 from exporter.inventory.php_ini import ini_files, settings
 from exporter.inventory.php_layouts import (
@@ -18,7 +17,7 @@ from exporter.inventory.php_layouts import (
     places,
 )
 from exporter.inventory.programs import ask, is_roots_alone
-from exporter.inventory.source import Context, Findings
+from exporter.inventory.source import Context, Findings, Metric
 from exporter.inventory.text import VERSION, search
 from exporter.tree import Tree
 
@@ -60,7 +59,7 @@ def read(context: Context) -> Findings:
         loaded = extensions(context, entry, client) or dict.fromkeys(declared, "")
         for name, version in sorted(loaded.items()):
             findings.add("php_extension", branch=entry.branch, sapi=entry.sapi, name=name, version=version)
-    findings.families += figures(found)
+    findings.metrics += figures(found)
     return findings
 
 
@@ -175,14 +174,14 @@ def parse_extensions(text: str) -> dict[str, str]:
     return {name: search(rf"(?:^|\s)({VERSION})$", version) for name, tab, version in rows if tab and name}
 
 
-def figures(found: list[Installation]) -> list[Family]:
+def figures(found: list[Installation]) -> list[Metric]:
     """The versions, and the end of life of each branch where it is known."""
-    versions = Family(
+    versions = Metric(
         "leitstand_php_version_info", "gauge", "An installed PHP.", ("branch", "version", "sapi")
     )
     for row in sorted({(entry.branch, entry.version, entry.sapi) for entry in found}):
         versions.add(1, *row)
-    ends = Family(
+    ends = Metric(
         "leitstand_php_end_of_life_timestamp_seconds",
         "gauge",
         "End of the PHP project's security support for an installed branch.",

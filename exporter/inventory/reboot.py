@@ -3,10 +3,9 @@
 import re
 from pathlib import Path
 
-from exporter.exposition import Family
 from exporter.inventory.dpkg import STATUS, STATUS_LIMIT
 from exporter.inventory.host import container_manager, first_line
-from exporter.inventory.source import Context, Findings
+from exporter.inventory.source import Context, Findings, Metric
 from exporter.inventory.text import search
 from exporter.tree import Tree
 from leitstand.versions import Key, dpkg_key, rpm_key
@@ -30,9 +29,9 @@ def read(context: Context) -> Findings:
     if not container_manager(tree, context.roots.proc):
         for detail in kernel_reasons(tree, context.roots.proc / "sys/kernel"):
             findings.add("reboot_reason", reason="kernel", detail=detail)
-    family = Family("leitstand_reboot_required", "gauge", "Whether the host waits for a reboot.")
+    family = Metric("leitstand_reboot_required", "gauge", "Whether the host waits for a reboot.")
     family.add(int(bool(findings.items)))
-    findings.families.append(family)
+    findings.metrics.append(family)
     return findings
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from urllib.parse import quote
 
-from exporter.collectors.collector import NoData
 from exporter.inventory.source import Context, Findings, Item
+from exporter.roots import NoData
 from exporter.tree import Tree
 from leitstand.process import run
 

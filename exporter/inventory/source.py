@@ -1,29 +1,45 @@
 """What a source of the inventory is: a function that looks at the host and returns what it found."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from exporter.collectors.collector import Roots
-from exporter.exposition import Family
+from exporter.roots import Roots
 from exporter.tree import Tree
 
 Value = str | int | float | bool | None | list[str]
 Item = dict[str, Value]
+Row = tuple[tuple[str, ...], float]  # label values and the number
+Kind = Literal["gauge", "counter"]
 Entry = TypeVar("Entry")
+
+
+@dataclass(slots=True)
+class Metric:
+    """One metric for /metrics, as `exposition.Family`, whose library the worker need not load."""
+
+    name: str
+    kind: Kind
+    documentation: str
+    label_names: Sequence[str] = ()
+    rows: list[Row] = field(default_factory=list)
+
+    def add(self, value: float, *labels: str) -> None:
+        """Add one row; ``labels`` in the order of ``label_names``."""
+        self.rows.append((labels, value))
 
 
 @dataclass(slots=True)
 class Findings:
     """What one run of one source found.
 
-    ``items`` is the lasting content (kind, fields): it makes the document and its hash. ``families`` are
-    figures for /metrics, which may change at any time. ``skipped`` counts what could not be understood;
+    ``items`` is the lasting content (kind, fields): it makes the document and its hash. ``metrics`` are
+    for /metrics, and may change at any time. ``skipped`` counts what could not be understood;
     ``reason`` says of the first such thing where it is and what is wrong with it, never what it holds.
     """
 
     items: list[tuple[str, Item]] = field(default_factory=list)
-    families: list[Family] = field(default_factory=list)
+    metrics: list[Metric] = field(default_factory=list)
     skipped: int = 0
     reason: str = ""
 

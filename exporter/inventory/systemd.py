@@ -5,9 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from exporter.collectors.collector import NoData
-from exporter.exposition import Family
-from exporter.inventory.source import Context, Findings
+from exporter.inventory.source import Context, Findings, Metric
+from exporter.roots import NoData
 from leitstand.process import run
 
 TIME_LIMIT = 8.0
@@ -48,7 +47,7 @@ def read(context: Context) -> Findings:
     }
     for timer in timers:
         findings.add("timer", name=timer.name, unit=timer.unit, result=results.get(timer.unit, ""))
-    findings.families += figures(
+    findings.metrics += figures(
         len([kind for kind, _ in findings.items if kind == "failed_unit"]), timers, results
     )
     return findings
@@ -117,17 +116,17 @@ def parse_moment(text: str) -> float:
         return 0.0
 
 
-def figures(failed: int, timers: list[Timer], results: dict[str, str]) -> list[Family]:
+def figures(failed: int, timers: list[Timer], results: dict[str, str]) -> list[Metric]:
     """The count of failed units; each timer's last result and moment."""
-    units = Family("leitstand_failed_units", "gauge", "Units of systemd in state failed.")
+    units = Metric("leitstand_failed_units", "gauge", "Units of systemd in state failed.")
     units.add(failed)
-    success = Family(
+    success = Metric(
         "leitstand_timer_success",
         "gauge",
         "Whether the last run of the timer's unit succeeded.",
         ("timer", "unit"),
     )
-    last = Family(
+    last = Metric(
         "leitstand_timer_last_trigger_timestamp_seconds",
         "gauge",
         "When the timer last started its unit.",

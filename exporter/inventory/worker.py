@@ -16,12 +16,12 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from exporter.collectors.collector import NoData
 from exporter.inventory import SOURCES
 from exporter.inventory.order import Order
 from exporter.inventory.part import render_part, to_wire
 from exporter.inventory.readers import READERS
 from exporter.inventory.source import ENDING_SECONDS, Context, Findings
+from exporter.roots import NoData
 from exporter.tree import Tree
 
 MEMORY_LIMIT = 1024 * 1024 * 1024

@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.collectors.collector import Roots
 from exporter.inventory.inventory import InventoryService
 from exporter.inventory.kinds import KINDS
+from exporter.roots import Roots
 from fleet_inventory.access import Access
 from fleet_inventory.cli import inventory
 from fleet_inventory.database import open_database

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from exporter.collectors.collector import Roots
+from exporter.roots import Roots
 from lab.patience import patient
 from lab.processes import free_port
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from exporter.collectors.files import Files
+from exporter.files import Files
 from exporter.tree import TooLarge, Tree
 
 
@@ -90,7 +90,7 @@ def test_an_endless_file_ends_at_the_limit():
 def test_where_a_sandbox_or_an_old_kernel_refuses_openat2_the_same_is_read(host, answer):
     host.write("sys/backup.prom", "leitstand_backup_age_seconds 1\n")
     program = f"""
-from exporter.collectors.files import Files
+from exporter.files import Files
 from exporter.collectors.options import Options
 from exporter.collectors.textfile import Textfiles
 folder = {str(host.folder / "sys")!r}

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 import exporter.collectors
 from exporter.collectors import COLLECTORS
 from exporter.collectors.arrays import parse_arrays
-from exporter.collectors.collector import Roots
 from exporter.collectors.cpu import parse_cpu_list, parse_times
 from exporter.collectors.cpuinfo import parse_cpus
 from exporter.collectors.dbus import BusError, _read_fields, read_string, read_variant
@@ -39,6 +38,7 @@ from exporter.collectors.sockets import (
 from exporter.collectors.systemd import parse_units
 from exporter.collectors.textfile_format import BadTextfile, parse_textfile
 from exporter.exposition import text_page
+from exporter.roots import Roots
 from exporter.scrape import Scraper
 from exporter.skipped import Skipped
 

@@ -5,9 +5,9 @@ import errno
 import pytest
 
 from exporter.collectors.arrays import parse_arrays
-from exporter.collectors.collector import NoData
-from exporter.collectors.files import Files
 from exporter.collectors.memory import Pressure
+from exporter.files import Files
+from exporter.roots import NoData
 from exporter.skipped import Skipped
 
 

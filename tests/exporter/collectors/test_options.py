@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from exporter.collectors import COLLECTORS
-from exporter.collectors.collector import Roots
 from exporter.collectors.options import Options
+from exporter.roots import Roots
 
 LISTING = Path(__file__).with_name("hardware.tree")
 

@@ -11,9 +11,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.collectors import COLLECTORS
-from exporter.collectors.collector import NoData, Roots
 from exporter.collectors.options import Options
 from exporter.exposition import openmetrics_page, text_page
+from exporter.roots import NoData, Roots
 from exporter.scrape import Scraper
 
 LISTING = Path(__file__).with_name("hardware.tree")

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from exporter.collectors.collector import NoData, gauge
+from exporter.collectors.collector import gauge
 from exporter.exposition import Family, Renderer, text_page
+from exporter.roots import NoData
 from exporter.scrape import Scraper as ScraperOfPieces
 from exporter.web.app import server_names
 from lab.patience import patient

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter.collectors.collector import NoData
 from exporter.collectors.dbus import BusError, Call, Connection, property_of, read_string, read_variant
 from exporter.collectors.options import Options
 from exporter.collectors.systemd import SystemdUnits
+from exporter.roots import NoData
 from lab.patience import patient
 from lab.processes import wait_until
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.collectors.collector import Roots
 from exporter.inventory.kinds import KINDS
 from exporter.inventory.source import Context, Findings, Item
+from exporter.roots import Roots
 from exporter.tree import Tree
 
 Build = Callable[[dict[str, str | bytes]], Context]

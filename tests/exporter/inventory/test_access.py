@@ -175,7 +175,7 @@ def test_members_of_what_a_directory_knows_are_not_said_to_have_no_sudo(
 def test_a_folder_of_certificates_that_is_not_ours_to_list_is_counted() -> None:
     look = (
         "import os, pathlib, sys; from exporter.inventory import certificates as c, source; os.setuid(65534);"
-        "from exporter.tree import Tree; from exporter.collectors.collector import Roots;"
+        "from exporter.tree import Tree; from exporter.roots import Roots;"
         "root = pathlib.Path(sys.argv[1]); found = c.read(source.Context(Roots(root=root), Tree(root), 0.0));"
         "print(found.skipped, found.reason)"
     )
@@ -274,7 +274,7 @@ def test_traefiks_certificates_are_found_by_their_names_and_a_broken_one_costs_i
     found = {item["path"]: item["subject"] for item in items(findings, "certificate")}
     assert found == {"/etc/traefik/acme.json#a": "CN=a", "/etc/traefik/acme.json#c": "CN=c"}
     assert findings.skipped == 3
-    assert {labels for labels, _ in findings.families[0].rows} == {(path,) for path in found}
+    assert {labels for labels, _ in findings.metrics[0].rows} == {(path,) for path in found}
     assert certificates.read(host({"/etc/traefik/acme.json": "{"})).skipped == 1
 
 

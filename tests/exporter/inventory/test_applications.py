@@ -190,7 +190,7 @@ def test_a_huge_version_file_is_counted_rather_than_read(host: Build) -> None:
 
 LOOK = """
 import json, pathlib, sys, time
-from exporter.collectors.collector import Roots
+from exporter.roots import Roots
 from exporter.inventory import web
 from exporter.inventory.source import Context
 from exporter.tree import Tree

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from exporter.collectors.collector import Roots
 from exporter.inventory import apt
 from exporter.inventory.apt_policy import matches, parse_default_release, parse_pins
 from exporter.inventory.source import Context, Findings, Item
+from exporter.roots import Roots
 from exporter.tree import Tree
 
 Items = Callable[[Findings, str], list[Item]]

@@ -302,7 +302,7 @@ def fpm_of(host: Build, pool: str, **more: str) -> tuple[dict[str, str], dict[st
     context = host(dict(files))
     ((_, _, values),) = fpm.all_pools(context.tree, Findings())
     findings = fpm.read(context)
-    figures = {family.full_name: [value for _, value in family.rows] for family in findings.families}
+    figures = {family.name: [value for _, value in family.rows] for family in findings.metrics}
     return values, figures, findings
 
 
@@ -363,7 +363,7 @@ def test_a_relative_socket_that_is_there_is_the_pools(host: Build) -> None:
     )
     script = "import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])"
     subprocess.run(["python3", "-c", script, f"{context.roots.root}/usr/run/fpm.sock"], check=True)
-    (up, *_) = fpm.read(context).families
+    (up, *_) = fpm.read(context).metrics
     assert up.rows == [(("www", "8.2"), 0)]
 
 
@@ -376,7 +376,7 @@ def test_a_service_without_a_branch_is_that_of_the_php_without_one(host: Build) 
         "/usr/sbin/php-fpm": "X-Powered-By: PHP/8.0.30\0",
         "/etc/opt/remi/php82/php-fpm.conf": "[www]\nlisten = /run/b.sock\n",
     }
-    (up, *_) = fpm.read(host(dict(files))).families
+    (up, *_) = fpm.read(host(dict(files))).metrics
     assert up.rows == [(("www", "8.0"), 0)]
 
 

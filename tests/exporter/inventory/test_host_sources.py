@@ -34,7 +34,7 @@ def test_the_addresses_are_those_the_system_library_reports(real_host: Context, 
         before, findings, after = reported_addresses(), addresses.read(real_host), reported_addresses()
         if before == after:  # not just when one came or went
             break
-    (family,) = findings.families
+    (family,) = findings.metrics
     assert {(labels[0], labels[2]) for labels, _ in family.rows} == before
     loopback = next(item for item in items(findings, "address") if item["address"] == "127.0.0.1")
     assert (loopback["prefix"], loopback["scope"], loopback["family"]) == (8, "host", "inet")
@@ -56,7 +56,7 @@ def test_temporary_addresses_are_shown_but_are_no_lasting_content() -> None:
     ]
     addresses.add_addresses(findings, found, {2: "eth0"})
     assert len(findings.items) == 1
-    assert len(findings.families[0].rows) == 2
+    assert len(findings.metrics[0].rows) == 2
 
 
 @settings(max_examples=200, derandomize=True)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from exporter.collectors.collector import NoData
 from exporter.inventory import SOURCES
 from exporter.inventory.order import Order
 from exporter.inventory.part import render_part, to_wire
 from exporter.inventory.readers import READERS
 from exporter.inventory.runner import WorkerProcess
 from exporter.inventory.source import Context
+from exporter.roots import NoData
 
 Build = Callable[[dict[str, str | bytes]], Context]
 # Every file that some source reads, with a sound beginning.

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.collectors.collector import NoData
 from exporter.inventory import apk, apt, bundles, composer, dpkg, npm, python, rpm
 from exporter.inventory.part import render_part
 from exporter.inventory.source import Context, Findings, Item
+from exporter.roots import NoData
 
 Items = Callable[[Findings, str], list[Item]]
 Build = Callable[[dict[str, str | bytes]], Context]
@@ -216,7 +216,7 @@ def test_an_update_held_back_is_listed_but_not_pending(host: Build, items: Items
     )
     findings = apt.read(host(files))
     assert [item["held"] for item in items(findings, "update")] == [True]
-    figures = {family.full_name: family.rows for family in findings.families}
+    figures = {family.name: family.rows for family in findings.metrics}
     assert figures["leitstand_held_updates"] == [(("dpkg",), 1)]
     assert figures["leitstand_pending_updates"] == [(("dpkg", "true"), 0), (("dpkg", "false"), 0)]
 

@@ -230,7 +230,7 @@ def test_pools_of_one_name_in_two_phps_of_one_branch_are_both_listed(host: Build
     files["/opt/php-8.2/etc/php-fpm.d/www.conf"] = "[www]\nlisten = /run/other.sock\n"
     findings = fpm.read(host({**files_of("Debian"), **files}))
     assert {item["listen"] for item in items(findings, "php_pool")} == {"/run/www.sock", "/run/other.sock"}
-    for family in findings.families:
+    for family in findings.metrics:
         assert len({labels for labels, _ in family.rows}) == len(family.rows)
 
 
@@ -291,7 +291,7 @@ def test_nextclouds_snap_is_found_with_its_php(host: Build, items: Items, snaps:
     assert values == {"post_max_size": "9M"}
     findings = fpm.read(context)
     assert [(item["branch"], item["listen"]) for item in items(findings, "php_pool")] == [("8.3", "")]
-    assert findings.families[0].rows == []
+    assert findings.metrics[0].rows == []
     (application,) = items(web.read(context), "web_application")
     assert (application["name"], application["version"]) == ("Nextcloud", "31.0.5")
     assert application["path"] == f"{snaps}/nextcloud/current/htdocs"

@@ -79,7 +79,7 @@ def test_the_reasons_for_a_reboot_are_named(host: Build, items: Items) -> None:
         ("package", "linux-image-6.1.0-30-amd64"),
         ("kernel", "6.1.0-30-amd64"),
     ]
-    assert findings.families[0].rows == [((), 1)]
+    assert findings.metrics[0].rows == [((), 1)]
 
 
 @pytest.mark.parametrize(
@@ -104,4 +104,4 @@ def test_a_newer_build_of_the_running_kernel_waits_for_a_reboot(
 
 
 def test_a_host_that_needs_no_reboot_says_so_with_a_zero(host: Build) -> None:
-    assert reboot.read(host({})).families[0].rows == [((), 0)]
+    assert reboot.read(host({})).metrics[0].rows == [((), 0)]

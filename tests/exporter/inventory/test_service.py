@@ -153,7 +153,7 @@ def test_figures_that_change_by_themselves_are_no_part_of_the_hash(host: Build) 
     tags = []
     for queue in (0, 7):
         findings = Findings()
-        findings.families.append(
+        findings.metrics.append(
             Family("leitstand_php_fpm_listen_queue", "gauge", "Waiting.", (), [((), queue)])
         )
         runner.answers["php_fpm"] = findings

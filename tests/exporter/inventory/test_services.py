@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from exporter.collectors.collector import NoData
 from exporter.inventory import (
     containers,
     databases,
     systemd,
 )
 from exporter.inventory.source import Context, Findings, Item
+from exporter.roots import NoData
 
 Items = Callable[[Findings, str], list[Item]]
 Build = Callable[[dict[str, str | bytes]], Context]
@@ -151,9 +151,7 @@ def test_failed_units_and_timers_become_items_and_figures(
         ("c.timer", ""),
         ("d.timer", "exec-condition"),
     ]
-    figures = {
-        (family.full_name, *labels): value for family in findings.families for labels, value in family.rows
-    }
+    figures = {(family.name, *labels): value for family in findings.metrics for labels, value in family.rows}
     assert figures == {
         ("leitstand_failed_units",): 1,
         ("leitstand_timer_success", "a.timer", "a.service"): 1,

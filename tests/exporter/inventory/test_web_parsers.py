@@ -321,7 +321,7 @@ def test_a_pool_without_listener_is_down_only_where_its_service_is_to_run(
 ) -> None:
     pool = "[www]\nlisten = /run/nobody.sock\n"
     context = host({"/etc/php/8.2/fpm/php-fpm.conf": pool, link: "", f"/run/{system}/x": ""})
-    figures = {family.full_name: [value for _, value in family.rows] for family in fpm.read(context).families}
+    figures = {family.name: [value for _, value in family.rows] for family in fpm.read(context).metrics}
     assert figures["leitstand_php_fpm_up"] == expected
     masked = context.roots.root / "etc/systemd/system/php8.2-fpm.service"
     masked.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,39 @@
+"""Where a host's files are, and how a collector or source says that the host has nothing for it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from exporter.files import Files
+
+
+class NoData(Exception):  # noqa: N818 - an answer, not an error
+    """The host has nothing of this kind (no such hardware, module or service): not a failure."""
+
+
+@dataclass(frozen=True)
+class Roots:
+    """Where the kernel's files and the host's own files stand; tests and containers name other places.
+
+    ``udev`` is udev's database, where it is not in ``run/udev/data`` below ``root``.
+    """
+
+    proc: Path = Path("/proc")
+    sys: Path = Path("/sys")
+    root: Path = Path("/")
+    udev: Path | None = None
+
+    @cached_property
+    def proc_files(self) -> Files:
+        """Files of procfs, see proc(5)."""
+        return Files(self.proc)
+
+    @cached_property
+    def sys_files(self) -> Files:
+        """Files of sysfs, see sysfs(5)."""
+        return Files(self.sys)
+
+    @cached_property
+    def root_files(self) -> Files:
+        """The host's own files, as ``/etc``."""
+        return Files(self.root)
