@@ -28,7 +28,7 @@ from exporter.node_exporter_flags import tell
 from exporter.scrape import Scraper
 from exporter.web.app import App, server_names
 from exporter.web.server import Server
-from leitstand import __version__
+from leitstand.version import VERSION
 
 _LOG = logging.getLogger(__name__)
 _EXAMPLES = """Examples:
@@ -43,7 +43,7 @@ _EXAMPLES = """Examples:
 
 
 @click.command(params=list[click.Parameter](all_options()), epilog=_EXAMPLES)
-@click.version_option(__version__, "--version", prog_name="leitstand exporter")
+@click.version_option(VERSION, "--version", prog_name="leitstand exporter")
 def exporter(**given: Any) -> None:
     """Serve this host's figures and inventory to Prometheus.
 

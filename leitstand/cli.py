@@ -15,11 +15,11 @@ from typing import Any, TextIO
 import click
 from click.shell_completion import CompletionItem
 
-from leitstand import __revision__, __version__
 from leitstand.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, LeitstandError
 from leitstand.logs import LogFormat, set_up_logging
 from leitstand.process import keep_out_of_cores
 from leitstand.text import harmless, visible
+from leitstand.version import REVISION, VERSION
 
 # Name, where its click command stands, and the one line of `leitstand --help`.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backup": ("orchestrator.cli.group:backup", "Back up, verify, list and restore; manage keys."),
     "status-page": ("status_page.cli:status_page", "Collect public states; serve the status page."),
 }
-_COMMIT = f", commit {__revision__}" if __revision__ else ""
+_COMMIT = f", commit {REVISION}" if REVISION else ""
 # Which role's requirements a command needs, for the hint when an import fails.
 ROLES = {"exporter": "exporter", "backup": "orchestrator", "status-page": "status-page"}
 
@@ -91,7 +91,7 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: leitstand check --config /etc/leitstand/leitstand.yml",
 )
-@click.version_option(__version__, prog_name="leitstand", message=f"%(prog)s, version %(version)s{_COMMIT}")
+@click.version_option(VERSION, prog_name="leitstand", message=f"%(prog)s, version %(version)s{_COMMIT}")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),

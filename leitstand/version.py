@@ -44,3 +44,7 @@ def _checked_out(git: Path) -> str:
             return (folder / name).read_text()
     packed = (line.split(" ") for line in (shared / "packed-refs").read_text().splitlines())
     return next((words[0] for words in packed if words[1:] == [name]), "")
+
+
+# Of the code that was loaded: a checkout may move on while a program runs.
+VERSION, REVISION = release(), revision()

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from leitstand import __revision__, __version__
 from leitstand.errors import LeitstandError
 from leitstand.files import write_atomically
+from leitstand.version import REVISION, VERSION
 from status_page.snapshot import PublicSnapshot
 
 PARTS = ("prometheus", "days", "history", "pages")
@@ -36,7 +36,7 @@ def registry(told: PublicSnapshot, problems: dict[str, str], dropped: int) -> Co
     build = gauge(
         "build_info", "The version that runs, and the commit it was made from.", "version", "revision"
     )
-    build.labels(__version__, __revision__).set(1)
+    build.labels(VERSION, REVISION).set(1)
     if "pages" not in problems:
         gauge("written_timestamp_seconds", "When the pages were last written.").set(told.written_at)
     if told.measured_at is not None:

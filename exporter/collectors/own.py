@@ -8,8 +8,7 @@ from prometheus_client.registry import Collector
 
 from exporter.collectors.options import Options
 from exporter.exposition import Family, Kind, Row
-from leitstand import __version__
-from leitstand.version import revision
+from leitstand.version import REVISION, VERSION
 
 
 class OwnProcess(Collector):
@@ -18,7 +17,7 @@ class OwnProcess(Collector):
     def __init__(self, options: Options) -> None:
         self._process = ProcessCollector(registry=None) if options.own_process else None
         version = "{}.{}.{}".format(*sys.version_info[:3])
-        self._build = ((__version__, revision(), version), 1)
+        self._build = ((VERSION, REVISION, version), 1)
 
     def collect(self) -> Iterable[Family]:
         yield Family(

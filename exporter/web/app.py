@@ -17,7 +17,7 @@ from exporter.web.http1 import Request, Response, problem
 from exporter.web.landing import CONTENT_SECURITY_POLICY, landing_page
 from exporter.web.negotiation import TEXT, Offer, choose_metrics, gzip, wants_gzip
 from exporter.web.server import ServerStatus
-from leitstand import __version__
+from leitstand.version import VERSION
 
 # A healthy collector needs milliseconds. One that was given less would count as hanging, for all who ask.
 MINIMUM_DEADLINE_SECONDS = 0.1
@@ -91,7 +91,7 @@ class App:
         self._gzip = _OtherForm(gzip, b"")
         series_path = (telemetry_path.rstrip("/") or "/metrics") + "/inventory"
         self._landing = partial(
-            landing_page, host or socket.gethostname(), __version__, _links(telemetry_path, series_path)
+            landing_page, host or socket.gethostname(), VERSION, _links(telemetry_path, series_path)
         )
         self._routes: dict[str, Callable[[Request], Response]] = {
             "/": self._root,

@@ -11,6 +11,7 @@ import pytest
 from lab.patience import patient
 from leitstand.cli import COMMANDS
 
+ROOT = Path(__file__).parents[2]
 PROGRAMS = {
     "exporter",
     "orchestrator",
@@ -46,6 +47,13 @@ def role(tmp_path):
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=patient(120))
 
     return run
+
+
+def test_next_to_nothing_is_loaded_before_ctrl_c_ends_in_one_line():
+    script = "import sys; sys.path.insert(0, sys.argv[1]); import leitstand.start; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-IS", "-c", script, ROOT], capture_output=True, text=True)
+    assert "leitstand.start" in done.stdout
+    assert not {"re", "pathlib", "click", "typing", "importlib.util"} & set(done.stdout.split())
 
 
 def test_help_imports_no_program():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.patience import patient
-from leitstand import __revision__, __version__
+from leitstand.version import REVISION, VERSION
 from status_page.collector import Collector
 from status_page.prometheus import Prometheus
 from status_page.ready import load
@@ -149,7 +149,7 @@ def test_its_own_health_is_a_textfile_that_promtool_likes(collector, liar):
     text = (collector.plan.metrics / "status-page.prom").read_text()
     assert 'leitstand_status_page_part_failing{part="prometheus"} 1' in text
     assert 'leitstand_status_page_part_failing{part="pages"} 0' in text
-    assert f'leitstand_status_page_build_info{{revision="{__revision__}",version="{__version__}"}} 1' in text
+    assert f'leitstand_status_page_build_info{{revision="{REVISION}",version="{VERSION}"}} 1' in text
     done = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
 
