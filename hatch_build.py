@@ -32,8 +32,10 @@ def version(root: Path = ROOT) -> str:
 def _git(root: Path, *words: str) -> str:
     if not (root / ".git").exists():  # a folder around an unpacked archive may be another checkout
         return ""
+    # Of another user's checkout git tells root nothing else; this file is run from there already.
+    argv = ["git", "-C", root, "-c", "safe.directory=*", *words]
     try:
-        done = subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
     except OSError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

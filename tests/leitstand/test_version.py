@@ -1,5 +1,6 @@
 """Which commit runs can be told, wherever git keeps it."""
 
+import os
 import runpy
 import shutil
 import subprocess
@@ -91,6 +92,14 @@ def test_a_build_has_the_version_of_the_tag_or_leads_to_the_next(
     git(checkout, "commit", "-q", "--allow-empty", "-m", "second")
     git(checkout, "commit", "-q", "--allow-empty", "-m", "third")
     assert described(checkout) == f"0.3.10.dev2+g{commit(checkout)}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root builds the checkouts of others")
+def test_root_builds_the_checkout_of_another_user_with_its_version(checkout: Path) -> None:
+    git(checkout, "tag", "v0.3.9")
+    os.chown(checkout / ".git", 65534, 65534)
+    os.chown(checkout, 65534, 65534)
+    assert described(checkout) == "0.3.9"
 
 
 def test_a_build_without_git_has_a_version_as_well(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
