@@ -78,6 +78,7 @@ def clock(at: float, zone: ZoneInfo, language: Language) -> str:
     return say.gettext("{time}").format(time=time)
 
 
+@lru_cache(maxsize=4096)
 def day(at: float, zone: ZoneInfo, language: Language, year: bool = True) -> str:
     """``5. Oktober 2026``, ``5 October 2026``; without the year if not asked for."""
     from babel.dates import format_date, format_skeleton

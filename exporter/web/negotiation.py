@@ -2,8 +2,8 @@
 
 import math
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 _LONGEST = 2048  # characters of a header; Prometheus sends 300, and a long one could cost 100 ms
@@ -12,46 +12,21 @@ _GZIP_LEVEL = 1  # level 9 costs 13 to 17 times the CPU for 15 to 20 % fewer byt
 
 @dataclass(frozen=True)
 class Offer:
-    """A media type that can be served, and the ``Content-Type`` it is served as."""
+    """A form of metrics that can be served."""
 
     media_type: str
-    parameters: Mapping[str, str]
-    content_type: str
-
-
-TEXT = Offer("text/plain", {"version": "0.0.4"}, "text/plain; version=0.0.4; charset=utf-8")
-OPENMETRICS = Offer(
-    "application/openmetrics-text",
-    {"version": "1.0.0"},
-    "application/openmetrics-text; version=1.0.0; charset=utf-8",
-)
-OPENMETRICS_0_0_1 = Offer(
-    "application/openmetrics-text",
-    {"version": "0.0.1"},
-    "application/openmetrics-text; version=0.0.1; charset=utf-8",
-)
-METRICS_OFFERS = (TEXT, OPENMETRICS, OPENMETRICS_0_0_1)
-
-
-@dataclass(frozen=True)
-class _Range:
-    media_type: str
-    quality: float
-    parameters: Mapping[str, str] = field(default_factory=dict)
-
-    def matches(self, offer: Offer) -> bool:
-        """Whether the offer falls into this range. Parameters the offer does not speak of do not count."""
-        major, _, minor = self.media_type.partition("/")
-        own_major, _, own_minor = offer.media_type.partition("/")
-        if major not in ("*", own_major) or minor not in ("*", own_minor):
-            return False
-        return all(self.parameters.get(name, value) == value for name, value in offer.parameters.items())
+    version: str
 
     @property
-    def precision(self) -> tuple[bool, bool, int]:
-        """How closely the range describes what it matches: the closest one decides."""
-        major, _, minor = self.media_type.partition("/")
-        return major != "*", minor != "*", len(self.parameters)
+    def content_type(self) -> str:
+        """The ``Content-Type`` it is served as."""
+        return f"{self.media_type}; version={self.version}; charset=utf-8"
+
+
+TEXT = Offer("text/plain", "0.0.4")
+OPENMETRICS = Offer("application/openmetrics-text", "1.0.0")
+OPENMETRICS_0_0_1 = Offer("application/openmetrics-text", "0.0.1")
+METRICS_OFFERS = (TEXT, OPENMETRICS, OPENMETRICS_0_0_1)
 
 
 def choose_metrics(accept: str) -> Offer:
@@ -65,31 +40,37 @@ def choose_metrics(accept: str) -> Offer:
 
 @lru_cache(maxsize=64)
 def _best(accept: str) -> Offer:
-    ranges = _ranges(accept)
-    best = max(METRICS_OFFERS, key=lambda offer: _quality(ranges, offer))
-    return best if _quality(ranges, best) > 0 else TEXT
+    accepted = list(_items(accept or "*/*"))
+    best = max(METRICS_OFFERS, key=lambda offer: _quality(accepted, offer))
+    return best if _quality(accepted, best) > 0 else TEXT
 
 
-def _quality(ranges: list[_Range], offer: Offer) -> float:
-    matching = [candidate for candidate in ranges if candidate.matches(offer)]
-    return max(matching, key=lambda candidate: candidate.precision).quality if matching else 0.0
+def _quality(accepted: list[tuple[str, dict[str, str], float]], offer: Offer) -> float:
+    """The weight of the range that describes the offer most closely; 0 if none does.
+
+    Parameters other than ``version`` make a range closer, but exclude no offer.
+    """
+    anything = ("*/*", f"{offer.media_type.partition('/')[0]}/*", offer.media_type)
+    matching = [
+        ((anything.index(range_), len(parameters)), quality)
+        for range_, parameters, quality in accepted
+        if range_ in anything and parameters.get("version", offer.version) == offer.version
+    ]
+    return max(matching, key=lambda match: match[0], default=((0, 0), 0.0))[1]
 
 
-def _ranges(accept: str) -> list[_Range]:
-    return [_range(item) for item in (accept or "*/*").split(",") if item.strip()]
-
-
-def _range(item: str) -> _Range:
-    media_type, *rest = (part.strip() for part in item.split(";"))
-    pairs = {
-        name.strip().lower(): value.strip().strip('"') for name, _, value in (p.partition("=") for p in rest)
-    }
-    quality = _parse_quality(pairs.pop("q", "1"))
-    return _Range(media_type.lower(), quality, pairs)
+def _items(header: str) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Each item of a header: its name, its parameters and its weight, which counts as 0 if it is none."""
+    for item in header.lower().split(","):
+        name, *rest = (part.strip() for part in item.split(";"))
+        pairs = (part.partition("=") for part in rest)
+        parameters = {key.strip(): value.strip().strip('"') for key, _, value in pairs}
+        quality = _parse_quality(parameters.pop("q", "1"))
+        if item.strip():
+            yield name, parameters, quality
 
 
 def _parse_quality(text: str) -> float:
-    """A weight from 0 to 1; what is none counts as 0, so that it is never preferred."""
     try:
         value = float(text)
     except ValueError:
@@ -104,11 +85,8 @@ def wants_gzip(accept_encoding: str) -> bool:
 
 @lru_cache(maxsize=64)
 def _prefers_gzip(accept_encoding: str) -> bool:
-    codings = {
-        item.media_type: item.quality for item in map(_range, accept_encoding.split(",")) if item.media_type
-    }
-    anything = codings.get("*", 0.0)
-    quality = codings.get("gzip", codings.get("x-gzip", anything))
+    codings = {name: quality for name, _, quality in _items(accept_encoding) if name}
+    quality = codings.get("gzip", codings.get("x-gzip", codings.get("*", 0.0)))
     return quality > 0 and quality >= codings.get("identity", 0.0)
 
 
