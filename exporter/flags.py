@@ -139,7 +139,7 @@ def _collectors() -> Iterable[click.Option]:
         words = f"Serve {entry.summary}. {'On' if entry.is_default else 'Off'} by default."
         yield _option(f"--collector.{name}/--no-collector.{name}", f"collector_{name}", words, default=None)
     words = (
-        "A further collector, made for prometheus_client: package.module:Class. May be given several times."
+        "A collector of your own, for prometheus_client: package.module:Class. May be given several times."
     )
     yield _option(MODULE, "modules", words, multiple=True)
     for setting in fields(Options):

@@ -1,4 +1,4 @@
-"""Collectors of others: classes of Python modules that the command line names."""
+"""Collectors that are not ours: classes in Python modules, named on the command line."""
 
 import importlib
 
@@ -8,15 +8,15 @@ from leitstand.errors import UsageError
 from leitstand.text import visible
 
 OPTION = "--collector.module"
-_PLACES = "install the package where leitstand is, or name the module's folder in PYTHONPATH"
+_PLACES = "install the package in Leitstand's environment, or add the module's folder to PYTHONPATH"
 
 
 def load_collector(place: str) -> Collector:
-    """The collector of ``package.module:Class``. Raises UsageError when it cannot be had."""
+    """The collector ``package.module:Class``. Raises UsageError when it cannot be loaded."""
     module, _, name = place.partition(":")
     if not module or not name:
-        raise UsageError(f"{OPTION}: {place!r} names no class", "write package.module:Class")
-    # A module of others may fail in any way, and so may its class.
+        raise UsageError(f"{OPTION}: {place!r} is not a class", "write package.module:Class")
+    # Code that is not ours may fail in any way.
     try:
         found = importlib.import_module(module)
     except (Exception, SystemExit) as error:
@@ -24,7 +24,7 @@ def load_collector(place: str) -> Collector:
     try:
         collector: Collector = getattr(found, name)()
     except (Exception, SystemExit) as error:
-        hint = "the module has to have this class, and the class to need no arguments"
+        hint = "the module must define this class, and the class must need no arguments"
         raise UsageError(f"{OPTION} {place}: {_words(error)}", hint) from error
     if not callable(getattr(collector, "collect", None)):
         raise UsageError(

@@ -39,7 +39,7 @@ _NOTHING = Ready((), frozenset())
 
 
 class Given(Collector):
-    """Metrics that are there already, for the registry: ``collect`` gives what ``metrics`` gives."""
+    """Metrics that need no collecting, for the registry: ``collect`` gives what ``metrics`` gives."""
 
     def __init__(self, metrics: Callable[[], Iterable[Metric]]) -> None:
         self._metrics = metrics
@@ -49,7 +49,7 @@ class Given(Collector):
 
 
 class Named(Collector):
-    """A collector as its name stands for it: without what is hidden, and empty where the host has nothing."""
+    """A collector without what is hidden; it gives nothing where the host has nothing."""
 
     def __init__(self, collector: Collector, hidden: tuple[str, ...], renderer: Renderer) -> None:
         self._collector, self._hidden, self._renderer = collector, hidden, renderer
@@ -89,8 +89,8 @@ class Scraper:
 
     ``inventory`` gives pieces that are ready for the page; it must not block. ``reserved`` are names that
     others add to the page. ``node_metrics`` false leaves out every name that starts with ``node_``, for hosts
-    on which node_exporter serves them. ``registry`` has it all, as of now, for prometheus_client's own
-    functions; only `scrape` guards the collectors.
+    on which node_exporter serves them. ``registry`` holds the collectors, the inventory and the verdicts of
+    the last scrape, for prometheus_client's own functions; only `scrape` guards the collectors.
     """
 
     def __init__(

@@ -204,8 +204,8 @@ def test_without_node_metrics_theirs_are_hidden_too(page_of):
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        ("shop", "'shop' names no class"),
-        (":Queue", "':Queue' names no class"),
+        ("shop", "'shop' is not a class"),
+        (":Queue", "':Queue' is not a class"),
         ("nowhere.at.all:Queue", "nowhere.at.all:Queue: ModuleNotFoundError: No module named 'nowhere'"),
         (".shop:Queue", "TypeError"),
         ("broken:Queue", "No module named 'nothing_of_this_name'"),
