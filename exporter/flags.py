@@ -117,7 +117,7 @@ def _inventory() -> Iterable[click.Option]:
     words = "Only the sources that are switched on; without this all are."
     yield _option("--inventory.disable-defaults", "disable_sources", words, is_flag=True)
     for name, entry in SOURCES.items():
-        words = f"Look for: {', '.join(kind.replace('_', ' ') for kind in entry.kinds)}."
+        words = f"Read {entry.summary}."
         yield _option(f"--inventory.{name}/--no-inventory.{name}", f"source_{name}", words, default=None)
 
 

@@ -31,5 +31,5 @@ def sources_table() -> str:
         kinds = ", ".join(f"`{kind}`" for kind in entry.kinds)
         often = "each minute" if entry.quick else "each interval"
         unchanged = ", unless its files are unchanged" if entry.watches else ""
-        rows.append(f"| `{name}` | {kinds} | {entry.limit:g} s | {often}{unchanged} |")
-    return "\n".join(["| source | kinds | limit | runs |", "|---|---|---|---|", *rows]) + "\n"
+        rows.append(f"| `{name}` | {entry.summary} | {kinds} | {entry.limit:g} s | {often}{unchanged} |")
+    return "\n".join(["| source | reads | kinds | limit | runs |", "|---|---|---|---|---|", *rows]) + "\n"

@@ -3,19 +3,24 @@
 from exporter.inventory.source import SourceEntry
 
 SOURCES: dict[str, SourceEntry] = {
-    "host": SourceEntry(("host",), quick=True),
-    "addresses": SourceEntry(("address", "default_route", "dns_server"), quick=True),
+    "host": SourceEntry("name, hardware, distribution and kernel of the host", ("host",), quick=True),
+    "addresses": SourceEntry(
+        "IP addresses, default routes and DNS servers", ("address", "default_route", "dns_server"), quick=True
+    ),
     "dpkg": SourceEntry(
+        "installed packages of Debian and Ubuntu",
         ("package",),
         watches=("/var/lib/dpkg/status", "/var/lib/apt/extended_states"),
         quick=True,
     ),
     "apk": SourceEntry(
+        "installed packages of Alpine",
         ("package",),
         watches=("/lib/apk/db/installed", "/usr/lib/apk/db/installed", "/etc/apk/world"),
         quick=True,
     ),
     "rpm": SourceEntry(
+        "installed packages of RPM-based systems",
         ("package",),
         watches=(
             # Not -shm beside them, which every reader touches.
@@ -30,6 +35,7 @@ SOURCES: dict[str, SourceEntry] = {
         limit=30.0,
     ),
     "apt": SourceEntry(
+        "pending updates, from apt's package lists",
         ("update",),
         watches=(
             "/var/lib/dpkg/status",
@@ -46,19 +52,23 @@ SOURCES: dict[str, SourceEntry] = {
         ),
         limit=60.0,
     ),
-    "reboot": SourceEntry(("reboot_reason",), quick=True),
-    "libraries": SourceEntry(("stale_library",), limit=30.0),
-    "python": SourceEntry(("package",), limit=30.0),
-    "npm": SourceEntry(("package",), limit=30.0),
-    "composer": SourceEntry(("package",), limit=30.0),
-    "bundles": SourceEntry(("package",)),
-    "containers": SourceEntry(("container_image", "container"), limit=25.0),
-    "php": SourceEntry(("php", "php_setting", "php_extension"), limit=60.0),
-    "php_fpm": SourceEntry(("php_pool",), limit=15.0, quick=True),
-    "web": SourceEntry(("virtual_host", "web_application"), limit=60.0),
-    "databases": SourceEntry(("database",), limit=30.0),
-    "listeners": SourceEntry(("listening_socket",), limit=20.0),
-    "systemd": SourceEntry(("failed_unit", "timer"), limit=30.0, quick=True),
-    "certificates": SourceEntry(("certificate",), limit=30.0),
-    "users": SourceEntry(("user", "ssh_key")),
+    "reboot": SourceEntry("reasons why the host needs a reboot", ("reboot_reason",), quick=True),
+    "libraries": SourceEntry("running programs that use replaced libraries", ("stale_library",), limit=30.0),
+    "python": SourceEntry("installed Python packages", ("package",), limit=30.0),
+    "npm": SourceEntry("installed npm packages", ("package",), limit=30.0),
+    "composer": SourceEntry("packages installed by Composer", ("package",), limit=30.0),
+    "bundles": SourceEntry("applications installed by snap and Flatpak", ("package",)),
+    "containers": SourceEntry(
+        "images and running containers of Docker and Podman", ("container_image", "container"), limit=25.0
+    ),
+    "php": SourceEntry(
+        "PHP versions, important settings and extensions", ("php", "php_setting", "php_extension"), limit=60.0
+    ),
+    "php_fpm": SourceEntry("pools of PHP-FPM and their status", ("php_pool",), limit=15.0, quick=True),
+    "web": SourceEntry("virtual hosts and web applications", ("virtual_host", "web_application"), limit=60.0),
+    "databases": SourceEntry("database servers and their versions", ("database",), limit=30.0),
+    "listeners": SourceEntry("listening sockets and their programs", ("listening_socket",), limit=20.0),
+    "systemd": SourceEntry("failed units and timers", ("failed_unit", "timer"), limit=30.0, quick=True),
+    "certificates": SourceEntry("TLS certificates and their expiry", ("certificate",), limit=30.0),
+    "users": SourceEntry("users with a login shell, their sudo rights and SSH keys", ("user", "ssh_key")),
 }

@@ -90,11 +90,12 @@ ENDING_SECONDS = 5.0
 class SourceEntry:
     """One line of the registry; ``readers.py`` has the function of the same name.
 
-    ``watches`` are files, or patterns of them: while size, time and inode of all are unchanged the source
-    need not run again. ``limit`` is in seconds of wall time. ``quick`` sources run every minute, the others
-    on the service's interval.
+    ``summary`` completes "Read …." in the help. ``watches`` are files, or patterns of them: while size, time
+    and inode of all are unchanged the source need not run again. ``limit`` is in seconds of wall time.
+    ``quick`` sources run every minute, the others on the service's interval.
     """
 
+    summary: str
     kinds: tuple[str, ...]
     watches: tuple[str, ...] = ()
     limit: float = 10.0

@@ -62,7 +62,7 @@ def leaves(context):
 
 for function in (hang, spin, raises, exits, eats, floods, prints, leaves):
     limit = 1.0 if function in (hang, spin, leaves) else 120.0
-    SOURCES[function.__name__] = SourceEntry(("dns_server",), limit=limit)
+    SOURCES[function.__name__] = SourceEntry("", ("dns_server",), limit=limit)
     READERS[function.__name__] = function
 worker.main()
 """
