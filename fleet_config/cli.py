@@ -20,7 +20,7 @@ from leitstand.settings.config import load_document, read
 from leitstand.settings.fleet import Fleet
 from leitstand.share import share
 
-# Who must be told to read a changed file again. Target files and dashboards are watched.
+# Which program must be reloaded when a file changes. Target files and dashboards are watched.
 RELOADS = {
     "prometheus.yml": "Prometheus",
     "rules": "Prometheus",
@@ -29,7 +29,7 @@ RELOADS = {
     "templates": "Alertmanager",
     "provisioning": "Grafana",
 }
-RULES = "rules/*.yml"  # what prometheus.yml has read
+RULES = "rules/*.yml"  # as in prometheus.yml
 _log = logging.getLogger(__name__)
 
 
@@ -57,12 +57,12 @@ _out_option = click.option(
 
 @click.group(epilog="Example: leitstand render prometheus --out /etc/leitstand/prometheus")
 def render() -> None:
-    """Write what other programs read, made from leitstand.yml.
+    """Write the configuration of other programs from leitstand.yml.
 
-    A file that would not change is not touched. Rules that an earlier release wrote are removed, as
-    Prometheus would read them; nothing else is.
+    Files without changes are not touched. Rules that an earlier release wrote are removed, because
+    Prometheus would read them; nothing else is removed.
 
-    Exit codes: 0 all good, 1 written, with a warning, 2 wrong usage or configuration, 3 failed.
+    Exit codes: 0 all good, 1 written with a warning, 2 wrong usage or configuration, 3 failed.
     """
 
 
@@ -75,16 +75,16 @@ def render() -> None:
 @click.option(
     "--backups",
     type=_HostAndPort(),
-    help="Where 'leitstand backup serve' listens, 127.0.0.1:9816 as a rule. Without it nobody asks there.",
+    help="Where 'leitstand backup serve' listens, usually 127.0.0.1:9816; without it, it is not scraped.",
 )
 @click.option(
     "--inventory",
     is_flag=True,
-    help="Ask the hosts for one series per item of their inventory, too: for up to about 50 hosts.",
+    help="Also scrape one series per item of the inventory: for up to about 50 hosts.",
 )
 @json_option
 def prometheus(config_path: Path, out: Path, inventory: bool, as_json: bool, **addresses: str) -> int:
-    """Configuration, rules, targets and blackbox modules: a folder that Prometheus can start with."""
+    """Write a folder for Prometheus: configuration, rules, targets and blackbox modules."""
     document = load_document(config_path)
     fleet, expected = read(document, Fleet), read(document, Expected)
     made_of = (fleet, expected, Addresses(**addresses), share("prometheus"))
@@ -93,7 +93,7 @@ def prometheus(config_path: Path, out: Path, inventory: bool, as_json: bool, **a
     silent = [part for part in unheard(fleet, expected) if part != "backups" or not addresses["backups"]]
     for part in silent:
         _log.warning(
-            "no host is believed about '%s'; name the one that runs it: hosts.NAME.runs: [%s]", part, part
+            "no host may report about '%s'; declare the one that runs it: hosts.NAME.runs: [%s]", part, part
         )
     return EXIT_WARNINGS if silent else EXIT_OK
 
@@ -103,13 +103,13 @@ def prometheus(config_path: Path, out: Path, inventory: bool, as_json: bool, **a
 @_out_option
 @json_option
 def alertmanager(config_path: Path, out: Path, as_json: bool) -> int:
-    """Routes, inhibition, receivers and mail templates: a folder that Alertmanager can start with."""
+    """Write a folder for Alertmanager: routes, inhibition, receivers and mail templates."""
     alerts = (fleet := read(load_document(config_path), Fleet)).alerts
     _report(out, write_files(out, alertmanager_files(fleet, share("prometheus") / "alertmanager")), as_json)
     if needs_url_file(alerts):
-        _log.info("a URL named by file needs Alertmanager 0.26 or newer; Debian 12 has 0.25")
+        _log.info("a URL given by file needs Alertmanager 0.26 or newer; Debian 12 has 0.25")
     if not tells_somebody(alerts):
-        _log.warning("no alert will reach anybody: 'alerts:' has neither 'mail' nor 'webhook_url'")
+        _log.warning("no alert will reach anyone: 'alerts:' has neither 'mail' nor 'webhook_url'")
         return EXIT_WARNINGS
     return EXIT_OK
 
@@ -120,10 +120,9 @@ def alertmanager(config_path: Path, out: Path, as_json: bool) -> int:
 @_address("prometheus")
 @json_option
 def grafana(config_path: Path, out: Path, as_json: bool, prometheus: str) -> int:
-    """Data source and dashboards; with alerts.runbook_url, each firing alert leads to its runbook.
+    """Write data source and dashboards for Grafana; alerts.runbook_url adds links to runbooks.
 
-    Grafana is told of them by PROVISIONING_CFG_DIR, which is the folder 'provisioning' below --out, in
-    /etc/default/grafana-server.
+    Set PROVISIONING_CFG_DIR in /etc/default/grafana-server to the folder 'provisioning' below --out.
     """
     fleet = read(load_document(config_path), Fleet)
     _report(out, write_files(out, grafana_files(fleet, prometheus, out, share("grafana"))), as_json)

@@ -24,13 +24,13 @@ from leitstand.version import REVISION, VERSION
 # Name, where its click command stands, and the one line of `leitstand --help`.
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("leitstand.commands:check", "Check leitstand.yml and print every problem."),
-    "render": ("fleet_config.cli:render", "Write what Prometheus and Alertmanager read."),
+    "render": ("fleet_config.cli:render", "Write the configuration of Prometheus, Alertmanager and Grafana."),
     "schema": ("leitstand.commands:schema", "Print the JSON Schema of leitstand.yml, for editors."),
-    "runbook": ("leitstand.commands:runbook", "What to do when an alert fires."),
-    "exporter": ("exporter.cli:exporter", "Serve this host's figures and inventory to Prometheus."),
-    "inventory": ("fleet_inventory.cli:inventory", "Pull, search and compare what runs on every host."),
+    "runbook": ("leitstand.commands:runbook", "Print what to do when an alert fires."),
+    "exporter": ("exporter.cli:exporter", "Serve this host's metrics and inventory to Prometheus."),
+    "inventory": ("fleet_inventory.cli:inventory", "Pull, search and compare the inventories of all hosts."),
     "backup": ("orchestrator.cli.group:backup", "Back up, verify, list and restore; manage keys."),
-    "status-page": ("status_page.cli:status_page", "Collect public states; serve the status page."),
+    "status-page": ("status_page.cli:status_page", "Collect the states of services; serve the status page."),
 }
 _COMMIT = f", commit {REVISION}" if REVISION else ""
 # Which role's requirements a command needs, for the hint when an import fails.
@@ -97,14 +97,14 @@ class LazyGroup(click.Group):
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_default=True,
-    help="The least that is logged, on standard error.",
+    help="Minimum log level; logs go to standard error.",
 )
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="One line, or one JSON object a line.",
+    help="Log format: text, or one JSON object per line.",
 )
 def leitstand(log_level: str, log_format: LogFormat) -> None:
     """The control room of a small fleet: health, backups, status page.
@@ -191,7 +191,7 @@ def _unexpected(error: BaseException) -> int:
         return EXIT_FAILED
     first_line = next(iter(str(error).splitlines()), "")
     click.echo(visible(f"internal error: {type(error).__name__}: {first_line}"), err=True)
-    click.echo("  hint: run again with 'leitstand --log-level debug …' and report what it prints", err=True)
+    click.echo("  hint: run again with 'leitstand --log-level debug …' and report the output", err=True)
     return EXIT_FAILED
 
 

@@ -21,8 +21,8 @@ from leitstand.share import share
 def check(config_path: Path, as_json: bool) -> int:
     """Check the configuration; print every problem as file:line: path: what; hint.
 
-    A warning is of what is rarely meant: a job that nothing proves, keys that lie badly, a file that is not
-    there. Exit codes: 0 nothing is wrong, with or without warnings, 2 something is.
+    Warnings are about settings that are rarely intended: a job that is never verified, keys in an unsafe
+    place, a missing file. Exit codes: 0 no problems, with or without warnings, 2 problems.
     """
     cautions: list[Problem] = []
     try:
@@ -65,7 +65,7 @@ def _runbooks() -> dict[str, Path]:
 @click.command(epilog="Example: leitstand runbook BackupFailed")
 @click.argument("alert", required=False, shell_complete=_offer_runbooks)
 def runbook(alert: str | None) -> None:
-    """Print what ALERT means, what to look at first and what to do; without ALERT, the names there are."""
+    """Print what ALERT means, what to check first and what to do; without ALERT, list all names."""
     pages = _runbooks()
     if alert is None:
         click.echo("\n".join(pages))

@@ -30,8 +30,10 @@ def refuse_foreign(config: Path) -> None:
     It names programs to run, as root's does: of that `load_document` takes care, named or found.
     """
     if os.geteuid() != 0 and config == LOCAL and (found := foreign(config)):
-        what = f"{found.place} {found.what}: a configuration of others is used only when it is named"
-        raise UsageError(what, f"if you trust it: --config {LOCAL.absolute()}; else go to another folder")
+        what = f"{found.place} {found.what}: another user's configuration is used only if you name it"
+        raise UsageError(
+            what, f"if you trust it: --config {LOCAL.absolute()}; otherwise change to another folder"
+        )
 
 
 def config_to_complete(context: click.Context) -> Path:

@@ -15,9 +15,11 @@ from leitstand.settings.models import AbsolutePath, Duration, Model
 class StatusPage(Model):
     """How the public state is collected and where the page is served."""
 
-    prometheus: ProbeUrl = Field(default="http://127.0.0.1:9090", description="The Prometheus that is asked.")
+    prometheus: ProbeUrl = Field(
+        default="http://127.0.0.1:9090", description="URL of the Prometheus server to query."
+    )
     interval: Duration = Field(
-        default=timedelta(seconds=15), ge=timedelta(seconds=1), description="Between two rounds."
+        default=timedelta(seconds=15), ge=timedelta(seconds=1), description="Time between two rounds."
     )
     listen: Listen = Field(
         default="127.0.0.1:8080", description="Where `leitstand status-page serve` listens."
@@ -25,20 +27,20 @@ class StatusPage(Model):
     workers: int = Field(default=2, ge=1, le=64, description="Processes that serve the page.")
     fresh_for: Duration | None = Field(
         default=None,
-        description="So long a measurement needs no remark; default 60s, more when probing is slower.",
+        description="Age up to which a state needs no remark; default 60s, more if probing is slower.",
     )
     unknown_after: Duration | None = Field(
-        default=None, description="Older than this, a state is unknown; default three times `fresh_for`."
+        default=None, description="Age after which a state is unknown; default three times `fresh_for`."
     )
     forget_after: Duration = Field(
-        default=timedelta(hours=24), description="Older than this, the last known state is not told either."
+        default=timedelta(hours=24), description="Age after which the last known state is no longer shown."
     )
     history: Duration = Field(
         default=timedelta(days=15),
-        description="How far back Prometheus keeps samples; so far are days computed again.",
+        description="How long Prometheus keeps samples; days are recalculated that far back.",
     )
     folder: AbsolutePath | None = Field(
-        default=None, description="History and ready pages; default paths.state/status-page."
+        default=None, description="Folder for history and pages; default paths.state/status-page."
     )
 
     @model_validator(mode="after")
@@ -61,7 +63,7 @@ class StatusPageSettings(Model):
         if page.fresh_for and page.fresh_for < 2 * max(page.interval, fleet.probing.interval):
             yield (
                 ("status_page", "fresh_for"),
-                "shorter than two rounds of measuring, so the page would flicker",
+                "shorter than two rounds of measurement, so the page would flicker",
                 "make it at least twice status_page.interval and probing.interval",
             )
 

@@ -21,11 +21,11 @@ def of_fleet(fleet: Fleet, _: Fleet) -> Iterator[Finding]:
     """Hosts and services that are the same twice, and files that are not there."""
     for (one, host), (other, same) in combinations(fleet.hosts.items(), 2):
         if (_normal(host.address), host.exporter_port) == (_normal(same.address), same.exporter_port):
-            what = f"has the address and port of '{one}': one machine would be measured as two"
+            what = f"has the same address and port as '{one}': one machine would be monitored as two"
             yield ("hosts", other, "address"), what, "is one of them mistyped?"
     for (one, service), (other, twin) in combinations(fleet.services.items(), 2):
         if (_normal(service.url), service.expect) == (_normal(twin.url), twin.expect):
-            yield ("services", other, "url"), f"is what '{one}' asks for, too", "is one of them mistyped?"
+            yield ("services", other, "url"), f"is also the URL of '{one}'", "is one of them mistyped?"
     yield from faulty_files(named_files(fleet, ()))
 
 
@@ -58,7 +58,7 @@ def faulty_files(files: Iterator[NamedFile]) -> Iterator[Finding]:
         try:
             status = file.stat()
         except PermissionError:
-            yield path, f"{file} cannot be looked at by this user", "check again as root"
+            yield path, f"{file} cannot be checked by this user", "check again as root"
         except OSError as error:
             what = "is not there" if isinstance(error, FileNotFoundError) else str(error.strerror)
             yield path, f"{file}: {what}", _how_to_make(str(path[-1]))
@@ -77,7 +77,7 @@ def _exposed(path: KeyPath, file: Path) -> Distrust | None:
     if path[0] == "alerts" or "exporter" in path:  # of the users that Alertmanager and Prometheus run as
         if setting in ("ca_file", "cert_file") or not file.stat().st_mode & stat.S_IROTH:
             return None
-        return Distrust(file, "may be read by every user", f"chmod o= {shlex.quote(str(file))}")
+        return Distrust(file, "can be read by every user", f"chmod o= {shlex.quote(str(file))}")
     if setting in ("ca_file", "known_hosts_file", "service_file"):
         return distrust(file)
     return exposed(file, stat.S_IRWXO if setting == "credentials_file" else stat.S_IRWXG | stat.S_IRWXO)
@@ -85,8 +85,8 @@ def _exposed(path: KeyPath, file: Path) -> Distrust | None:
 
 def _how_to_make(setting: str) -> str:
     return {
-        "keys_file": "make it once: leitstand backup keys generate",
+        "keys_file": "create it once: leitstand backup keys generate",
         "credentials_file": "an ini file, mode 0600, with access_key and secret_key",
         "identity_file": "ssh-keygen -t ed25519 -N '' -f FILE; then: leitstand backup authorize HOST",
         "known_hosts_file": "leitstand backup authorize HOST says how to fetch the host's key",
-    }.get(setting, "make it before it is used; if it is on another machine, all is well")
+    }.get(setting, "create it before it is used; if it is on another machine, all is well")

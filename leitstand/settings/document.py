@@ -53,9 +53,7 @@ def load_document(source: Path) -> Document:
     if unreadable:
         raise ConfigError(unreadable)
     if not document.data and not document.problems:
-        document.problems.append(
-            Problem(source, 0, "", "holds no settings", "docs/quickstart.md shows the first ones")
-        )
+        document.problems.append(Problem(source, 0, "", "contains no settings", "see docs/quickstart.md"))
     return document
 
 
@@ -63,9 +61,9 @@ def _refuse_what_others_may_change(source: Path) -> None:
     """It names programs to run and where backups go: whoever writes it would be root."""
     for path in (source, *_files(source)):
         if os.access(path, os.R_OK) and (found := distrust(path)):
-            what = f"{found.what}, so root does not read the configuration {path}"
+            what = f"{found.what}, so root refuses the configuration {path}"
             near = found.place in (path.absolute(), path.absolute().parent, path.resolve())
-            hint = f"if all in it is as you want it: {found.cure}" if near else "move it to /etc/leitstand"
+            hint = f"if its content is correct: {found.cure}" if near else "move it to /etc/leitstand"
             raise _unreadable(found.place, what, hint)
 
 
@@ -76,13 +74,13 @@ def _files(source: Path) -> list[Path]:
         found = sorted(path for path in source.iterdir() if path.suffix in (".yml", ".yaml"))
     except OSError as error:
         raise _unreadable(
-            source, str(error.strerror), "the user who runs this must be allowed to read it"
+            source, str(error.strerror), "the user who runs this must be able to read it"
         ) from error
     # Editors keep their unfinished copies in hidden files.
     visible = [path for path in found if not path.name.startswith(".")]
     if not visible:
         raise _unreadable(
-            source, "no *.yml file in this folder", "put leitstand.yml there, or name another --config"
+            source, "no *.yml file in this folder", "put leitstand.yml there, or use another --config"
         )
     return visible
 
@@ -116,7 +114,7 @@ def _merge(document: Document, file: Path, content: Content) -> None:
         return
     if not isinstance(content.data, dict):
         hint = "begin with a section such as 'hosts:'; a space follows each colon"
-        document.problems.append(Problem(file, 1, "", "the file must hold sections", hint))
+        document.problems.append(Problem(file, 1, "", "the file must contain sections", hint))
         return
     for section, value in content.data.items():
         taken = _merge_section(document, file, content, section, value)

@@ -26,18 +26,18 @@ def is_address(value: str) -> str:
     except ValueError:
         if not _HOST_NAME.fullmatch(value) or re.fullmatch(r"[0-9.]+", value):
             raise SettingError(
-                "an address is an IPv4 or IPv6 address or a host name, alone", _address_hint(value)
+                "an address is just an IPv4 or IPv6 address or a host name", _address_hint(value)
             ) from None
     return value
 
 
 def _address_hint(value: str) -> str:
     if "://" in value:
-        return "leave out 'http://' and what follows the host"
+        return "remove 'http://' and everything after the host"
     if re.search(r"[^:]:\d+\Z|\]:\d+\Z", value):
-        return "leave out the port; exporter_port holds it"
+        return "remove the port and set exporter_port"
     if value.startswith("["):
-        return "leave out the brackets"
+        return "remove the brackets"
     return "such as 192.0.2.11, 2001:db8::11 or web1.example.org"
 
 
@@ -67,9 +67,9 @@ def split_url(value: str) -> SplitResult:
         wrong = True
     if wrong or not value.isprintable() or " " in value:
         hint = "write https:// before the host" if "://" not in value else "such as https://www.example.org/"
-        raise SettingError("a URL begins with http:// or https:// and names a host", hint)
+        raise SettingError("a URL begins with http:// or https:// and a host", hint)
     if parts.username is not None or parts.password is not None:
-        raise SettingError("a URL must not hold a user name or password")
+        raise SettingError("a URL must not contain a user name or password")
     host = parts.hostname or ""
     start = value.lower().find(host)
     require_host(value[start : start + len(host)] or host)  # as it is written
@@ -80,13 +80,13 @@ def require_host(host: str) -> None:
     """Raises SettingError unless a URL's host is an IP address or a host name of ASCII letters."""
     if not host.isascii():
         # blackbox_exporter looks up the letters as they stand, and such a service would be down for ever.
-        raise SettingError("a host's name in a URL must be of ASCII letters", _ascii_hint(host))
+        raise SettingError("a host name in a URL must be ASCII", _ascii_hint(host))
     try:
         is_address(host)
     except SettingError:
-        variable = "variables are not replaced: write the host's name" if set(host) & set("${}%") else ""
+        variable = "variables are not replaced: write the host name" if set(host) & set("${}%") else ""
         hint = variable or "such as www.example.org: letters, digits and hyphens between single dots"
-        raise SettingError(f"'{host}' is no name of a host", hint) from None
+        raise SettingError(f"'{host}' is not a host name", hint) from None
 
 
 def _ascii_hint(host: str) -> str:
@@ -96,16 +96,18 @@ def _ascii_hint(host: str) -> str:
         name = ""
     # Python follows the rules of 2003: with these letters that is another name, perhaps somebody else's.
     changed = set(host) & set("ß\u03c2\u200c\u200d")
-    return f"write {name}" if name and not changed else "write it in the form that has xn-- in it"
+    return f"write {name}" if name and not changed else "write it in its xn-- form"
 
 
 def _is_url(value: str) -> str:
     scheme = split_url(value).scheme
     # Prometheus and Alertmanager would take it for a template, or not for a URL, and refuse the whole file.
     if "{{" in value or "}}" in value:
-        raise SettingError("a URL cannot hold '{{' or '}}'", "write braces as %7B and %7D")
+        raise SettingError("a URL must not contain '{{' or '}}'", "write braces as %7B and %7D")
     if re.search(r"%(?![0-9A-Fa-f]{2})", value):
-        raise SettingError("in a URL two hexadecimal digits follow each '%'", "write '%' itself as %25")
+        raise SettingError(
+            "in a URL, each '%' must be followed by two hexadecimal digits", "write '%' itself as %25"
+        )
     # Phones write "Https://", which blackbox_exporter takes for the name of a host.
     return scheme + value[len(scheme) :]
 
@@ -118,12 +120,12 @@ def _is_regular_expression(value: str) -> str:
     except (re.error, OverflowError, RecursionError) as error:
         raise SettingError(
             f"not a regular expression: {error}",
-            "put a backslash before . * + ? ( ) [ { that mean themselves",
+            "put a backslash before a literal . * + ? ( ) [ {",
         ) from None
     # One such pattern in its configuration, and blackbox_exporter does not start: no service is probed then.
     if reason := why_not_re2(value):
         raise SettingError(
-            f"the prober cannot match this: {reason}", "it knows regular expressions of RE2 only"
+            f"blackbox_exporter cannot match this: {reason}", "it only supports RE2 regular expressions"
         )
     return value
 

@@ -71,7 +71,7 @@ class Text(Model):
             )
         # Marks that only join or divide letters are good; a line feed divides paragraphs.
         if any(category(letter) in ("Cc", "Cs") for letter in re.sub(r"[\n\t]", "", given)):
-            raise SettingError("a text holds a control character", "leave it out")
+            raise SettingError("a text contains a control character", "leave it out")
         return self
 
     @classmethod
@@ -90,16 +90,19 @@ class Text(Model):
 
 
 class Site(Model):
-    """Who runs this fleet, as the public reads it."""
+    """The organisation that runs this fleet, as the public sees it."""
 
-    name: Text = Field(default=Text.model_validate("Leitstand"), description="What the public knows you as.")
+    name: Text = Field(
+        default=Text.model_validate("Leitstand"),
+        description="Name of your organisation, as the public knows it.",
+    )
     languages: list[Language] = Field(
         default=["en"], min_length=1, description="The status page's languages, the main one first."
     )
     time_zone: TimeZone = Field(
-        default="UTC", description="Where days begin at midnight, such as Europe/Berlin."
+        default="UTC", description="Time zone for days, schedules and displayed times, such as Europe/Berlin."
     )
-    url: ProbeUrl | None = Field(default=None, description="Where the public finds the status page.")
+    url: ProbeUrl | None = Field(default=None, description="Public URL of the status page.")
 
     @property
     def zone(self) -> ZoneInfo:
@@ -108,35 +111,37 @@ class Site(Model):
 
 
 class Ssh(Model):
-    """How backups reach a host: by the system's OpenSSH, to a host whose key is known already."""
+    """How backups reach a host: with the system's OpenSSH; the host's key must be known already."""
 
-    user: str = Field(default="root", pattern=r"^[a-z_][a-z0-9_.-]*$", description="Whom to log in as.")
+    user: str = Field(
+        default="root", pattern=r"^[a-z_][a-z0-9_.-]*$", description="User name to log in with."
+    )
     port: Port = Field(default=22, description="Port of its sshd.")
     identity_file: AbsolutePath | None = Field(default=None, description="Private key, mode 0600.")
     known_hosts_file: AbsolutePath | None = Field(
-        default=None, description="Keys of known hosts; default: those of the user who runs the backup."
+        default=None, description="File of known host keys; default: that of the user who runs the backup."
     )
 
 
 class ExporterAccess(Model):
-    """How Prometheus and the fleet's inventory ask an exporter whose ``web.yml`` wants TLS or a password.
+    """How Prometheus and the inventory connect to an exporter whose ``web.yml`` requires TLS or a password.
 
-    The files must be readable by the users that both run as.
+    Both must be able to read the files.
     """
 
-    tls: bool = Field(default=False, description="Ask over HTTPS.")
+    tls: bool = Field(default=False, description="Use HTTPS.")
     ca_file: AbsolutePath | None = Field(
-        default=None, description="Certificates that vouch for its own; default: those the system trusts."
+        default=None, description="CA certificates for its certificate; default: those of the system."
     )
     server_name: Line | None = Field(
-        default=None, min_length=1, description="Name in its certificate, where that is not the address."
+        default=None, min_length=1, description="Name in its certificate, if that is not the address."
     )
-    cert_file: AbsolutePath | None = Field(default=None, description="Certificate to show to it.")
+    cert_file: AbsolutePath | None = Field(default=None, description="Client certificate to present.")
     key_file: AbsolutePath | None = Field(default=None, description="Private key of that certificate.")
-    username: Line | None = Field(default=None, min_length=1, description="User name that it knows.")
-    password_file: AbsolutePath | None = Field(
-        default=None, description="File that holds the user's password."
+    username: Line | None = Field(
+        default=None, min_length=1, description="User name for basic authentication."
     )
+    password_file: AbsolutePath | None = Field(default=None, description="File with the user's password.")
 
     @model_validator(mode="after")
     def what_belongs_together_is_given_together(self) -> Self:
@@ -149,18 +154,21 @@ class ExporterAccess(Model):
 
 
 class Host(Model):
-    """A machine with an exporter on it."""
+    """A machine with an exporter."""
 
     address: Address = Field(description="IPv4 or IPv6 address or host name, without port.")
-    exporter_port: Port = Field(default=EXPORTER_PORT, description="Port on which its exporter listens.")
+    exporter_port: Port = Field(default=EXPORTER_PORT, description="Port of its exporter.")
     exporter: ExporterAccess = Field(
-        default=ExporterAccess(), description="How its exporter is asked, if that wants TLS or a password."
+        default=ExporterAccess(),
+        description="How to connect to its exporter, if that requires TLS or a password.",
     )
-    ssh: Ssh | None = Field(default=None, description="Backups read this host over SSH; without it, locally.")
+    ssh: Ssh | None = Field(
+        default=None, description="How backups read this host over SSH; without it they read locally."
+    )
     runs: list[Part] | None = Field(
         default=None,
-        description="What of Leitstand runs here, so that its metrics are believed from here. Default: all "
-        "on a loopback address; elsewhere only the backups of this very host that are made without SSH.",
+        description="Parts of Leitstand that run here, whose metrics are accepted from here. Default: all "
+        "on a loopback address; otherwise only backups that this host makes of itself, without SSH.",
     )
 
     def runs_part(self, part: Part) -> bool:
@@ -178,29 +186,27 @@ class Host(Model):
 class Service(Model):
     """Something the public uses; probed from outside, shown on the status page."""
 
-    name: Text = Field(description="What the status page calls it.")
-    url: ProbeUrl = Field(description="What is asked for, as a visitor would.")
+    name: Text = Field(description="Name on the status page.")
+    url: ProbeUrl = Field(description="URL to probe, as a visitor would request it.")
     expect: Pattern | None = Field(
         default=None,
-        description="Regular expression (RE2) that the answer's body, of 16 MB at most, must match.",
+        description="Regular expression (RE2) that the response body, of 16 MB at most, must match.",
     )
     status: list[Annotated[int, Field(ge=100, le=599)]] = Field(
-        default=[], description="Good HTTP states; default 2xx."
+        default=[], description="HTTP status codes that count as good; default 2xx."
     )
-    hosts: list[Name] = Field(default=[], description="Hosts it runs on; names from the section hosts.")
+    hosts: list[Name] = Field(default=[], description="Hosts it runs on (names from hosts).")
     group: Text | None = Field(default=None, description="Heading under which the status page shows it.")
     public: bool = Field(default=True, description="Whether the status page shows it.")
 
 
 class Maintenance(Model):
-    """A planned piece of work: shown to the public; the alerts of its services are quiet during it."""
+    """Planned work: shown to the public; the alerts of its services do not fire meanwhile."""
 
-    services: list[Name] = Field(
-        min_length=1, description="What is concerned; names from the section services."
-    )
+    services: list[Name] = Field(min_length=1, description="Affected services (names from services).")
     start: Moment = Field(description="Beginning, with time zone: 2026-12-01T20:00:00+01:00.")
     end: Moment = Field(description="End, with time zone.")
-    text: Text = Field(description="What the public reads about it.")
+    text: Text = Field(description="Text for the public.")
 
     @model_validator(mode="after")
     def ends_after_it_starts(self) -> Self:
@@ -212,17 +218,17 @@ class Maintenance(Model):
 class Mail(Model):
     """Where alert mails go and through which server."""
 
-    to: list[MailAddress] = Field(min_length=1, description="Who gets them.")
-    sender: MailAddress = Field(description="Whom they come from.")
-    smarthost: MailServer = Field(default="localhost:25", description="Mail server and port that takes them.")
+    to: list[MailAddress] = Field(min_length=1, description="Recipients.")
+    sender: MailAddress = Field(description="Sender address.")
+    smarthost: MailServer = Field(
+        default="localhost:25", description="Mail server and port to send them through."
+    )
     require_tls: bool | None = Field(
         default=None,
-        description="Refuse to send unencrypted; default: yes, but to a server on this machine no.",
+        description="Refuse to send unencrypted; default: yes, except to a server on this machine.",
     )
-    username: Line | None = Field(default=None, min_length=1, description="Login at the mail server.")
-    password_file: AbsolutePath | None = Field(
-        default=None, description="File that holds the login's password."
-    )
+    username: Line | None = Field(default=None, min_length=1, description="User name at the mail server.")
+    password_file: AbsolutePath | None = Field(default=None, description="File with the password for it.")
 
     @model_validator(mode="after")
     def username_and_password_come_together(self) -> Self:
@@ -239,7 +245,7 @@ class Mail(Model):
 
 
 class Alerts(Model):
-    """Who is told when something is wrong. Secrets are named by file."""
+    """Who is notified when something is wrong. Secrets are given by file."""
 
     mail: Mail | None = Field(default=None, description="Alerts by mail.")
     webhook_url: ProbeUrl | None = Field(
@@ -247,15 +253,15 @@ class Alerts(Model):
     )
     webhook_url_file: AbsolutePath | None = Field(
         default=None,
-        description="The same, for a URL that is a secret: the file that holds it. Needs Alertmanager 0.26; "
+        description="The same, for a secret URL: the file that contains it. Needs Alertmanager 0.26; "
         "Debian 12 has 0.25.",
     )
     watchdog_url_file: AbsolutePath | None = Field(
         default=None,
-        description="File with the URL of an outside dead man's switch that must hear from us. Needs "
+        description="File with the URL of an external dead man's switch that gets the Watchdog. Needs "
         "Alertmanager 0.26; Debian 12 has 0.25.",
     )
-    watchdog_url: ProbeUrl | None = Field(default=None, description="The same, for a URL that is no secret.")
+    watchdog_url: ProbeUrl | None = Field(default=None, description="The same, for a URL that is not secret.")
     runbook_url: ProbeUrl | None = Field(
         default=None, description="Where docs/runbooks is published; {alert} stands for the alert's name."
     )
@@ -264,7 +270,7 @@ class Alerts(Model):
     def names_each_url_once(self) -> Self:
         for name in ("webhook_url", "watchdog_url"):
             if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
-                raise SettingError(f"{name} and {name}_file are given both", "keep one of them")
+                raise SettingError(f"{name} and {name}_file are both given", "keep one of them")
         return self
 
 
@@ -280,7 +286,8 @@ class Probing(Model):
         description="Time between two probes of a service.",
     )
     canaries: list[ProbeUrl] = Field(
-        default=[], description="Well-known outside targets: if they fail too, we are the ones offline."
+        default=[],
+        description="Well-known external URLs: if they fail, too, the vantage point itself is offline.",
     )
 
 
@@ -288,24 +295,27 @@ class Paths(Model):
     """Where Leitstand keeps what it writes on this host."""
 
     state: AbsolutePath = Field(
-        default=Path("/var/lib/leitstand"), description="Catalog, status history, ready-made pages."
+        default=Path("/var/lib/leitstand"), description="Folder for the catalog, status history and pages."
     )
     metrics: AbsolutePath = Field(
         default=Path("/var/lib/leitstand/metrics"),
-        description="Textfiles (*.prom) of jobs, published by the exporter.",
+        description="Folder for textfiles (*.prom), published by the exporter.",
     )
 
 
 class Fleet(Model):
     """The sections of leitstand.yml that several programs read."""
 
-    site: Site = Field(default=Site(), description="Who runs this fleet, as the public reads it.")
-    hosts: dict[Name, Host] = Field(default={}, description="Machines, each with an exporter on it.")
+    site: Site = Field(
+        default=Site(), description="The organisation that runs this fleet, as the public sees it."
+    )
+    hosts: dict[Name, Host] = Field(default={}, description="Machines, each with an exporter.")
     services: dict[Name, Service] = Field(default={}, description="What the public uses; probed and shown.")
     maintenance: dict[Name, Maintenance] = Field(
-        default={}, description="Planned work: shown, and its services' alerts are quiet during it."
+        default={},
+        description="Planned work: shown to the public; its services' alerts do not fire meanwhile.",
     )
-    alerts: Alerts = Field(default=Alerts(), description="Who is told when something is wrong.")
+    alerts: Alerts = Field(default=Alerts(), description="Who is notified when something is wrong.")
     probing: Probing = Field(default=Probing(), description="How services are probed.")
     paths: Paths = Field(default=Paths(), description="Where Leitstand keeps what it writes on this host.")
 

@@ -42,7 +42,8 @@ def _is_a_name(value: str) -> str:
             re.sub(r"[^a-z0-9._-]+", "-", value.lower().translate(_SPELT_OUT)).strip("._-")[:64].rstrip("._-")
         )
         raise BadNameError(
-            "a name has 1 to 64 small letters a-z, digits, '.', '_' or '-', a letter or digit first and last",
+            "a name is 1 to 64 lower-case letters, digits, '.', '_', '-', "
+            "with a letter or digit at both ends",
             f"write '{tidy}'" if tidy else "choose one such as 'web1'",
         )
     return value
@@ -54,10 +55,10 @@ def parse_duration(value: Any) -> timedelta:
         return value
     text = value.strip() if isinstance(value, str) else ""
     if not text or _DURATION.sub("", text):
-        raise SettingError("a duration is a number with its unit", "write it as 30s, 15m, 1h30m, 2d or 1w")
+        raise SettingError("a duration is a number with a unit", "write it as 30s, 15m, 1h30m, 2d or 1w")
     seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION.findall(text))
     if seconds > _LONGEST.total_seconds():
-        raise SettingError("a duration is at most 36500d", "is the unit the right one?")
+        raise SettingError("a duration is at most 36500d", "is the unit correct?")
     return timedelta(seconds=seconds)
 
 
@@ -72,7 +73,7 @@ def duration_text(duration: timedelta) -> str:
 
 def _is_absolute(path: Path) -> Path:
     if not path.is_absolute():
-        raise SettingError("a path must be absolute", "begin it with '/'; '~' and variables are not replaced")
+        raise SettingError("a path must be absolute", "begin it with '/'; '~' and variables are not expanded")
     _is_one_line(str(path))
     return path
 
@@ -81,7 +82,7 @@ def _is_one_line(value: str) -> str:
     # In other programs' configuration such letters would begin lines, or be refused by their parsers.
     if not value.isprintable():
         letter = next(letter for letter in value if not letter.isprintable())
-        raise SettingError(f"it holds a letter that cannot be printed (U+{ord(letter):04X})", "leave it out")
+        raise SettingError(f"it contains a non-printable character (U+{ord(letter):04X})", "leave it out")
     return value
 
 

@@ -16,7 +16,7 @@ _WANTED = {
     "int_from_float": "a whole number",
     "float_type": "a number",
     "float_parsing": "a number",
-    "finite_number": "a number with an end",
+    "finite_number": "a finite number",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "list_type": "a list",
@@ -76,7 +76,7 @@ def explain(detail: Mapping[str, Any], place: Place) -> Words:
     if kind in _LIMITS:
         return _LIMITS[kind].format_map(detail["ctx"]), _choice_hint(detail)
     # A kind that pydantic does not know is one of our own, with our own message.
-    return (detail["msg"] if detail.get("own") else "does not fit here"), place.description
+    return (detail["msg"] if detail.get("own") else "is not allowed here"), place.description
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
@@ -116,7 +116,7 @@ def _refused(detail: Mapping[str, Any], place: Place) -> Words:
 def _no_value(place: Place) -> Words:
     name = place.path[-1] if place.path else ""
     if place.below:
-        return "has no value", f"indent what belongs to it below '{name}:', such as '{place.below[0]}:'"
+        return "has no value", f"indent its settings below '{name}:', such as '{place.below[0]}:'"
     return "has no value", "write one after the colon, or remove the line"
 
 
@@ -127,9 +127,9 @@ def _wrong_type(wanted: str, found: Any, place: Place) -> Words:
     if wanted == "true or false" and str(found).lower() in _SWITCHES:
         return what, f"write {_SWITCHES[str(found).lower()]}"
     if _only_quoted(wanted, found):
-        return what, "leave out the quotes"
+        return what, "remove the quotes"
     if wanted == "a list":
-        return what, "write each item as '- item' on a line of its own, or [item, item]"
+        return what, "write each item as '- item' on a separate line, or [item, item]"
     if wanted == _GROUP and isinstance(found, str) and re.search(r"[A-Za-z_]:\S", found):
         return what, "a space is needed after the colon"
     if wanted == _GROUP:
@@ -155,12 +155,12 @@ def _missing(detail: Mapping[str, Any], place: Place) -> Words:
 def _unknown_key(detail: Mapping[str, Any], place: Place) -> Words:
     key = str(place.path[-1])
     if holder := _file_for_secret(key, place.beside):
-        return "a secret does not stand here", f"write it to a file and name that with '{holder}'"
+        return "a secret must not be written here", f"write it to a file and set '{holder}'"
     return "unknown key", did_you_mean(key, place.beside)
 
 
 def _pattern(detail: Mapping[str, Any], place: Place) -> Words:
-    return "is not written as it must be", place.description or f"it must match {detail['ctx']['pattern']}"
+    return "has the wrong format", place.description or f"it must match {detail['ctx']['pattern']}"
 
 
 def _choice_hint(detail: Mapping[str, Any]) -> str:

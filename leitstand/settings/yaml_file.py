@@ -20,8 +20,8 @@ MAXIMUM_DEPTH = 50
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
 _FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
-_HALF_A_LETTER = ("holds half a letter (\\ud800 to \\udfff)", "write the letter itself")
-_TOO_LARGE = ("stands for more than a configuration can hold", "look for aliases (*name) of aliases")
+_HALF_A_LETTER = ("contains half a character (\\ud800 to \\udfff)", "write the character itself")
+_TOO_LARGE = ("expands to more than a configuration can contain", "look for aliases (*name) of aliases")
 
 
 class _Loader(yaml.SafeLoader):
@@ -105,7 +105,7 @@ class _Builder:
             return str(node.value)
         if node.style is None and re.fullmatch(r"[„“”«»].*[“”«»]", node.value):
             # A word processor's. As a part of `expect` they would never match, and the service would be down.
-            self.problem(node, path, "typographic quotes are part of the text", 'write "…"')
+            self.problem(node, path, "typographic quotes become part of the text", 'write "…"')
         text = _joined(node.value)
         if text is None:
             self.problem(node, path, *_HALF_A_LETTER)
@@ -113,7 +113,7 @@ class _Builder:
         try:
             return _SCALARS[node.tag](text)
         except ValueError:
-            self.problem(node, path, "is not a number that can be read", "write a shorter one")
+            self.problem(node, path, "is a number that cannot be read", "write a shorter one")
             return None
 
     def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
@@ -160,9 +160,7 @@ class _Builder:
             if name != key.value:
                 self.problem(key, (*path, name), *NO_BREAK_SPACE)
             return name
-        self.problem(
-            key, path, "a key must be a plain text", "put quotes around a text that begins with { or ["
-        )
+        self.problem(key, path, "a key must be a plain text", "quote a text that begins with { or [")
         return None
 
     def visit(self, node: yaml.Node, path: KeyPath) -> None:
@@ -174,9 +172,7 @@ class _Builder:
 
     def refuse_tag(self, node: yaml.Node, path: KeyPath) -> None:
         tag = str(node.tag).replace(_TAG, "!!")
-        hint = (
-            "write the value itself, in quotes if it begins with '!'; a secret belongs in a file of its own"
-        )
+        hint = "write the value itself, in quotes if it begins with '!'; a secret belongs in a separate file"
         self.problem(node, path, f"the tag '{tag}' is not known here", hint)
 
     def problem(self, node: yaml.Node, path: KeyPath, what: str, hint: str) -> None:
@@ -199,4 +195,4 @@ def line_of(node: yaml.Node) -> int:
 
 
 def _too_deep(file: Path, line: int) -> Problem:
-    return Problem(file, line, "", "nested too deeply", "a setting stands a few levels deep")
+    return Problem(file, line, "", "nested too deeply", "settings are only a few levels deep")

@@ -17,16 +17,16 @@ _MEANINGS = (
     ),
     (r"escape (character|sequence)", False, "a backslash inside double quotes", "use single quotes: '\\d+'"),
     (r"flow node.*stream end", False, "the file ends inside a '[' or '{'", "close each '[' and '{'"),
-    (r"found '[]},]'", False, "a bracket or comma too many", "close each '[' and '{' once"),
-    (r"but found '<scalar>'", False, "a text where none can stand", "put quotes around the whole text"),
+    (r"found '[]},]'", False, "an extra bracket or comma", "close each '[' and '{' once"),
+    (r"but found '<scalar>'", False, "a text in the wrong place", "put quotes around the whole text"),
     (r"while parsing a flow sequence", True, "this '[' has no matching ']'", "close it, with commas between"),
     (r"while parsing a flow mapping", True, "this '{' has no matching '}'", "close it, with commas between"),
-    (r"while parsing a flow node", False, "a bracket or comma too many", "close each '[' and '{' once"),
+    (r"while parsing a flow node", False, "an extra bracket or comma", "close each '[' and '{' once"),
     (
         r"mapping values are not allowed",
         False,
-        "a ': ' where none can stand",
-        "put quotes around a text that holds ': '; or the line above lacks its ':' or is indented otherwise",
+        "a ': ' in the wrong place",
+        "quote a text that contains ': '; or the line above lacks its ':' or has another indentation",
     ),
     (
         r"could not find expected ':'",
@@ -37,8 +37,8 @@ _MEANINGS = (
     (
         r"sequence entries are not allowed",
         False,
-        "a '- ' where none can stand",
-        "put each '- ' on a line of its own below the key",
+        "a '- ' in the wrong place",
+        "put each '- ' on a separate line below the key",
     ),
     (r"alias", False, "a text that begins with '*' needs quotes", 'write "*…"'),
     (r"scanning an anchor", False, "a text that begins with '&' needs quotes", 'write "&…"'),
@@ -54,16 +54,21 @@ _MEANINGS = (
         "a text that begins with '|' or '>' needs quotes",
         "put quotes around the text",
     ),
-    (r"single document|document start", False, "a second document begins here", "one file is one document"),
+    (
+        r"single document|document start",
+        False,
+        "a second document begins here",
+        "a file has only one document",
+    ),
     (
         r"while parsing a block|block end",
         False,
-        "this line does not fit in with the lines above it",
-        "lines that belong together begin at the same column; a quoted text ends with its quote",
+        "this line does not match the lines above it",
+        "start lines that belong together in the same column; close each quote",
     ),
 )
-_COLON_IN_TEXT = ("a ':' in a text, where none can stand", "put quotes around the whole text")
-_UNFINISHED_MERGE = ("a merge that is not finished", "keep one of the two versions")
+_COLON_IN_TEXT = ("a ':' in an unquoted text", "put quotes around the whole text")
+_UNFINISHED_MERGE = ("an unfinished merge", "keep one of the two versions")
 # It comes along when lines are copied from a web page or a mail.
 NO_BREAK_SPACE = ("a no-break space, which only looks like a space", "write an ordinary space")
 
@@ -72,7 +77,7 @@ def syntax_problem(file: Path, text: str, error: yaml.YAMLError) -> Problem:
     """The parser's complaint about ``text`` in a newcomer's words."""
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
-        return Problem(file, line, "", "a control character that cannot be seen", "remove it")
+        return Problem(file, line, "", "an invisible control character", "remove it")
     mark = getattr(error, "problem_mark", None)
     context, said = getattr(error, "context", None), getattr(error, "problem", None)
     if mark and (problem := _seen_in_line(file, text, mark)):
@@ -100,7 +105,7 @@ def _seen_in_line(file: Path, text: str, mark: yaml.Mark) -> Problem | None:
     if re.match(r" *\t", line):
         return Problem(file, mark.line + 1, "", "a tab at the beginning of the line", "indent with spaces")
     if line[mark.column : mark.column + 1] == "\t":
-        return Problem(file, mark.line + 1, "", "a tab where only spaces can stand", "write a space")
+        return Problem(file, mark.line + 1, "", "a tab where only spaces are allowed", "write a space")
     return None
 
 

@@ -31,7 +31,7 @@ def parse_size(value: Any) -> int:
 def _is_endpoint(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("an endpoint starts with http:// or https:// and names a host")
+        raise ValueError("an endpoint starts with http:// or https:// and a host")
     require_host(parts.hostname)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("an endpoint is a URL without user name, password or query")
@@ -40,7 +40,7 @@ def _is_endpoint(value: str) -> str:
 
 def _is_bucket(value: str) -> str:
     if not _BUCKET.fullmatch(value):
-        raise ValueError("a bucket is 3 to 63 small letters, digits, '.' or '-'")
+        raise ValueError("a bucket has 3 to 63 lower-case letters, digits, '.' or '-'")
     return value
 
 
@@ -66,7 +66,7 @@ def _is_argv(words: list[str]) -> list[str]:
 
 def _is_a_tidy_path(path: Path) -> Path:
     if ".." in path.parts or "\0" in str(path):
-        raise ValueError("a path must not hold '..'")
+        raise ValueError("a path must not contain '..'")
     return path
 
 

@@ -14,12 +14,19 @@ class SourceLimitError(LeitstandError):
 
 
 class Limits(Model):
-    """What one source may give at most, so that a broken or hostile host fills neither store nor memory."""
+    """Limits for one source, so that a broken or hostile host cannot fill the store or the memory."""
 
-    bytes: Size = Field(default="10TB", validate_default=True, ge=1, description="Content of a source.")
-    entries: int = Field(default=5_000_000, ge=1, description="Files and folders of a source.")
+    bytes: Size = Field(
+        default="10TB", validate_default=True, ge=1, description="Maximum content of a source."
+    )
+    entries: int = Field(
+        default=5_000_000, ge=1, description="Maximum number of files and folders of a source."
+    )
     time: Duration = Field(
-        default="2d", validate_default=True, ge=timedelta(seconds=1), description="For reading a source."
+        default="2d",
+        validate_default=True,
+        ge=timedelta(seconds=1),
+        description="Time limit for reading a source.",
     )
 
     def exceeded(self, label: str, limit: str) -> SourceLimitError:

@@ -44,27 +44,30 @@ OWN_TIME = (
 class FilesSettings(Model):
     """A folder with all that is in it, or one file."""
 
-    files: SourcePath = Field(description="The folder, or the one file.")
+    files: SourcePath = Field(description="Path of the folder or file.")
     include: list[str] = Field(
-        default=[], description="Patterns of what is saved, nothing else; see docs/backups.md."
+        default=[], description="Patterns: save only matching paths; see docs/backups.md."
     )
-    exclude: list[str] = Field(default=[], description="Patterns of what is left out; see docs/backups.md.")
+    exclude: list[str] = Field(
+        default=[], description="Patterns: leave out matching paths; see docs/backups.md."
+    )
     one_file_system: bool = Field(default=True, description="Do not enter other file systems mounted below.")
     exclude_caches: bool = Field(default=True, description="Leave out folders that hold a CACHEDIR.TAG.")
     exclude_if_present: list[FileName] = Field(
-        default=[], description="Leave out folders that hold a file of such a name, such as .nobackup."
+        default=[],
+        description="Leave out folders that contain a file with such a name, for example .nobackup.",
     )
-    exclude_larger: Size | None = Field(default=None, description="Leave out files of more than that.")
+    exclude_larger: Size | None = Field(default=None, description="Leave out files larger than this.")
     must_be_mounted: bool = Field(
-        default=False, description="Fail unless it lies on another file system than '/'."
+        default=False, description="Fail unless it is on a different file system than '/'."
     )
-    minimum_files: int = Field(default=0, ge=0, description="Fail when there are fewer files.")
+    minimum_files: int = Field(default=0, ge=0, description="Fail if there are fewer files.")
 
 
 class SqliteSettings(Model):
     """An SQLite database, copied consistently while it is in use."""
 
-    sqlite: SourcePath = Field(description="The database's file.")
+    sqlite: SourcePath = Field(description="Path of the database file.")
     memory_limit: Size = Field(
         default="16MiB",
         validate_default=True,
@@ -90,11 +93,11 @@ class MysqlSettings(DumpSettings):
     )
     users: bool = Field(default=False, description="Save users and grants too (MariaDB).")
     history: bool = Field(
-        default=True, description="Save what rows of system-versioned tables were before (MariaDB 10.11)."
+        default=True, description="Save the history of system-versioned tables (MariaDB 10.11 and newer)."
     )
     by_table: bool = Field(
         default=False,
-        description="A file for each table; all of one transaction. See docs/backups-recipes.md.",
+        description="Write one file per table, all from one transaction; see docs/backups-recipes.md.",
     )
 
 
@@ -102,25 +105,29 @@ class PostgresqlSettings(DumpSettings):
     """A database of PostgreSQL, or all of them (``"*"``)."""
 
     postgresql: DatabaseName = Field(description="Name of the database, or '*' for all.")
-    format: Literal["plain", "custom"] = Field(default="plain", description="As of pg_dump --format.")
+    format: Literal["plain", "custom"] = Field(
+        default="plain", description="Format, as for pg_dump --format."
+    )
     globals: bool = Field(default=False, description="Save roles and grants too.")
     service: Name | None = Field(default=None, description="An entry of the service file.")
     service_file: AbsolutePath | None = Field(
-        default=None, description="That file; default: the one that libpq takes."
+        default=None, description="Path of the service file; default: that of libpq."
     )
     password_file: AbsolutePath | None = Field(
-        default=None, description="pgpass file on the host, mode 0600."
+        default=None, description="Password file (pgpass) on the host, mode 0600."
     )
-    host: str | None = Field(default=None, description="Host name, or the folder of the server's socket.")
+    host: str | None = Field(
+        default=None, description="Host name of the server, or the folder of its socket."
+    )
     port: int | None = Field(default=None, ge=1, le=65535, description="Port of the server.")
-    user: str | None = Field(default=None, description="Whom to log in as.")
+    user: str | None = Field(default=None, description="User name to log in with.")
 
 
 class CommandSettings(DumpSettings):
     """What a program writes to its standard output."""
 
     command: Argv = Field(description="The program and its arguments, word by word.")
-    name: Name = Field(description="What its folder in the archive is called.")
+    name: Name = Field(description="Name of its folder in the archive.")
     file_name: Name | None = Field(
         default=None, description="Name of the file in the archive; default 'output'."
     )
@@ -153,18 +160,30 @@ SourceSettings = Annotated[
 
 
 class Keep(Model):
-    """How many snapshots stay: the newest of each hour, day, …; nothing given keeps everything."""
+    """How many snapshots to keep: the newest of each hour, day, …; without any rule everything is kept."""
 
-    last: int = Field(default=0, ge=0, description="So many of the newest snapshots, whatever their age.")
-    hourly: int = Field(default=0, ge=0, description="How many hours keep their newest snapshot.")
-    daily: int = Field(default=0, ge=0, description="How many days keep their newest snapshot.")
-    weekly: int = Field(default=0, ge=0, description="How many weeks keep their newest snapshot.")
-    monthly: int = Field(default=0, ge=0, description="How many months keep their newest snapshot.")
-    yearly: int = Field(default=0, ge=0, description="How many years keep their newest snapshot.")
-    within: Duration | None = Field(default=None, description="Everything younger than this stays.")
-    min: int = Field(default=1, ge=1, description="So many always stay, whatever the other rules say.")
+    last: int = Field(default=0, ge=0, description="Keep this many of the most recent snapshots.")
+    hourly: int = Field(
+        default=0, ge=0, description="Keep the newest snapshot of each of the last N hours that have one."
+    )
+    daily: int = Field(
+        default=0, ge=0, description="Keep the newest snapshot of each of the last N days that have one."
+    )
+    weekly: int = Field(
+        default=0, ge=0, description="Keep the newest snapshot of each of the last N weeks that have one."
+    )
+    monthly: int = Field(
+        default=0, ge=0, description="Keep the newest snapshot of each of the last N months that have one."
+    )
+    yearly: int = Field(
+        default=0, ge=0, description="Keep the newest snapshot of each of the last N years that have one."
+    )
+    within: Duration | None = Field(default=None, description="Keep every snapshot younger than this.")
+    min: int = Field(default=1, ge=1, description="Always keep at least this many good snapshots.")
     grace: Duration = Field(
-        default="7d", validate_default=True, description="So long it stays marked before it is deleted."
+        default="7d",
+        validate_default=True,
+        description="How long a snapshot stays marked before it is deleted.",
     )
 
     @property
@@ -175,29 +194,34 @@ class Keep(Model):
 
 
 class Hooks(Model):
-    """Programs around a run, each a list of words, run where the data is; see docs/backups.md."""
+    """Programs to run before and after a run, on the host with the data; each is a list of words."""
 
     before: list[Argv] = Field(
-        default=[], description="Before anything is read; one that fails ends the run."
+        default=[], description="Run before anything is read; if one fails, the run fails."
     )
-    after: list[Argv] = Field(default=[], description="At the end, always, whatever happened: to clean up.")
-    failure: list[Argv] = Field(default=[], description="When the run failed, before the others of its end.")
+    after: list[Argv] = Field(
+        default=[], description="Always run at the end, even after a failure, to clean up."
+    )
+    failure: list[Argv] = Field(default=[], description="Run when the run failed, before the 'after' hooks.")
     timeout: Duration = Field(
-        default="10m", validate_default=True, ge=timedelta(seconds=1), description="For each program."
+        default="10m",
+        validate_default=True,
+        ge=timedelta(seconds=1),
+        description="Time limit for each program.",
     )
 
 
 class Drill(Model):
-    """How a job's newest snapshot is restored for a test, and what proves it good; or ``never``."""
+    """How a job's newest snapshot is tested by restoring it; or ``never``."""
 
     schedule: WhenOrNever | None = Field(default=None, description=f"{OWN_TIME} monthly.")
     scratch: AbsolutePath | None = Field(
-        default=None, description="Folder with room for the whole job; default: the job's scratch."
+        default=None, description="Folder with space for the whole job; default: the job's scratch."
     )
     check: Argv | None = Field(
-        default=None, description="A program that finds the restored tree in $RESTORED."
+        default=None, description="Program that checks the restored files; $RESTORED is their folder."
     )
-    timeout: Duration = Field(default="1h", validate_default=True, description="For the check.")
+    timeout: Duration = Field(default="1h", validate_default=True, description="Time limit for the check.")
 
     @property
     def timing(self) -> Schedule | None:
@@ -206,37 +230,37 @@ class Drill(Model):
 
 
 class VerifySettings(Model):
-    """When snapshots are read back, and how much of them each time; or ``never``."""
+    """When snapshots are verified, and how much of them each time; or ``never``."""
 
     schedule: WhenOrNever | None = Field(default=None, description=f"{OWN_TIME} daily.")
     share: str | None = Field(
         default="1/30",
         pattern=r"^1/[1-9][0-9]{0,3}$",
-        description="So much of all snapshots' volumes each day; null: all of the newest snapshot.",
+        description="Fraction of all stored volumes to verify per run; null: the whole newest snapshot.",
     )
     spot: int | None = Field(
         default=20,
         ge=1,
         le=10_000,
-        description="As well, once a week: so many files held against the live source; null: none.",
+        description="Number of files to compare with the live source once a week; null: none.",
     )
 
 
 class Pruning(Model):
-    """When what ``keep`` does not keep is deleted; or ``never``."""
+    """When snapshots that ``keep`` does not retain are deleted; or ``never``."""
 
     schedule: WhenOrNever | None = Field(default=None, description=f"{OWN_TIME} weekly.")
     most_percent: int = Field(
         default=30,
         ge=1,
         le=100,
-        description="A prune that would mark 3 or more, and more of all than this, waits for your word.",
+        description="A prune that would mark at least 3 snapshots, and more than this, stops and asks.",
     )
 
 
 def _never_alone(value: object) -> object:
     if value is False or value in ("off", "no", "none"):
-        raise SettingError("this is turned off with another word", f"write {NEVER}")
+        raise SettingError("this word does not turn it off", f"write {NEVER}")
     return {"schedule": NEVER} if value == NEVER else value
 
 
@@ -247,40 +271,49 @@ def _or_never(kind: type[Model]) -> BeforeValidator:
 class Job(Model):
     """What is backed up together: sources of one host, sealed in one archive, sent to one or more stores."""
 
-    host: Name = Field(description="Whose data it is; a name from the section hosts.")
-    sources: list[SourceSettings] = Field(min_length=1, description="What is saved.")
-    stores: list[Name] = Field(min_length=1, description="Where to; names from the section stores.")
+    host: Name = Field(description="Host to back up (a name from hosts).")
+    sources: list[SourceSettings] = Field(min_length=1, description="What to back up.")
+    stores: list[Name] = Field(min_length=1, description="Where to store it (names from stores).")
     schedule: When | None = Field(default=None, description=WHEN)
     jitter: Duration = Field(
         default="5m",
         validate_default=True,
         ge=timedelta(0),
-        description="'serve' and timers start up to so much later; 0s: on time.",
+        description="Maximum delay of scheduled starts, to spread jobs; 0s: none.",
     )
-    hooks: Hooks = Field(default=Hooks(), description="Programs around a run.")
-    limits: Limits = Field(default=Limits(), description="What a source may give at most.")
-    keep: Keep = Field(default=Keep(), description="Which snapshots stay; without it, all.")
+    hooks: Hooks = Field(default=Hooks(), description="Programs to run before and after a run.")
+    limits: Limits = Field(default=Limits(), description="Limits for what one source may send.")
+    keep: Keep = Field(default=Keep(), description="Which snapshots to keep; default: all.")
     verify: Annotated[VerifySettings, _or_never(VerifySettings)] = Field(
-        default=VerifySettings(), description="When snapshots are read back."
+        default=VerifySettings(), description="When snapshots are verified."
     )
-    drill: Annotated[Drill, _or_never(Drill)] = Field(default=Drill(), description="When a restore is tried.")
+    drill: Annotated[Drill, _or_never(Drill)] = Field(
+        default=Drill(), description="When a restore is tested."
+    )
     prune: Annotated[Pruning, _or_never(Pruning)] = Field(
-        default=Pruning(), description="When what need not stay is deleted."
+        default=Pruning(), description="When expired snapshots are deleted."
     )
     keys_file: AbsolutePath | None = Field(
-        default=None, description="Made by 'leitstand backup keys generate'."
+        default=None, description="Keys file, created by 'leitstand backup keys generate'."
     )
-    keys_command: Argv | None = Field(default=None, description="A program that prints the keys file.")
+    keys_command: Argv | None = Field(
+        default=None, description="Program that prints the content of the keys file."
+    )
     volume_size: Size = Field(
         default="64MiB", validate_default=True, description="Size of an object in the store, 64KiB to 4GiB."
     )
-    uploads: int = Field(default=1, ge=1, le=8, description="Volumes sent at a time; each waits in scratch.")
+    uploads: int = Field(
+        default=1,
+        ge=1,
+        le=8,
+        description="Number of volumes to upload in parallel; each is kept in scratch meanwhile.",
+    )
     policy: Literal["warn", "fail"] = Field(
-        default="warn", description="What a file that cannot be read means for the run."
+        default="warn", description="What happens if a file cannot be read: a warning, or the run fails."
     )
     scratch: AbsolutePath = Field(
         default=Path("/var/tmp"),  # noqa: S108 - only unlinked files of mode 0600 stand there
-        description="Folder with room for three volumes, encrypted, and for SQLite databases, which are not.",
+        description="Folder with space for three volumes (encrypted) and SQLite databases (not encrypted).",
     )
 
     @model_validator(mode="after")

@@ -11,39 +11,41 @@ from orchestrator.config.fields import Bucket, Endpoint, Prefix, Speed
 class FolderSettings(Model):
     """A folder on this host; a mounted disk or share."""
 
-    type: Literal["folder"] = Field(description="What kind of store this is.")
-    path: AbsolutePath = Field(description="The folder; it must be there, and is never made.")
+    type: Literal["folder"] = Field(description="Type of the store.")
+    path: AbsolutePath = Field(description="Path of the folder; it must exist, and is never created.")
     upload_limit: Speed | None = Field(
-        default=None, description="Bytes a second that this host may write: 20MB."
+        default=None, description="Maximum bytes per second that this host may write, such as 20MB."
     )
 
 
 class S3Settings(Model):
     """A bucket of OpenStack Swift's S3 API, or of any other S3."""
 
-    type: Literal["s3"] = Field(description="What kind of store this is.")
+    type: Literal["s3"] = Field(description="Type of the store.")
     endpoint: Endpoint = Field(description="URL of the server, without the bucket.")
-    bucket: Bucket = Field(description="Name of the bucket; made by the first run if it is not there.")
+    bucket: Bucket = Field(description="Name of the bucket; created by the first run if it does not exist.")
     region: str = Field(
-        default="us-east-1", pattern=r"^[a-z0-9-]+$", description="Region that the server wants to be named."
+        default="us-east-1", pattern=r"^[a-z0-9-]+$", description="Region that the server expects."
     )
     prefix: Prefix = Field(
-        default="", description="Folder in the bucket that everything stands below, such as team/backups."
+        default="", description="Folder in the bucket for everything, such as team/backups."
     )
     path_style: bool = Field(
         default=True,
-        description="Whether the bucket stands in the path, as Swift wants it, or in the host's name.",
+        description="Whether the bucket is in the path, as Swift expects, or in the host name.",
     )
     credentials_file: AbsolutePath = Field(description="ini file, mode 0600, with access_key and secret_key.")
     ca_file: AbsolutePath | None = Field(
-        default=None, description="PEM file of the authority that signed the endpoint."
+        default=None, description="PEM file of the CA that signed the endpoint's certificate."
     )
     timeout: Duration = Field(
-        default="60s", validate_default=True, description="How long the server may say nothing."
+        default="60s", validate_default=True, description="How long to wait for an answer of the server."
     )
-    tries: int = Field(default=6, ge=1, le=20, description="How often a call is tried before the run fails.")
+    tries: int = Field(
+        default=6, ge=1, le=20, description="How often a request is tried before the run fails."
+    )
     upload_limit: Speed | None = Field(
-        default=None, description="Bytes a second that this host may send: 20MB."
+        default=None, description="Maximum bytes per second that this host may send, such as 20MB."
     )
 
 

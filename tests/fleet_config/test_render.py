@@ -146,7 +146,7 @@ def test_a_fleet_whose_alerts_reach_nobody_is_a_warning(render, tmp_path):
     (tmp_path / "leitstand.yml").write_text("hosts: {}\n")
     done = render("alertmanager", "--out", tmp_path / "out")
     assert done.returncode == 1
-    assert "no alert will reach anybody" in done.stderr
+    assert "no alert will reach anyone" in done.stderr
     assert (tmp_path / "out" / "alertmanager.yml").exists()
 
 

@@ -106,8 +106,8 @@ def test_root_reads_no_configuration_that_others_may_change(leitstand, mine, spo
     done = leitstand("check", "--config", config)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert "so root does not read the configuration" in line
-    assert "; if all in it is as you want it: ch" in line or "; move it to /etc/leitstand" in line
+    assert "so root refuses the configuration" in line
+    assert "; if its content is correct: ch" in line or "; move it to /etc/leitstand" in line
 
 
 @root_only
@@ -118,8 +118,8 @@ def test_the_hint_is_a_command_that_helps(leitstand, mine, spoil):
         told = leitstand("check", "--config", config).stderr
         if ": chown " not in told and ": chmod " not in told:
             break
-        subprocess.run(["sh", "-c", told.rpartition("as you want it: ")[2]], check=True)
-    assert "as you want it" not in told
+        subprocess.run(["sh", "-c", told.rpartition("content is correct: ")[2]], check=True)
+    assert "content is correct" not in told
 
 
 @root_only
@@ -169,7 +169,7 @@ def test_an_ordinary_user_uses_a_configuration_of_others_only_when_it_is_named(l
     found = leitstand("render", "prometheus", "--out", "out", before=as_user, cwd=mine.parent)
     assert found.returncode == 2
     what, hint = found.stderr.splitlines()
-    assert "a configuration of others is used only when it is named" in what
+    assert "another user's configuration is used only if you name it" in what
     assert f"--config {mine}" in hint
     assert leitstand("check", "-c", mine, before=as_user, cwd=mine.parent).returncode == 0
 

@@ -272,7 +272,7 @@ def test_a_part_of_leitstand_that_no_host_is_said_to_run_is_told_at_render(tmp_p
     done = subprocess.run(argv, capture_output=True, text=True, timeout=patient(60), check=False)
     assert done.returncode == 1
     assert (
-        "no host is believed about 'backups'; name the one that runs it: hosts.NAME.runs: [backups]"
+        "no host may report about 'backups'; declare the one that runs it: hosts.NAME.runs: [backups]"
         in done.stderr
     )
     assert "hosts.NAME.runs: [status_page]" in done.stderr

@@ -189,7 +189,7 @@ def test_whatever_is_wrong_is_told_with_file_and_line_and_without_jargon(tmp_pat
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
     for problem in problems_of(file):
         assert problem.file == file
-        assert problem.line >= 1 or problem.what == "holds no settings"
+        assert problem.line >= 1 or problem.what == "contains no settings"
         assert problem.line <= text.count("\n") + 1
         assert not JARGON.search(problem.what), problem
         assert "\n" not in str(problem)

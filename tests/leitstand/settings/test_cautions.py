@@ -45,7 +45,7 @@ def backups(folder: Path, **more: Any) -> dict[str, Any]:
 def test_two_hosts_of_one_address(leitstand: Run, tmp_path: Path, other: str) -> None:
     hosts = {"web1": {"address": "2001:db8::1"}, "web2": {"address": other}}
     found = warned(leitstand, tmp_path / "l.yml", hosts=hosts)
-    assert found["hosts.web2.address"].startswith("has the address and port of 'web1'")
+    assert found["hosts.web2.address"].startswith("has the same address and port as 'web1'")
     hosts["web2"]["exporter_port"] = 9816  # type: ignore[assignment]
     assert warned(leitstand, tmp_path / "l.yml", hosts=hosts) == {}, "as behind one router"
 
@@ -54,7 +54,7 @@ def test_two_hosts_of_one_address(leitstand: Run, tmp_path: Path, other: str) ->
 def test_two_services_of_one_url(leitstand: Run, tmp_path: Path, other: str) -> None:
     one, two = ({"name": "Website", "url": url} for url in ("https://www.example.org/", other))
     found = warned(leitstand, tmp_path / "l.yml", services={"one": one, "two": two})
-    assert found["services.two.url"].startswith("is what 'one' asks for, too")
+    assert found["services.two.url"].startswith("is also the URL of 'one'")
     two["expect"] = "Login"
     assert warned(leitstand, tmp_path / "l.yml", services={"one": one, "two": two}) == {}
 
@@ -138,7 +138,7 @@ def test_files_that_are_open_to_others(leitstand: Run, tmp_path: Path) -> None:
     assert (
         found["backups.site.keys_file"] == f"{tmp_path}/keys may be read by others; chmod 600 {tmp_path}/keys"
     )
-    assert "may be read by every user" in found["alerts.mail.password_file"]
+    assert "can be read by every user" in found["alerts.mail.password_file"]
     os.chown(tmp_path / "mail", 1234, 1234)  # Prometheus' own user
     (tmp_path / "mail").chmod(0o600)
     assert "alerts.mail.password_file" not in warned(leitstand, tmp_path / "l.yml", **sections)
@@ -160,7 +160,7 @@ def test_an_ordinary_user_is_told_what_cannot_be_looked_at(leitstand: Run, tmp_p
     argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *program, "check", "-c", file]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    assert f"{tmp_path}/private/keys cannot be looked at by this user; check again as root" in done.stderr
+    assert f"{tmp_path}/private/keys cannot be checked by this user; check again as root" in done.stderr
 
 
 def test_what_is_faulty_is_not_warned_of_as_well(leitstand: Run, tmp_path: Path) -> None:

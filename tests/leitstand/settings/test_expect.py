@@ -8,9 +8,9 @@ from leitstand.settings.config import check, load_document
 @pytest.mark.parametrize(
     ("expect", "told"),
     [
-        ("Will(?=kommen)", "the prober cannot match this: it looks ahead or behind"),
-        (r"(a)\1", "the prober cannot match this: it refers back to a group"),
-        ("a{1001}", "the prober cannot match this: it repeats more than 1000 times"),
+        ("Will(?=kommen)", "blackbox_exporter cannot match this: it looks ahead or behind"),
+        (r"(a)\1", "blackbox_exporter cannot match this: it refers back to a group"),
+        ("a{1001}", "blackbox_exporter cannot match this: it repeats more than 1000 times"),
         ("(", "not a regular expression: missing ), unterminated subpattern at position 0"),
     ],
 )
