@@ -101,7 +101,7 @@ def _less(label: str, now: Held, before: Held) -> str:
 
 
 def _is_far_less(now: int, before: int) -> bool:
-    return 2 * now <= before and (before >= FEWEST or now <= 1)
+    return 2 * now <= before and (before >= FEWEST or now <= 1 <= before)
 
 
 def told(found: Sequence[str]) -> str:

@@ -109,6 +109,14 @@ def test_the_time_before_a_service_existed_is_not_unknown():
         (DayRow("d", up=30_000, unknown=56_400), "none"),
         (DayRow("d", down=4_000, unknown=82_400), "down"),
         (DayRow("d", maintenance=86_400), "maintenance"),
+        (DayRow("d", up=43_200, maintenance=43_200), "maintenance"),
+        (DayRow("d", up=43_201, maintenance=43_199), "up"),
+        (DayRow("d", up=30_000, unknown=13_200, maintenance=43_200), "maintenance"),
+        (DayRow("d", up=13_201, unknown=30_000, maintenance=43_199), "none"),
+        (DayRow("d", up=43_200, unknown=43_200), "up"),
+        (DayRow("d", up=43_199, unknown=43_201), "none"),
+        (DayRow("d", up=86_399, partial=1), "minor"),
+        (DayRow("d", maintenance=86_399, down=1), "minor"),
     ],
 )
 def test_a_bar_is_coloured_by_minutes_and_hollow_without_data(row, kind):

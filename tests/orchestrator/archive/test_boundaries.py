@@ -1,0 +1,102 @@
+"""The exact numbers at which a format changes, and content that is at the edge of a limit."""
+
+import io
+import struct
+import zipfile
+import zlib
+
+import pytest
+
+from orchestrator.archive import Metadata
+from orchestrator.archive.deflate import DAMAGED, Inflater
+from orchestrator.archive.inner import common, end_records
+
+MIB = 1 << 20
+TIME_FIELD, ZIP64_END = b"UT\5\0", b"PK\6\6"
+
+
+def deflated(content: bytes) -> bytes:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return compressor.compress(content) + compressor.flush()
+
+
+def inflated(stream: bytes, size: int, piece: int) -> bytes:
+    inflater = Inflater(size)
+    found = b"".join(b"".join(inflater.feed(stream[at : at + piece])) for at in range(0, len(stream), piece))
+    inflater.finish()
+    return found
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1000, 1 << 30])
+@pytest.mark.parametrize("size", [0, 1, MIB - 1, MIB, MIB + 1, 2 * MIB, 2 * MIB + 1, 5 * MIB + 17])
+def test_very_compressible_content_of_any_size_is_good(size: int, piece: int) -> None:
+    content = (b"0123456789" * (size // 10 + 1))[:size]
+    assert inflated(deflated(content), size, piece) == content
+
+
+@pytest.mark.parametrize("wrong", [-1, 1])
+@pytest.mark.parametrize("size", [1, MIB, MIB + 1, 3 * MIB])
+def test_a_byte_more_or_less_than_the_manifest_says_is_damage(size: int, wrong: int) -> None:
+    with pytest.raises(DAMAGED):
+        inflated(deflated(bytes(size)), size + wrong, 1 << 30)
+
+
+@pytest.mark.parametrize("after", [b"\0", b"PK"])
+def test_bytes_behind_the_end_of_the_stream_are_damage(after: bytes) -> None:
+    with pytest.raises(DAMAGED):
+        inflated(deflated(bytes(2 * MIB)) + after, 2 * MIB, 1 << 30)
+
+
+def test_a_stream_that_breaks_off_is_damage() -> None:
+    stream = deflated(bytes(range(256)) * 10_000)
+    for cut in (1, 2, len(stream) // 2):
+        with pytest.raises(DAMAGED):
+            inflated(stream[:-cut], 2_560_000, 1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("entries", "start", "length", "is_large"),
+    [
+        (0, 0, 0, False),
+        (65_534, 10, 20, False),
+        (65_535, 10, 20, True),
+        (65_536, 10, 20, True),
+        (1, 0xFFFF_FFFE, 20, False),
+        (1, 0xFFFF_FFFF, 20, True),
+        (1, 10, 0xFFFF_FFFE, False),
+        (1, 10, 0xFFFF_FFFF, True),
+    ],
+)
+def test_the_long_form_of_the_end_begins_where_the_short_one_has_no_room(
+    entries: int, start: int, length: int, is_large: bool
+) -> None:
+    """All bits set in the short form mean: see the long one (APPNOTE 4.4.1.4)."""
+    end = end_records(entries, start, length)
+    assert end.startswith(ZIP64_END) == is_large
+    short = struct.unpack("<4s4H2LH", end[-22:])
+    assert short[3:7] == (min(entries, 0xFFFF),) * 2 + (min(length, 0xFFFF_FFFF), min(start, 0xFFFF_FFFF))
+    if is_large:
+        assert struct.unpack("<2Q2Q", end[24:56]) == (entries, entries, length, start)
+
+
+def test_an_archive_without_entries_is_one() -> None:
+    with zipfile.ZipFile(io.BytesIO(end_records(0, 0, 0))) as archive:
+        assert archive.namelist() == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "fits"),
+    [(0, True), (-1, True), (2**31 - 1, True), (2**31, False), (-(2**31), True), (-(2**31) - 1, False)],
+)
+def test_a_time_is_written_where_four_bytes_hold_it(seconds: int, fits: bool) -> None:
+    extra = common(Metadata(path=b"x", mtime_ns=seconds * 10**9)).extra
+    assert extra.startswith(TIME_FIELD) == fits
+    if fits:
+        assert struct.unpack("<i", extra[5:9]) == (seconds,)
+
+
+@pytest.mark.parametrize(("number", "fits"), [(0, True), (2**32 - 1, True), (2**32, False), (-1, False)])
+@pytest.mark.parametrize("name", ["uid", "gid"])
+def test_an_owner_is_written_where_four_bytes_hold_it(name: str, number: int, fits: bool) -> None:
+    extra = common(Metadata(path=b"x", **{name: number})).extra
+    assert (b"ux\x0b\0\1\4" in extra) == fits
