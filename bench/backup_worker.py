@@ -53,7 +53,8 @@ def entries_of(root: bytes):
 
 def seal(tree: str, out: str, password: str) -> None:
     """The archive as volumes with both hashes, and the manifest: all that a run writes to a folder."""
-    from orchestrator.archive import SealedWriter, VolumeSink
+    from orchestrator.archive import VolumeSink
+    from orchestrator.archive.writer import SealedWriter
     from orchestrator.repository.manifest import ManifestHeader, ManifestWriter, VolumeInfo
 
     volumes = []
@@ -78,7 +79,8 @@ def seal(tree: str, out: str, password: str) -> None:
 
 
 def opened(out: str, password: str):
-    from orchestrator.archive import SealedReader, joined
+    from orchestrator.archive import joined
+    from orchestrator.archive.reader import SealedReader
     from orchestrator.repository.manifest import ManifestReader
 
     files = [path.open("rb") for path in sorted(Path(out).glob("vol.zip.*"))]
@@ -113,7 +115,8 @@ def one_file(_tree: str, out: str, password: str) -> None:
 
 
 def growth(files: str, size: str, password: str) -> None:
-    from orchestrator.archive import Entry, Metadata, SealedWriter, VolumeSink
+    from orchestrator.archive import Entry, Metadata, VolumeSink
+    from orchestrator.archive.writer import SealedWriter
     from orchestrator.repository.manifest import ManifestHeader, ManifestWriter
 
     # Half text, half noise, as a mixed tree is; the same block again, as making bytes would cost more than

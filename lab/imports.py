@@ -13,10 +13,12 @@ import grimp
 
 from leitstand.cli import COMMANDS
 from leitstand.settings.config import OWNERS
+from orchestrator.cli import group
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 LOADED_BY_STRING = {
     "leitstand.cli": [command for command, _ in COMMANDS.values()],
+    "orchestrator.cli.group": [command for command, _ in group.COMMANDS.values()],
     "leitstand.settings.config": [*OWNERS, *filter(None, OWNERS.values())],
 }
 

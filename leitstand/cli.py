@@ -3,7 +3,6 @@
 So a host that installed one role's requirements can use that role, and ``--help`` is quick.
 """
 
-import importlib
 import logging
 import os
 import re
@@ -13,16 +12,15 @@ import sys
 from typing import Any, TextIO
 
 import click
-from click.shell_completion import CompletionItem
 
 from leitstand.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, LeitstandError
+from leitstand.lazy import LazyGroup, Table
 from leitstand.logs import LogFormat, set_up_logging
 from leitstand.process import keep_out_of_cores
 from leitstand.text import harmless, visible
 from leitstand.version import REVISION, VERSION
 
-# Name, where its click command stands, and the one line of `leitstand --help`.
-COMMANDS: dict[str, tuple[str, str]] = {
+COMMANDS: Table = {
     "check": ("leitstand.commands:check", "Check leitstand.yml and print every problem."),
     "render": ("fleet_config.cli:render", "Write the configuration of Prometheus, Alertmanager and Grafana."),
     "schema": ("leitstand.commands:schema", "Print the JSON Schema of leitstand.yml, for editors."),
@@ -33,16 +31,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status-page": ("status_page.cli:status_page", "Collect the states of services; serve the status page."),
 }
 _COMMIT = f", commit {REVISION}" if REVISION else ""
-# Which role's requirements a command needs, for the hint when an import fails.
-ROLES = {"exporter": "exporter", "backup": "orchestrator", "status-page": "status-page"}
 
 
 class _BrokenPipe(Exception):  # noqa: N818 - it only carries the error past click
     """A BrokenPipeError of a command. click would end with 1, silently, whatever pipe it was."""
 
 
-class LazyGroup(click.Group):
-    """A click group whose commands are imported when called."""
+class _Roof(LazyGroup):
+    """The group of all commands."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""
@@ -51,43 +47,10 @@ class LazyGroup(click.Group):
         except BrokenPipeError as error:
             raise _BrokenPipe from error
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            from difflib import get_close_matches
-
-            near = get_close_matches(cmd_name, COMMANDS, n=1)
-            return ctx.fail(f"No such command '{cmd_name}'. Did you mean '{near[0]}'?") if near else None
-        module, attribute = COMMANDS[cmd_name][0].split(":")
-        try:
-            command: click.Command = getattr(importlib.import_module(module), attribute)
-        except ModuleNotFoundError as error:
-            raise LeitstandError(
-                f"'leitstand {cmd_name}' needs the Python package {error.name}, which is not installed",
-                f"{sys.executable} -m pip install --require-hashes --no-deps "
-                f"-r requirements/{ROLES.get(cmd_name, 'dev')}.txt",
-            ) from error
-        return command
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Complete the commands without importing any."""
-        names = [
-            CompletionItem(name, help=summary)
-            for name, (_, summary) in COMMANDS.items()
-            if name.startswith(incomplete)
-        ]
-        return names + click.Command.shell_complete(self, ctx, incomplete)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
-
 
 @click.command(
-    cls=LazyGroup,
+    cls=_Roof,
+    table=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: leitstand check --config /etc/leitstand/leitstand.yml",
 )

@@ -16,8 +16,8 @@ from leitstand.cli import COMMANDS
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROGRAMS = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-# Where a name becomes a module at run time: the two tables that are looked at here, and what is not ours.
-LOADERS = {"leitstand/cli.py", "leitstand/settings/config.py"}
+# Where a name becomes a module at run time: the tables that are looked at here, and what is not ours.
+LOADERS = {"leitstand/lazy.py", "leitstand/settings/config.py"}
 LOADERS |= {"exporter/modules.py", "exporter/lean_import.py"}  # anybody's collectors; prometheus_client
 
 

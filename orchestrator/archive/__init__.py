@@ -1,6 +1,7 @@
 """The sealed archive: an inner plain ZIP inside one WinZip AES-256 (AE-2) entry, cut into volumes.
 
-The format is described in ``docs/archive-format.md``.
+The format is described in ``docs/archive-format.md``. Its reader and writer are in modules of their own: they
+load ciphers and compressors, which a command that only lists does not need.
 """
 
 from orchestrator.archive.entry import (
@@ -16,9 +17,7 @@ from orchestrator.archive.entry import (
     Volume,
     WrongPasswordError,
 )
-from orchestrator.archive.reader import SealedReader
 from orchestrator.archive.volumes import DEFAULT_VOLUME_BYTES, VolumeSink, joined
-from orchestrator.archive.writer import SealedWriter
 
 __all__ = [
     "DEFAULT_VOLUME_BYTES",
@@ -31,8 +30,6 @@ __all__ = [
     "Metadata",
     "Method",
     "Problem",
-    "SealedReader",
-    "SealedWriter",
     "Volume",
     "VolumeSink",
     "WrongPasswordError",

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import IO, Literal
 
 from leitstand.errors import LeitstandError
-from orchestrator.archive import ArchiveSummary, Entry, FileRecord, Kind, Problem, SealedWriter, VolumeSink
+from orchestrator.archive import ArchiveSummary, Entry, FileRecord, Kind, Problem, VolumeSink
+from orchestrator.archive.writer import SealedWriter
 from orchestrator.backup.changes import Changed, Paths
 from orchestrator.backup.intake import Intake
 from orchestrator.backup.shrunk import Shrinkage

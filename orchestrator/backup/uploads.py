@@ -9,7 +9,7 @@ from leitstand.errors import LeitstandError
 from orchestrator.archive import Volume
 from orchestrator.repository.commit import MOST_VOLUMES
 from orchestrator.repository.layout import SINGLE_VOLUME, SnapshotName, volume_name
-from orchestrator.repository.manifest import VolumeInfo
+from orchestrator.repository.volume_info import VolumeInfo
 from orchestrator.stores import Store, StoreError
 
 _log = logging.getLogger(__name__)

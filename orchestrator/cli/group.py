@@ -1,108 +1,50 @@
-"""``leitstand backup …``: parse, call, print, exit code. Nothing is decided here."""
-
-import json
-from datetime import tzinfo
-from typing import Any
+"""``leitstand backup …``: its commands, each loaded when it is asked for."""
 
 import click
 
-from leitstand.errors import EXIT_FAILED, LeitstandError
-from leitstand.options import json_option
-from leitstand.tables import table
-from orchestrator.cli.authorize import authorize
-from orchestrator.cli.browse import cat, diff, find, ls
-from orchestrator.cli.care import prune, status
-from orchestrator.cli.completion import offer_names
-from orchestrator.cli.doctor import doctor
-from orchestrator.cli.keep import forget, hold
-from orchestrator.cli.keys import keys
-from orchestrator.cli.options import store_option, warn, warn_of, with_context
-from orchestrator.cli.proof import catalog, drill, verify
-from orchestrator.cli.restore import restore
-from orchestrator.cli.run import run
-from orchestrator.cli.serve import install_timers, serve
-from orchestrator.config.sizes import size
-from orchestrator.repository.catalog import NO_KEYS, Listed
-from orchestrator.state.context import Context
-from orchestrator.state.operations import list_snapshots
+from leitstand.lazy import LazyGroup, Table
+
+COMMANDS: Table = {
+    "authorize": ("orchestrator.cli.authorize:authorize", "Print what a host must be given to be backed up."),
+    "cat": ("orchestrator.cli.browse:cat", "Write one file of a snapshot to standard output, proven."),
+    "catalog": ("orchestrator.cli.proof:catalog", "What this host remembers of its jobs."),
+    "diff": ("orchestrator.cli.browse:diff", "Say what differs between two snapshots of a job."),
+    "doctor": ("orchestrator.cli.doctor:doctor", "Try what a run needs: keys, stores, sources."),
+    "drill": ("orchestrator.cli.proof:drill", "Restore a snapshot to a scratch place and prove it."),
+    "find": ("orchestrator.cli.browse:find", "Say in which snapshots files are found."),
+    "forget": ("orchestrator.cli.keep:forget", "Delete one snapshot, whatever 'keep' says."),
+    "hold": ("orchestrator.cli.keep:hold", "Keep one snapshot until it is released."),
+    "install-timers": (
+        "orchestrator.cli.serve:install_timers",
+        "Write systemd timers for jobs with a schedule.",
+    ),
+    "keys": ("orchestrator.cli.keys:keys", "Make, print and check the master keys."),
+    "list": ("orchestrator.cli.listing:list_", "List snapshots as the stores have them."),
+    "ls": ("orchestrator.cli.browse:ls", "List what a snapshot holds."),
+    "prune": ("orchestrator.cli.care:prune", "Delete the snapshots that 'keep' no longer keeps."),
+    "restore": ("orchestrator.cli.restore:restore", "Restore a snapshot, or parts of it."),
+    "run": ("orchestrator.cli.run:run", "Make a snapshot of a job, now."),
+    "serve": ("orchestrator.cli.serve:serve", "Run all jobs and their proofs by their schedules."),
+    "status": ("orchestrator.cli.status:status", "How every job is: last run, proofs, problem."),
+    "verify": ("orchestrator.cli.proof:verify", "Read snapshots back from the stores and prove them."),
+}
 
 
-@click.group(epilog="Example: leitstand backup run website")
+class _Backup(LazyGroup):
+    """Its commands, with the names that a shell offers."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command = super().get_command(ctx, cmd_name)
+        if command and ctx.resilient_parsing:  # a shell completes the line
+            from orchestrator.cli.completion import offer_names
+
+            offer_names(command)
+        return command
+
+
+@click.group(cls=_Backup, table=COMMANDS, epilog="Example: leitstand backup run website")
 def backup() -> None:
     """Back up, verify, list and restore; manage keys.
 
     Exit codes: 0 all good, 1 finished with warnings, 2 wrong usage or configuration, 3 failed.
     """
-
-
-COMMANDS = (
-    *(run, restore, verify, drill, prune, hold, forget, status, serve, install_timers),
-    *(ls, find, cat, diff, catalog, keys, authorize, doctor),
-)
-for command in COMMANDS:
-    backup.add_command(command)
-
-
-@backup.command("list", epilog="Example: leitstand backup list website")
-@click.argument("job", required=False)
-@store_option
-@json_option
-@with_context
-def list_(context: Context, job: str | None, only: str | None, as_json: bool) -> int:
-    """List the snapshots of JOB, or of all jobs, as the stores have them, and say which are gone.
-
-    Each is held against its COMMIT: complete, partial (files are missing), not proven (made with other keys,
-    or there are no keys here), forged, or unreadable. Exit codes: 0 the stores were listed, 3 one could not
-    be.
-    """
-    errors: list[LeitstandError] = []
-    told: list[str] = []
-    found = list(list_snapshots(context, context.job_names(job), only, errors.append, told.append))
-    rows = [_row(listed, context.fleet.site.zone) for listed in found]
-    if as_json:
-        click.echo(json.dumps(rows, indent=1))
-    else:
-        _tell(rows)
-    for listed in found:
-        if listed.doubt and listed.doubt != NO_KEYS:
-            warn(f"{listed.name.job}: {listed.store}: {listed.id} is {listed.state}: {listed.doubt}")
-    for line in told:
-        warn(line)
-    for error in errors:
-        warn_of(error)
-    return EXIT_FAILED if errors else 0
-
-
-def _tell(rows: list[dict[str, Any]]) -> None:
-    cells = [
-        (row["job"], row["snapshot"], row["store"], row["state"], str(row["generation"] or "?"),
-         str(row["entries"]), size(row["content_bytes"]), size(row["stored_bytes"]))
-        for row in rows
-    ]  # fmt: skip
-    table(
-        ("JOB", "SNAPSHOT", "STORE", "STATE", "KEYS", "ENTRIES", "SIZE", "STORED"),
-        cells,
-        ("KEYS", "ENTRIES", "SIZE", "STORED"),
-    )
-
-
-offer_names(backup)
-
-
-def _row(listed: Listed, zone: tzinfo) -> dict[str, Any]:
-    meta = listed.meta
-    return {
-        "job": listed.name.job,
-        "host": listed.name.host,
-        "snapshot": listed.name.id,
-        "store": listed.store,
-        "state": listed.state,
-        "doubt": listed.doubt or None,
-        "generation": meta.generation if meta else None,
-        "began": listed.name.began.astimezone(zone).isoformat(),
-        "committed": listed.committed.astimezone(zone).isoformat() if listed.committed else None,
-        "entries": meta.entries if meta else 0,
-        "content_bytes": meta.content_bytes if meta else 0,
-        "stored_bytes": listed.stored_bytes,
-        "volumes": listed.volumes,
-    }

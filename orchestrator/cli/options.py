@@ -16,8 +16,6 @@ from leitstand.text import visible
 from orchestrator.backup.signals import breaking_off
 from orchestrator.cli.output import moment
 from orchestrator.config.tasks import Action, Task
-from orchestrator.repository.snapshot import NoSuchSnapshotError
-from orchestrator.scheduler.due import due_task
 from orchestrator.scheduler.slots import Parallelism
 from orchestrator.state.context import Context
 from orchestrator.state.facts import read_facts
@@ -54,6 +52,8 @@ def when_due(action: Action) -> Callable[[Command], Command]:
         def call(context: Context, *given: Any, if_due: bool, **arguments: Any) -> int:
             if not if_due:
                 return command(context, *given, **arguments)
+            from orchestrator.scheduler.due import due_task
+
             found = due_task(context, Task(arguments["job"] or "", action))
             if not found.due:
                 click.echo(
@@ -121,6 +121,8 @@ def is_left_to_others(context: Context, job: str, action: Action, error: Leitsta
 
     Raises NothingYetError where the job has never been run.
     """
+    from orchestrator.repository.snapshot import NoSuchSnapshotError
+
     known = read_facts(context.state, context.settings.backups).get(job, {}).values()
     if isinstance(error, NoSuchSnapshotError) and not any(each.last_success for each in known):
         raise NothingYetError(f"{error.message}: {action} waits for the first one", error.hint) from error

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from orchestrator.archive.entry import ArchiveError
-from orchestrator.repository.manifest import VolumeInfo, volume_from_json, volume_to_json
+from orchestrator.repository.volume_info import VolumeInfo, volume_from_json, volume_to_json
 
 META_VERSION = 2  # version 1 does not name the snapshot before it
 COMMIT_VERSION = 1

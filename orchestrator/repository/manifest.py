@@ -18,6 +18,7 @@ from orchestrator.archive.names import path_of, refuse_hostile, stored_name
 from orchestrator.archive.sealed_zip import SealedZipFile
 from orchestrator.archive.unseal import SealedEntry
 from orchestrator.repository.manifest_rows import path_in, record_from, row_of
+from orchestrator.repository.volume_info import VolumeInfo, volume_from_json, volume_to_json
 
 T = TypeVar("T")
 
@@ -53,16 +54,6 @@ class Row:
     record: FileRecord
     layer: str
     tables: Mapping[str, int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeInfo:
-    """One volume of this snapshot's own archive; ``index`` counts from 1, ``md5`` may be empty."""
-
-    index: int
-    size: int
-    sha256: bytes
-    md5: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,21 +216,6 @@ def decode(data: bytes, password: str) -> Manifest:
     """The inverse of ``encode``. Raises ArchiveError and WrongPasswordError."""
     reader = ManifestReader(io.BytesIO(data), password)
     return Manifest(reader.header, tuple(reader.rows()), tuple(reader.problems()), reader.end.volumes)
-
-
-def volume_to_json(volume: VolumeInfo) -> dict[str, Any]:
-    """A volume as it stands in JSON, here and in ``meta.json``."""
-    row = {"index": volume.index, "size": volume.size, "sha256": volume.sha256.hex()}
-    return {**row, "md5": volume.md5.hex()} if volume.md5 else row
-
-
-def volume_from_json(content: dict[str, Any]) -> VolumeInfo:
-    """The inverse of ``volume_to_json``. Raises KeyError, TypeError and ValueError."""
-    index, size = content.pop("index"), content.pop("size")
-    sha256, md5 = bytes.fromhex(content.pop("sha256")), bytes.fromhex(content.pop("md5", ""))
-    if content or min(index, size) < 1 or len(sha256) != 32 or len(md5) not in (0, 16):
-        raise ValueError("not a volume")
-    return VolumeInfo(index, size, sha256, md5)
 
 
 def _ranges(file: BinaryIO) -> Callable[[int, int], bytes]:

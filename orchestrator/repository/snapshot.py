@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO, BinaryIO, Literal, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, Literal, cast
 
 from leitstand.errors import LeitstandError
-from orchestrator.archive import ArchiveError, FileRecord, SealedReader, joined
+from orchestrator.archive import ArchiveError, FileRecord, joined
 from orchestrator.archive.mapped_memory import Buffer
 from orchestrator.repository.commit import (
     COMMIT_BYTES,
@@ -22,9 +22,11 @@ from orchestrator.repository.commit import (
 )
 from orchestrator.repository.keys import KeyRing
 from orchestrator.repository.layout import COMMIT, MANIFEST, META, SnapshotName
-from orchestrator.repository.manifest import ManifestReader
-from orchestrator.sources.patterns import literal_first
 from orchestrator.stores import ObjectMissingError, Store, get_small
+
+if TYPE_CHECKING:  # ciphers and compressors, which a list of snapshots does not need
+    from orchestrator.archive.reader import SealedReader
+    from orchestrator.repository.manifest import ManifestReader
 
 ReadVolume = Callable[[int, int, int], bytes]  # index from 1, start, length
 CHUNK_BYTES = 8 << 20
@@ -80,8 +82,10 @@ class ReadAhead:
 
 def open_archive(
     store: Store, name: SnapshotName, meta: Meta, keys: KeyRing, read_volume: ReadVolume | None = None
-) -> SealedReader:
+) -> "SealedReader":
     """The reader of one snapshot's own archive."""
+    from orchestrator.archive.reader import SealedReader
+
     volumes = name.volume_keys(len(meta.volumes))
 
     def from_store(index: int, start: int, length: int) -> bytes:
@@ -203,10 +207,10 @@ class Snapshot:
     name: SnapshotName
     keys: KeyRing
     meta: Meta
-    manifest: ManifestReader
-    _layers: dict[str, SealedReader] = field(default_factory=dict)
+    manifest: "ManifestReader"
+    _layers: "dict[str, SealedReader]" = field(default_factory=dict)
 
-    def layer(self, snapshot_id: str) -> SealedReader:
+    def layer(self, snapshot_id: str) -> "SealedReader":
         """The archive of one of the snapshots that this one's files are in."""
         if snapshot_id not in self._layers:
             name = self.name.sibling(snapshot_id)
@@ -216,6 +220,8 @@ class Snapshot:
 
     def literal_first(self, patterns: Iterable[str]) -> tuple[str, ...]:
         """The patterns; each that is the name of something in here means just that."""
+        from orchestrator.sources.patterns import literal_first
+
         return literal_first(patterns, lambda selection: any(self.manifest.rows(selection.__contains__)))
 
     def copy(self, record: FileRecord, layer: str, write: Callable[[Buffer], object]) -> None:
@@ -226,6 +232,8 @@ class Snapshot:
 @contextmanager
 def open_snapshot(store: Store, name: SnapshotName, keys: KeyRing) -> Iterator[Snapshot]:
     """Prove what a snapshot says of itself. Raises NoSuchSnapshotError and LeitstandErrors of its parts."""
+    from orchestrator.repository.manifest import ManifestReader
+
     meta, sha256 = read_meta(store, name, keys)
     with fetch_manifest(store, name, meta, sha256) as file:
         password = keys.archive_password(name.id, meta.generation)

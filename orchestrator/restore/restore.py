@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from leitstand.errors import LeitstandError, UsageError
-from orchestrator.archive import ArchiveError, FileRecord, Kind, Metadata, SealedReader
+from orchestrator.archive import ArchiveError, FileRecord, Kind, Metadata
 from orchestrator.archive.admission import refusal
 from orchestrator.archive.names import leaves_tree, printable
+from orchestrator.archive.reader import SealedReader
 from orchestrator.archive.sparse import Unpacking
 from orchestrator.repository.manifest import Row
 from orchestrator.repository.snapshot import Snapshot

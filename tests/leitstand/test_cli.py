@@ -69,6 +69,18 @@ def test_help_imports_no_program():
     assert not PROGRAMS & set(loaded.split())
 
 
+@pytest.mark.parametrize("command", ["status", "list"])
+def test_a_command_that_only_lists_loads_no_cipher_and_no_client_of_a_store(command):
+    script = f"import sys; from leitstand.cli import run; run(['backup', {command!r}, '--help'])\n"
+    script += "print('loaded', *{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=patient(120)
+    )
+    loaded = done.stdout.partition("loaded ")[2].split()
+    assert "orchestrator" in loaded
+    assert not {"Cryptodome", "pyzipper", "isal", "cffi", "boto3", "rich"} & set(loaded)
+
+
 def test_completion_offers_the_commands_without_loading_one():
     script = "import sys; sys.modules['orchestrator.cli'] = None; from leitstand.cli import main; main()"
     words = {"_LEITSTAND_COMPLETE": "bash_complete", "COMP_WORDS": "leitstand ", "COMP_CWORD": "1"}

@@ -10,16 +10,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.archive import (
-    ArchiveSummary,
-    Entry,
-    FileRecord,
-    Kind,
-    Metadata,
-    Problem,
-    SealedReader,
-    SealedWriter,
-)
+from orchestrator.archive import ArchiveSummary, Entry, FileRecord, Kind, Metadata, Problem
+from orchestrator.archive.reader import SealedReader
+from orchestrator.archive.writer import SealedWriter
 
 PASSWORD = "CORRECTHORSEBATTERYSTAPLE2345672"
 

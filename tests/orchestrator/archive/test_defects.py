@@ -9,7 +9,8 @@ import zipfile
 import pytest
 import pyzipper
 
-from orchestrator.archive import ArchiveError, Entry, Kind, Metadata, SealedReader
+from orchestrator.archive import ArchiveError, Entry, Kind, Metadata
+from orchestrator.archive.reader import SealedReader
 from orchestrator.archive.sealed_zip import SealedZipFile
 
 

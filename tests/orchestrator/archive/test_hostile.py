@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.archive import ArchiveError, Kind, Method, SealedReader, WrongPasswordError
+from orchestrator.archive import ArchiveError, Kind, Method, WrongPasswordError
+from orchestrator.archive.reader import SealedReader
 from orchestrator.archive.sealed_zip import SealedZipFile
 
 PASSWORD = "CORRECTHORSEBATTERYSTAPLE2345672"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.archive import Entry, Metadata, Method, SealedReader, SealedWriter, VolumeSink, joined
+from orchestrator.archive import Entry, Metadata, Method, VolumeSink, joined
 from orchestrator.archive.aes import OVERHEAD
 from orchestrator.archive.inner import (
     HeaderFields,
@@ -19,8 +19,10 @@ from orchestrator.archive.inner import (
     end_records,
     local_header,
 )
+from orchestrator.archive.reader import SealedReader
 from orchestrator.archive.sealed_zip import frame
 from orchestrator.archive.unseal import _lengths
+from orchestrator.archive.writer import SealedWriter
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -86,7 +88,9 @@ def test_an_archive_of_more_than_four_gigabytes_is_opened_by_seven_zip(tmp_path,
 MEMORY = """
 import os, sys
 from pathlib import Path
-from orchestrator.archive import Entry, Metadata, SealedReader, SealedWriter, VolumeSink, joined
+from orchestrator.archive import Entry, Metadata, VolumeSink, joined
+from orchestrator.archive.reader import SealedReader
+from orchestrator.archive.writer import SealedWriter
 from orchestrator.repository.manifest import ManifestHeader, ManifestReader, ManifestWriter
 folder, files, size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 block, sizes = bytes(1 << 19) + os.urandom(1 << 19), []

@@ -133,7 +133,9 @@ def test_without_isal_archives_are_written_and_read_by_zlib():
     program = """
 import sys, zlib
 sys.modules["isal"] = None
-from orchestrator.archive import Entry, Metadata, SealedReader, SealedWriter, deflate
+from orchestrator.archive import Entry, Metadata, deflate
+from orchestrator.archive.reader import SealedReader
+from orchestrator.archive.writer import SealedWriter
 assert deflate.fast is zlib
 out, records = bytearray(), []
 with SealedWriter(out.extend, "p", on_record=records.append, on_problem=print) as writer:

@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from leitstand.errors import LeitstandError
-from orchestrator.archive import ArchiveError, Entry, EntryChanged, Kind, Metadata, Method, SealedWriter
+from orchestrator.archive import ArchiveError, Entry, EntryChanged, Kind, Metadata, Method
+from orchestrator.archive.writer import SealedWriter
 
 MIB = 1 << 20
 

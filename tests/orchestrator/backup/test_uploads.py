@@ -9,7 +9,7 @@ from orchestrator.archive import VolumeSink
 from orchestrator.backup.uploads import Lane, Uploads
 from orchestrator.config.stores import FolderSettings
 from orchestrator.repository.layout import SnapshotName
-from orchestrator.repository.manifest import volume_from_json, volume_to_json
+from orchestrator.repository.volume_info import volume_from_json, volume_to_json
 from orchestrator.stores import StoreError
 from orchestrator.stores.folder import FolderStore
 

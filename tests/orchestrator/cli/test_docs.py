@@ -39,8 +39,9 @@ def test_every_command_that_is_named_exists(line: str) -> None:
     for word in line.split()[2:]:
         if not isinstance(command, click.Group):
             break
-        assert word in command.commands, line
-        command = command.commands[word]
+        context = click.Context(command)
+        assert word in command.list_commands(context), line
+        command = command.get_command(context, word)
     options = {name for parameter in command.params for name in parameter.opts}
     assert set(re.findall(r"--[a-z-]+", line)) <= options
 

@@ -13,7 +13,7 @@ import yaml
 
 from leitstand.settings.fleet import Fleet
 from orchestrator.backup.hooks import STATES
-from orchestrator.cli.group import backup
+from orchestrator.cli.group import COMMANDS, backup
 from orchestrator.config.settings import BackupSettings
 from orchestrator.config.tasks import Task, plans
 from orchestrator.scheduler.serve_metrics import Seen, families
@@ -47,7 +47,7 @@ def test_the_scheduled_actions_are_all_there() -> None:
 
 def test_every_option_that_is_named_exists() -> None:
     text = AUTOMATIC.read_text()
-    commands = [command for command in backup.commands.values() if isinstance(command, click.Command)]
+    commands = [backup.get_command(click.Context(backup), name) for name in COMMANDS]
     known = {name for command in commands for each in command.params for name in each.opts}
     foreign = {"--name", "--now", "--tag", "--backups"}  # of systemd, logger and `leitstand render`
     assert set(re.findall(r"--[a-z][a-z-]+", text)) - foreign <= known

@@ -16,7 +16,7 @@ from orchestrator.repository.commit import (
     encode_commit,
     encode_meta,
 )
-from orchestrator.repository.manifest import VolumeInfo
+from orchestrator.repository.volume_info import VolumeInfo
 
 SNAPSHOT = "20261121T030000Z-BBBBBBBB"
 KEY, MANIFEST = b"k" * 32, hashlib.sha256(b"manifest").digest()

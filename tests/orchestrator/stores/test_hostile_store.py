@@ -18,7 +18,7 @@ from orchestrator.backup.uploads import Uploads
 from orchestrator.config.stores import S3Settings
 from orchestrator.repository.commit import META_BYTES, MOST_VOLUMES, Meta, decode_meta, encode_meta
 from orchestrator.repository.layout import SnapshotName, is_snapshot_id, parse_key
-from orchestrator.repository.manifest import VolumeInfo
+from orchestrator.repository.volume_info import VolumeInfo
 from orchestrator.stores import StoreError, get_small, open_store
 from orchestrator.stores.store import check_key
 
