@@ -19,7 +19,7 @@ from orchestrator.authorize import authorize
 from orchestrator.backup.shrunk import TIMES_TOLD
 from orchestrator.config.settings import FilesSettings, Job
 from orchestrator.sources import SourceError, open_sources
-from orchestrator.sources.files import FilesSettings as LocalFiles
+from orchestrator.sources.files import FilesSource as LocalFiles
 
 Site = Any
 

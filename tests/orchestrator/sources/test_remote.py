@@ -18,10 +18,10 @@ from orchestrator.archive import Entry, Kind, Problem
 from orchestrator.config.settings import CommandSettings, FilesSettings, SqliteSettings
 from orchestrator.sources import SourceError
 from orchestrator.sources.databases import CommandOutput, RemoteSqliteDump
-from orchestrator.sources.files import FilesSettings as LocalFiles
+from orchestrator.sources.files import FilesSource as LocalFiles
 from orchestrator.sources.remote_files import RemoteFilesSource
 from orchestrator.sources.source import Source
-from orchestrator.sources.sqlite import SqliteSettings as LocalSqlite
+from orchestrator.sources.sqlite import SqliteSource as LocalSqlite
 from orchestrator.sources.ssh import Local, Ssh
 from orchestrator.sources.tar_complaints import last_words
 
