@@ -11,8 +11,6 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from status_page import ready
 from status_page.plan import Plan
 from status_page.ready import Release
-from status_page.rendering import bundle
-from status_page.round import nothing_known
 from status_page.web import (
     SAME_ORIGIN,
     SECURITY_HEADERS,
@@ -25,8 +23,16 @@ from status_page.web import (
 
 def build_application(plan: Plan, folder: Path) -> Application:
     """The WSGI application of one worker. Before the collector's first round everything is unknown."""
-    current = CurrentRelease(folder, lambda: ready.release(bundle(nothing_known(plan, time.time()))))
+    current = CurrentRelease(folder, lambda: _nothing_known(plan))
     return ReadyPages(current, plan.languages, create_app(plan, current).wsgi_app)
+
+
+def _nothing_known(plan: Plan) -> Release:
+    # With Babel, which no worker needs once there are pages.
+    from status_page.rendering import bundle
+    from status_page.round import nothing_known
+
+    return ready.release(bundle(nothing_known(plan, time.time())))
 
 
 def create_app(plan: Plan, current: Callable[[], Release]) -> Flask:

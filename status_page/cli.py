@@ -17,7 +17,6 @@ from leitstand.settings.fields import split_listen
 from leitstand.settings.fleet import Fleet
 from leitstand.settings.watch import Watched
 from status_page.app import build_application
-from status_page.collector import Collector
 from status_page.config import StatusPage, StatusPageSettings
 from status_page.plan import Plan, make_plan
 from status_page.prometheus import Prometheus
@@ -43,6 +42,8 @@ def collect(config_path: Path, once: bool) -> int:
     old their data is. A changed leitstand.yml is used from the next round on; one with errors is told once
     and not used.
     """
+    from status_page.collector import Collector  # with Babel, which `serve` does without
+
     watched = Watched(config_path, lambda path: _settings(path)[0])
     plan = watched.value
     _must_be_ours(plan.folder)

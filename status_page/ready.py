@@ -5,6 +5,7 @@ newest, replaced in one step. A reader checks each file against the manifest's S
 is served even after a power failure, and no write needs to wait for the disk.
 """
 
+import gzip
 import hashlib
 import json
 import shutil
@@ -16,14 +17,50 @@ from typing import Any
 
 from leitstand.errors import LeitstandError
 from status_page.ages import Ages
-from status_page.rendering import Bundle, Document
+from status_page.states import Variant
 
 FORMAT = 2
+# Age of the data and of every cache on the way stay below the three minutes after which a state is unknown.
+CACHE_PAGE = "public, max-age=10, stale-while-revalidate=20, stale-if-error=60"
 _KEPT = 3  # a worker may be reading the one before
 
 
 class ReadyError(LeitstandError):
     """The ready-made files cannot be written, or are not whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One answer, ready to be sent. ``open`` ones may be used by other sites' pages."""
+
+    body: bytes
+    content_type: str
+    language: str = ""
+    cache: str = CACHE_PAGE
+    open: bool = False
+
+    def compressed(self) -> bytes:
+        """The body as gzip; the same body gives the same bytes."""
+        return gzip.compress(self.body, compresslevel=9, mtime=0)
+
+
+Documents = dict[str, Document]  # by path, such as /de/
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Everything that is served until the next round, in a variant for each age, and what pages refer to.
+
+    ``errors`` are the pages of those who ask for what is not there, at each language's path.
+    """
+
+    variants: dict[Variant, Documents]
+    assets: Documents
+    errors: Documents
+    ages: Ages
+    measured_at: float | None
+    stale_at: float
+    expires_at: float
 
 
 @dataclass(frozen=True, slots=True)

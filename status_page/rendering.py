@@ -1,17 +1,16 @@
 """Every output as bytes: pages, JSON, badges, feeds, each from the PublicSnapshot and nothing else."""
 
-import gzip
 import hashlib
 import uuid
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import get_args
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from status_page import ages
+from status_page import words
 from status_page.api import status_json
+from status_page.ready import Bundle, Document, Documents
 from status_page.snapshot import Language, PublicSnapshot
 from status_page.states import Variant, uncertain
 from status_page.texts import texts
@@ -24,45 +23,9 @@ HTML, JSON, SVG, ATOM = (
     "image/svg+xml",
     "application/atom+xml",
 )
-# Age of the data and of every cache on the way stay below the three minutes after which a state is unknown.
-CACHE_PAGE = "public, max-age=10, stale-while-revalidate=20, stale-if-error=60"
 CACHE_ASSET = "public, max-age=31536000, immutable"
 _ASSET_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": SVG}
 _NAMESPACE = uuid.UUID("5f3c0d3e-6a52-5a0b-9d5e-2b7d6b1c9f10")
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One answer, ready to be sent. ``open`` ones may be used by other sites' pages."""
-
-    body: bytes
-    content_type: str
-    language: str = ""
-    cache: str = CACHE_PAGE
-    open: bool = False
-
-    def compressed(self) -> bytes:
-        """The body as gzip; the same body gives the same bytes."""
-        return gzip.compress(self.body, compresslevel=9, mtime=0)
-
-
-Documents = dict[str, Document]  # by path, such as /de/
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """Everything that is served until the next round, in a variant for each age, and what pages refer to.
-
-    ``errors`` are the pages of those who ask for what is not there, at each language's path.
-    """
-
-    variants: dict[Variant, Documents]
-    assets: Documents
-    errors: Documents
-    ages: ages.Ages
-    measured_at: float | None
-    stale_at: float
-    expires_at: float
 
 
 def bundle(snapshot: PublicSnapshot) -> Bundle:
@@ -71,7 +34,7 @@ def bundle(snapshot: PublicSnapshot) -> Bundle:
         {variant: documents(uncertain(snapshot, variant)) for variant in get_args(Variant)},
         assets(),
         {f"/{language}/": error_page(language) for language in snapshot.languages},
-        ages.spoken(snapshot),
+        words.ages(snapshot),
         snapshot.measured_at,
         snapshot.stale_at,
         snapshot.expires_at,

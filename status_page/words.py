@@ -7,6 +7,11 @@ from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from babel.dates import format_date, format_skeleton, format_time, format_timedelta, get_timezone_name
+from babel.lists import format_list
+from babel.numbers import format_decimal
+
+from status_page.ages import Ages
 from status_page.snapshot import Judgement, Language, Measured, PublicSnapshot, ServiceStatus, State
 from status_page.states import worst
 from status_page.texts import N_, Texts, texts
@@ -52,11 +57,21 @@ def duration(seconds: float, language: Language, ago: bool = False) -> str:
     return count(whole // _UNITS[unit], unit, language, ago)
 
 
+def ages(snapshot: PublicSnapshot) -> Ages:
+    """Every age that pages of this snapshot can have until it expires."""
+    if snapshot.measured_at is None:
+        return {}
+    last = int(snapshot.expires_at - snapshot.measured_at)
+    steps = (range(60), range(60, 7200, 60), range(7200, 172_800, 3600), range(172_800, last, 86_400))
+    return {
+        language: [(age, duration(age, language, ago=True)) for step in steps for age in step]
+        for language in snapshot.languages
+    }
+
+
 @lru_cache(maxsize=4096)
 def count(number: int, unit: Unit, language: Language, ago: bool = False) -> str:
     """A number of units, as `duration` writes them."""
-    from babel.dates import format_timedelta
-
     if ago and not number:
         return texts(language).gettext("0 seconds ago")  # CLDR knows "in 0 seconds" alone
     seconds = number * _UNITS[unit] * (-1 if ago else 1)
@@ -71,8 +86,6 @@ def minutes(seconds: int, language: Language) -> str:
 
 def clock(at: float, zone: ZoneInfo, language: Language) -> str:
     """``14:03 Uhr``, ``14:03``."""
-    from babel.dates import format_time
-
     say = texts(language)
     time = format_time(datetime.fromtimestamp(at, zone), "short", locale=say.locale)
     return say.gettext("{time}").format(time=time)
@@ -81,16 +94,12 @@ def clock(at: float, zone: ZoneInfo, language: Language) -> str:
 @lru_cache(maxsize=4096)
 def day(at: float, zone: ZoneInfo, language: Language, year: bool = True) -> str:
     """``5. Oktober 2026``, ``5 October 2026``; without the year if not asked for."""
-    from babel.dates import format_date, format_skeleton
-
     local, locale = datetime.fromtimestamp(at, zone), texts(language).locale
     return format_date(local, "long", locale) if year else format_skeleton("MMMMd", local, locale=locale)
 
 
 def clock_and_zone(at: float, zone: ZoneInfo, language: Language) -> str:
     """``14:03 Uhr (MESZ)``, ``14:03 (CEST)``."""
-    from babel.dates import get_timezone_name
-
     local = datetime.fromtimestamp(at, zone)
     name = get_timezone_name(local, "short", locale=texts(language).locale)
     # Where the language has no short name, Babel gives an offset or a long one.
@@ -109,8 +118,6 @@ def iso(at: float, zone: ZoneInfo) -> str:
 
 def percent(hundredths: int, language: Language) -> str:
     """9995 as ``99,95``; 10000 as ``100``: only what is whole is written so."""
-    from babel.numbers import format_decimal
-
     pattern = "0" if hundredths == 10_000 else "0.00"
     return format_decimal(Decimal(hundredths) / 100, pattern, texts(language).locale)
 
@@ -150,8 +157,6 @@ def in_state(snapshot: PublicSnapshot, state: State) -> list[ServiceStatus]:
 
 def headline(snapshot: PublicSnapshot, language: Language) -> str:
     """The one sentence: names the culprits when they are one or two, counts them otherwise."""
-    from babel.lists import format_list
-
     say, state = texts(language), worst(snapshot.services)
     if not snapshot.certain:
         return say.gettext(_STALE)

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from string import Formatter
 
@@ -13,6 +14,10 @@ import yaml
 from babel.messages.pofile import read_po, write_po
 
 from leitstand.languages import FOLDER, LANGUAGES
+from status_page import ready
+from status_page.rendering import bundle
+from status_page.round import Memory, snapshot
+from status_page.states import Observation
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("leitstand", "exporter", "fleet_config", "fleet_inventory", "orchestrator", "status_page")
@@ -111,3 +116,32 @@ def test_one_more_catalogue_is_one_more_language(copy, configuration, liar):
 def write(path, text):
     path.write_text(text)
     return str(path)
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from status_page.app import build_application
+from status_page.cli import _settings
+
+plan, _ = _settings(Path(sys.argv[1]))
+application = build_application(plan, plan.folder)
+for path in ("/de/", "/nothing"):
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "SERVER_NAME": "x", "SERVER_PORT": "80"}
+    environ |= {"HTTP_ACCEPT_LANGUAGE": "de", "wsgi.url_scheme": "http", "wsgi.input": sys.stdin.buffer}
+    print(*(part.decode() for part in application(environ, lambda *_: None)))
+print("with Babel" if "babel" in sys.modules else "without Babel")
+"""
+
+
+def test_a_web_worker_sends_old_pages_and_errors_without_the_memory_of_babel(tmp_path, configuration, plan):
+    settings = write(tmp_path / "leitstand.yml", yaml.safe_dump(configuration(tmp_path)))
+    made, then = plan(), time.time() - 600
+    seen = {"mail": Observation("up", then), "website": Observation("up", then)}
+    ready.publish(made.folder, bundle(snapshot(made, Memory(observations=seen), then)))
+    done = subprocess.run(
+        [sys.executable, "-c", WORKER, settings], capture_output=True, text=True, check=True
+    )
+    assert "(vor 10 Minuten)" in done.stdout
+    assert "Diese Seite gibt es hier nicht." in done.stdout
+    assert done.stdout.endswith("without Babel\n")
