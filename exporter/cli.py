@@ -45,7 +45,7 @@ _EXAMPLES = """Examples:
 @click.command(params=list[click.Parameter](all_options()), epilog=_EXAMPLES)
 @click.version_option(VERSION, "--version", prog_name="leitstand exporter")
 def exporter(**given: Any) -> None:
-    """Serve this host's figures and inventory to Prometheus.
+    """Serve this host's metrics and inventory to Prometheus.
 
     Metrics that node_exporter has keep its names and meaning. /metrics holds the live figures,
     /metrics/inventory one series per item of the inventory, /inventory all of it as JSON.

@@ -42,7 +42,7 @@ def _web() -> Iterable[click.Option]:
     yield _option(
         "--web.listen-address",
         "listen",
-        "Where to answer, host:port; may be given several times.",
+        "Address to listen on, host:port; may be repeated.",
         multiple=True,
         default=(DEFAULT_ADDRESS,),
         show_default=True,
@@ -50,12 +50,14 @@ def _web() -> Iterable[click.Option]:
     yield _option(
         "--web.systemd-socket/--no-web.systemd-socket",
         "systemd_socket",
-        "Answer on the sockets that systemd passes, and nowhere else.",
+        "Listen only on the sockets that systemd passes.",
         default=False,
     )
-    words = "TLS, client certificates, users and headers; the format of Prometheus' own exporters."
+    words = (
+        "File with TLS, client certificates, users and headers, in the format of Prometheus' own exporters."
+    )
     yield _option(WEB_CONFIG, "web_config", words, type=_PATH)
-    words = "Where the live figures are."
+    words = "Path of the live metrics."
     yield _option("--web.telemetry-path", "telemetry_path", words, default="/metrics", show_default=True)
     yield _option(
         "--web.max-requests",
@@ -66,7 +68,7 @@ def _web() -> Iterable[click.Option]:
         show_default=True,
     )
 
-    words = "Without process_* and the server's own counts."
+    words = "Omit process_* and the server's own metrics."
     yield _option(
         "--web.disable-exporter-metrics/--no-web.disable-exporter-metrics",
         "without_own",
@@ -79,7 +81,7 @@ def _paths() -> Iterable[click.Option]:
     for name, default in (("proc", "/proc"), ("sys", "/sys"), ("root", "/")):
         words = f"Where the host's {default} is mounted."
         yield _option(f"--path.{name}fs", name, words, type=_PATH, default=Path(default), show_default=True)
-    words = "Where udev's database is; without this run/udev/data below --path.rootfs."
+    words = "Path of udev's database; default: run/udev/data below --path.rootfs."
     yield _option("--path.udev.data", "udev", words, type=_PATH)
 
 
@@ -99,7 +101,7 @@ def _inventory() -> Iterable[click.Option]:
         default=DEFAULT_INTERVAL,
         show_default=True,
     )
-    words = "File that remembers when the inventory changed last, across restarts."
+    words = "File that keeps the time of the last change of the inventory across restarts."
     yield _option("--inventory.state", "state", words, type=_PATH)
     yield _option(
         "--inventory.watch",
@@ -114,7 +116,7 @@ def _inventory() -> Iterable[click.Option]:
         "Watch the usual packages: kernel, libc, OpenSSL, SSH, web servers, PHP, databases, mail.",
         default=True,
     )
-    words = "Only the sources that are switched on; without this all are."
+    words = "Run only the sources that are switched on; by default all run."
     yield _option("--inventory.disable-defaults", "disable_sources", words, is_flag=True)
     for name, entry in SOURCES.items():
         words = f"Read {entry.summary}."
@@ -122,7 +124,7 @@ def _inventory() -> Iterable[click.Option]:
 
 
 def _collectors() -> Iterable[click.Option]:
-    words = "Only the collectors that are switched on."
+    words = "Run only the collectors that are switched on."
     yield _option(
         "--collector.disable-defaults/--no-collector.disable-defaults",
         "disable_collectors",
@@ -132,11 +134,11 @@ def _collectors() -> Iterable[click.Option]:
     yield _option(
         "--node-metrics/--no-node-metrics",
         "node_metrics",
-        "Serve what node_exporter has, as node_*; switch it off where node_exporter runs too.",
+        "Serve node_exporter's metrics as node_*; switch off where node_exporter runs, too.",
         default=True,
     )
     for name, entry in COLLECTORS.items():
-        words = f"Serve {entry.summary}. {'On' if entry.is_default else 'Off'} by default."
+        words = f"Collect {entry.summary} ({'enabled' if entry.is_default else 'disabled'} by default)."
         yield _option(f"--collector.{name}/--no-collector.{name}", f"collector_{name}", words, default=None)
     words = (
         "A collector of your own, for prometheus_client: package.module:Class. May be given several times."

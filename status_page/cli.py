@@ -38,9 +38,9 @@ def status_page() -> None:
 def collect(config_path: Path, once: bool) -> int:
     """Ask Prometheus every interval and write the ready-made pages, until SIGTERM.
 
-    Runs beside `serve`, on the same state folder. When Prometheus is away it goes on: the pages then say how
-    old their data is. A changed leitstand.yml is used from the next round on; one with errors is told once
-    and not used.
+    Runs beside `serve`, on the same state folder. It keeps running when Prometheus is down: the pages then
+    say how old their data is. A changed leitstand.yml is used from the next round on; one with errors is
+    logged once and not used.
     """
     from status_page.collector import Collector  # with Babel, which `serve` does without
 

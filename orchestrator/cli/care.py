@@ -32,10 +32,10 @@ from orchestrator.stores import Store
 @click.command(epilog="Example: leitstand backup prune website --dry-run")
 @click.argument("job", required=False)
 @click.option("--all", "every", is_flag=True, help="Every job.")
-@click.option("--dry-run", is_flag=True, help="Only say what stays, what goes, and why.")
-@click.option("--force", is_flag=True, help="Delete also what is held: much larger than the newest.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be kept or deleted, and why.")
+@click.option("--force", is_flag=True, help="Also delete held snapshots (much larger than the newest).")
 @click.option(
-    "--yes-really", "marks", type=click.IntRange(1), metavar="N", help="Mark N at once: what was stopped."
+    "--yes-really", "marks", type=click.IntRange(1), metavar="N", help="Confirm marking N snapshots at once."
 )
 @store_option
 @if_allowed_option
@@ -53,13 +53,13 @@ def prune(
     if_allowed: bool,
     as_json: bool,
 ) -> int:
-    """Delete the snapshots of JOB that its 'keep' no longer keeps.
+    """Delete the snapshots of JOB that its 'keep' does not retain.
 
-    They are marked first, and deleted by a later prune once the grace time is over. Rests of runs that died
-    are swept after two days. A snapshot more than twice as large as the newest good one is held, in case the
-    source was emptied. When 3 or more, and more than 'most_percent' of all, would be marked at once, none
-    goes until you say how many. Exit codes: 0 all good, 1 a snapshot is held, or could not be proven and was
-    left alone, or too many would go, 3 failed.
+    They are marked first, and deleted by a later prune once the grace period is over. Leftovers of
+    interrupted runs are removed after two days. A snapshot more than twice as large as the newest good one is
+    held, in case the source was emptied. If at least 3 snapshots, and more than 'most_percent' of all, would
+    be marked at once, prune stops until you confirm the number. Exit codes: 0 all good, 1 a snapshot is held,
+    or is not authentic and was left alone, or too many would be deleted, 3 failed.
     """
     if (job is None) != every:
         raise UsageError("name one job, or --all", "leitstand backup prune website")

@@ -48,7 +48,7 @@ def hold(context: Context, snapshot: str, release: bool, job_name: str | None, o
 @store_option
 @with_context
 def forget(context: Context, snapshot: str, yes_really: bool, job_name: str | None, only: str | None) -> int:
-    """Delete one SNAPSHOT, whatever 'keep' says, in every store that has it.
+    """Delete one SNAPSHOT, regardless of 'keep', in every store that has it.
 
     It is marked now, and deleted by the first prune of this machine after the grace time; 'hold --release'
     takes that back. A held one is not, and the last good one of a store only with --yes-really.

@@ -24,7 +24,7 @@ from orchestrator.state.operations import list_snapshots
 def list_(context: Context, job: str | None, only: str | None, as_json: bool) -> int:
     """List the snapshots of JOB, or of all jobs, as the stores have them, and say which are gone.
 
-    Each is held against its COMMIT: complete, partial (files are missing), not proven (made with other keys,
+    Each is compared with its COMMIT: complete, partial (files are missing), not proven (made with other keys,
     or there are no keys here), forged, or unreadable. Exit codes: 0 the stores were listed, 3 one could not
     be.
     """

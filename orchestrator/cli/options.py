@@ -23,13 +23,13 @@ from orchestrator.stores import StoreError
 
 store_option = click.option("--store", "only", help="Only this store of the job.")
 snapshot_option = click.option(
-    "--snapshot", "snapshot_id", help="Its name as 'list' shows it; default: the newest."
+    "--snapshot", "snapshot_id", help="Name of the snapshot, as shown by 'list'; default: the newest."
 )
 
 if_allowed_option = click.option(
     "--if-allowed",
     is_flag=True,
-    help="No failure where the store's credentials may not do this: it is left to another machine.",
+    help="Exit with 0 if the store's credentials do not allow this; another machine does it.",
 )
 
 Command = Callable[..., int]
@@ -46,7 +46,9 @@ def when_due(action: Action) -> Callable[[Command], Command]:
 
     def decorate(command: Command) -> Command:
         @click.option(
-            "--if-due", is_flag=True, help="Only if it is due: timers of 'every 6h' ask again and again."
+            "--if-due",
+            is_flag=True,
+            help="Run only if due; for timers of 'every 6h', which check repeatedly.",
         )
         @functools.wraps(command)
         def call(context: Context, *given: Any, if_due: bool, **arguments: Any) -> int:
@@ -104,10 +106,18 @@ def with_context(command: Callable[..., Any]) -> Callable[..., Any]:
 def limits_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options for how much is done at a time; the command gets them as ``limits``."""
 
-    @click.option("--parallel", type=_COUNT, default=4, show_default=True, help="So many jobs at a time.")
-    @click.option("--per-host", type=_COUNT, default=1, show_default=True, help="So many on one host.")
     @click.option(
-        "--per-store", type=_COUNT, default=2, show_default=True, help="So many that use one store."
+        "--parallel",
+        type=_COUNT,
+        default=4,
+        show_default=True,
+        help="Maximum number of jobs to run in parallel.",
+    )
+    @click.option(
+        "--per-host", type=_COUNT, default=1, show_default=True, help="Maximum parallel jobs per host."
+    )
+    @click.option(
+        "--per-store", type=_COUNT, default=2, show_default=True, help="Maximum parallel jobs per store."
     )
     @functools.wraps(command)
     def call(*given: Any, parallel: int, per_host: int, per_store: int, **arguments: Any) -> Any:

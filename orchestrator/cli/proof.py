@@ -52,18 +52,20 @@ _DRILL_WORDS = {
 @click.argument("job")
 @snapshot_option
 @store_option
-@click.option("--share", metavar="1/N", help="Instead: so many of all snapshots' volumes, others each day.")
+@click.option(
+    "--share", metavar="1/N", help="Verify 1/N of all stored volumes instead; a different part each day."
+)
 @click.option(
     "--spot",
     type=click.IntRange(1, 10_000),
     metavar="N",
-    help="Instead: N files, held against the live source.",
+    help="Compare N files with the live source instead.",
 )
 @click.option(
     "--weekly-spot",
     type=click.IntRange(1, 10_000),
     metavar="N",
-    help="As well, if that was not done for a week: N files, held against the live source.",
+    help="Also compare N files with the live source, at most once a week.",
 )
 @if_allowed_option
 @json_option
@@ -80,15 +82,14 @@ def verify(
     if_allowed: bool,
     as_json: bool,
 ) -> int:
-    """Read a snapshot of JOB back from each store and prove every byte of it.
+    """Read a snapshot of JOB back from each store and verify every byte of it.
 
-    Every volume's SHA-256, the archive's MAC, every file's SHA-256; and every snapshot that this host knows
-    of must be there, unless 'keep' does not keep it. With --share 1/30, run daily, every
-    volume and manifest of every snapshot is read within 30 days, and each time all of them must be there.
-    With --spot 100, files that are at the source as they were are read from both and compared, and the
-    numbers of paths; a host that is read over SSH sends all of its files for that, as for a run. Exit codes:
-    0 all good, 3 something is not. Only proofs of the newest snapshot, or of a share, count for 'status' and
-    alerts.
+    It checks every volume's SHA-256, the archive's MAC and every file's SHA-256, and that every snapshot this
+    host knows of still exists, unless 'keep' would not retain it. With --share 1/30, run daily, every volume
+    and manifest of every snapshot is read within 30 days, and each run checks that all of them exist. --spot
+    100 compares 100 files that have not changed at the source since the run, and the number of paths; a host
+    that is read over SSH sends all of its files for that, as for a run. Exit codes: 0 all good, 3 something
+    is not. Only tests of the newest snapshot, or of a share, count for 'status' and alerts.
     """
     if share is not None and spot is not None:
         raise UsageError("--share and --spot are two proofs", "one after the other")
@@ -272,7 +273,7 @@ def catalog() -> None:
 @json_option
 @with_context
 def rebuild(context: Context, job: str | None, as_json: bool) -> int:
-    """Learn from the stores what this host should know of JOB, or of all jobs: for status and metrics.
+    """Rebuild this host's records for JOB, or for all jobs, from the stores: for status and metrics.
 
     Snapshots that were missed until now are named, and missed no more.
     """

@@ -32,9 +32,9 @@ PROBLEMS_SHOWN = 10
 @click.option("--target", required=True, type=click.Path(path_type=Path), help="An empty or new folder.")
 @snapshot_option
 @store_option
-@click.option("--numeric-owner", is_flag=True, help="Owners by number, not by name.")
-@click.option("--into-existing", "overwrite", is_flag=True, help="Also into a folder that holds something.")
-@click.option("--delete-extra", is_flag=True, help="Remove there what the snapshot does not have.")
+@click.option("--numeric-owner", is_flag=True, help="Restore owners by number, not by name.")
+@click.option("--into-existing", "overwrite", is_flag=True, help="Allow a target that is not empty.")
+@click.option("--delete-extra", is_flag=True, help="Remove files in the target that are not in the snapshot.")
 @click.option(
     "--outside-links",
     type=click.Choice(["keep", "refuse"]),
@@ -42,8 +42,8 @@ PROBLEMS_SHOWN = 10
     show_default=True,
     help="Symbolic links that lead out of the target are named, and made or not; devices with them.",
 )
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out what it matches.")
-@click.option("--dry-run", is_flag=True, help="Only say how much would be restored, and what removed.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out matching paths.")
+@click.option("--dry-run", is_flag=True, help="Only show how much would be restored and removed.")
 @json_option
 @with_context
 def restore(
@@ -63,9 +63,10 @@ def restore(
 ) -> int:
     """Restore a snapshot of JOB, or what the PATTERNs select, into an empty or new folder.
 
-    Owners and all rights are restored when root does it. What has its final name was proven by its SHA-256.
-    An interrupted restore into the same target goes on where it stopped. --delete-extra makes the folder of
-    an earlier restore of JOB what the snapshot was; any other folder needs --into-existing too.
+    As root, owners and all permissions are restored. A file gets its final name only after its SHA-256 has
+    been checked. An interrupted restore into the same target continues where it stopped. --delete-extra
+    returns the folder of an earlier restore of JOB to the state of the snapshot; any other folder needs
+    --into-existing, too.
 
     Exit codes: 0 all good, 1 something was left out, or a PATTERN selects nothing: it is named, 3 failed.
     """

@@ -30,7 +30,7 @@ _RIGHT = ("ENTRIES", "READ", "STORED", "TIME")
 
 @click.command(epilog="Example: leitstand backup run website")
 @click.argument("job", required=False)
-@click.option("--all", "every", is_flag=True, help="Every job, several at a time.")
+@click.option("--all", "every", is_flag=True, help="Run every job, several in parallel.")
 @limits_options
 @json_option
 @with_path

@@ -32,7 +32,7 @@ PROGRAM = "/opt/leitstand/bin/leitstand"
 )
 @click.option(
     "--stop-within", type=click.IntRange(min=1), default=120, show_default=True,
-    help="Seconds for running tasks to clean up at the end; then they are killed.",
+    help="Seconds for running tasks to clean up before they are killed.",
 )  # fmt: skip
 @limits_options
 @config_option

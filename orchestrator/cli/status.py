@@ -26,7 +26,7 @@ NEW_SECONDS = (
 @json_option
 @with_context
 def status(context: Context, as_json: bool) -> int:
-    """How every job is, as this host knows it: last run, size, proofs, problem.
+    """Show the status of each job as recorded on this host: last run, size, tests, problem.
 
     Exit codes: 0 all good, 1 a job has a problem or is late.
     """
