@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from exporter.collectors import COLLECTORS
-from exporter.collectors.collector import NoData
 from exporter.collectors.filesystem import FileSystems
 from exporter.collectors.options import Options
+from exporter.roots import NoData
 
 TREE = Path(__file__).with_name("hardware.tree")
 FIGURES = Path(__file__).with_name("hardware.figures")
