@@ -18,7 +18,7 @@ SECRET = "correct horse"
 
 
 @pytest.fixture
-def secured(tmp_path: Path):
+def secured(tmp_path: Path) -> Iterator[int]:
     """An exporter behind TLS and a password; gives its port."""
     argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     argv += ["-keyout", str(tmp_path / "server.key"), "-out", str(tmp_path / "server.crt"), "-days", "2"]

@@ -4,6 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +22,7 @@ alerts: {mail: {to: [a@example.org], sender: l@example.org}}
 
 
 @pytest.fixture
-def render(tmp_path):
+def render(tmp_path: Path) -> Callable[..., Any]:
     """Run ``leitstand render`` on ``leitstand.yml`` in tmp_path; exit code and both outputs."""
     (tmp_path / "leitstand.yml").write_text(CONFIGURATION)
 

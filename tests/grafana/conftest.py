@@ -4,9 +4,11 @@ import json
 import sys
 import time
 import urllib.parse
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import promql_parser
 import pytest
@@ -60,7 +62,7 @@ class SmallFleet:
 
 
 @pytest.fixture(scope="session")
-def small_fleet(tmp_path_factory):
+def small_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("small-fleet")
     backup_metrics(folder / "metrics")
     page_metrics(folder / "metrics")
@@ -168,7 +170,7 @@ def page_metrics(folder):
 
 
 @pytest.fixture(scope="session")
-def selectors():
+def selectors() -> Callable[[str], list[Any]]:
     """The selectors of a PromQL expression: (metric name, {label: (operator, value)})."""
     return lambda expression: list(selectors_in(promql_parser.parse(expression)))
 

@@ -18,7 +18,7 @@ ROOM = Path(__file__).parent.parent.parent / "prometheus"
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     mail = Mail(to=["a@example.org"], sender="l@example.org")
     write_files(tmp_path, prometheus_files(Fleet(), Expected(), Addresses(), ROOM))
     write_files(

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +39,7 @@ START = "from leitstand import cli; cli.COMMANDS['role'] = ('role:command', 'Tes
 
 
 @pytest.fixture
-def role(tmp_path):
+def role(tmp_path: Path) -> Callable[..., Any]:
     """``role(body, *options)`` runs ``leitstand role`` with this body."""
 
     def run(body: str, *options: str) -> subprocess.CompletedProcess[str]:

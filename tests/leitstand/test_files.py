@@ -6,7 +6,9 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -78,7 +80,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
 
 
 @pytest.fixture
-def tiny(tmp_path):
+def tiny(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KiB."""
     with ExitStack() as mounted:
         try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -100,7 +101,7 @@ def test_tls_is_asked_of_every_mail_server_but_that_of_this_machine(settings, re
 
 
 @pytest.fixture
-def mailing(fleet_from, room, tmp_path):
+def mailing(fleet_from: Any, room: Any, tmp_path: Path) -> Iterator[tuple[str, "Sink"]]:
     """A running Alertmanager with our routes and no waiting times: its URL, and what arrives."""
     port, folder = free_port(), tmp_path / "mail"
     argv = [sys.executable, "-m", "lab.mail_sink", str(port), str(folder)]

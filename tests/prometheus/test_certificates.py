@@ -3,7 +3,10 @@
 import ssl
 import subprocess
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -25,7 +28,7 @@ class Site(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def site(tmp_path):
+def site(tmp_path: Path) -> Iterator[tuple[str, Any]]:
     """Its URL and its certificate, which names a hundred customers."""
     names = ",".join(f"DNS:www.customer-number-{number}.example.org" for number in range(100))
     certificate, key = tmp_path / "site.pem", tmp_path / "site.key"

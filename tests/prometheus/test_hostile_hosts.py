@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -72,7 +73,7 @@ HOSTILE: dict[str, list[tuple[str, Labels, str]]] = {
 
 
 @pytest.fixture
-def taken_in(fleet_from, tmp_path):
+def taken_in(fleet_from: Any, tmp_path: Path) -> Path:
     """Prometheus' folder, rendered for the fleet."""
     files = prometheus_files(
         fleet_from(FLEET), fleet_from(FLEET, Expected), Addresses(), ROOM, inventory=True
@@ -309,7 +310,7 @@ class Hostile(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def hostile_port():
+def hostile_port() -> Iterator[int]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Hostile) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()

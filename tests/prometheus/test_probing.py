@@ -6,6 +6,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -52,7 +53,7 @@ class Site(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def site():
+def site() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()

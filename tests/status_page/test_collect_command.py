@@ -1,6 +1,9 @@
 """``leitstand status-page collect`` as its user meets it."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +17,7 @@ paths: {{state: {folder}/state, metrics: {folder}}}
 
 
 @pytest.fixture
-def collect_once(tmp_path, capsys):
+def collect_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     """One round, of which Prometheus is not there; exit code and both outputs."""
     config = tmp_path / "leitstand.yml"
     config.write_text(CONFIGURATION.format(folder=tmp_path))

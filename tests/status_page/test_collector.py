@@ -5,6 +5,7 @@ import re
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def answers(states, age="3", extra=()):
 
 
 @pytest.fixture
-def collector(plan, liar):
+def collector(plan: Any, liar: Any) -> Collector:
     made = plan({"interval": "1s"})
     result = Collector(made, Prometheus(liar.url, timeout=patient(30)))
     result.now = time.time()

@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,7 +20,7 @@ FAST = {"interval": "1s", "fresh_for": "4s", "unknown_after": "8s"}
 
 
 @pytest.fixture
-def config(tmp_path, configuration):
+def config(tmp_path: Path, configuration: Any) -> Callable[..., Any]:
     """Write a leitstand.yml: ``config(prometheus=URL, …)``."""
 
     def write(**page):
@@ -54,7 +56,7 @@ def alive(pid):
 
 
 @pytest.fixture
-def page(monitored, config, command, get, wait):
+def page(monitored: Any, config: Any, command: Any, get: Any, wait: Any) -> tuple[str, Any]:
     """Collector and two workers on a real Prometheus; the page says that all is up."""
     monitored.probes.website = monitored.probes.mail = 1
     path = str(config(prometheus=monitored.url))

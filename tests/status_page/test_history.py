@@ -1,4 +1,5 @@
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ TODAY = "2026-11-21"
 
 
 @pytest.fixture
-def history(tmp_path):
+def history(tmp_path: Path) -> History:
     return open_history(tmp_path)
 
 

@@ -36,7 +36,7 @@ def read(path):
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory):
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The texts of the code, extracted as CONTRIBUTING.md says."""
     path = tmp_path_factory.mktemp("texts") / "status_page.pot"
     pybabel("extract", "-F", "pyproject.toml", "-o", str(path), "status_page")
@@ -60,7 +60,7 @@ def test_a_catalogue_translates_every_text_of_the_code_and_keeps_its_blanks(temp
 
 
 @pytest.fixture
-def copy(tmp_path, template):
+def copy(tmp_path: Path, template: Path) -> Path:
     """The code with one more catalogue, in which every text stands in marks."""
     for package in PACKAGES:
         shutil.copytree(

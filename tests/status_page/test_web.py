@@ -5,7 +5,9 @@ import gzip
 import io
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -57,7 +59,7 @@ class Site:
 
 
 @pytest.fixture
-def site(plan):
+def site(plan: Any) -> Callable[..., Any]:
     """``site(website="up", …)``: pages written at NOW; services that are not named were never measured."""
 
     def make(made=None, age=5, **states):

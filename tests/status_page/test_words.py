@@ -1,5 +1,7 @@
 # ruff: noqa: RUF001 - the page's words hold dashes
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,7 +15,7 @@ NOW = 1_791_201_780.0  # 5 October 2026, 14:03 in Berlin
 
 
 @pytest.fixture
-def told(plan):
+def told(plan: Any) -> Callable[..., Any]:
     """A snapshot of services in given states: ``told(mail="down", web="up")``."""
 
     def make(**states):

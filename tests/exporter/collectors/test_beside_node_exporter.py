@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -90,7 +91,7 @@ def between(before, value, after):
 
 
 @pytest.fixture(scope="module")
-def pages(ours, theirs, tmp_path_factory):
+def pages(ours: Any, theirs: Any, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, Any, Any]]:
     """Theirs, ours, theirs: of one machine within a moment, and that several times."""
     textfiles = tmp_path_factory.mktemp("textfiles")
     (textfiles / "demo.prom").write_text(TEXTFILE)

@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ COMMAND = [sys.executable, "-m", "leitstand", "exporter"]
 
 
 @pytest.fixture(scope="module")
-def exporter(ours, tmp_path_factory):
+def exporter(ours: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("textfile")
     (folder / "backup.prom").write_text("leitstand_backup_age_seconds 1\n")
     with ours(f"--collector.textfile.directory={folder}") as running:

@@ -1,6 +1,8 @@
 """The time of CPUs: counters that step back, CPUs that come and go, machines that tell little of them."""
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ def times(host, *cpus, file="proc/stat"):
 
 
 @pytest.fixture
-def seconds(host, figures):
+def seconds(host: Any, figures: Any) -> Callable[..., Any]:
     """``seconds(columns)``: what one collector tells of CPU 0's modes after each reading."""
     collector = ProcessorTime(host.roots, Options())
 

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from exporter.tree import TooLarge, Tree
 
 
 @pytest.fixture(params=["openat2", "without openat2"])
-def files(request, host):
+def files(request: pytest.FixtureRequest, host: Any) -> Files:
     found = Files(host.folder / "sys")
     if request.param == "without openat2":
         found._tree = Tree(host.folder / "sys")  # what it falls back to where the call is refused

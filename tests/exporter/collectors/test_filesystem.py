@@ -35,7 +35,7 @@ def mounted(host, *mounts):
 
 
 @pytest.fixture
-def options():
+def options() -> Options:
     return Options(filesystem_mount_timeout="30s")
 
 

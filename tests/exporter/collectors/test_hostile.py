@@ -5,6 +5,7 @@ import pkgutil
 import struct
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -175,7 +176,7 @@ TREE = {path: content.encode() for path, _, content in (part.partition("\n") for
 
 
 @pytest.fixture
-def scraper(host):
+def scraper(host: Any) -> Scraper:
     names = [name for name in COLLECTORS if name not in ("textfile", "own", "timex", "uname")]
     made = {name: COLLECTORS[name].build(Roots(*host.roots.__dict__.values()), Options()) for name in names}
     return Scraper({**made, "alive": COLLECTORS["own"].build(host.roots, Options())}, patience=5)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,7 @@ SPOILT = ("Raises", "Exits", "Twice", "SeriesTwice", "PlainWords", "NotAText", "
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shop(tmp_path_factory):
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of the module; it can be imported here."""
     folder = tmp_path_factory.mktemp("modules")
     (folder / "shop.py").write_text(MODULE)

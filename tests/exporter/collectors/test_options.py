@@ -1,6 +1,8 @@
 """What options add to the figures, and take from them."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,7 @@ LISTING = Path(__file__).with_name("hardware.tree")
 
 
 @pytest.fixture
-def told(host, figures):
+def told(host: Any, figures: Any) -> Callable[..., Any]:
     """What a collector gives of the host with all hardware: ``told("cpu", cpu_guest=False)``."""
     host.write_tree(LISTING)
 

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Enum, Histogram, Info, generate_latest
@@ -89,7 +90,7 @@ def read(families):
 
 
 @pytest.fixture(params=["all hardware", "this host"])
-def scraper(request, host, tmp_path):
+def scraper(request: pytest.FixtureRequest, host: Any, tmp_path: Path) -> Scraper:
     if request.param == "all hardware":
         host.write_tree(LISTING)
     roots = host.roots if request.param == "all hardware" else Roots()

@@ -9,8 +9,10 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +32,7 @@ CONFIGURATION = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Con
 
 
 @pytest.fixture
-def bus(tmp_path):
+def bus(tmp_path: Path) -> Iterator[str]:
     """The path of a real bus."""
     path = tmp_path / "bus"
     (tmp_path / "bus.conf").write_text(CONFIGURATION.format(path=path))
@@ -221,14 +223,14 @@ PROPERTIES = {
 
 
 @pytest.fixture
-def place(host):
+def place(host: Any) -> Path:
     folder = host.folder / "root/run/dbus"
     folder.mkdir(parents=True)
     return folder / "system_bus_socket"
 
 
 @pytest.fixture
-def manager(place):
+def manager(place: Path) -> Iterator[Manager]:
     found = Manager(place, UNITS, PROPERTIES)
     yield found
     found.listener.close()

@@ -1,6 +1,7 @@
 """Metrics that other programs leave as files."""
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ GOOD = '# HELP backup_age_seconds Age.\n# TYPE backup_age_seconds gauge\nbackup_
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     place = tmp_path / "textfile"
     place.mkdir()
     return place

@@ -5,6 +5,8 @@ import io
 import os
 import struct
 import zipfile
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import pyzipper
@@ -15,7 +17,7 @@ from orchestrator.archive.sealed_zip import SealedZipFile
 
 
 @pytest.fixture
-def resealed(password):
+def resealed(password: Any) -> Callable[..., bytes]:
     """Any inner ZIP, or none, sealed with the right password: what someone with the key could forge."""
 
     def make(inner: bytes, name: str = "backup.zip") -> bytes:

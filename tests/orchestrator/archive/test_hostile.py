@@ -3,6 +3,7 @@
 import os
 import struct
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +18,7 @@ WHOLE = b""
 
 
 @pytest.fixture
-def sealed(seal, entry):
+def sealed(seal: Any, entry: Any) -> Any:
     folder = entry(b"folder", kind=Kind.DIRECTORY)
     stream = [b"INSERT INTO posts;\n" * 5000] * 3
     return seal(
@@ -31,7 +32,7 @@ def sealed(seal, entry):
 
 
 @pytest.fixture
-def inner(sealed, unseal):
+def inner(sealed: Any, unseal: Any) -> bytes:
     return unseal(sealed).read_bytes()
 
 

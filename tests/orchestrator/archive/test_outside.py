@@ -15,7 +15,7 @@ TEXT = b"<?php echo 'Willkommen';\n" * 400
 
 
 @pytest.fixture
-def tree(tmp_path):
+def tree(tmp_path: Path) -> Path:
     """A folder with one of everything."""
     root = tmp_path / "tree"
     (root / "wp content/ärger").mkdir(parents=True)

@@ -26,7 +26,7 @@ PLAIN = hashlib.shake_256(b"plain").digest(5 * SLICE + 77)
 
 
 @pytest.fixture(scope="module")
-def reference():
+def reference() -> bytes:
     counter = Counter.new(nbits=128, little_endian=True)
     return AES.new(KEY, AES.MODE_CTR, counter=counter).encrypt(PLAIN)
 

@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_a_failure_of_the_store_while_reading_is_passed_on(sealed_with_a_gap):
 
 
 @pytest.fixture
-def sealed_with_a_gap(seal, entry, monkeypatch):
+def sealed_with_a_gap(seal: Any, entry: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     sealed = seal([entry(b"a", os.urandom(9 << 20))])
     whole = sealed.read_range
 

@@ -16,7 +16,7 @@ RING = KeyRing({1: bytes(range(32)), 2: bytes(32)})
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path: Path) -> Path:
     return tmp_path / "keys"
 
 

@@ -38,7 +38,7 @@ META = Meta(
 
 
 @pytest.fixture
-def commit():
+def commit() -> bytes:
     return encode_commit(SNAPSHOT, manifest_sha256=MANIFEST, meta=encode_meta(META), key=KEY)
 
 
