@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def test_an_ordinary_user_is_told_what_cannot_be_looked_at(leitstand: Run, tmp_p
     file.write_text(yaml.safe_dump(sections))
     program = leitstand("--version").args[:3]  # python -m leitstand
     for folder in tmp_path.parents:
-        if folder.name.startswith("pytest") or folder.name.startswith("test_"):
+        if folder not in Path(tempfile.gettempdir(), "any").parents:
             folder.chmod(folder.stat().st_mode | 0o011)
     tmp_path.chmod(0o755)
     argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *program, "check", "-c", file]
