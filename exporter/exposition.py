@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from prometheus_client.metrics_core import Metric
-from prometheus_client.openmetrics.exposition import escape_metric_name
+from prometheus_client.metrics_core import METRIC_TYPES, Metric
+from prometheus_client.openmetrics.exposition import escape_label_name, escape_metric_name
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
@@ -26,6 +26,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 _SPARE = 64  # series that may be remembered for nothing, before all of a family's are forgotten
 _MOST_FAMILIES = 10_000  # a textfile may bring new names at each scrape
+_LAST_SECOND = 2**63 / 1000  # Prometheus counts milliseconds in 64 bits
 _EXACT = 2**64  # integers up to here are written digit by digit
 _LABEL_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
@@ -236,10 +237,24 @@ class _Only(Collector):
         yield self._metric
 
 
+def _refuse_what_spoils_a_page(metric: Metric) -> None:
+    """Raises ValueError for what the library writes, and Prometheus refuses with the whole page."""
+    if metric.type not in METRIC_TYPES or (metric.unit and not metric.name.endswith(f"_{metric.unit}")):
+        raise ValueError(f"{metric.name}: type {metric.type!r}, unit {metric.unit!r}")
+    for labels in {tuple(sample.labels) for sample in metric.samples}:
+        names = {escape_label_name(label) for label in labels}
+        if len(names) < len(labels) or not names.isdisjoint(("", "__name__")):
+            raise ValueError(f"{metric.name} cannot have these labels together: {labels}")
+    times = (float(sample.timestamp) for sample in metric.samples if sample.timestamp is not None)
+    if not all(abs(time) < _LAST_SECOND for time in times):
+        raise ValueError(f"{metric.name} has a timestamp that is not in seconds")
+
+
 def write_metric(metric: Metric) -> Piece:
     """A metric of any collector, in both formats, by the library. Raises whatever it says of a bad one."""
-    from prometheus_client import generate_latest  # brings an HTTP server and TLS: see lean_import
+    from prometheus_client.exposition import generate_latest  # brings an HTTP server and TLS: see lean_import
 
+    _refuse_what_spoils_a_page(metric)
     series = [(sample.name, *sorted(sample.labels.items())) for sample in metric.samples]
     if len(set(series)) < len(series):
         raise ValueError(f"{metric.name} has a series twice")

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from leitstand.text import words_of
+
 Result = TypeVar("Result")
 
 
@@ -26,8 +28,13 @@ class Outcome(Generic[Result]):
     """What one task gave: a value, or the error it ended with; and the seconds it took."""
 
     value: Result | None
-    error: Exception | None
+    error: BaseException | None
     seconds: float
+
+    @property
+    def problem(self) -> str:
+        """What the error says; empty without one."""
+        return "" if self.error is None else words_of(self.error)
 
 
 class Guard(Generic[Result]):
@@ -171,9 +178,9 @@ def _attempt(task: Callable[[], Result]) -> Outcome[Result]:
     start = time.perf_counter()
     try:
         value = task()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the one place where a part may fail in any way
-        problem = error if isinstance(error, Exception) else RuntimeError(f"it called exit({error.code!r})")
-        return Outcome(None, problem, time.perf_counter() - start)
+    except BaseException as error:  # noqa: BLE001 - the one place where a part may fail in any way
+        # What is no Exception (exit(), asyncio's CancelledError) would end the worker, and hold up the rest.
+        return Outcome(None, error, time.perf_counter() - start)
     return Outcome(value, None, time.perf_counter() - start)
 
 

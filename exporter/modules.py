@@ -5,7 +5,7 @@ import importlib
 from prometheus_client.registry import Collector
 
 from leitstand.errors import UsageError
-from leitstand.text import visible
+from leitstand.text import visible, words_of
 
 OPTION = "--collector.module"
 _PLACES = "install the package in Leitstand's environment, or add the module's folder to PYTHONPATH"
@@ -34,4 +34,4 @@ def load_collector(place: str) -> Collector:
 
 
 def _words(error: BaseException) -> str:
-    return visible(f"{type(error).__name__}: {error}")
+    return visible(words_of(error))

@@ -1,6 +1,7 @@
 """Run the live collectors for one scrape, each on its own account, and write the page."""
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from exporter.skipped import Skipped
 
 DEFAULT_DEADLINE = 9.5  # seconds; Prometheus gives up after 10 unless it is told otherwise
 _LOG = logging.getLogger(__name__)
+_NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 Pieces = Sequence[Piece]
 
 
@@ -188,7 +190,7 @@ class Scraper:
         found: list[Piece] = []
         successes = {}
         for name, outcome in outcomes.items():
-            problem = "" if outcome.error is None else f"{type(outcome.error).__name__}: {outcome.error}"
+            problem = outcome.problem
             pieces, names = outcome.value or _NOTHING
             # One name twice, and the whole page is invalid: the later one of them is left out.
             if twice := seen & names:
@@ -201,9 +203,11 @@ class Scraper:
         return found, successes
 
     def _tell(self, name: str, problem: str) -> None:
-        # Once per change: a scrape every 15 seconds must not fill the disk with one sentence.
-        if self._verdicts.get(name, "") != problem:
-            self._verdicts[name] = problem
+        # Once per change: a scrape every 15 seconds must not fill the disk with one sentence, nor with one
+        # in which a port or an object's address is new each time.
+        kind = _NUMBER.sub("", problem)
+        if self._verdicts.get(name, "") != kind:
+            self._verdicts[name] = kind
             if problem:
                 _LOG.warning("collector %s failed: %s", name, problem)
             else:

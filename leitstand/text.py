@@ -4,6 +4,7 @@ import io
 import re
 from typing import TextIO
 
+_LONGEST_ERROR = 1000  # characters
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # What a terminal obeys, or what turns the order of letters around: control characters but line feed and tab,
 # C1 (U+009B begins a sequence as ESC [ does), other ends of lines, marks of direction, tags, lone surrogates.
@@ -18,6 +19,14 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join([letter if letter.isprintable() else _REPLACEMENT for letter in text])
+
+
+def words_of(error: BaseException) -> str:
+    """The kind of an error and what it says; its text may come from code that is not ours."""
+    try:
+        return f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]
+    except Exception:  # noqa: BLE001 - of the error's own __str__
+        return type(error).__name__
 
 
 class HarmlessStream(io.TextIOWrapper):

@@ -18,9 +18,9 @@ class MetricsError(LeitstandError):
 
 def write_metrics(folder: Path, told: PublicSnapshot, problems: dict[str, str], dropped: int) -> None:
     """Replace ``FOLDER/status-page.prom``; nothing where the folder is not there. Raises MetricsError."""
-    if not folder.is_dir():
-        return
     try:
+        if not folder.is_dir():
+            return
         write_atomically(folder / "status-page.prom", generate_latest(registry(told, problems, dropped)))
     except OSError as error:
         raise MetricsError(f"{folder}: cannot write the metrics: {error.strerror}") from error

@@ -22,7 +22,7 @@ _PATIENCE = 0.2  # seconds; a healthy mount answers in microseconds
 _MOST_STUCK = 8  # threads lost to dead servers, and as many to dead disks
 
 Space = os.statvfs_result
-Answers = dict[str, Space | Exception]  # of each mount point
+Answers = dict[str, Space | BaseException]  # of each mount point
 # Metric, explanation, and the value from statvfs(3).
 _FIGURES: tuple[tuple[str, str, Callable[[Space], int]], ...] = (
     ("size_bytes", "Size of the file system.", lambda space: space.f_frsize * space.f_blocks),
@@ -54,7 +54,7 @@ class FileSystems(Collector):
         good = [
             (mount.labels, space)
             for mount in mounts
-            if not isinstance(space := answers[mount.point], Exception)
+            if not isinstance(space := answers[mount.point], BaseException)
         ]
         for name, explanation, figure in _FIGURES:
             samples: list[Row] = [(labels, figure(space)) for labels, space in good]
@@ -114,7 +114,9 @@ class FileSystems(Collector):
 
     def _tell(self, answers: Answers) -> None:
         """Why a file system has no figures, once: the page says only that."""
-        problems = {point: str(answer) for point, answer in answers.items() if isinstance(answer, Exception)}
+        problems = {
+            point: str(answer) for point, answer in answers.items() if isinstance(answer, BaseException)
+        }
         for point, problem in problems.items():
             if point not in self._told:
                 _LOG.warning("file system %s does not say how full it is: %s", point, problem)
@@ -140,9 +142,9 @@ def _below(root: Path, point: str) -> str:
     return point if str(root) == "/" else f"{root}{point}"
 
 
-def _error(answer: Space | Exception) -> str:
+def _error(answer: Space | BaseException) -> str:
     """Why there is no answer, in node_exporter's words; empty where there is one."""
-    if not isinstance(answer, Exception):
+    if not isinstance(answer, BaseException):
         return ""
     reason = os.strerror(answer.errno) if isinstance(answer, OSError) and answer.errno else ""
     return reason[:1].lower() + reason[1:] or "mountpoint timeout"

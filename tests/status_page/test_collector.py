@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,14 @@ def test_its_own_health_is_a_textfile_that_promtool_likes(collector, liar):
     assert f'leitstand_status_page_build_info{{revision="{REVISION}",version="{VERSION}"}} 1' in text
     done = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_folder_of_metrics_that_cannot_be_read_costs_the_metrics_alone(collector, liar):
+    collector.plan = replace(collector.plan, metrics=Path("/" + "x" * 300))
+    liar.vectors(answers({"website": "1", "mail": "1"}))
+    assert set(states(collector.round()).values()) == {"up"}
+    assert "cannot write the metrics: File name too long" in collector.problems["metrics"]
+    assert load(collector.plan.folder) is not None
 
 
 def say_days(liar, states, samples, up_and_half, available):

@@ -1,7 +1,10 @@
 """A part that raises or hangs costs only itself."""
 
+import asyncio
 import threading
 import time
+
+import pytest
 
 from exporter.guard import Guard, Stuck
 from lab.patience import patient
@@ -88,3 +91,12 @@ def test_a_slow_task_is_still_counted_when_it_ends_in_time():
     outcomes = guard.run({"slow": lambda: done.wait() and 7, "quick": lambda: 1}, 60)
     assert outcomes["slow"].value == 7
     assert not guard.stuck
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), KeyboardInterrupt(), SystemExit(3)])
+def test_an_error_that_would_end_a_thread_ends_the_task_alone(error):
+    def wrong():
+        raise error
+
+    outcomes = Guard("ends").run({"wrong": wrong, "good": lambda: 1}, 60)
+    assert (outcomes["wrong"].error, outcomes["good"].value) == (error, 1)

@@ -20,6 +20,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs/exporter.md"
 MODULE = '''
 """Collectors that others could have written."""
 
+import asyncio
 import threading
 
 from prometheus_client import CollectorRegistry, Counter, Enum, Histogram, Info
@@ -40,6 +41,56 @@ class Raises(Collector):
 class Exits:
     def collect(self):
         raise SystemExit(3)
+
+
+class IsCancelled:
+    def collect(self):
+        raise asyncio.CancelledError
+
+
+class Wordless(Exception):
+    def __str__(self):
+        raise OSError("no words")
+
+
+class RaisesWordless:
+    def collect(self):
+        raise Wordless
+
+
+def with_label(name, *more):
+    metric = GaugeMetricFamily("shop_open", "Whether it is open.", labels=[name, *more])
+    metric.add_metric(["front", *more], 1)
+    return metric
+
+
+class EmptyLabel:
+    def collect(self):
+        yield with_label("")
+
+
+class NameAsLabel:
+    def collect(self):
+        yield with_label("__name__")
+
+
+class LabelsAlike:
+    def collect(self):
+        yield with_label("front.door", "front_door")
+
+
+class Nanoseconds:
+    def collect(self):
+        metric = GaugeMetricFamily("shop_open", "Whether it is open.", labels=[])
+        metric.add_metric([], 1, timestamp=1_700_000_000_000_000_000)
+        yield metric
+
+
+class NotItsUnit(Collector):
+    def collect(self):
+        for metric in super().collect():
+            metric.unit = "seconds"
+            yield metric
 
 
 class Hangs:
@@ -118,7 +169,18 @@ class NeedsMore:
 
 word = "no class"
 '''
-SPOILT = ("Raises", "Exits", "Twice", "SeriesTwice", "PlainWords", "NotAText", "WrongExemplar")
+RAISING = (
+    "Raises",
+    "Exits",
+    "IsCancelled",
+    "RaisesWordless",
+    "Twice",
+    "PlainWords",
+    "NotAText",
+    "WrongExemplar",
+)
+# With each of these Prometheus would refuse the page.
+SPOILING = ("SeriesTwice", "EmptyLabel", "NameAsLabel", "LabelsAlike", "Nanoseconds", "NotItsUnit")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -153,7 +215,7 @@ def verdicts(page):
     }
 
 
-@pytest.mark.parametrize("name", SPOILT)
+@pytest.mark.parametrize("name", [*RAISING, *SPOILING])
 def test_a_collector_that_does_wrong_costs_itself_alone(page_of, name):
     page = page_of(text_page(scraper(name).scrape(60)).decode())
     assert verdicts(page) == {"load": 1, name: 0}

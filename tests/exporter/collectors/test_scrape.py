@@ -241,6 +241,15 @@ def test_a_failure_is_told_once_and_its_end_too(caplog):
     assert messages == ["collector disk failed: OSError: gone", "collector disk works again"]
 
 
+def test_a_failure_whose_ports_and_addresses_differ_is_told_once(caplog):
+    collector = Raising(OSError())
+    scraper = Scraper({"shop": collector})
+    for port in range(5):
+        collector.error = OSError(f"<Connection object at {port + 2**40:#x}>: port {port} is closed")
+        scraper.render()
+    assert len(caplog.records) == 1
+
+
 def test_label_values_are_escaped(page_of):
     nasty = 'a"b\\c\nd'
     family = Family("node_disk_info", "gauge", "Disk.", ("model",), [((nasty,), 1)])
