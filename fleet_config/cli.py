@@ -73,11 +73,6 @@ def render() -> None:
 @_address("alertmanager")
 @_address("blackbox")
 @click.option(
-    "--backups",
-    type=_HostAndPort(),
-    help="Where 'leitstand backup serve' listens, usually 127.0.0.1:9816; without it, it is not scraped.",
-)
-@click.option(
     "--inventory",
     is_flag=True,
     help="Also scrape one series per item of the inventory: for up to about 50 hosts.",
@@ -90,7 +85,7 @@ def prometheus(config_path: Path, out: Path, inventory: bool, as_json: bool, **a
     made_of = (fleet, expected, Addresses(**addresses), share("prometheus"))
     files = prometheus_files(*made_of, inventory=inventory)
     _report(out, [*write_files(out, files), *remove_former(out, RULES, files)], as_json)
-    silent = [part for part in unheard(fleet, expected) if part != "backups" or not addresses["backups"]]
+    silent = list(unheard(fleet, expected))
     for part in silent:
         _log.warning(
             "no host may report about '%s'; declare the one that runs it: hosts.NAME.runs: [%s]", part, part

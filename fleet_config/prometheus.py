@@ -21,12 +21,11 @@ PROBING_JOBS = ("probe", "canary", "status-page")
 
 @dataclass(frozen=True)
 class Addresses:
-    """``host:port`` of the programs that Prometheus speaks to, and its own. None: not there, so not asked."""
+    """``host:port`` of the programs that Prometheus speaks to, and its own."""
 
     prometheus: str = "127.0.0.1:9090"
     alertmanager: str = "127.0.0.1:9093"
     blackbox: str = "127.0.0.1:9115"
-    backups: str | None = None
 
 
 def prometheus_files(
@@ -78,9 +77,7 @@ def _configuration(
     site = fleet.site.name.in_language("en").replace("$", "")
     configuration["global"]["external_labels"] = {"site": site}
     configuration["alerting"]["alertmanagers"][0]["static_configs"] = _static(addresses.alertmanager)
-    own = {job: _static(address) for job, address in vars(addresses).items() if address}
-    if addresses.backups:
-        configuration["scrape_configs"].append({"job_name": "backups"})
+    own = {job: _static(address) for job, address in vars(addresses).items()}
     for job in configuration["scrape_configs"]:
         if job["job_name"] in own:
             job["static_configs"] = own[job["job_name"]]

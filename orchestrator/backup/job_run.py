@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from leitstand.files import make_private_folder
@@ -21,11 +21,12 @@ from orchestrator.repository.catalog import scan
 from orchestrator.retention.prune import sweep_rests
 from orchestrator.sources import open_sources, open_transport
 from orchestrator.state.context import Context, keys_of
-from orchestrator.state.facts import in_a_line
+from orchestrator.state.facts import StoreFacts, in_a_line
 from orchestrator.state.lookout import learn
 from orchestrator.stores import Store, StoreError
 
 _log = logging.getLogger(__name__)
+Counts = tuple[int, float]  # snapshots in a store, and the time of the oldest
 
 
 def back_up(context: Context, job_name: str, progress: Progress) -> RunResult:
@@ -134,7 +135,10 @@ def _recording_failure(context: Context, job_name: str) -> Iterator[None]:
 
 
 def _record_failure(context: Context, job_name: str, store: str, problem: str) -> None:
-    context.facts().update(job_name, store, last_run=time.time(), last_run_success=False, problem=problem)
+    def change(before: StoreFacts) -> StoreFacts:
+        return replace(before, last_run=time.time(), last_run_success=False, problem=problem)
+
+    context.facts().update(job_name, store, change)
 
 
 def _record_success(context: Context, result: RunResult, stores: list[Store], seconds: float) -> None:
@@ -142,44 +146,52 @@ def _record_success(context: Context, result: RunResult, stores: list[Store], se
     for store in stores:
         if store.name not in result.stored:
             continue
-        facts.update(
-            result.name.job,
-            store.name,
-            last_run=now,
-            last_run_success=True,
-            last_success=now,
-            last_snapshot=result.name.id,
-            duration_seconds=round(seconds, 3),
-            stored_bytes=result.meta.archive_bytes + result.meta.manifest_bytes,
-            uploaded_bytes=store.line.sent,
-            source_bytes=result.meta.content_bytes,
-            files=result.meta.entries,
-            **(asdict(result.changed) if result.changed else {"new": None, "changed": None, "gone": None}),
-            warnings=result.problem_count,
-            shrunk=len(result.shrunk),
-            problem=_problem(result),
-            known=partial(_with, {result.name.id: result.meta.state}),
-            **_counts(store, result),
-        )
+        change = partial(_with_run, result, store, _counts(store, result), now, seconds)
+        facts.update(result.name.job, store.name, change)
         facts.verified(result.name.job, store.name, "presence", now)
 
 
-def _with(more: dict[str, str], known: Mapping[str, str]) -> dict[str, str]:
-    return {**known, **more}
+def _with_run(
+    result: RunResult, store: Store, counts: Counts | None, now: float, seconds: float, before: StoreFacts
+) -> StoreFacts:
+    """What is known of a job in a store after this run."""
+    changed = result.changed
+    snapshots, oldest = counts or (before.snapshots, before.oldest)
+    return replace(
+        before,
+        last_run=now,
+        last_run_success=True,
+        last_success=now,
+        last_snapshot=result.name.id,
+        duration_seconds=round(seconds, 3),
+        stored_bytes=result.meta.archive_bytes + result.meta.manifest_bytes,
+        uploaded_bytes=store.line.sent,
+        source_bytes=result.meta.content_bytes,
+        files=result.meta.entries,
+        new=changed.new if changed else None,
+        changed=changed.changed if changed else None,
+        gone=changed.gone if changed else None,
+        warnings=result.problem_count,
+        shrunk=len(result.shrunk),
+        problem=_problem(result),
+        known={**before.known, result.name.id: result.meta.state},
+        snapshots=snapshots,
+        oldest=oldest,
+    )
 
 
-def _counts(store: Store, result: RunResult) -> dict[str, float]:
-    """How many snapshots there are and since when; nothing where these credentials may not list.
+def _counts(store: Store, result: RunResult) -> Counts | None:
+    """The number of snapshots and the time of the oldest; None where these credentials may not list.
 
     What runs that died left there is swept on this occasion.
     """
     try:
         listed = scan(store, result.name.host, result.name.job)
     except StoreError:
-        return {}
+        return None
     names = [each for each in listed if each.committed]
     sweep_rests(store, listed)
-    return {"snapshots": len(names), "oldest": names[0].name.began.timestamp()} if names else {}
+    return (len(names), names[0].name.began.timestamp()) if names else None
 
 
 def _problem(result: RunResult) -> str:

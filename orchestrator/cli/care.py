@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import Any
 
@@ -24,7 +25,8 @@ from orchestrator.cli.options import (
 )
 from orchestrator.retention.prune import Step, Word, carry_out, plan, sweep_litter, too_many
 from orchestrator.state.context import Context, keys_of
-from orchestrator.state.facts import FactsKeeper, kept_of
+from orchestrator.state.facts import StoreFacts, only
+from orchestrator.state.keeper import FactsKeeper
 from orchestrator.state.lookout import missed
 from orchestrator.stores import Store
 
@@ -129,18 +131,20 @@ def _note(
     left = [step for step in steps if step.listed.committed and step.action not in ("delete", "sweep")]
     names = {step.listed.name.id for step in left}
     going = [step.listed.name.id for step in left if force and step.action in ("mark", "wait")]
-    facts.update(
-        job_name,
-        store,
-        snapshots=len(left),
-        oldest=min((step.listed.time.timestamp() for step in left), default=0),
-        damaged=kept_of(names),
-        known=kept_of({*names, *lost}),
-        lost=lost,
-        **({} if too_many(steps) else {"pruned": sorted(names)}),
-        forgotten=lambda each: sorted(names.intersection(each)),
-        released=lambda each: sorted({*names.intersection(each), *going}),
-    )
+
+    def change(before: StoreFacts) -> StoreFacts:
+        return replace(
+            before,
+            snapshots=len(left),
+            oldest=min((step.listed.time.timestamp() for step in left), default=0),
+            damaged=only(before.damaged, names),
+            known=only(before.known, {*names, *lost}),
+            lost=lost,
+            pruned=before.pruned if too_many(steps) else sorted(names),
+            forgotten=sorted(names.intersection(before.forgotten)),
+            released=sorted({*names.intersection(before.released), *going}),
+        )
+
     held = sum(step.action == "hold" for step in steps)
     what = f"the newest snapshot has shrunk, {held} larger ones are held" if held else ""
     if (count := too_many(steps)) is not None:

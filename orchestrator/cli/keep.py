@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import click
 
@@ -114,6 +115,7 @@ def _note(context: Context, job: str, store: Store, listed: Listed, *, forgotten
     context.facts().update(
         job,
         store.name,
-        forgotten=lambda names: changed(names, forgotten),
-        held=lambda names: changed(names, held),
+        lambda facts: replace(
+            facts, forgotten=changed(facts.forgotten, forgotten), held=changed(facts.held, held)
+        ),
     )

@@ -2,34 +2,25 @@
 
 import json
 import signal
-from contextlib import ExitStack
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from leitstand.errors import UsageError
-from leitstand.exposition import render
 from leitstand.options import config_option, json_option
+from leitstand.settings.watch import Watched
 from orchestrator.cli.options import limits_options, with_path
 from orchestrator.scheduler.children import Children
-from orchestrator.scheduler.metrics_server import MetricsServer, parse_listen
-from orchestrator.scheduler.serve import Service
-from orchestrator.scheduler.serve_metrics import families
+from orchestrator.scheduler.serve import TEXTFILE, Service
 from orchestrator.scheduler.slots import Parallelism
 from orchestrator.scheduler.units import units, write_units
-from orchestrator.scheduler.watch import WatchedConfig
 from orchestrator.state.context import Context
 
 PROGRAM = "/opt/leitstand/bin/leitstand"
 
 
-@click.command(epilog="Example: leitstand backup serve --listen 127.0.0.1:9816")
-@click.option(
-    "--listen",
-    default="127.0.0.1:9816",
-    show_default=True,
-    help="Address of /metrics, or 'off'.",
-)
+@click.command(epilog="Example: leitstand backup serve --parallel 2")
 @click.option(
     "--stop-within", type=click.IntRange(min=1), default=120, show_default=True,
     help="Seconds for running tasks to clean up before they are killed.",
@@ -37,9 +28,7 @@ PROGRAM = "/opt/leitstand/bin/leitstand"
 @limits_options
 @config_option
 @click.pass_context
-def serve(
-    click_context: click.Context, config_path: Path, listen: str, stop_within: int, limits: Parallelism
-) -> int:
+def serve(click_context: click.Context, config_path: Path, stop_within: int, limits: Parallelism) -> int:
     """Run every job by its schedule, and its verify, drill and prune by theirs, until SIGTERM.
 
     What was missed while this was not running is made up for once. What failed is tried again. A changed
@@ -48,23 +37,12 @@ def serve(
     shown = click_context.find_root().params
     log_options = ("--log-level", shown["log_level"], "--log-format", shown["log_format"])
     children = Children(config_path, show_errors=True, log_options=log_options)
-    service = Service(WatchedConfig(config_path), children, limits)
+    service = Service(Watched(config_path, Context.load), children, limits)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: service.stop.set())
-    with ExitStack() as stack:
-        if listen != "off":
-            server = MetricsServer(parse_listen(listen), lambda: render(families(service.seen)))
-            stack.callback(server.stop)
-            server.start()
-            click.echo(f"serving metrics on http://{_shown(server)}/metrics", err=True)
-        service.run()
-        service.close(stop_within)
+    service.run()
+    service.close(stop_within)
     return 0
-
-
-def _shown(server: MetricsServer) -> str:
-    host, port = str(server.server_address[0]), int(server.server_address[1])
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @click.command("install-timers", epilog="Example: leitstand backup install-timers --out /etc/systemd/system")
@@ -83,6 +61,8 @@ def install_timers(context: Context, config_path: Path, out: Path, program: str,
         raise UsageError(f"--out {out}: there is no such folder", "usually /etc/systemd/system")
     written, removed = write_units(out, units(context, config_path.absolute(), program))
     context.facts().publish()  # so that a job whose timer never starts is missed
+    with suppress(OSError):  # 'serve' is not missed any more
+        (context.fleet.paths.metrics / TEXTFILE).unlink()
     if as_json:
         click.echo(json.dumps({"folder": str(out), "written": list(written), "removed": list(removed)}))
         return

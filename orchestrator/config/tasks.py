@@ -129,3 +129,14 @@ def offset(task: Task, jitter: timedelta, interval: timedelta) -> timedelta:
 def longest_offset(jitter: timedelta, interval: timedelta) -> timedelta:
     """How much a start is put off at most."""
     return min(jitter, interval / JITTER_SHARE)
+
+
+def options(task: Task, job: Job) -> tuple[str, ...]:
+    """What a task's command line needs beside the job's name."""
+    # What the job does not ask for is no failure where its credentials may only write.
+    words = ["--if-allowed"] if task.action != "run" and is_default(job, task.action) else []
+    if task.action == "verify":
+        share, spot = job.verify.share, job.verify.spot
+        words += [] if share is None else ["--share", share]
+        words += [] if spot is None else ["--weekly-spot", str(spot)]
+    return tuple(words)

@@ -13,6 +13,7 @@ from typing import Any
 from leitstand.files import make_private_folder, write_atomically
 from orchestrator.config.tasks import Action, Task, TaskPlan
 
+STAMPS = Path("backup") / "agenda"  # below paths.state; not *.json, which are the jobs' facts
 # A failed run is tried again soon; what reads everything back, or deletes, is not.
 FIRST_RETRY: Mapping[Action, timedelta] = {
     "run": timedelta(minutes=5),

@@ -43,7 +43,6 @@ class Children:
     log_options: Sequence[str] = ()
     ended: "queue.Queue[Ended]" = field(default_factory=queue.Queue)
     running: dict[Task, Stream] = field(default_factory=dict)
-    began: dict[Task, float] = field(default_factory=dict)
 
     def start(self, task: Task, options: Sequence[str] = ()) -> None:
         """Start a child; what keeps it from starting is its end."""
@@ -57,7 +56,7 @@ class Children:
         except ProcessError as error:
             self.ended.put(Ended(task, EXIT_FAILED, began, 0.0, None, error.message))
             return
-        self.running[task], self.began[task] = stream, began
+        self.running[task] = stream
         follow = threading.Thread(
             target=self._follow, args=(task, stream, began), name=task.name, daemon=True
         )
@@ -66,7 +65,6 @@ class Children:
     def forget(self, ended: Ended) -> None:
         """Take a child that ended off the list."""
         self.running.pop(ended.task, None)
-        self.began.pop(ended.task, None)
 
     def break_off(self) -> None:
         """Ask all children to clean up and end."""

@@ -13,10 +13,9 @@ from datetime import datetime
 
 from leitstand.errors import UsageError
 from orchestrator.config.tasks import Task, plans
-from orchestrator.scheduler.agenda import Agenda, read_stamps, write_stamps
-from orchestrator.scheduler.serve import STAMPS, last_good_run
+from orchestrator.scheduler.agenda import STAMPS, Agenda, read_stamps, write_stamps
 from orchestrator.state.context import Context
-from orchestrator.state.facts import read_facts
+from orchestrator.state.facts import last_good_run, read_facts
 
 _log = logging.getLogger(__name__)
 

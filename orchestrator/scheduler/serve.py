@@ -11,19 +11,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from prometheus_client import CollectorRegistry, Gauge
+
 from leitstand.errors import EXIT_WARNINGS
+from leitstand.settings.watch import Watched
 from orchestrator.config.settings import Job
-from orchestrator.config.tasks import Task, is_default, plans
-from orchestrator.scheduler.agenda import Agenda, read_stamps, write_stamps
+from orchestrator.config.tasks import Task, options, plans
+from orchestrator.scheduler.agenda import STAMPS, Agenda, read_stamps, write_stamps
 from orchestrator.scheduler.batch import resources_of
 from orchestrator.scheduler.children import Ended
-from orchestrator.scheduler.serve_metrics import Seen
 from orchestrator.scheduler.slots import Parallelism, startable
 from orchestrator.state.context import Context
-from orchestrator.state.facts import StoreFacts, read_facts
+from orchestrator.state.facts import last_good_run, read_facts
+from orchestrator.state.metrics import write_textfile
 
 _log = logging.getLogger(__name__)
-STAMPS = Path("backup") / "agenda"  # below paths.state; not *.json, which are the jobs' facts
+TEXTFILE = "leitstand_backup_scheduler.prom"
 TICK_SECONDS = 1.0
 LOOK_SECONDS = 5.0  # how often files are looked at: the configuration, what other runs did
 CLOCK_SET = 5.0  # seconds that the clock may drift from the monotonic one between two ticks
@@ -36,48 +39,36 @@ class Workers(Protocol):
 
     @property
     def running(self) -> Mapping[Task, object]: ...
-    @property
-    def began(self) -> Mapping[Task, float]: ...
     def start(self, task: Task, options: tuple[str, ...] = ()) -> None: ...
     def forget(self, ended: Ended) -> None: ...
     def break_off(self) -> None: ...
     def kill(self) -> None: ...
 
 
-class Config(Protocol):
-    """Where the configuration comes from; see `orchestrator.scheduler.watch.WatchedConfig`."""
-
-    @property
-    def context(self) -> Context: ...
-    @property
-    def good(self) -> bool: ...
-    def refresh(self) -> bool: ...
-
-
 @dataclass
 class Service:
     """The loop. ``wall`` is the time of day in seconds since 1970, ``monotonic`` a clock that nobody sets."""
 
-    config: Config
+    config: Watched[Context]
     workers: Workers
     limits: Parallelism
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
+    report_every: float = 60.0  # seconds between two writes of the metrics; a change of `good` has its own
     stop: threading.Event = field(default_factory=threading.Event)
     waiting: list[Task] = field(default_factory=list)
-    ended_counts: dict[tuple[str, str, str], int] = field(default_factory=dict)
     agenda: Agenda = field(init=False)
-    seen: Seen = field(init=False)  # for other threads: replaced, never changed
     _looked: float = float("-inf")
+    _reported: float = float("-inf")
+    _was_good: bool = True
     _skew: float = field(init=False)
 
     def __post_init__(self) -> None:
         done, seen = read_stamps(self._stamps)
-        self.agenda = Agenda(self.config.context.fleet.site.zone, done=done, seen=seen)
+        self.agenda = Agenda(self._context.fleet.site.zone, done=done, seen=seen)
         self._skew = self.wall() - self.monotonic()
         self._replan()
         self._note_runs()
-        self.seen = self._look()
 
     @property
     def now(self) -> datetime:
@@ -116,33 +107,36 @@ class Service:
                 self._skew = self.wall() - self.monotonic()
                 self._replan()
             self._note_runs()
-        self.seen = self._look()
+            self._report()
 
-    def _look(self) -> Seen:
-        return Seen(
-            jobs=self._jobs,
-            starts=self.agenda.starts(),
-            waiting=tuple(self.waiting),
-            began=dict(self.workers.began),
-            ended=dict(self.ended_counts),
-            config_good=self.config.good,
-        )
+    def _report(self) -> None:
+        is_due = self.monotonic() - self._reported >= self.report_every
+        if not is_due and self.config.good == self._was_good:
+            return
+        self._reported, self._was_good = self.monotonic(), self.config.good
+        try:
+            folder = self._context.fleet.paths.metrics
+            write_textfile(folder / TEXTFILE, scheduler_metrics(self.wall(), config_good=self.config.good))
+        except OSError as error:
+            _log.warning("the metrics of the scheduler could not be written: %s", error)
+
+    @property
+    def _context(self) -> Context:
+        return self.config.value
 
     @property
     def _jobs(self) -> Mapping[str, Job]:
-        return self.config.context.settings.backups
+        return self._context.settings.backups
 
     @property
     def _stamps(self) -> Path:
-        return self.config.context.state / STAMPS
+        return self._context.state / STAMPS
 
     def _clock_was_set(self) -> bool:
         return abs(self.wall() - self.monotonic() - self._skew) > CLOCK_SET
 
     def _start(self) -> None:
-        for task in startable(
-            self.waiting, self.workers.running, resources_of(self.config.context), self.limits
-        ):
+        for task in startable(self.waiting, self.workers.running, resources_of(self._context), self.limits):
             self.waiting.remove(task)
             _log.info("%s: starts", task.name)
             self.workers.start(task, options(task, self._jobs[task.job]))
@@ -151,9 +145,6 @@ class Service:
         task = ended.task
         self.workers.forget(ended)
         good = ended.status in (0, EXIT_WARNINGS)
-        result = {0: "good", EXIT_WARNINGS: "warnings"}.get(ended.status, "failed")
-        key = (task.job, task.action, result)
-        self.ended_counts[key] = self.ended_counts.get(key, 0) + 1
         if good:
             self.agenda.note(task, ended.began, self.now)
             self._keep_stamps()
@@ -170,15 +161,15 @@ class Service:
         _log.log(level, "%s: %s; next: %s", ended.task.name, how, again)
 
     def _replan(self) -> None:
-        self.agenda.zone = self.config.context.fleet.site.zone
+        self.agenda.zone = self._context.fleet.site.zone
         self.agenda.replan(plans(self._jobs), self.now)
         self.waiting = [task for task in self.waiting if task in self.agenda.plans]
         self._keep_stamps()
-        self.config.context.facts().publish()
+        self._context.facts().publish()
 
     def _note_runs(self) -> None:
         """Runs started by hand, or by another scheduler of this host, count as well."""
-        facts = read_facts(self.config.context.state, self._jobs)
+        facts = read_facts(self._context.state, self._jobs)
         for name, job in self._jobs.items():
             task, began = Task(name, "run"), last_good_run(job, facts.get(name, {}))
             if began > self.agenda.done.get(task.name, 0) and task not in self.workers.running:
@@ -191,18 +182,11 @@ class Service:
             _log.warning("what was done cannot be noted: %s", error)
 
 
-def last_good_run(job: Job, facts: Mapping[str, StoreFacts]) -> float:
-    """When the last run began that every store of the job has; 0 for never."""
-    began = [each.last_success and each.last_success - each.duration_seconds for each in facts.values()]
-    return min(began) if set(facts) >= set(job.stores) else 0.0
-
-
-def options(task: Task, job: Job) -> tuple[str, ...]:
-    """What a task's command line needs beside the job's name."""
-    # What the job does not ask for is no failure where its credentials may only write.
-    words = ["--if-allowed"] if task.action != "run" and is_default(job, task.action) else []
-    if task.action == "verify":
-        share, spot = job.verify.share, job.verify.spot
-        words += [] if share is None else ["--share", share]
-        words += [] if spot is None else ["--weekly-spot", str(spot)]
-    return tuple(words)
+def scheduler_metrics(moment: float, *, config_good: bool) -> CollectorRegistry:
+    """The scheduler's own health."""
+    registry = CollectorRegistry()
+    text = "Whether the configuration could be read last."
+    Gauge("leitstand_backup_config_good", text, registry=registry).set(config_good)
+    text = "When the scheduler last looked for tasks that are due."
+    Gauge("leitstand_backup_scheduler_timestamp_seconds", text, registry=registry).set(moment)
+    return registry

@@ -13,8 +13,7 @@ from leitstand.settings.fleet import Paths
 from leitstand.settings.models import duration_text
 from orchestrator.config.schedule import WEEKDAYS, Schedule
 from orchestrator.config.settings import CommandSettings, FilesSettings, Job, SqliteSettings
-from orchestrator.config.tasks import Task, TaskPlan, longest_offset, plans
-from orchestrator.scheduler.serve import options
+from orchestrator.config.tasks import Task, TaskPlan, longest_offset, options, plans
 from orchestrator.state.context import Context
 
 MARK = "# Written by 'leitstand backup install-timers'; changes here are lost.\n"

@@ -12,7 +12,8 @@ from leitstand.settings.config import load_document, read
 from leitstand.settings.fleet import Fleet
 from orchestrator.config.settings import BackupSettings, Job
 from orchestrator.repository.keys import KeyRing
-from orchestrator.state.facts import FactsKeeper, read_facts
+from orchestrator.state.facts import read_facts
+from orchestrator.state.keeper import FactsKeeper
 from orchestrator.stores import Store, open_store
 from orchestrator.stores.limit import credit_file
 

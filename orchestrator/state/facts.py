@@ -1,30 +1,16 @@
-"""What is known of each job in each store: a small JSON file per job on this host, and the metrics made of
-it.
+"""What is known of each job in each store: a small JSON file per job on this host.
 
 A cache for `status` and for Prometheus: whether a snapshot is there and good, the store alone knows.
 """
 
-import fcntl
 import json
-import logging
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import UTC, datetime, tzinfo
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from leitstand.errors import LeitstandError
-from leitstand.files import make_private_folder, make_public_folder, write_atomically
-from leitstand.textfile import write_textfile
 from orchestrator.config.settings import Job
-from orchestrator.config.tasks import plans
-from orchestrator.state.metrics import families
-
-_log = logging.getLogger(__name__)
-TEXTFILE = "leitstand_backup.prom"
 
 
 @dataclass(frozen=True)
@@ -97,33 +83,24 @@ def in_a_line(error: Exception) -> str:
     return f"internal error: {type(error).__name__}"
 
 
-def _with(key: str, what: str) -> Callable[[Mapping[str, str]], dict[str, str]]:
-    more = {key: what} if what else {}
-    return lambda each: {**{name: text for name, text in each.items() if name != key}, **more}
-
-
-def kept_of(keys: Iterable[str]) -> Callable[[Mapping[str, str]], dict[str, str]]:
-    """A change for `FactsKeeper.update` that leaves these keys only."""
-    kept = set(keys)
-    return lambda each: {name: what for name, what in each.items() if name in kept}
-
-
-def _folder(state: Path) -> Path:
+def folder_of(state: Path) -> Path:
+    """The folder of the facts."""
     return state / "backup"
 
 
 def read_facts(state: Path, jobs: Mapping[str, Job]) -> Facts:
     """The facts of the configured jobs and stores; empty ones where nothing is known."""
     return {
-        name: {s: f for s, f in _read_job(state, name).items() if s in job.stores}
+        name: {s: f for s, f in read_job(state, name).items() if s in job.stores}
         for name, job in jobs.items()
     }
 
 
-def _read_job(state: Path, job: str) -> dict[str, StoreFacts]:
+def read_job(state: Path, job: str) -> dict[str, StoreFacts]:
+    """The facts of one job, by store; also of stores that it does not use any more."""
     known = {each.name for each in fields(StoreFacts)}
     try:
-        data: dict[str, dict[str, Any]] = json.loads((_folder(state) / f"{job}.json").read_text())
+        data: dict[str, dict[str, Any]] = json.loads((folder_of(state) / f"{job}.json").read_text())
         return {
             store: StoreFacts(**{name: value for name, value in facts.items() if name in known})
             for store, facts in data.items()
@@ -132,97 +109,12 @@ def _read_job(state: Path, job: str) -> dict[str, StoreFacts]:
         return {}  # a cache: what cannot be read is not known
 
 
-@dataclass(frozen=True)
-class FactsKeeper:
-    """Writes facts and, after each change, the textfile with the metrics of all jobs."""
+def only(texts: Mapping[str, str], keys: Collection[str]) -> dict[str, str]:
+    """The texts of these keys."""
+    return {key: text for key, text in texts.items() if key in keys}
 
-    state: Path
-    metrics: Path
-    jobs: Mapping[str, Job]
-    zone: tzinfo = UTC
 
-    def update(self, job: str, store: str, **changes: Any) -> None:
-        """Change some facts. What cannot be written is logged: a backup must not fail because of its metrics.
-
-        A change that is a function is given the fact as it is.
-        """
-        self._write(partial(self._change, job, store, changes))
-
-    def _change(self, job: str, store: str, changes: Mapping[str, Any]) -> None:
-        facts = _read_job(self.state, job)
-        before = facts.get(store, StoreFacts())
-        new = {
-            name: each(getattr(before, name)) if callable(each) else each for name, each in changes.items()
-        }
-        facts[store] = replace(before, **new)
-        text = json.dumps({name: asdict(each) for name, each in facts.items()}, indent=1)
-        write_atomically(_folder(self.state) / f"{job}.json", text, mode=0o600)
-
-    def verified(self, job: str, store: str, level: str, moment: float) -> None:
-        """Note that all was found good at this level, of the newest snapshot or of a share of all."""
-        self.update(job, store, verified=lambda each: {**each, level: moment}, unproven=_with(level, ""))
-
-    def proven(self, job: str, store: str, level: str, made: float) -> None:
-        """Note that a snapshot, made then, was found good at this level."""
-        self.update(job, store, proven=lambda each: {**each, level: max(made, each.get(level, 0.0))})
-
-    def denied(self, job: str, store: str, action: str) -> None:
-        """Note that these credentials may not do a task: that is no problem, and proves nothing."""
-        levels = ("full", "share", "spot") if action == "verify" else (action,)
-        clear = {"unproven": lambda each: {level: each[level] for level in each if level not in levels}}
-        self.update(job, store, denied=lambda each: sorted({*each, action}), **clear)
-
-    def allowed(self, job: str, store: str, action: str) -> None:
-        """Note that a task could be done with these credentials."""
-        if action in self.of(job, store).denied:
-            self.update(job, store, denied=lambda each: [other for other in each if other != action])
-
-    def not_verified(self, job: str, store: str, level: str, what: str) -> None:
-        """Note what a proof at this level, or a prune, found wrong; an empty text: nothing is."""
-        self.update(job, store, unproven=_with(level, what))
-
-    def damaged(self, job: str, store: str, snapshot: str, what: str) -> None:
-        """Note what is wrong with a snapshot; an empty text: nothing is."""
-        self.update(job, store, damaged=_with(snapshot, what))
-
-    def of(self, job: str, store: str) -> StoreFacts:
-        """What is known of a job in a store; empty facts when nothing is."""
-        return read_facts(self.state, self.jobs).get(job, {}).get(store, StoreFacts())
-
-    def publish(self) -> None:
-        """Write the metrics again: of jobs that never ran as well, and none of jobs that are gone."""
-        self._write(lambda: None)
-
-    def _write(self, change: Callable[[], None]) -> None:
-        try:
-            with self.locked():
-                change()
-                self._publish()
-        except (OSError, LeitstandError) as error:
-            _log.warning("the metrics of backups could not be written: %s", error)
-
-    def _publish(self) -> None:
-        now = datetime.now(self.zone)
-        facts = read_facts(self.state, self.jobs)
-        drilled = {
-            job for job, stores in facts.items() if any("drill" in each.verified for each in stores.values())
-        }
-        starts = {
-            task: start
-            for task, plan in plans(self.jobs).items()
-            if (start := plan.after(now, again=plan.first is not None and task.job in drilled))
-        }
-        make_public_folder(self.metrics)
-        texts = families(facts, self.jobs, starts)
-        write_textfile(self.metrics / TEXTFILE, texts)
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes of this host from changing what is known. Raises OSError."""
-        make_private_folder(_folder(self.state))
-        descriptor = os.open(_folder(self.state) / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+def last_good_run(job: Job, facts: Mapping[str, StoreFacts]) -> float:
+    """When the last run began that every store of the job has; 0 for never."""
+    began = [each.last_success and each.last_success - each.duration_seconds for each in facts.values()]
+    return min(began) if set(facts) >= set(job.stores) else 0.0

@@ -8,7 +8,7 @@ keep it. So a machine that prunes must have the same `keep`.
 import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -20,7 +20,7 @@ from orchestrator.repository.layout import COMMIT, SnapshotName
 from orchestrator.repository.order import Dated, in_order
 from orchestrator.retention.rules import Candidate, decide
 from orchestrator.state.context import Context
-from orchestrator.state.facts import StoreFacts, kept_of
+from orchestrator.state.facts import StoreFacts, only
 from orchestrator.stores import Store, StoreError
 
 _log = logging.getLogger(__name__)
@@ -118,7 +118,10 @@ def learn(context: Context, job_name: str, store: Store, keys: KeyRing) -> Seque
     before = {each.id: each.state for each in new if not each.doubt and each.began < last}
     since = {each.id: each.state for each in new if not each.doubt and each.id not in before}
     known = {**before, **{name: state for name, state in known.items() if name in names}, **since}
-    context.facts().update(job_name, store.name, known=dict(known), lost=lost, bucket=_bucket(context, store))
+    bucket = _bucket(context, store)
+    context.facts().update(
+        job_name, store.name, lambda facts: replace(facts, known=known, lost=lost, bucket=bucket)
+    )
     return list(known)
 
 
@@ -166,33 +169,36 @@ def _note(context: Context, job_name: str, store: Store, before: StoreFacts, see
     held = {each.id for each in good if is_held(each)} | seen.lost.keys() & set(before.held)
     kept = {*seen.lost, *doubtful, *there}
     remembered = {each.id: wanted[each.id] for each in in_order(order) if each.id in kept}
-    context.facts().update(
-        job_name,
-        store.name,
-        snapshots=len(good),
-        oldest=good[0].time.timestamp() if good else 0,
-        damaged=kept_of(each.id for each in seen.listed),
+
+    def change(now: StoreFacts) -> StoreFacts:
         # A run may have added one since they were read.
-        known=lambda now: {**remembered, **{name: now[name] for name in now if name not in before.known}},
-        bucket=bucket,
-        held=sorted(held),
-        lost=dict(seen.lost),
-        doubtful=doubtful,
-        **_last_success(before, good),
-    )
+        added = {name: state for name, state in now.known.items() if name not in before.known}
+        return replace(
+            _with_last_success(now, before, good),
+            snapshots=len(good),
+            oldest=good[0].time.timestamp() if good else 0,
+            damaged=only(now.damaged, {each.id for each in seen.listed}),
+            known={**remembered, **added},
+            bucket=bucket,
+            held=sorted(held),
+            lost=dict(seen.lost),
+            doubtful=doubtful,
+        )
+
+    context.facts().update(job_name, store.name, change)
 
 
-def _last_success(before: StoreFacts, good: Sequence[Listed]) -> dict[str, object]:
+def _with_last_success(now: StoreFacts, before: StoreFacts, good: Sequence[Listed]) -> StoreFacts:
     """The last good run is the newest one whose snapshot is there, also one of another machine."""
     newest = good[-1] if good else None
     is_back = newest is not None and newest.id in {*before.lost, *before.doubtful}
     is_there = not before.last_snapshot or before.last_snapshot in {each.id for each in good}
     if is_there and not is_back and (before.last_run or before.last_snapshot):
-        return {}
-    return {
-        "last_snapshot": newest.id if newest else "",
-        "last_success": newest.time.timestamp() if newest else 0,
-        "stored_bytes": newest.meta.archive_bytes + newest.meta.manifest_bytes
-        if newest and newest.meta
-        else 0,
-    }
+        return now
+    meta = newest.meta if newest else None
+    return replace(
+        now,
+        last_snapshot=newest.id if newest else "",
+        last_success=newest.time.timestamp() if newest else 0,
+        stored_bytes=meta.archive_bytes + meta.manifest_bytes if meta else 0,
+    )

@@ -1,45 +1,41 @@
-"""Metrics of backups for Prometheus, from what is known of each job in each store. Pure."""
+"""Metrics of backups for Prometheus, from what is known of each job in each store."""
 
-from collections.abc import Callable, Collection, Mapping
-from datetime import datetime
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from pathlib import Path
 
-from leitstand.exposition import Family
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from leitstand.files import make_public_folder, write_atomically
 from orchestrator.config.settings import Job
-from orchestrator.config.tasks import ACTIONS, Task, is_never, schedule_of
+from orchestrator.config.tasks import ACTIONS, Task, is_never, plans, schedule_of
+from orchestrator.state.facts import Facts, StoreFacts
 
+TEXTFILE = "leitstand_backup.prom"
 _LABELS = ("backup", "host", "store")
+Read = Callable[[StoreFacts], float | None]
+Sample = tuple[tuple[str, ...], float]
 
 
-class Facts(Protocol):
-    """What a job's metrics are made of; see `orchestrator.state.facts.StoreFacts`."""
-
-    @property
-    def last_run(self) -> float: ...
-    @property
-    def verified(self) -> Mapping[str, float]: ...
-    @property
-    def proven(self) -> Mapping[str, float]: ...
-    @property
-    def denied(self) -> Collection[str]: ...
-
-
-def _of_success(name: str) -> Callable[[Any], float | None]:
+def _of_success(name: str) -> Read:
     """Reads a fact that means something once there was a good run."""
     return lambda facts: getattr(facts, name) if facts.last_run and facts.last_success else None
 
 
-def _of_run(value: Callable[[Any], float | None]) -> Callable[[Any], float | None]:
+def _of_run(value: Read) -> Read:
     return lambda facts: value(facts) if facts.last_run else None
 
 
-def _of_store(value: Callable[[Any], float | None]) -> Callable[[Any], float | None]:
+def _of_store(value: Read) -> Read:
     """Reads a fact that means something once the store was looked into, by whichever machine runs the job."""
     return lambda facts: value(facts) if facts.last_run or facts.snapshots is not None else None
 
 
 # Name, help, and how to read it; None: there is no such sample (yet).
-_GAUGES: tuple[tuple[str, str, Callable[[Any], float | None]], ...] = (
+_GAUGES: tuple[tuple[str, str, Read], ...] = (
     (
         "last_run_success",
         "Whether the last run put a snapshot there.",
@@ -94,88 +90,106 @@ _GAUGES: tuple[tuple[str, str, Callable[[Any], float | None]], ...] = (
 )
 
 
-def families(
-    facts: Mapping[str, Mapping[str, Facts]],
-    jobs: Mapping[str, Job],
-    starts: Mapping[Task, datetime] | None = None,
-) -> list[Family]:
+def write_metrics(folder: Path, facts: Facts, jobs: Mapping[str, Job], zone: tzinfo) -> None:
+    """Replace the textfile with the metrics of these jobs, as of now. Raises OSError."""
+    registry = CollectorRegistry()
+    registry.register(BackupCollector(facts, jobs, next_starts(facts, jobs, datetime.now(zone))))
+    write_textfile(folder / TEXTFILE, registry)
+
+
+def write_textfile(path: Path, registry: CollectorRegistry) -> None:
+    """Replace a textfile, readable for the exporter whatever the umask. Raises OSError."""
+    make_public_folder(path.parent)
+    write_atomically(path, generate_latest(registry))
+
+
+def next_starts(facts: Facts, jobs: Mapping[str, Job], now: datetime) -> dict[Task, datetime]:
+    """The next start of every task that has a schedule."""
+    drilled = {
+        job for job, stores in facts.items() if any("drill" in each.verified for each in stores.values())
+    }
+    return {
+        task: start
+        for task, plan in plans(jobs).items()
+        if (start := plan.after(now, again=plan.first is not None and task.job in drilled))
+    }
+
+
+@dataclass(frozen=True, eq=False)  # a registry keeps collectors by their identity
+class BackupCollector(Collector):
     """All metrics of all jobs that are known; intervals and next ``starts`` also of those that never ran."""
-    samples = [
-        ((job, jobs[job].host, store), each)
-        for job, stores in sorted(facts.items())
-        for store, each in sorted(stores.items())
-    ]
-    result = [
-        Family(f"leitstand_backup_{name}", "gauge", text, _LABELS, _samples(samples, value))
-        for name, text, value in _GAUGES
-    ]
-    result += [_interval(jobs), _drill_interval(jobs, facts), _off(jobs, facts), next_run(jobs, starts or {})]
-    text = (
-        "When all was last found good, by how much was looked at: of the newest snapshot, or a share of all."
-    )
-    result.append(_by_level("last_verified_timestamp_seconds", text, samples, "verified"))
-    text = "When the newest of the snapshots that were found good at this level was made."
-    result.append(_by_level("proven_snapshot_timestamp_seconds", text, samples, "proven"))
-    return result
 
+    facts: Facts
+    jobs: Mapping[str, Job]
+    starts: Mapping[Task, datetime] = field(default_factory=dict)
 
-def _samples(
-    samples: list[tuple[tuple[str, str, str], Facts]], value: Callable[[Any], float | None]
-) -> list[tuple[tuple[str, ...], float]]:
-    values = ((labels, value(each)) for labels, each in samples)
-    return [(labels, number) for labels, number in values if number is not None]
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Every metric, also those without a sample."""
+        for name, text, value in _GAUGES:
+            yield _gauge(name, text, _LABELS, self._samples(value))
+        text = "The longest time between two scheduled runs."
+        yield _gauge("interval_seconds", text, _LABELS, self._intervals())
+        text = "The longest time between two scheduled drills."
+        yield _gauge("drill_interval_seconds", text, ("backup", "host"), self._drill_intervals())
+        text = "1 for what this host does not do by itself: it is turned off,"
+        yield _gauge("off", f"{text} or these credentials may not do it.", (*_LABELS, "action"), self._off())
+        text = "When the task starts next, or was due."
+        yield _gauge("next_run_timestamp_seconds", text, ("backup", "host", "action"), self._next_runs())
+        text = "When all was last found good, by how much was looked at: "
+        text += "of the newest snapshot, or a share of all."
+        levels = self._by_level(lambda facts: facts.verified)
+        yield _gauge("last_verified_timestamp_seconds", text, (*_LABELS, "level"), levels)
+        text = "When the newest of the snapshots that were found good at this level was made."
+        levels = self._by_level(lambda facts: facts.proven)
+        yield _gauge("proven_snapshot_timestamp_seconds", text, (*_LABELS, "level"), levels)
 
+    def _each(self) -> Iterator[tuple[tuple[str, str, str], StoreFacts]]:
+        for job, stores in sorted(self.facts.items()):
+            for store, facts in sorted(stores.items()):
+                yield (job, self.jobs[job].host, store), facts
 
-def _interval(jobs: Mapping[str, Job]) -> Family:
-    text = "The longest time between two scheduled runs."
-    family = Family("leitstand_backup_interval_seconds", "gauge", text, _LABELS)
-    for name, job in sorted(jobs.items()):
-        if job.timing is not None:
+    def _samples(self, value: Read) -> Iterator[Sample]:
+        for labels, facts in self._each():
+            number = value(facts)
+            if number is not None:
+                yield labels, number
+
+    def _by_level(self, moments: Callable[[StoreFacts], Mapping[str, float]]) -> Iterator[Sample]:
+        for labels, facts in self._each():
+            for level, moment in sorted(moments(facts).items()):
+                yield (*labels, level), moment
+
+    def _intervals(self) -> Iterator[Sample]:
+        for name, job in sorted(self.jobs.items()):
+            if job.timing is not None:
+                for store in sorted(job.stores):
+                    yield (name, job.host, store), job.timing.interval.total_seconds()
+
+    def _off(self) -> Iterator[Sample]:
+        for name, job in sorted(self.jobs.items()):
             for store in sorted(job.stores):
-                family.add(job.timing.interval.total_seconds(), name, job.host, store)
-    return family
+                for action in ACTIONS:
+                    if is_never(job, action) or self._is_denied(name, store, action):
+                        yield (name, job.host, store, action), 1
+
+    def _is_denied(self, job: str, store: str, action: str) -> bool:
+        known = self.facts.get(job, {}).get(store)
+        return known is not None and action in known.denied
+
+    def _drill_intervals(self) -> Iterator[Sample]:
+        # Of the job alone: one drill, from whichever store can give the snapshot, proves it.
+        for name, job in sorted(self.jobs.items()):
+            schedule = schedule_of(name, job, "drill")
+            if schedule and not all(self._is_denied(name, store, "drill") for store in job.stores):
+                yield (name, job.host), schedule.interval.total_seconds()
+
+    def _next_runs(self) -> Iterator[Sample]:
+        for task, moment in sorted(self.starts.items()):
+            yield (task.job, self.jobs[task.job].host, task.action), moment.timestamp()
 
 
-def _off(jobs: Mapping[str, Job], facts: Mapping[str, Mapping[str, Facts]]) -> Family:
-    text = "1 for what this host does not do by itself: it is turned off, or these credentials may not do it."
-    family = Family("leitstand_backup_off", "gauge", text, (*_LABELS, "action"))
-    for name, job in sorted(jobs.items()):
-        for store in sorted(job.stores):
-            for action in ACTIONS:
-                if is_never(job, action) or _is_denied(facts, name, store, action):
-                    family.add(1, name, job.host, store, action)
-    return family
-
-
-def _is_denied(facts: Mapping[str, Mapping[str, Facts]], job: str, store: str, action: str) -> bool:
-    known = facts.get(job, {}).get(store)
-    return known is not None and action in known.denied
-
-
-def _drill_interval(jobs: Mapping[str, Job], facts: Mapping[str, Mapping[str, Facts]]) -> Family:
-    # Of the job alone: one drill, from whichever store can give the snapshot, proves it.
-    text = "The longest time between two scheduled drills."
-    family = Family("leitstand_backup_drill_interval_seconds", "gauge", text, ("backup", "host"))
-    for name, job in sorted(jobs.items()):
-        schedule = schedule_of(name, job, "drill")
-        if schedule and not all(_is_denied(facts, name, store, "drill") for store in job.stores):
-            family.add(schedule.interval.total_seconds(), name, job.host)
-    return family
-
-
-def next_run(jobs: Mapping[str, Job], starts: Mapping[Task, datetime]) -> Family:
-    """The next start of each task of these jobs."""
-    text = "When the task starts next, or was due."
-    labels = ("backup", "host", "action")
-    family = Family("leitstand_backup_next_run_timestamp_seconds", "gauge", text, labels)
-    for task, moment in sorted(starts.items()):
-        family.add(moment.timestamp(), task.job, jobs[task.job].host, task.action)
-    return family
-
-
-def _by_level(name: str, text: str, samples: list[tuple[tuple[str, str, str], Facts]], fact: str) -> Family:
-    family = Family(f"leitstand_backup_{name}", "gauge", text, (*_LABELS, "level"))
-    for labels, each in samples:
-        for level, moment in sorted(getattr(each, fact).items()):
-            family.add(moment, *labels, level)
+def _gauge(name: str, text: str, labels: tuple[str, ...], samples: Iterable[Sample]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"leitstand_backup_{name}", text, labels=labels)
+    for values, number in samples:
+        family.add_metric(values, number)
     return family

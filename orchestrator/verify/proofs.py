@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 
@@ -172,7 +173,8 @@ def _note(
 def _note_verdict(context: Context, snapshot: Snapshot, verdict: Verdict, *, is_newest: bool) -> None:
     if is_newest or _is_newest(snapshot):
         name = snapshot.name
-        context.facts().update(name.job, snapshot.store.name, drilled=verdict.severity)
+        drilled = verdict.severity
+        context.facts().update(name.job, snapshot.store.name, lambda facts: replace(facts, drilled=drilled))
 
 
 def _is_newest(snapshot: Snapshot) -> bool:
@@ -206,23 +208,21 @@ def rebuild_catalog(
     if good:
         meta = newest_of(store.name, job_name, seen.listed, tell).meta
         assert meta is not None  # noqa: S101 - it is proven
-        context.facts().update(
-            job_name, store.name, **_facts_of(meta, context.facts().of(job_name, store.name))
-        )
+        context.facts().update(job_name, store.name, lambda facts: _with_run_of(meta, facts))
     return len(good)
 
 
-def _facts_of(meta: Meta, known: StoreFacts) -> dict[str, object]:
-    """What is known of the last run by the snapshot that it made."""
+def _with_run_of(meta: Meta, facts: StoreFacts) -> StoreFacts:
+    """These facts with what a snapshot tells of the run that made it."""
     ended = datetime.fromisoformat(meta.finished).timestamp()
-    changes: dict[str, object] = {
-        "last_success": ended,
-        "last_snapshot": meta.snapshot,
-        "duration_seconds": ended - datetime.fromisoformat(meta.started).timestamp(),
-        "stored_bytes": meta.archive_bytes + meta.manifest_bytes,
-        "source_bytes": meta.content_bytes,
-        "files": meta.entries,
-    }
-    if ended > known.last_run:  # else this host knows of that run, or of a later one that failed
-        changes |= {"last_run": ended, "last_run_success": True, "problem": ""}
-    return changes
+    if ended > facts.last_run:  # else this host knows of that run, or of a later one that failed
+        facts = replace(facts, last_run=ended, last_run_success=True, problem="")
+    return replace(
+        facts,
+        last_success=ended,
+        last_snapshot=meta.snapshot,
+        duration_seconds=ended - datetime.fromisoformat(meta.started).timestamp(),
+        stored_bytes=meta.archive_bytes + meta.manifest_bytes,
+        source_bytes=meta.content_bytes,
+        files=meta.entries,
+    )

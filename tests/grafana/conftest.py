@@ -13,6 +13,7 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry, write_to_textfile
 
 from fleet_config.expected import Expected
 from fleet_config.output import write_files
@@ -22,11 +23,10 @@ from lab.processes import Server, fetch, free_ports, on_free_ports, wait_until
 from lab.shorten import shorten_folder
 from leitstand.settings.config import load_document, read
 from leitstand.settings.fleet import Fleet
-from leitstand.textfile import write_textfile
 from orchestrator.config.settings import Job
 from orchestrator.config.tasks import Task
 from orchestrator.state.facts import StoreFacts
-from orchestrator.state.metrics import families
+from orchestrator.state.metrics import TEXTFILE, BackupCollector
 from status_page.metrics import write_metrics
 from status_page.snapshot import PublicSnapshot
 
@@ -159,7 +159,9 @@ def backup_metrics(folder):
     )
     facts = {"website": {"swift": good, "disk": StoreFacts(last_run=now - 60)}}
     starts = {Task("website", "run"): datetime.now(UTC) + timedelta(hours=1)}
-    write_textfile(folder / "leitstand_backup.prom", families(facts, {"website": job}, starts))
+    registry = CollectorRegistry()
+    registry.register(BackupCollector(facts, {"website": job}, starts))
+    write_to_textfile(str(folder / TEXTFILE), registry)
 
 
 def page_metrics(folder):

@@ -14,9 +14,7 @@ import pytest
 
 from lab.mounts import memory_file_system
 from lab.patience import patient
-from leitstand.exposition import Family
 from leitstand.files import make_public_folder, write_atomically
-from leitstand.textfile import write_textfile
 
 SIZE = 2_000_000
 WRITER = f"""
@@ -111,22 +109,6 @@ def test_a_folder_in_the_way_is_an_error_and_leaves_nothing_behind(tmp_path):
     with pytest.raises(IsADirectoryError):
         write_atomically(tmp_path / "file", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_a_textfile_is_what_an_exporter_reads(tmp_path):
-    path = tmp_path / "backup.prom"
-    write_textfile(path, [Family("leitstand_backup_up", "gauge", "Whether.", ("job",), [(("web",), 1)])])
-    assert path.read_text() == (
-        "# HELP leitstand_backup_up Whether.\n# TYPE leitstand_backup_up gauge\n"
-        'leitstand_backup_up{job="web"} 1\n'
-    )
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
-
-
-def test_a_textfile_that_no_exporter_would_read_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"must end in \.prom"):
-        write_textfile(tmp_path / "backup.txt", [])
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])

@@ -1,12 +1,9 @@
 """A real Swift over http and https, and a small site with its own leitstand.yml to back up."""
 
-import ctypes
 import datetime
-import ipaddress
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import stat
 import struct
@@ -14,20 +11,18 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from prometheus_client.parser import text_string_to_metric_families
 
 from lab.databases import MariaDB, PostgreSQL
 from lab.sshd import Sshd
+from lab.swift_process import Swift, end_with_parent, make_certificates, start_swift
 from leitstand.cli import run as run_leitstand
 from orchestrator.backup.run import Progress, RunPlan, run_job
 from orchestrator.sources import open_sources
@@ -35,123 +30,22 @@ from orchestrator.state.context import Context, keys_of
 from orchestrator.state.lookout import learn
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SWIFT_PYTHON = REPOSITORY / ".venv-swift" / "bin" / "python"
-LIBC = ctypes.CDLL(None)  # before any fork: another thread may hold the loader's lock then
-PR_SET_PDEATHSIG = 1
 NOBODY = 0xFFFFFFFF
 CAP_NET_RAW = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)  # effective; linux/capability.h
 
 
-@dataclass(frozen=True)
-class Swift:
-    """A running Swift: where it is and how to get in."""
-
-    endpoint: str
-    access_key: str
-    secret_key: str
-    credentials_file: Path
-    ca_file: Path | None = None
-    users: dict[str, str] = field(default_factory=dict)
-    log: Path = Path("/dev/null")
-
-    def settings(self, **more: Any) -> dict[str, Any]:
-        """An entry for ``stores:``."""
-        own = {"type": "s3", "endpoint": self.endpoint, "bucket": "backups"}
-        tls = {"ca_file": str(self.ca_file)} if self.ca_file else {}
-        return {**own, "credentials_file": str(self.credentials_file), **tls, **more}
-
-
-def _end_with_parent() -> None:
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def start_swift(folder: Path, *options: str, ca_file: Path | None = None) -> Iterator[Swift]:
-    script = REPOSITORY / "lab" / "swift_server.py"
-    argv = [str(SWIFT_PYTHON), str(script), str(folder / "data"), "--user", "backup:upload", *options]
-    log = folder / "log"
-    with (
-        log.open("w") as errors,
-        subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=errors, text=True, preexec_fn=_end_with_parent
-        ) as process,
-    ):
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, log.read_text()
-        ready = json.loads(line)
-        credentials = folder / "swift.ini"
-        credentials.touch(mode=0o600)
-        credentials.write_text(
-            f"[default]\naccess_key = {ready['access_key']}\nsecret_key = {ready['secret_key']}\n"
-        )
-        try:
-            yield Swift(
-                ready["endpoint"],
-                ready["access_key"],
-                ready["secret_key"],
-                credentials,
-                ca_file,
-                ready["users"],
-                log,
-            )
-        finally:
-            process.terminate()
-
-
 @pytest.fixture(scope="session")
 def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
-    yield from start_swift(tmp_path_factory.mktemp("swift"))
+    with start_swift(tmp_path_factory.mktemp("swift")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def swift_https(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
     folder = tmp_path_factory.mktemp("swift-https")
     authority, certificate, key = make_certificates(folder)
-    yield from start_swift(folder, "--tls", str(certificate), str(key), ca_file=authority)
-
-
-def make_certificates(folder: Path) -> tuple[Path, Path, Path]:
-    """An authority of our own and a certificate for 127.0.0.1: paths of CA, certificate, key."""
-    authority_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
-    authority = (
-        _certificate(authority_name, authority_name, authority_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
-        .add_extension(
-            x509.KeyUsage(True, False, False, False, False, True, True, False, False), critical=True
-        )
-        .sign(authority_key, hashes.SHA256())
-    )
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    server = (
-        _certificate(name, authority_name, server_key.public_key())
-        .add_extension(address, critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
-        )
-        .sign(authority_key, hashes.SHA256())
-    )
-    paths = (folder / "ca.pem", folder / "server.pem", folder / "server.key")
-    paths[0].write_bytes(authority.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(server.public_bytes(serialization.Encoding.PEM))
-    pem = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    paths[2].write_bytes(server_key.private_bytes(*pem))
-    return paths
-
-
-def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> Any:
-    now = datetime.datetime.now(datetime.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-    )
+    with start_swift(folder, "--tls", str(certificate), str(key), ca_file=authority) as server:
+        yield server
 
 
 @dataclass(frozen=True)
@@ -227,6 +121,16 @@ class Site:
         """The files of one snapshot in the folder store, by name."""
         return {path.name: path for path in self.disk.rglob("*") if path.parent.name == snapshot}
 
+    def metric(self, name: str, **labels: str) -> list[float]:
+        """The values of ``leitstand_backup_NAME`` with these labels in the textfile."""
+        text = (Path(self.document["paths"]["metrics"]) / "leitstand_backup.prom").read_text()
+        return [
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == f"leitstand_backup_{name}" and labels.items() <= sample.labels.items()
+        ]
+
     def wait_for_next_second(self) -> None:
         """So that the next run is the newer one in every store: times of Swift have whole seconds."""
         now = int(time.time())
@@ -240,7 +144,7 @@ class Site:
         python = REPOSITORY / ".venv" / "bin" / "python"
         argv = [str(python), "-m", "leitstand", "backup", *map(str, arguments), "--config", str(self.config)]
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        with subprocess.Popen(argv, preexec_fn=_end_with_parent, **pipes) as process:
+        with subprocess.Popen(argv, preexec_fn=end_with_parent, **pipes) as process:
             try:
                 yield process
             finally:

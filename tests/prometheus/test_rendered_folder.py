@@ -99,14 +99,6 @@ def test_addresses_are_set_everywhere_they_stand(fleet, room, tmp_path):
     assert {target["labels"]["__prober"] for target in targets(tmp_path, "services")} == {"127.0.0.1:3"}
 
 
-def test_the_scheduler_of_backups_is_asked_if_it_is_named(fleet, room, tmp_path):
-    write_files(tmp_path, prometheus_files(fleet, Expected(), Addresses(backups="127.0.0.1:9816"), room))
-    (job,) = [
-        job for job in content(tmp_path / "prometheus.yml")["scrape_configs"] if job["job_name"] == "backups"
-    ]
-    assert job["static_configs"] == [{"targets": ["127.0.0.1:9816"]}]
-
-
 def test_the_inventory_is_a_job_of_its_own_with_limits_if_it_is_wanted(fleet_from, room, run, tmp_path):
     fleet = fleet_from("""
 hosts:

@@ -85,15 +85,12 @@ def test_a_proof_is_told_also_where_it_cannot_be_noted(site: Site) -> None:
 def test_a_run_tells_what_changed_since_the_last_one(site: Site) -> None:
     first = site.good("run", "site", "--json").json()
     assert first["changes"] is None
-    metrics = site.folder / "metrics" / "leitstand_backup.prom"
-    assert "files_new{" not in metrics.read_text()
+    assert site.metric("files_new") == []
     (site.www / "fresh").write_text("new")
     (site.www / "index.html").write_text("changed")
     (site.www / "start").unlink()
     (site.www / "start").symlink_to("fresh")
     (site.www / "empty").unlink()
     assert "(1 new, 2 changed, 1 gone)" in site.good("run", "site").stdout
-    labels = 'backup="site",host="here",store="disk"'
-    text = metrics.read_text()
     for name, count in (("new", 1), ("changed", 2), ("gone", 1)):
-        assert f"leitstand_backup_files_{name}{{{labels}}} {count}\n" in text
+        assert site.metric(f"files_{name}", backup="site", host="here", store="disk") == [count]

@@ -190,9 +190,9 @@ def test_one_store_that_fails_does_not_cost_the_other_its_snapshot(on_swift: Sit
     assert "in disk, NOT in swift:" in ran.stdout
     assert ran.errors == ["swift: http://127.0.0.1:1 cannot be reached"]
     assert len(on_swift.snapshots("disk")) == 1
-    metrics = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
-    assert 'leitstand_backup_last_run_success{backup="site",host="here",store="swift"} 0' in metrics
-    assert 'leitstand_backup_last_run_success{backup="site",host="here",store="disk"} 1' in metrics
+    labels = {"backup": "site", "host": "here"}
+    assert on_swift.metric("last_run_success", **labels, store="swift") == [0]
+    assert on_swift.metric("last_run_success", **labels, store="disk") == [1]
 
 
 def test_a_store_that_fails_in_the_middle_keeps_nothing(on_swift: Site, swift: Swift) -> None:
@@ -224,8 +224,7 @@ def test_a_source_that_fails_leaves_nothing_behind(site: Site, source: dict[str,
     assert ran.status == 3
     assert len(ran.errors) == 1
     assert [path for path in site.disk.rglob("*") if path.is_file()] == []
-    metrics = (site.folder / "metrics" / "leitstand_backup.prom").read_text()
-    assert 'leitstand_backup_last_run_success{backup="site",host="here",store="disk"} 0' in metrics
+    assert site.metric("last_run_success", backup="site", host="here", store="disk") == [0]
 
 
 def test_files_that_cannot_be_read_are_a_warning(site: Site) -> None:

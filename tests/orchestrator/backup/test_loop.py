@@ -185,18 +185,21 @@ def test_metrics_tell_of_the_run_and_of_its_verification(on_swift: Site) -> None
     on_swift.good("run", "site")
     on_swift.good("verify", "site", "--store", "disk")
     text = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
-    samples = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     for store in ("swift", "disk"):
-        labels = f'{{backup="site",host="here",store="{store}"}}'
-        assert samples[f"leitstand_backup_last_run_success{labels}"] == "1"
-        assert float(samples[f"leitstand_backup_last_success_timestamp_seconds{labels}"]) >= start
-        assert float(samples[f"leitstand_backup_interval_seconds{labels}"]) == 86400
-        assert float(samples[f"leitstand_backup_source_bytes{labels}"]) > 5_000_000
-        assert float(samples[f"leitstand_backup_files{labels}"]) > 15
-        assert float(samples[f"leitstand_backup_snapshots{labels}"]) == 1
-    verified = "leitstand_backup_last_verified_timestamp_seconds"
-    assert f'{verified}{{backup="site",host="here",store="disk",level="full"}}' in samples
-    assert f'{verified}{{backup="site",host="here",store="swift",level="full"}}' not in samples
+
+        def value(name: str, store: str = store) -> float:
+            (number,) = on_swift.metric(name, backup="site", host="here", store=store)
+            return number
+
+        assert value("last_run_success") == 1
+        assert value("last_success_timestamp_seconds") >= start
+        assert value("interval_seconds") == 86400
+        assert value("source_bytes") > 5_000_000
+        assert value("files") > 15
+        assert value("snapshots") == 1
+    labels = {"backup": "site", "host": "here", "level": "full"}
+    assert len(on_swift.metric("last_verified_timestamp_seconds", **labels, store="disk")) == 1
+    assert on_swift.metric("last_verified_timestamp_seconds", **labels, store="swift") == []
     argv = ["promtool", "check", "metrics"]
     lint = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
     assert lint.returncode == 0, lint.stdout + lint.stderr

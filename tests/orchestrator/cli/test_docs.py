@@ -10,7 +10,7 @@ import yaml
 
 from orchestrator.cli.group import backup
 from orchestrator.config.settings import BackupSettings
-from orchestrator.state.metrics import families
+from orchestrator.state.metrics import BackupCollector
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "backups.md"
 
@@ -48,5 +48,5 @@ def test_every_command_that_is_named_exists(line: str) -> None:
 
 def test_every_metric_is_described() -> None:
     text = DOCS.read_text()
-    for family in families({}, {}):
+    for family in BackupCollector({}, {}).collect():
         assert family.name.removeprefix("leitstand_backup_") in text

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from leitstand.settings.fleet import Fleet
 from orchestrator.backup.hooks import STATES
 from orchestrator.cli.group import COMMANDS, backup
 from orchestrator.config.settings import BackupSettings
-from orchestrator.config.tasks import Task, plans
-from orchestrator.scheduler.serve_metrics import Seen, families
+from orchestrator.config.tasks import plans
+from orchestrator.scheduler.serve import scheduler_metrics
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 AUTOMATIC, RECIPES = DOCS / "backups-automatic.md", DOCS / "backups-recipes.md"
@@ -49,17 +48,13 @@ def test_every_option_that_is_named_exists() -> None:
     text = AUTOMATIC.read_text()
     commands = [backup.get_command(click.Context(backup), name) for name in COMMANDS]
     known = {name for command in commands for each in command.params for name in each.opts}
-    foreign = {"--name", "--now", "--tag", "--backups"}  # of systemd, logger and `leitstand render`
+    foreign = {"--name", "--now", "--tag"}  # of systemd and logger
     assert set(re.findall(r"--[a-z][a-z-]+", text)) - foreign <= known
 
 
 def test_every_metric_and_every_hook_s_state_is_described() -> None:
     text = AUTOMATIC.read_text()
-    task = Task("site", "run")
-    (text_of_job,) = [each for each in blocks(AUTOMATIC, "yaml") if each.startswith("# schedules")]
-    job = next(iter(BackupSettings.model_validate(yaml.safe_load(text_of_job)).backups.values()))
-    seen = Seen({"site": job}, {task: datetime.now(UTC)}, (), {task: 1.0}, {("site", "run", "good"): 1}, True)
-    for family in families(seen):
+    for family in scheduler_metrics(0, config_good=True).collect():
         assert f"`{family.name.removeprefix('leitstand_backup_')}" in text
     for states in STATES.values():
         assert all(f"`{state}`" in text for state in states)

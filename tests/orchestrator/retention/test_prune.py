@@ -208,8 +208,7 @@ def test_pruning_works_on_swift(on_swift: Site) -> None:
         on_swift.good("prune", "site", "--store", "swift")
     assert len(on_swift.snapshots("disk")) == 2
     on_swift.good("verify", "site")
-    metrics = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
-    assert 'leitstand_backup_snapshots{backup="site",host="here",store="swift"} 1' in metrics
+    assert on_swift.metric("snapshots", backup="site", host="here", store="swift") == [1]
 
 
 def test_an_interrupted_deletion_leaves_no_half_snapshot(

@@ -1,7 +1,8 @@
 """When tasks start: only success counts, what was missed is made up for once, whatever the clock does."""
 
 import queue
-from dataclasses import dataclass, field
+import shutil
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 
 from orchestrator.config.schedule import parse_schedule
 from orchestrator.config.tasks import Task, TaskPlan, offset
@@ -70,8 +72,9 @@ class World:
     clock: Clock = field(default_factory=Clock)
     status: int = 0
     desk: Desk = field(init=False)
-    context: Context = field(init=False)
+    value: Context = field(init=False)
     good: bool = True
+    report_every: float = 86400.0
 
     def __post_init__(self) -> None:
         self.boot()
@@ -82,10 +85,11 @@ class World:
     def boot(self) -> None:
         """Start the service, anew if there was one."""
         self.site.write()
-        self.context = Context.load(self.site.config)
+        self.value = Context.load(self.site.config)
         self.desk = Desk(self.clock)
         clock = self.clock
-        self.service = Service(self, self.desk, Parallelism(), lambda: clock.wall, lambda: clock.passed)
+        clocks = (lambda: clock.wall, lambda: clock.passed)
+        self.service = Service(self, self.desk, Parallelism(), *clocks, report_every=self.report_every)
 
     def go(self, length: timedelta, step: timedelta = timedelta(minutes=1)) -> list[tuple[str, str]]:
         """Let time pass; what was started meanwhile."""
@@ -151,8 +155,11 @@ def test_a_new_job_waits_for_its_time_even_if_the_service_was_down_then(world: W
 def test_a_run_by_hand_counts(world: World) -> None:
     world.go(timedelta(hours=14))
     world.clock.go(2 * 3600)  # over 03:00, while the service was down and somebody ran the job
-    facts = world.context.facts()
-    facts.update("site", "disk", last_run=1, last_success=world.clock.wall - 60, duration_seconds=30)
+    facts = world.value.facts()
+    ended = world.clock.wall - 60
+    facts.update(
+        "site", "disk", lambda each: replace(each, last_run=1, last_success=ended, duration_seconds=30)
+    )
     world.boot()
     assert world.go(timedelta(hours=20)) == []
 
@@ -201,6 +208,36 @@ def test_closing_breaks_off_what_runs_and_it_is_due_again(world: World) -> None:
     world.boot()
     world.service.tick()
     assert RUN in world.desk.running
+
+
+def told(world: World) -> dict[str, float]:
+    text = (world.site.folder / "metrics" / "leitstand_backup_scheduler.prom").read_text()
+    return {family.name: family.samples[0].value for family in text_string_to_metric_families(text)}
+
+
+def test_the_textfile_says_each_minute_that_the_scheduler_is_there(world: World) -> None:
+    world.report_every = 60.0
+    world.boot()
+    for _ in range(3):
+        world.go(timedelta(minutes=3), timedelta(seconds=1))
+        age = world.clock.wall - told(world)["leitstand_backup_scheduler_timestamp_seconds"]
+        assert 0 < age <= 66
+
+
+def test_a_configuration_with_errors_is_told_within_seconds_and_so_is_its_end(world: World) -> None:
+    for good in (True, False, True):
+        world.good = good
+        world.go(timedelta(seconds=7), timedelta(seconds=1))
+        assert told(world)["leitstand_backup_config_good"] == good
+
+
+def test_metrics_that_cannot_be_written_are_a_line_in_the_log_and_jobs_run(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(world.site.folder / "metrics", ignore_errors=True)
+    (world.site.folder / "metrics").write_text("a file where the folder should be")
+    assert world.go(timedelta(days=1)) == [("site/run", "11-22 03:00")]
+    assert "the metrics of the scheduler could not be written" in caplog.text
 
 
 @given(

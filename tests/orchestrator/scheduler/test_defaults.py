@@ -102,10 +102,10 @@ def test_timers_metrics_and_status_know_of_them(site: Site, tmp_path: Path) -> N
     assert "--if-due" in drill
     timer = (tmp_path / "units" / "leitstand-backup-drill-site.timer").read_text()
     assert re.search(r"^OnCalendar=\*-\*-\* ", timer, re.MULTILINE), "until the first drill: each day"
-    metrics = (site.folder / "metrics" / "leitstand_backup.prom").read_text()
-    assert 'leitstand_backup_drill_interval_seconds{backup="site",host="here"} 2678400' in metrics
-    assert 'leitstand_backup_off{backup="site",host="here",store="disk",action="prune"} 1' in metrics
-    assert 'backup_off{backup="site",host="here",store="disk",action="verify"}' not in metrics
+    assert site.metric("drill_interval_seconds", backup="site", host="here") == [2678400]
+    labels = {"backup": "site", "host": "here", "store": "disk"}
+    assert site.metric("off", **labels, action="prune") == [1]
+    assert site.metric("off", **labels, action="verify") == []
     site.good("run", "site")
     site.good("status")
 
@@ -126,7 +126,7 @@ def test_a_job_that_is_run_by_hand_is_not_taken_for_one_that_others_verify(site:
     by_itself(site)
     del site.job["schedule"]
     site.good("run", "site")
-    assert "leitstand_backup_off{" not in (site.folder / "metrics" / "leitstand_backup.prom").read_text()
+    assert site.metric("off") == []
 
 
 def warnings_of(site: Site, capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -187,12 +187,10 @@ def test_credentials_that_may_only_write_make_nothing_red(
         assert f"{action} is left to another machine" in ran.stderr
         assert f"'{action}: never'" in ran.stderr
     assert on_swift.good("status", "--json").json()[0]["problem"] == ""
-    metrics = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
-    assert "drill_interval_seconds{" not in metrics
+    assert on_swift.metric("drill_interval_seconds") == []
+    labels = {"backup": "site", "host": "here", "store": "swift"}
     for action in ("verify", "drill", "prune"):
-        assert (
-            f'leitstand_backup_off{{backup="site",host="here",store="swift",action="{action}"}} 1' in metrics
-        )
+        assert on_swift.metric("off", **labels, action=action) == [1]
 
 
 def test_wrong_credentials_are_no_excuse(on_swift: Site) -> None:

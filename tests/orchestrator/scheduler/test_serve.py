@@ -4,24 +4,16 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-import pytest
-
-from lab.patience import patient
 from lab.processes import wait_until
-from leitstand.errors import UsageError
-from orchestrator.scheduler import metrics_server
-from orchestrator.scheduler.metrics_server import MetricsServer, parse_listen
 
 Site = Any
 DAYS_AGO = time.time() - 3 * 86400
@@ -37,12 +29,11 @@ def make_due(site: Site, *names: str) -> None:
 class Serving:
     """A running service: its log and its metrics."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process, self.lines = process, list[str]()
+    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+        self.process, self.folder, self.lines = process, folder, list[str]()
         self.reader = threading.Thread(target=self._read)
         self.reader.start()
-        wait_until(lambda: "serving metrics on" in self.log, "the service to begin")
-        (self.url,) = re.findall(r"http://\S+", self.log)
+        wait_until((folder / "leitstand_backup_scheduler.prom").exists, "the service to begin")
 
     def _read(self) -> None:
         assert self.process.stderr is not None
@@ -54,9 +45,7 @@ class Serving:
         return "".join(self.lines)
 
     def metrics(self) -> str:
-        with urllib.request.urlopen(self.url, timeout=patient(60)) as answer:
-            text: str = answer.read().decode()
-        return text
+        return "".join(file.read_text() for file in sorted(self.folder.glob("*.prom")))
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -67,8 +56,8 @@ class Serving:
 
 @contextmanager
 def serving(site: Site) -> Iterator[Serving]:
-    with site.start("serve", "--listen", "127.0.0.1:0") as process:
-        found = Serving(process)
+    with site.start("serve") as process:
+        found = Serving(process, site.folder / "metrics")
         try:
             yield found
         finally:
@@ -82,11 +71,9 @@ def test_what_is_due_is_done_and_told(on_swift: Site) -> None:
     on_swift.job["verify"] = {"schedule": f"daily {far:%H:%M}"}
     make_due(on_swift, "site/run")
     with serving(on_swift) as service:
-        wait_until(lambda: 'leitstand_backup_ended_total{backup="site"' in service.metrics(), "a run")
+        wait_until(lambda: "site/run: ended" in service.log, "a run")
         text = service.metrics()
-        assert 'leitstand_backup_ended_total{backup="site",host="here",action="run",result="good"} 1' in text
-        assert 'leitstand_backup_running{backup="site",host="here",action="run"} 0' in text
-        pattern = r'next_run_timestamp_seconds\{backup="site",host="here",action="(\w+)"\} ([\d.]+)'
+        pattern = r'next_run_timestamp_seconds\{action="(\w+)",backup="site",host="here"\} (\S+)'
         following = dict(re.findall(pattern, text))
         assert all(time.time() < float(when) < time.time() + 90_000 for when in following.values())
         assert set(following) == {"run", "verify"}
@@ -103,13 +90,13 @@ def test_a_changed_configuration_is_used_and_one_with_errors_is_not(site: Site) 
     with serving(site) as service:
         good = site.config.read_text()
         site.config.write_text(good + "nonsense: {}\n")
-        wait_until(lambda: "leitstand_backup_config_good 0" in service.metrics(), "the error to be seen")
+        wait_until(lambda: "leitstand_backup_config_good 0.0" in service.metrics(), "the error to be seen")
         assert "unknown section" in service.log
-        assert 'backup="site",host="here",action="run"' in service.metrics(), "the last good one is in use"
+        assert 'action="run",backup="site",host="here"' in service.metrics(), "the last good one is in use"
         site.document["backups"]["other"] = {**site.job, "schedule": "weekly"}
         site.write()
-        wait_until(lambda: 'backup="other",host="here",action="run"' in service.metrics(), "the new job")
-        assert "leitstand_backup_config_good 1" in service.metrics()
+        wait_until(lambda: 'action="run",backup="other",host="here"' in service.metrics(), "the new job")
+        wait_until(lambda: "leitstand_backup_config_good 1.0" in service.metrics(), "the error to be mended")
         textfile = site.folder / "metrics" / "leitstand_backup.prom"
         interval = 'leitstand_backup_interval_seconds{backup="other",host="here",store="disk"} 604800'
         assert interval in textfile.read_text(), "a job that never ran is missed"
@@ -126,10 +113,7 @@ def test_a_stop_breaks_a_run_off_cleanly_and_it_is_due_again(site: Site) -> None
     site.job["hooks"] = {"after": [["sh", "-c", f"echo $LEITSTAND_STATE >> {log}"]]}
     make_due(site, "site/run")
     with serving(site) as service, gate.open("w"):
-        wait_until(
-            lambda: 'running{backup="site",host="here",action="run"} 1' in service.metrics(), "the run"
-        )
-        assert "leitstand_backup_running_since_timestamp_seconds" in service.metrics()
+        wait_until(lambda: "site/run: starts" in service.log, "the run")
         assert service.stop() == 0
     assert log.read_text() == "interrupted\n"
     assert list(site.disk.rglob("*")) == []
@@ -140,80 +124,7 @@ def test_a_failed_run_is_told_and_tried_again(site: Site) -> None:
     site.job["sources"] = [{"command": ["sh", "-c", "echo the database is away >&2; false"], "name": "x"}]
     make_due(site, "site/run")
     with serving(site) as service:
-        wait_until(lambda: 'result="failed"} 1' in service.metrics(), "the failure")
-        pattern = r'next_run_timestamp_seconds\{backup="site",host="here",action="run"\} ([\d.]+)'
-        (following,) = re.findall(pattern, service.metrics())
-        assert 250 < float(following) - time.time() < 310
+        wait_until(lambda: "site/run: failed" in service.log, "the failure")
+        (following,) = re.findall(r"site/run: failed with status .*; next: (\S+)", service.log)
+        assert 250 < datetime.fromisoformat(following).timestamp() - time.time() < 310
         assert "the database is away" in service.log
-
-
-@pytest.fixture
-def server() -> Iterator[MetricsServer]:
-    server = MetricsServer(("127.0.0.1", 0), lambda: "leitstand_backup_queue_length 0\n")
-    server.start()
-    yield server
-    server.stop()
-
-
-def ask(server: MetricsServer, path: str = "/metrics") -> int:
-    try:
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{server.server_address[1]}{path}", timeout=patient(60)
-        ) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
-
-
-def test_only_metrics_are_served(server: MetricsServer) -> None:
-    assert [ask(server, path) for path in ("/metrics", "/metrics?x", "/", "/etc/passwd")] == [
-        200,
-        200,
-        404,
-        404,
-    ]
-
-
-def test_silent_and_slow_clients_keep_nobody_out(
-    server: MetricsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(metrics_server, "CLIENT_SECONDS", 0.5)
-    address = ("127.0.0.1", int(server.server_address[1]))
-    clients = [socket.create_connection(address) for _ in range(metrics_server.MOST_CLIENTS * 2)]
-    clients[0].sendall(b"GET /met")
-    wait_until(lambda: _answers(server), "an answer once the silent ones are hung up on")
-    for client in clients:
-        client.close()
-
-
-def _answers(server: MetricsServer) -> bool:
-    try:
-        return ask(server) == 200
-    except OSError:
-        return False
-
-
-def test_a_port_that_is_taken_is_one_clear_line(server: MetricsServer, site: Site) -> None:
-    ran = site.leitstand("serve", "--listen", f"127.0.0.1:{server.server_address[1]}")
-    assert ran.status == 2
-    assert "Address already in use" in ran.errors[-1]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("127.0.0.1:9", ("127.0.0.1", 9)),
-        (":9", ("127.0.0.1", 9)),
-        ("[::1]:9", ("::1", 9)),
-        ("0.0.0.0:0", ("0.0.0.0", 0)),
-    ],
-)
-def test_addresses_to_listen_on(text: str, expected: tuple[str, int]) -> None:
-    assert parse_listen(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "9", "host", "host:", "::1:9", "host:99999", "host:x", "host:²"])
-def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="listen"):
-        parse_listen(text)

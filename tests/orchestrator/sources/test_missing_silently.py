@@ -29,23 +29,16 @@ def empty(folder: Path) -> None:
     folder.mkdir()
 
 
-def metric(site: Site, name: str) -> str:
-    text = (site.folder / "metrics" / "leitstand_backup.prom").read_text()
-    return next(
-        line.split()[-1] for line in text.splitlines() if line.startswith(f"leitstand_backup_{name}{{")
-    )
-
-
 def test_a_source_that_was_emptied_is_a_warning_a_problem_and_a_metric(site: Site) -> None:
     site.good("run", "site")
-    before = metric(site, "files")
-    assert metric(site, "shrunk_sources") == "0"
+    before = site.metric("files")
+    assert site.metric("shrunk_sources") == [0]
     empty(site.www)
     ran = site.leitstand("run", "site")
     told = f"files{site.www}: 1 entries, {int(before) - 1} before: was it emptied, or is it not mounted?"
     assert (ran.status, ran.errors) == (1, [f"site: {told}"])
     assert "partial snapshot" in ran.stdout
-    assert metric(site, "shrunk_sources") == "1"
+    assert site.metric("shrunk_sources") == [1]
     status = site.leitstand("status", "--json")
     assert told in json.dumps(status.json(), ensure_ascii=False)
 

@@ -335,9 +335,7 @@ def test_a_drill_tells_whose_fault_it_is(
     (what,) = [each["what"] for each in ran.json()["findings"]] or [""]
     assert what.startswith(told)
     assert bool(what) == bool(told)
-    metrics = (site.folder / "metrics" / "leitstand_backup.prom").read_text()
-    labels = 'backup="site",host="here",store="disk"'
-    assert f"leitstand_backup_drill_verdict{{{labels}}} {severity}\n" in metrics
+    assert site.metric("drill_verdict", backup="site", host="here", store="disk") == [severity]
     assert ("damaged" in site.leitstand("status").stdout) == (verdict == "damaged")
 
 

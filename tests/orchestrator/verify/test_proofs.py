@@ -121,9 +121,8 @@ def test_a_spot_check_holds_files_against_the_live_source(on_swift: Site) -> Non
         assert check["paths_live"] == check["paths_stored"] > check["files"]
         assert (check["changed"], check["findings"]) == (0, [])
     assert [check["store"] for check in checks] == ["swift", "disk"]
-    metrics = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
-    name = "leitstand_backup_last_verified_timestamp_seconds"
-    assert f'{name}{{backup="site",host="here",store="disk",level="spot"}}' in metrics
+    labels = {"backup": "site", "host": "here", "store": "disk", "level": "spot"}
+    assert len(on_swift.metric("last_verified_timestamp_seconds", **labels)) == 1
     (one, _) = on_swift.good("verify", "site", "--spot", "1", "--json").json()
     assert one["files"] == 1
     assert "1 files compared with the source" in on_swift.good("verify", "site", "--spot", "1").stdout
@@ -221,18 +220,13 @@ def test_the_status_tells_of_a_job_with_drills_that_was_never_proven(on_swift: S
     on_swift.good("drill", "site", "--store", "disk")
     rows = on_swift.good("status", "--json").json()
     assert [(row["store"], row["drilled"] > 0) for row in rows] == [("swift", False), ("disk", True)]
-    metrics = (on_swift.folder / "metrics" / "leitstand_backup.prom").read_text()
-    assert 'leitstand_backup_drill_interval_seconds{backup="site",host="here"} 2678400' in metrics
+    assert on_swift.metric("drill_interval_seconds", backup="site", host="here") == [2678400]
 
 
 def metric(site: Site, name: str, level: str = "") -> list[float]:
-    text = (site.folder / "metrics" / "leitstand_backup.prom").read_text()
-    more = f',level="{level}"' if level else ""
-    labels = f'{{backup="site",host="here",store="disk"{more}}}'
-    return [
-        float(found)
-        for found in re.findall(rf"^{re.escape(f'leitstand_backup_{name}{labels}')} (.*)$", text, re.M)
-    ]
+    labels = {"backup": "site", "host": "here", "store": "disk", **({"level": level} if level else {})}
+    found: list[float] = site.metric(name, **labels)
+    return found
 
 
 @pytest.mark.parametrize("proof", ["verify", "drill"])
