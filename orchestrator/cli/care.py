@@ -145,6 +145,8 @@ def _note(
             released=sorted({*names.intersection(before.released), *going}),
         )
 
+    facts.update(job_name, store, change)
+
     held = sum(step.action == "hold" for step in steps)
     what = f"the newest snapshot has shrunk, {held} larger ones are held" if held else ""
     if (count := too_many(steps)) is not None:

@@ -202,7 +202,7 @@ def test_serve_is_started_as_its_unit_says(site: Site) -> None:
     arguments = [*words.split(), *options.split()]
     with site.start(*arguments) as process:
         assert process.stderr is not None
-        assert "serving 3 tasks of 1 jobs" in process.stderr.readline()
+        assert "serving 1 tasks of 1 jobs" in process.stderr.readline()
         process.terminate()
         assert process.wait(60) == 0
 

@@ -19,7 +19,7 @@ from orchestrator.authorize import authorize
 from orchestrator.backup.shrunk import TIMES_TOLD
 from orchestrator.config.settings import FilesSettings, Job
 from orchestrator.sources import SourceError, open_sources
-from orchestrator.sources.files import FilesSource as LocalFiles
+from orchestrator.sources.files import FilesSource
 
 Site = Any
 
@@ -31,7 +31,7 @@ def empty(folder: Path) -> None:
 
 def test_a_source_that_was_emptied_is_a_warning_a_problem_and_a_metric(site: Site) -> None:
     site.good("run", "site")
-    before = site.metric("files")
+    (before,) = site.metric("files")
     assert site.metric("shrunk_sources") == [0]
     empty(site.www)
     ran = site.leitstand("run", "site")
@@ -135,7 +135,7 @@ def test_attributes_that_may_not_be_read_are_a_problem_and_the_file_is_saved(
 
     monkeypatch.setattr(os, refused, refuse)
     problems: list[Problem] = []
-    entries = list(LocalFiles(FilesSettings(files=tmp_path)).entries(problems.append))
+    entries = list(FilesSource(FilesSettings(files=tmp_path)).entries(problems.append))
     assert {entry.path.rpartition(b"/")[2] for entry in entries} >= {b"file"}
     told = [problem.what for problem in problems if problem.path.endswith(b"/file")]
     assert len(told) == 1
@@ -146,7 +146,7 @@ def test_attributes_that_are_hidden_for_want_of_a_capability_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    source = LocalFiles(FilesSettings(files=tmp_path))
+    source = FilesSource(FilesSettings(files=tmp_path))
     for has in (True, False):
         monkeypatch.setattr("orchestrator.sources.files._has_capability", lambda _number, has=has: has)
         caplog.clear()

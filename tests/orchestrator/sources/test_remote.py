@@ -18,10 +18,10 @@ from orchestrator.archive import Entry, Kind, Problem
 from orchestrator.config.settings import CommandSettings, FilesSettings, SqliteSettings
 from orchestrator.sources import SourceError
 from orchestrator.sources.databases import CommandOutput, RemoteSqliteDump
-from orchestrator.sources.files import FilesSource as LocalFiles
+from orchestrator.sources.files import FilesSource
 from orchestrator.sources.remote_files import RemoteFilesSource
 from orchestrator.sources.source import Source
-from orchestrator.sources.sqlite import SqliteSource as LocalSqlite
+from orchestrator.sources.sqlite import SqliteSource
 from orchestrator.sources.ssh import Local, Ssh
 from orchestrator.sources.tar_complaints import last_words
 
@@ -67,7 +67,7 @@ def described(entry: Entry, content: bytes) -> tuple[object, ...]:
 
 def test_a_remote_tree_is_read_as_the_local_one(host: Ssh, tree: Path) -> None:
     chosen = FilesSettings(files=tree, exclude=["cache/*", "*.log", "deep/"])
-    local, problems = read(LocalFiles(chosen))
+    local, problems = read(FilesSource(chosen))
     remote, remote_problems = read(RemoteFilesSource(chosen, host))
     assert (problems, remote_problems) == ([], [])
     assert {
@@ -111,7 +111,7 @@ def test_tar_leaves_out_what_we_would_and_loses_no_content(
         files=named_badly,
         **{key: [text.format(root=named_badly) for text in texts] for key, texts in patterns.items()},
     )
-    local, remote = (read(source)[0] for source in (LocalFiles(chosen), RemoteFilesSource(chosen, Local())))
+    local, remote = (read(source)[0] for source in (FilesSource(chosen), RemoteFilesSource(chosen, Local())))
     assert set(remote) == set(local)
     for found in (local, remote):
         links = {entry.metadata.link for entry, _ in found.values() if entry.metadata.kind is Kind.HARDLINK}
@@ -128,11 +128,11 @@ def test_a_root_that_is_a_link_or_a_file_is_what_it_leads_to(tree: Path, tmp_pat
         remote, problems = read(RemoteFilesSource(chosen, Local()))
         assert problems == []
         assert {path: described(*pair) for path, pair in remote.items()} == {
-            path: described(*pair) for path, pair in read(LocalFiles(chosen))[0].items()
+            path: described(*pair) for path, pair in read(FilesSource(chosen))[0].items()
         }
 
 
-@pytest.mark.parametrize("kind", [LocalFiles, lambda chosen: RemoteFilesSource(chosen, Local())])
+@pytest.mark.parametrize("kind", [FilesSource, lambda chosen: RemoteFilesSource(chosen, Local())])
 def test_folders_with_a_tag_and_large_files_are_left_out(
     kind: Callable[[FilesSettings], Source], tree: Path
 ) -> None:
@@ -165,7 +165,7 @@ def mounted(tree: Path) -> Iterator[Path]:
         yield place
 
 
-@pytest.mark.parametrize("kind", [LocalFiles, lambda chosen: RemoteFilesSource(chosen, Local())])
+@pytest.mark.parametrize("kind", [FilesSource, lambda chosen: RemoteFilesSource(chosen, Local())])
 def test_what_is_mounted_below_is_entered_on_demand_only(
     kind: Callable[[FilesSettings], Source], tree: Path, mounted: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -173,7 +173,7 @@ def test_what_is_mounted_below_is_entered_on_demand_only(
     path = os.fsencode(f"files{mounted}")
     found, problems = read(kind(FilesSettings(files=tree)))
     assert (path in found, path + b"/inside" in found, problems) == (True, False, [])
-    assert ("uploads: another file system" in caplog.text) == (kind is LocalFiles)
+    assert ("uploads: another file system" in caplog.text) == (kind is FilesSource)
     found, _ = read(kind(FilesSettings(files=tree, one_file_system=False)))
     assert path + b"/inside" in found
 
@@ -345,7 +345,7 @@ def test_what_is_no_file_is_not_read_as_a_database(
     ]()
     settings = SqliteSettings(sqlite=path)
     with pytest.raises(SourceError, match="not a file"):
-        read(LocalSqlite(settings, tmp_path) if local else RemoteSqliteDump(settings, host))
+        read(SqliteSource(settings, tmp_path) if local else RemoteSqliteDump(settings, host))
 
 
 def test_an_sqlite3_program_that_could_be_misused_is_not_given_a_database(
