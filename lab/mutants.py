@@ -1,7 +1,7 @@
 """Change the core modules at random, one place at a time, and see whether their quick tests notice.
 
-The modules and their tests stand in pyproject.toml, in ``[tool.leitstand.mutants]``. Works on a copy of the
-checkout. Needs cosmic-ray, best in an environment of its own: ``--tool PATH``.
+The modules and their tests are listed in pyproject.toml, in ``[tool.leitstand.mutants]``. Works on a copy of
+the checkout. Needs cosmic-ray, best in an environment of its own: ``--tool PATH``.
 """
 
 import argparse
@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHON = ROOT / ".venv/bin/python"
 OPTIONS = "-x -q --no-header -p no:cacheprovider"
 SECONDS = 120
+INSTALL = "python3 -m venv /tmp/cosmic-ray && /tmp/cosmic-ray/bin/pip install cosmic-ray"
 SETTINGS = """\
 [cosmic-ray]
 module-path = "{module}"
@@ -116,7 +117,7 @@ def report(sessions: list[Session]) -> int:
 
 
 def options() -> argparse.Namespace:
-    """What the user wants."""
+    """The command line, parsed."""
     parser = argparse.ArgumentParser(prog="python -m lab.mutants", description=__doc__)
     parser.add_argument("--sample", type=int, default=400, help="how many places to change (400)")
     parser.add_argument("--seed", type=int, default=1, help="another seed, another sample (1)")
@@ -126,8 +127,11 @@ def options() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Exit code 1 when a change survived."""
+    """Exit code 1 when a change survived, 2 without cosmic-ray."""
     chosen = options()
+    if not shutil.which(chosen.tool):
+        print(f"error: {chosen.tool}: not found\n  hint: {INSTALL}; then --tool PATH", file=sys.stderr)
+        return 2
     table = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["leitstand"]["mutants"]
     with tempfile.TemporaryDirectory(prefix="mutants.") as name:
         folder = Path(name)
