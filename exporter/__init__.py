@@ -1,4 +1,4 @@
-"""One per host: live figures and inventory for Prometheus."""
+"""One per host: live metrics and inventory for Prometheus."""
 
 from exporter.lean_import import import_leanly
 

@@ -1,4 +1,4 @@
-"""``leitstand exporter``: build the collectors, the inventory and the server, and run until told to stop."""
+"""``leitstand exporter``: build the collectors, the inventory and the server, and run until a signal."""
 
 import gc
 import logging
@@ -24,7 +24,7 @@ from exporter.flags import (
 )
 from exporter.inventory.inventory import InventoryService
 from exporter.modules import load_collector
-from exporter.node_exporter_flags import tell
+from exporter.node_exporter_flags import log_notices
 from exporter.scrape import Scraper
 from exporter.web.app import App, server_names
 from exporter.web.server import Server
@@ -37,7 +37,7 @@ _EXAMPLES = """Examples:
   leitstand exporter --web.listen-address 127.0.0.1:9815
   leitstand exporter --no-collector.hwmon --collector.filesystem.mount-points-exclude '^/(dev|proc|sys)($|/)'
   leitstand exporter --no-inventory.npm --inventory.watch 'postgis*' --inventory.watch rspamd
-  leitstand exporter --no-node-metrics        # beside a node_exporter on the same host
+  leitstand exporter --no-node-metrics        # where node_exporter runs on the same host, too
   leitstand exporter --collector.module shop.metrics:Queue
 """
 
@@ -47,11 +47,11 @@ _EXAMPLES = """Examples:
 def exporter(**given: Any) -> None:
     """Serve this host's metrics and inventory to Prometheus.
 
-    Metrics that node_exporter has keep its names and meaning. /metrics holds the live figures,
-    /metrics/inventory one series per item of the inventory, /inventory all of it as JSON.
+    Metrics that node_exporter has keep its names and meaning. /metrics has the live metrics,
+    /metrics/inventory one series per item of the inventory, /inventory the whole inventory as JSON.
     """
     set_up_log(given)
-    tell(given)
+    log_notices(given)
     roots, options = roots_of(given), options_of(given)
     collectors = {name: COLLECTORS[name].build(roots, options) for name in collectors_of(given)}
     last = {"textfile": collectors.pop("textfile")} if "textfile" in collectors else {}
@@ -80,7 +80,7 @@ def serve(server: Server, inventory: InventoryService) -> None:
     inventory.start()
     for address in server.addresses:
         _LOG.info("listening on %s", address)
-    # What exists by now lives until the end: the collector need not walk it again and again.
+    # Everything built so far lives until the end: the garbage collector need not scan it each time.
     gc.collect()
     gc.freeze()
     try:

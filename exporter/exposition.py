@@ -1,8 +1,8 @@
-"""Metrics as prometheus_client models them, and the pages they are written on.
+"""Metrics as prometheus_client models them, and the pages they are written to.
 
 Sources: https://prometheus.io/docs/instrumenting/exposition_formats/ (text format 0.0.4) and the OpenMetrics
-1.0.0 specification. The writer of our own families is ours because the library's takes four times the CPU;
-tests hold the pages equal to the library's. Metrics of other collectors are written by the library.
+1.0.0 specification. Our families have their own writer because the library's takes four times the CPU;
+tests compare its pages with the library's. Metrics of third-party collectors are written by the library.
 """
 
 import math
@@ -19,15 +19,15 @@ from prometheus_client.samples import Sample
 
 Row = tuple[tuple[str, ...], float]  # label values and the number
 Kind = Literal["counter", "gauge", "untyped", "histogram", "summary"]
-# The names of samples that belong to a family of another name.
+# Suffixes of samples whose name differs from the family's.
 PARTS: dict[str, tuple[str, ...]] = {
     "histogram": ("_bucket", "_sum", "_count"),
     "summary": ("_sum", "_count"),
 }
-_SPARE = 64  # series that may be remembered for nothing, before all of a family's are forgotten
-_MOST_FAMILIES = 10_000  # a textfile may bring new names at each scrape
+_SPARE = 64  # unused series that may be cached before the family's cache is dropped
+_MOST_FAMILIES = 10_000  # a textfile may have new names at each scrape
 _LAST_SECOND = 2**63 / 1000  # Prometheus counts milliseconds in 64 bits
-_EXACT = 2**64  # integers up to here are written digit by digit
+_EXACT = 2**64  # integers below this are written in full
 _LABEL_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _BOUND = re.compile(r'([{,](?:le|quantile)=")([^"]*)(?=")')
@@ -35,11 +35,11 @@ _END = b"# EOF\n"
 
 
 class Family(Metric):
-    """A metric of prometheus_client that keeps rows; its ``samples`` are made when they are asked for.
+    """A prometheus_client metric that keeps rows; its ``samples`` are built on demand.
 
     ``Family("node_load1", "gauge", "1m load average.", (), [((), 0.5)])``. ``full_name`` and ``kind`` are
     those of the text format, ``name`` and ``type`` those of OpenMetrics. ``ready`` are further samples as
-    lines of text, each with its newline; histograms and summaries can be given so only.
+    lines of text, each with its newline; the only form for histograms and summaries.
     """
 
     unit = ""
@@ -53,7 +53,7 @@ class Family(Metric):
         rows: list[Row] | None = None,
         ready: str = "",
     ) -> None:
-        # Without Metric's own: it would match every name against a pattern at each scrape.
+        # Without Metric.__init__: it would match every name against a pattern at each scrape.
         self.full_name = name
         self.kind = kind
         self.documentation = documentation
@@ -67,12 +67,12 @@ class Family(Metric):
 
     @property
     def name(self) -> str:  # type: ignore[override]  # these are attributes of Metric
-        """Without the ``_total`` of a counter."""
+        """The name without a counter's ``_total``."""
         return self.full_name.removesuffix("_total") if self.kind == "counter" else self.full_name
 
     @property
     def type(self) -> str:  # type: ignore[override]
-        """A counter whose name does not end in ``_total``, as a textfile may have it, is unknown."""
+        """The type; ``unknown`` for a counter without ``_total``, which a textfile may contain."""
         certain = self.kind != "untyped" and (self.kind != "counter" or self.name != self.full_name)
         return self.kind if certain else "unknown"
 
@@ -92,10 +92,10 @@ class Family(Metric):
 
 
 class Piece(NamedTuple):
-    """One metric as it stands on a page of the text format.
+    """One metric as it appears on a page of the text format.
 
-    ``names`` are those no other piece may have. ``openmetrics`` is the same in that format; without it, the
-    lines after HELP and TYPE are the same.
+    ``names`` may be used by no other piece. ``openmetrics`` is the same in that format; without it, the
+    lines after HELP and TYPE are identical.
     """
 
     metric: Metric
@@ -105,7 +105,7 @@ class Piece(NamedTuple):
 
 
 def text_page(pieces: Iterable[Piece]) -> bytes:
-    """A page in the text format 0.0.4. A name must not come twice: Prometheus refuses it."""
+    """A page in the text format 0.0.4. A name must not appear twice: Prometheus rejects it."""
     return "".join([piece.text for piece in pieces]).encode("utf-8", "replace")
 
 
@@ -121,7 +121,7 @@ def _openmetrics(piece: Piece, names: set[str]) -> tuple[str, str]:
     if piece.openmetrics or not isinstance(family, Family):
         return piece.openmetrics, ""
     name, kind, lines = family.name, family.type, piece.text.split("\n", 2)[2]
-    # No counter in OpenMetrics is negative or not a number (a textfile's may be), or has another's name.
+    # In OpenMetrics a counter must not be negative or NaN (a textfile's may be), nor share another's name.
     if kind == "counter" and (name in names or " -" in lines or " NaN" in lines):
         name, kind = family.full_name, "unknown"
     if family.kind in PARTS:
@@ -143,7 +143,7 @@ def _as_float(bound: re.Match[str]) -> str:
 
 
 def escape_label(value: str) -> str:
-    """A label value as it stands between the quotes; what is not UTF-8 becomes U+FFFD."""
+    """A label value as written between the quotes; invalid UTF-8 becomes U+FFFD."""
     if value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
         return value
     return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace").translate(_LABEL_ESCAPES)
@@ -152,7 +152,7 @@ def escape_label(value: str) -> str:
 def format_value(value: float) -> str:
     """A number as Go parses it: NaN, +Inf, -Inf, integers without exponent.
 
-    Raises OverflowError for an integer that no float holds: Go refuses it, and with it the whole page.
+    Raises OverflowError for an integer too large for a float: Go rejects the whole page for it.
     """
     if isinstance(value, int):
         return str(int(value)) if -_EXACT < value < _EXACT else repr(float(value))
@@ -163,14 +163,14 @@ def format_value(value: float) -> str:
     return repr(value)
 
 
-# Kind, help and label names of a family, the names it takes, its header, and the text before each value.
+# Kind, help and label names of a family, the names it uses, its header, and the text before each value.
 _Known = tuple[tuple[str, str, Sequence[str]], tuple[str, ...], str, dict[tuple[str, ...], str]]
 
 
 class Renderer:
-    """Writes metrics, and remembers the text before each value: it is the same at the next scrape.
+    """Writes metrics, and caches the text before each value: it is the same at the next scrape.
 
-    What was not asked for lately is forgotten, so series that come and go do not pile up.
+    Drops cached series that have not been rendered recently, so the cache stays bounded.
     """
 
     def __init__(self) -> None:
@@ -238,7 +238,7 @@ class _Only(Collector):
 
 
 def _refuse_what_spoils_a_page(metric: Metric) -> None:
-    """Raises ValueError for what the library writes, and Prometheus refuses with the whole page."""
+    """Raise ValueError if Prometheus would reject the whole page for what the library writes."""
     if metric.type not in METRIC_TYPES or (metric.unit and not metric.name.endswith(f"_{metric.unit}")):
         raise ValueError(f"{metric.name}: type {metric.type!r}, unit {metric.unit!r}")
     for labels in {tuple(sample.labels) for sample in metric.samples}:
@@ -251,8 +251,8 @@ def _refuse_what_spoils_a_page(metric: Metric) -> None:
 
 
 def write_metric(metric: Metric) -> Piece:
-    """A metric of any collector, in both formats, by the library. Raises whatever it says of a bad one."""
-    from prometheus_client.exposition import generate_latest  # brings an HTTP server and TLS: see lean_import
+    """Any collector's metric in both formats, by the library. Raises the library's error for a bad one."""
+    from prometheus_client.exposition import generate_latest  # loads an HTTP server and TLS: see lean_import
 
     _refuse_what_spoils_a_page(metric)
     series = [(sample.name, *sorted(sample.labels.items())) for sample in metric.samples]

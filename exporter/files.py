@@ -1,7 +1,7 @@
 """Read the kernel's small files quickly, bounded, and never outside their root.
 
-One openat2(2) per file lets the kernel itself keep links inside the root (RESOLVE_IN_ROOT, Linux 5.6), which
-costs nothing on top of an open. Where the call is refused (an old kernel, a strict sandbox), the slower walk
+One openat2(2) per file makes the kernel itself keep links inside the root (RESOLVE_IN_ROOT, Linux 5.6), at
+no extra cost over an open. Where the call is refused (an old kernel, a strict sandbox), the slower walk
 of exporter.tree resolves the links instead.
 """
 
@@ -14,14 +14,14 @@ from exporter.skipped import OUT_OF_RANGE, Skipped, in_range
 from exporter.tree import TooLarge, Tree
 
 DEFAULT_LIMIT = 8 * 1024 * 1024  # bytes; the largest real one is /proc/net/tcp or mountinfo of a huge host
-ATTRIBUTE_LIMIT = 4096  # bytes; sysfs gives one page at most
+ATTRIBUTE_LIMIT = 4096  # bytes; sysfs returns at most one page
 MAXIMUM_ENTRIES = 200_000
 _CHUNK = 65536
 
-_OPENAT2 = 437  # one number on every architecture, as all calls since Linux 5.1
+_OPENAT2 = 437  # the same number on every architecture, as for all system calls since Linux 5.1
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not hold a scrape
-_RETRIES = 8  # a rename or mount that happens meanwhile answers EAGAIN; the kernel asks to try again
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block a scrape
+_RETRIES = 8  # a concurrent rename or mount gives EAGAIN; openat2(2) asks to try again
 
 
 class _How(ctypes.Structure):
@@ -56,7 +56,7 @@ class Files:
             os.close(self._descriptor)
 
     def attribute(self, path: str) -> bytes:
-        """A file of one value, without the white space around it; at most one page of it."""
+        """A file of one value, without surrounding white space; at most one page of it."""
         descriptor = self._open(path, _READ)
         try:
             return os.read(descriptor, ATTRIBUTE_LIMIT).strip()
@@ -72,7 +72,7 @@ class Files:
             os.close(descriptor)
 
     def open(self, path: str) -> int:
-        """A descriptor to read a file by; the caller closes it."""
+        """A descriptor for reading a file; the caller closes it."""
         return self._open(path, _READ)
 
     def names(self, folder: str) -> list[str]:
@@ -87,7 +87,7 @@ class Files:
         return sorted(names)
 
     def exists(self, path: str) -> bool:
-        """Whether something stands there, also at the end of a link."""
+        """Whether the path exists, links followed."""
         try:
             os.close(self._open(path, _LOOK))
         except OSError:
@@ -104,7 +104,7 @@ class Files:
         return os.path.relpath(found, os.path.realpath(self.root))
 
     def folder(self, path: str, skipped: Skipped | None = None) -> "Folder":
-        """A folder held open, to read many files of it."""
+        """A folder kept open, for reading many files in it."""
         return Folder(self._open(path, _LIST), skipped or Skipped())
 
     def _open(self, path: str, how: "ctypes._Pointer[_How]") -> int:
@@ -124,7 +124,7 @@ class Files:
         raise OSError(code, os.strerror(code), path)
 
     def _without_openat2(self, path: str, how: "ctypes._Pointer[_How]", code: int) -> int:
-        # EPERM may be the file's own; only if the root itself is refused is it the call that is.
+        # EPERM may be about the file; only if the root is refused as well, the call itself is refused.
         probe = _syscall(_OPENAT2, self._descriptor, b".", _LOOK, _SIZE)
         if probe >= 0:
             os.close(probe)
@@ -138,9 +138,9 @@ class Files:
 
 
 class Folder:
-    """A folder held open: reading the attributes in it needs no walk along its path. A context manager.
+    """A folder kept open: reading its attributes does not resolve its path again. A context manager.
 
-    No link in it is followed, as nothing here would keep it inside the root.
+    Links in it are not followed, as nothing here would keep them inside the root.
     """
 
     def __init__(self, descriptor: int, skipped: Skipped) -> None:
@@ -153,7 +153,7 @@ class Folder:
         os.close(self._descriptor)
 
     def raw(self, name: str) -> bytes:
-        """A file of one value as it stands there; at most one page of it. Raises OSError."""
+        """A file of one value, unchanged; at most one page of it. Raises OSError."""
         descriptor = os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=self._descriptor)
         try:
             return os.read(descriptor, ATTRIBUTE_LIMIT)
@@ -165,7 +165,7 @@ class Folder:
         return self.raw(name).strip()
 
     def text(self, name: str) -> str:
-        """The attribute as text; empty when it cannot be read."""
+        """The attribute as text; empty if it cannot be read."""
         try:
             return self.attribute(name).decode("utf-8", "replace")
         except OSError:
@@ -174,8 +174,8 @@ class Folder:
     def number(self, name: str) -> int | None:
         """The attribute as an integer, decimal or ``0x`` and hexadecimal.
 
-        None when it cannot be read: a device that is off has no speed. One that is no number is skipped;
-        the kernel's own word for what it does not know is ``<unknown>``.
+        None if it cannot be read: a device that is off has no speed. One that is not a number is skipped;
+        ``<unknown>`` is what the kernel writes for an unknown value.
         """
         text = b""
         try:
@@ -190,12 +190,12 @@ class Folder:
             return None
 
     def names(self) -> list[str]:
-        """What stands in the folder, sorted."""
+        """The names in the folder, sorted."""
         return sorted(os.listdir(self._descriptor))  # noqa: PTH208 - a descriptor has no Path
 
 
 def _read_all(descriptor: int, path: str, limit: int) -> bytes:
-    # The kernel may give less than asked for long before the end: only an empty read is the end.
+    # The kernel may return less than requested long before the end: only an empty read is the end.
     first = os.read(descriptor, _CHUNK)
     chunks, size = [first], len(first)
     while chunk := os.read(descriptor, _CHUNK):

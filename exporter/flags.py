@@ -1,4 +1,4 @@
-"""The command line of ``leitstand exporter``: every option, and what it becomes.
+"""The command line of ``leitstand exporter``: every option, and the setting it becomes.
 
 Options that node_exporter has keep its names, so that its command lines and unit files keep working.
 """
@@ -29,7 +29,7 @@ _MOST_REQUESTS = 1000
 DEFAULT_ADDRESS = ":9815"
 Given = Mapping[str, Any]
 _PATH = click.Path(path_type=Path)
-# What the exporter serves on paths of its own.
+# Paths that the exporter uses itself.
 _RESERVED = ("/inventory", "/-/healthy", "/-/ready")
 _LEVELS = {"debug": "debug", "info": "info", "warn": "warning", "warning": "warning", "error": "error"}
 
@@ -42,7 +42,7 @@ def _web() -> Iterable[click.Option]:
     yield _option(
         "--web.listen-address",
         "listen",
-        "Address to listen on, host:port; may be repeated.",
+        "Address to listen on, host:port. May be given several times.",
         multiple=True,
         default=(DEFAULT_ADDRESS,),
         show_default=True,
@@ -62,7 +62,7 @@ def _web() -> Iterable[click.Option]:
     yield _option(
         "--web.max-requests",
         "max_requests",
-        f"Requests worked on at once; one more is answered with 503. 0 is {_MOST_REQUESTS}, the most.",
+        f"Maximum number of requests handled at once; further ones get 503. 0 means {_MOST_REQUESTS}.",
         type=click.IntRange(0),
         default=Limits.requests,
         show_default=True,
@@ -106,7 +106,7 @@ def _inventory() -> Iterable[click.Option]:
     yield _option(
         "--inventory.watch",
         "watch",
-        "Package whose version is served at every scrape, besides the usual ones; * and ? stand for letters. "
+        "Package whose version is served at every scrape, besides the usual ones; * and ? are wildcards. "
         "May be given several times.",
         multiple=True,
     )
@@ -116,7 +116,7 @@ def _inventory() -> Iterable[click.Option]:
         "Watch the usual packages: kernel, libc, OpenSSL, SSH, web servers, PHP, databases, mail.",
         default=True,
     )
-    words = "Run only the sources that are switched on; by default all run."
+    words = "Disable all sources; enable single ones with --inventory.NAME."
     yield _option("--inventory.disable-defaults", "disable_sources", words, is_flag=True)
     for name, entry in SOURCES.items():
         words = f"Read {entry.summary}."
@@ -124,7 +124,7 @@ def _inventory() -> Iterable[click.Option]:
 
 
 def _collectors() -> Iterable[click.Option]:
-    words = "Run only the collectors that are switched on."
+    words = "Disable all collectors; enable single ones with --collector.NAME."
     yield _option(
         "--collector.disable-defaults/--no-collector.disable-defaults",
         "disable_collectors",
@@ -134,15 +134,13 @@ def _collectors() -> Iterable[click.Option]:
     yield _option(
         "--node-metrics/--no-node-metrics",
         "node_metrics",
-        "Serve node_exporter's metrics as node_*; switch off where node_exporter runs, too.",
+        "Serve node_exporter's metrics (node_*); disable where node_exporter runs, too.",
         default=True,
     )
     for name, entry in COLLECTORS.items():
         words = f"Collect {entry.summary} ({'enabled' if entry.is_default else 'disabled'} by default)."
         yield _option(f"--collector.{name}/--no-collector.{name}", f"collector_{name}", words, default=None)
-    words = (
-        "A collector of your own, for prometheus_client: package.module:Class. May be given several times."
-    )
+    words = "Your own prometheus_client collector, package.module:Class. May be given several times."
     yield _option(MODULE, "modules", words, multiple=True)
     for setting in fields(Options):
         name = flag(setting.name)
@@ -167,9 +165,9 @@ def roots_of(given: Given) -> Roots:
 
 
 def web_config_of(given: Given) -> Path | None:
-    """The file of TLS and users; none for the empty name, which is node_exporter's default.
+    """The web configuration file; None for an empty name, which is node_exporter's default.
 
-    Raises UsageError for an option that is given by two names.
+    Raises UsageError if the option is given under both of its names.
     """
     former = renamed_web_config(given)
     path: Path | None = Path(former) if former else given["web_config"]
@@ -177,12 +175,12 @@ def web_config_of(given: Given) -> Path | None:
 
 
 def limits_of(given: Given) -> Limits:
-    """What clients may take."""
+    """The limits on clients."""
     return Limits(requests=min(given["max_requests"] or _MOST_REQUESTS, _MOST_REQUESTS))
 
 
 def options_of(given: Given) -> Options:
-    """The collectors' settings. Raises UsageError for an option that is given by two names."""
+    """The collectors' settings. Raises UsageError if an option is given under both of its names."""
     settings = {setting.name: given[f"option_{setting.name}"] for setting in fields(Options)}
     if given["without_own"]:
         settings["own_process"] = False
@@ -190,7 +188,7 @@ def options_of(given: Given) -> Options:
 
 
 def addresses_of(given: Given) -> list[str]:
-    """Where to answer: with ``--web.systemd-socket`` on what systemd passes alone, as node_exporter does."""
+    """The listen addresses; with ``--web.systemd-socket`` only systemd's sockets, as in node_exporter."""
     listen = list(given["listen"])
     if not given["systemd_socket"]:
         return listen
@@ -200,17 +198,17 @@ def addresses_of(given: Given) -> list[str]:
 
 
 def telemetry_path_of(given: Given) -> str:
-    """The path of the live figures. Raises UsageError for one that nobody could ask for."""
+    """The path of the live metrics. Raises UsageError for one that could not be requested."""
     path: str = given["telemetry_path"]
     if not path.startswith("/") or path.startswith("//") or path.rstrip("/") in _RESERVED:
         raise UsageError(
-            f"--web.telemetry-path: {path!r} cannot be the path of the figures", "write /metrics"
+            f"--web.telemetry-path: {path!r} cannot be the path of the metrics", "write /metrics"
         )
     return path
 
 
 def collectors_of(given: Given) -> list[str]:
-    """The collectors to build: defaults, and what the switches say otherwise."""
+    """The collectors to build: the defaults, changed by the switches."""
     by_default = not given["disable_collectors"]
     return [
         name
@@ -236,7 +234,7 @@ def watched_of(given: Given) -> tuple[str, ...]:
 
 
 def set_up_log(given: Given) -> None:
-    """Log as the exporter's own options say; without them as ``leitstand`` was told."""
+    """Log as the exporter's own options say; without them, ``leitstand``'s options apply."""
     level, form = given["log_level"], given["log_format"]
     if level or form:
         set_up_logging(_LEVELS[level or "info"], "json" if form == "json" else "text")

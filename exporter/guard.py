@@ -1,9 +1,8 @@
-"""Run tasks that may raise or hang, so that each costs only itself.
+"""Run tasks that may raise or hang, so that each affects only itself.
 
-A thread that waits in the kernel (a dead NFS server, a broken driver) cannot be ended. So the tasks run one
-after another in a worker thread; where one does not come back, another worker goes on with the rest, and the
-one that hangs is left alone and not tried again until it returns: one stuck thread per task, however often
-the tasks are run.
+A thread that waits in the kernel (a dead NFS server, a broken driver) cannot be killed. So the tasks run one
+after another in a worker thread; if one hangs, another worker continues with the rest, and the hanging task
+is not tried again until it returns: at most one stuck thread per task, no matter how often the tasks run.
 """
 
 import queue
@@ -25,7 +24,7 @@ class Stuck(Exception):  # noqa: N818 - reads as a sentence where it is raised
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[Result]):
-    """What one task gave: a value, or the error it ended with; and the seconds it took."""
+    """The result of one task: its value, or its error; and the seconds it took."""
 
     value: Result | None
     error: BaseException | None
@@ -38,10 +37,10 @@ class Outcome(Generic[Result]):
 
 
 class Guard(Generic[Result]):
-    """Runs named tasks. ``patience`` is how long one may take before the rest goes on beside it, in seconds.
+    """Runs named tasks. After ``patience`` seconds of one task the others continue in parallel.
 
-    Never more than ``maximum_stuck`` threads are lost to tasks that hang; with so many lost, no task runs
-    until one of them returns.
+    At most ``maximum_stuck`` threads are lost to hanging tasks; at this limit no task runs until one of
+    them returns.
     """
 
     def __init__(self, name: str, patience: float = 0.5, maximum_stuck: int = 8) -> None:
@@ -54,12 +53,12 @@ class Guard(Generic[Result]):
 
     @property
     def stuck(self) -> frozenset[str]:
-        """The tasks whose thread has not come back."""
+        """The tasks whose thread has not returned."""
         with self._lock:
             return frozenset(self._stuck)
 
     def run(self, tasks: Mapping[str, Callable[[], Result]], seconds: float) -> dict[str, Outcome[Result]]:
-        """Run all tasks, in order, for ``seconds`` at most; the outcomes have the tasks' order."""
+        """Run all tasks in order, for at most ``seconds``; outcomes are in the order of the tasks."""
         stuck = self.stuck
         if len(stuck) >= self.maximum_stuck:
             return dict.fromkeys(tasks, Outcome(None, Stuck("too many threads hang already"), 0.0))
@@ -79,7 +78,7 @@ class Guard(Generic[Result]):
             batch.wait(min(self.patience, left))
 
     def _worker(self) -> "_Worker":
-        # A thread of each run's own would cost its stack and memory arena anew, a third of a scrape in all.
+        # A new thread per run would cost a new stack and memory arena: a third of a scrape in all.
         with self._lock:
             return self._idle.pop() if self._idle else _Worker(f"{self.name}-guard", self._rest)
 
@@ -93,7 +92,7 @@ class Guard(Generic[Result]):
 
 
 class _Worker:
-    """A thread that waits for work, does it, and tells that it is free again."""
+    """A thread that waits for work, does it, and reports that it is free again."""
 
     def __init__(self, name: str, rest: "Callable[[_Worker], None]") -> None:
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -110,7 +109,7 @@ class _Worker:
 
 
 class _Batch(Generic[Result]):
-    """One run: the tasks not yet begun, the running ones, and the outcomes so far."""
+    """One run: the pending tasks, the running ones, and the outcomes so far."""
 
     def __init__(self, tasks: Mapping[str, Callable[[], Result]], returned: Callable[[str], None]) -> None:
         self._waiting = deque(tasks.items())
@@ -134,21 +133,21 @@ class _Batch(Generic[Result]):
         self.needs_worker = False
 
     def wait(self, seconds: float) -> None:
-        """Until all is finished, at most ``seconds``; then see whether a task holds up the others."""
+        """Wait for all tasks, at most ``seconds``; then check whether one holds up the others."""
         before = self._missing
         if not self._progress.wait(seconds):
             with self._lock:
                 self.needs_worker = bool(self._waiting) and self._missing == before
 
     def close(self) -> tuple[dict[str, Outcome[Result]], set[str]]:
-        """The outcomes, and the tasks running still. No task begins and no outcome counts after this."""
+        """The outcomes, and the tasks still running. After this no task starts and no outcome counts."""
         with self._lock:
             self._closed = True
             self._waiting.clear()
             return self._outcomes, set(self._running)
 
     def work(self) -> None:
-        """Do what is waiting, task by task."""
+        """Run pending tasks one by one."""
         while (name_and_task := self._next()) is not None:
             name, task = name_and_task
             self._end(name, _attempt(task))

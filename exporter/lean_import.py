@@ -1,6 +1,6 @@
 """Import prometheus_client's data model without its HTTP server, TLS and push gateway: 8 MiB of memory.
 
-The package's ``__init__`` loads all of them, whichever module of it is wanted.
+The package's ``__init__`` loads all of them, even if only one of its modules is needed.
 """
 
 import sys
@@ -14,7 +14,7 @@ _LOADING = RLock()
 
 
 class _Unloaded(ModuleType):
-    """A package whose modules can be imported; its own names load it whole when the first is asked for."""
+    """A package whose modules can be imported; the first use of one of its own names loads it in full."""
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and find_spec(f"{self.__name__}.{name}"):
@@ -27,7 +27,7 @@ class _Unloaded(ModuleType):
 
 
 def import_leanly(package: str) -> None:
-    """Put off the loading of a package that is not loaded yet. If it is not there, its import says so."""
+    """Defer loading a package that is not loaded yet. If it is not installed, importing it fails as usual."""
     if package not in sys.modules and (spec := find_spec(package)) is not None:
         module = module_from_spec(spec)
         module.__class__ = _Unloaded

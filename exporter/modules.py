@@ -1,4 +1,4 @@
-"""Collectors that are not ours: classes in Python modules, named on the command line."""
+"""Third-party collectors: classes in Python modules, named on the command line."""
 
 import importlib
 
@@ -12,11 +12,11 @@ _PLACES = "install the package in Leitstand's environment, or add the module's f
 
 
 def load_collector(place: str) -> Collector:
-    """The collector ``package.module:Class``. Raises UsageError when it cannot be loaded."""
+    """The collector ``package.module:Class``. Raises UsageError if it cannot be loaded."""
     module, _, name = place.partition(":")
     if not module or not name:
         raise UsageError(f"{OPTION}: {place!r} is not a class", "write package.module:Class")
-    # Code that is not ours may fail in any way.
+    # Third-party code may fail in any way.
     try:
         found = importlib.import_module(module)
     except (Exception, SystemExit) as error:
@@ -28,7 +28,7 @@ def load_collector(place: str) -> Collector:
         raise UsageError(f"{OPTION} {place}: {_words(error)}", hint) from error
     if not callable(getattr(collector, "collect", None)):
         raise UsageError(
-            f"{OPTION} {place}: not a collector", "it needs a method collect(), see docs/exporter.md"
+            f"{OPTION} {place}: not a collector", "it needs a collect() method, see docs/exporter.md"
         )
     return collector
 

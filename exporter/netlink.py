@@ -1,4 +1,4 @@
-"""Ask the kernel for its addresses over rtnetlink, which alone knows scope and lifetime of both families.
+"""Read the kernel's addresses over rtnetlink, the only source of scope and lifetime for both families.
 
 Layout: linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h.
 """
@@ -24,7 +24,7 @@ MAXIMUM_ANSWER = 16 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Address:
-    """One address of one interface. ``temporary`` as in RFC 8981: it changes daily by itself."""
+    """One address of one interface. ``temporary`` as in RFC 8981: it is replaced daily."""
 
     index: int
     family: str
@@ -35,7 +35,7 @@ class Address:
 
 
 def dump_addresses(timeout: float = 2.0) -> bytes:
-    """The kernel's answer to RTM_GETADDR, as it came. Raises OSError."""
+    """The kernel's raw answer to RTM_GETADDR. Raises OSError."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as link:
         link.settimeout(timeout)
         link.send(
@@ -52,7 +52,7 @@ def dump_addresses(timeout: float = 2.0) -> bytes:
 
 
 def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(type, payload) of each message; what is cut short is left out."""
+    """(type, payload) of each message; a truncated one is left out."""
     offset = 0
     while offset + HEADER.size <= len(data):
         length, kind, _, _, _ = HEADER.unpack_from(data, offset)
@@ -82,7 +82,7 @@ def parse_addresses(data: bytes) -> list[Address]:
 
 
 def parse_address(payload: bytes) -> Address | None:
-    """One ifaddrmsg with its attributes; None if it is of another family or malformed."""
+    """One ifaddrmsg with its attributes; None for another family or a malformed message."""
     if len(payload) < ADDRESS.size:
         return None
     family, prefix, flags, scope, index = ADDRESS.unpack_from(payload)

@@ -1,7 +1,7 @@
-"""Options of node_exporter that ours does not have by that name: former names, and those without effect here.
+"""node_exporter's options that ours does not have under that name: former names, and those without effect.
 
-A unit file made for node_exporter, 1.0 to 1.12, starts this exporter as it stands. Facts of the options:
-``node_exporter --help`` and, of those that it hides, its source.
+A unit file for node_exporter 1.0 to 1.12 starts this exporter unchanged. Sources: ``node_exporter --help``
+and, for hidden options, its code.
 """
 
 import logging
@@ -42,7 +42,7 @@ class WithoutEffect(NamedTuple):
     reason: str
 
 
-_NETLINK = "the same figures are read from files"
+_NETLINK = "the same values are read from files"
 _ABOUT_OURS = (
     WithoutEffect("--runtime.gomaxprocs", False, "this program is not written in Go"),
     WithoutEffect("--collector.arp.netlink", True, _NETLINK),
@@ -50,7 +50,7 @@ _ABOUT_OURS = (
     WithoutEffect("--collector.netclass_rtnl.with-stats", True, _NETLINK),
     WithoutEffect("--collector.netdev.netlink", True, _NETLINK),
     WithoutEffect(
-        "--collector.filesystem.stat-workers", False, "one thread asks, and one more for each that hangs"
+        "--collector.filesystem.stat-workers", False, "one thread collects, plus one for each that hangs"
     ),
     WithoutEffect("--collector.systemd.private", True, "the system bus answers every user"),
 )
@@ -102,7 +102,7 @@ def without_effect() -> list[WithoutEffect]:
 
 
 def hidden_options() -> Iterable[click.Option]:
-    """Those options, for the command line; the help does not show them."""
+    """Those options for the command line, hidden in the help."""
     for name in (*FORMER, FORMER_WEB_CONFIG):
         yield click.Option([name, _parameter(name)], hidden=True)
     for option in without_effect():
@@ -112,9 +112,9 @@ def hidden_options() -> Iterable[click.Option]:
 
 
 def renamed(given: Given) -> dict[str, str]:
-    """The fields of Options that are set by a former name.
+    """The fields of Options that are set under a former name.
 
-    Raises UsageError when the present name is given as well.
+    Raises UsageError if the current name is given as well.
     """
     found: dict[str, str] = {}
     for name, field in FORMER.items():
@@ -128,9 +128,9 @@ def renamed(given: Given) -> dict[str, str]:
 
 
 def renamed_web_config(given: Given) -> str:
-    """The file of TLS and users by the option's former name; empty without it.
+    """The web configuration file under the option's former name; empty without it.
 
-    Raises UsageError when the present name is given as well.
+    Raises UsageError if the current name is given as well.
     """
     path: str = given[_parameter(FORMER_WEB_CONFIG)] or ""
     if path and given["web_config"]:
@@ -138,14 +138,14 @@ def renamed_web_config(given: Given) -> str:
     return path
 
 
-def tell(given: Given) -> None:
-    """Log one line for each option that has no effect, or a newer name."""
+def log_notices(given: Given) -> None:
+    """Log one line for each option that has no effect or has been renamed."""
     present = {name: flag(field) for name, field in FORMER.items()} | {FORMER_WEB_CONFIG: WEB_CONFIG}
     for former, name in present.items():
         if given[_parameter(former)]:
             _LOG.warning("%s is a former name; write %s", former, name)
     for option in without_effect():
-        # Switching off what is not there is what happens.
+        # Disabling a collector that does not exist has its effect.
         if given[_parameter(option.name)]:
             _LOG.warning("%s has no effect: %s", option.name, option.reason)
 

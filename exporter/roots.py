@@ -1,4 +1,4 @@
-"""Where a host's files are, and how a collector or source says that the host has nothing for it."""
+"""Where a host's files are, and how a collector or source reports that the host has nothing for it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +13,9 @@ class NoData(Exception):  # noqa: N818 - an answer, not an error
 
 @dataclass(frozen=True)
 class Roots:
-    """Where the kernel's files and the host's own files stand; tests and containers name other places.
+    """Where the kernel's files and the host's own files are; other places in tests and containers.
 
-    ``udev`` is udev's database, where it is not in ``run/udev/data`` below ``root``.
+    ``udev`` is udev's database, if it is not ``run/udev/data`` below ``root``.
     """
 
     proc: Path = Path("/proc")
@@ -35,5 +35,5 @@ class Roots:
 
     @cached_property
     def root_files(self) -> Files:
-        """The host's own files, as ``/etc``."""
+        """The host's own files, such as ``/etc``."""
         return Files(self.root)

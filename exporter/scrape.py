@@ -1,4 +1,4 @@
-"""Run the live collectors for one scrape, each on its own account, and write the page."""
+"""Run the live collectors for one scrape, each guarded by itself, and write the page."""
 
 import logging
 import re
@@ -16,7 +16,7 @@ from exporter.guard import Guard, Outcome, Stuck
 from exporter.roots import NoData
 from exporter.skipped import Skipped
 
-DEFAULT_DEADLINE = 9.5  # seconds; Prometheus gives up after 10 unless it is told otherwise
+DEFAULT_DEADLINE = 9.5  # seconds; by default Prometheus gives up after 10
 _LOG = logging.getLogger(__name__)
 _NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 Pieces = Sequence[Piece]
@@ -24,14 +24,14 @@ Pieces = Sequence[Piece]
 
 @dataclass
 class _Flight:
-    """A scrape under way; those who ask for the same meanwhile wait for it and get the same page."""
+    """A scrape in progress; identical requests wait for it and get the same page."""
 
     done: threading.Event = field(default_factory=threading.Event)
     page: Pieces = ()
 
 
 class Ready(NamedTuple):
-    """What a collector gave, written, with the names that no other collector may have."""
+    """A collector's metrics as text, with the names that no other collector may use."""
 
     pieces: Pieces
     names: frozenset[str]
@@ -41,7 +41,7 @@ _NOTHING = Ready((), frozenset())
 
 
 class Given(Collector):
-    """Metrics that need no collecting, for the registry: ``collect`` gives what ``metrics`` gives."""
+    """Ready metrics, for the registry: ``collect`` yields what ``metrics`` returns."""
 
     def __init__(self, metrics: Callable[[], Iterable[Metric]]) -> None:
         self._metrics = metrics
@@ -51,7 +51,7 @@ class Given(Collector):
 
 
 class Named(Collector):
-    """A collector without what is hidden; it gives nothing where the host has nothing."""
+    """A collector without the hidden metrics; it yields nothing if the host has nothing."""
 
     def __init__(self, collector: Collector, hidden: tuple[str, ...], renderer: Renderer) -> None:
         self._collector, self._hidden, self._renderer = collector, hidden, renderer
@@ -68,7 +68,7 @@ class Named(Collector):
         return metrics
 
     def ready(self) -> Ready:
-        """What it gives, written. Raises what the collector raises, and ValueError for a name given twice."""
+        """Its metrics as text. Raises what the collector raises, and ValueError for a duplicate name."""
         pieces = self._written(self.collect())
         names = [name for piece in pieces for name in piece.names]
         ready = Ready(pieces, frozenset(names))
@@ -87,11 +87,11 @@ class Named(Collector):
 
 
 class Scraper:
-    """Gives what the collectors say, with a verdict on each of them.
+    """Serves the collectors' metrics, and whether each collector succeeded.
 
-    ``inventory`` gives pieces that are ready for the page; it must not block. ``reserved`` are names that
+    ``inventory`` returns pieces that are ready for the page; it must not block. ``reserved`` are names that
     others add to the page. ``node_metrics`` false leaves out every name that starts with ``node_``, for hosts
-    on which node_exporter serves them. ``registry`` holds the collectors, the inventory and the verdicts of
+    where node_exporter serves them. ``registry`` holds the collectors, the inventory and the verdicts of
     the last scrape, for prometheus_client's own functions; only `scrape` guards the collectors.
     """
 
@@ -132,19 +132,19 @@ class Scraper:
     def scrape(
         self, deadline_seconds: float = DEFAULT_DEADLINE, names: Iterable[str] | None = None
     ) -> Pieces:
-        """What stands on one page, after ``deadline_seconds`` at most, with what is ready by then.
+        """The pieces of one page, after at most ``deadline_seconds``, with the results so far.
 
-        ``names`` are the collectors asked for; all, and the inventory, without it. Unknown ones are ignored.
+        ``names`` are the requested collectors; None: all, and the inventory. Unknown names are ignored.
         """
         wanted = None if names is None else frozenset(names)
-        # Not with those in a greater hurry: theirs is a page with less on it.
+        # Do not share a scrape with a shorter deadline: its page may have less on it.
         kind = (wanted, deadline_seconds)
         with self._lock:
             flight = self._flights.get(kind)
             if is_first := flight is None:
                 flight = self._flights[kind] = _Flight()
         if not is_first:
-            # A page of another scrape is as good as one of our own.
+            # A page from another scrape is as good as our own.
             return flight.page if flight.done.wait(deadline_seconds) and flight.page else self._late(wanted)
         try:
             flight.page = self._in_turn(deadline_seconds, wanted)
@@ -155,7 +155,7 @@ class Scraper:
         return flight.page
 
     def _in_turn(self, deadline_seconds: float, wanted: frozenset[str] | None) -> Pieces:
-        """One scrape at a time: a collector keeps what it knows from the last one, and need not share it."""
+        """One scrape at a time: collectors keep state between scrapes, and need no locks."""
         end = time.monotonic() + deadline_seconds
         if not self._turn.acquire(timeout=deadline_seconds):
             return self._late(wanted)
@@ -173,7 +173,7 @@ class Scraper:
         return {name: one.ready for name, one in self._collectors.items() if wanted is None or name in wanted}
 
     def _late(self, wanted: frozenset[str] | None) -> Pieces:
-        """What can be said when another scrape took all the time: that no collector gave anything."""
+        """The page if another scrape took all the time: every collector failed."""
         late: Outcome[Ready] = Outcome(None, Stuck("another scrape took all the time"), 0.0)
         outcomes = dict.fromkeys(self._wanted(wanted), late)
         report = self._self_report(outcomes, dict.fromkeys(outcomes, False))
@@ -182,9 +182,9 @@ class Scraper:
     def _without_doubles(
         self, outcomes: Mapping[str, Outcome[Ready]], taken: frozenset[str]
     ) -> tuple[list[Piece], dict[str, bool]]:
-        """The pieces that may stand on one page, and for each collector whether it succeeded.
+        """The pieces that fit on one page, and for each collector whether it succeeded.
 
-        ``taken`` are the names that stand on it already.
+        ``taken`` are the names that are on it already.
         """
         seen = set(taken)
         found: list[Piece] = []
@@ -192,9 +192,9 @@ class Scraper:
         for name, outcome in outcomes.items():
             problem = outcome.problem
             pieces, names = outcome.value or _NOTHING
-            # One name twice, and the whole page is invalid: the later one of them is left out.
+            # A duplicate name makes the whole page invalid: the later one is left out.
             if twice := seen & names:
-                problem = f"metric {min(twice)} is served by another collector already"
+                problem = f"metric {min(twice)} is already served by another collector"
                 pieces = [piece for piece in pieces if twice.isdisjoint(piece.names)]
             seen |= names
             found += pieces
@@ -203,7 +203,7 @@ class Scraper:
         return found, successes
 
     def _tell(self, name: str, problem: str) -> None:
-        # Once per change: a scrape every 15 seconds must not fill the disk with one sentence, nor with one
+        # Once per change: a scrape every 15 seconds must not fill the disk with one message, nor with one
         # in which a port or an object's address is new each time.
         kind = _NUMBER.sub("", problem)
         if self._verdicts.get(name, "") != kind:
@@ -224,14 +224,14 @@ class Scraper:
         success = Family(
             self._success,
             "gauge",
-            "Whether the collector worked; 1 also where the host has nothing for it.",
+            "Whether the collector succeeded; also 1 if the host has nothing for it.",
             ("collector",),
             [((name,), int(good)) for name, good in successes.items()],
         )
         skipped = Family(
             self._skipped_total,
             "counter",
-            "Lines and other entries that the collector did not understand and left out.",
+            "Lines and other entries that the collector could not parse and left out.",
             ("collector",),
             [((name,), self._collectors[name].skipped.count) for name in successes],
         )
@@ -239,7 +239,7 @@ class Scraper:
 
 
 def _fits(row: Row, name: str, skipped: Skipped) -> bool:
-    """Whether a float can hold the row's number; one that cannot is skipped."""
+    """Whether the row's number fits into a float; otherwise it is skipped."""
     try:
         format_value(row[1])
     except OverflowError as error:

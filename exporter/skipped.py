@@ -1,4 +1,4 @@
-"""The rule for every list that is read: an entry that is not understood costs itself, no neighbour."""
+"""The rule for every list that is read: an invalid entry is skipped, and its neighbours are kept."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -7,7 +7,7 @@ from typing import TypeVar
 _LOG = logging.getLogger(__name__)
 _MOST_LOGGED = 100  # lists; a name that changes from host to host must not fill the log
 OUT_OF_RANGE = 2**64  # the kernel counts with 64 bits at most
-# How a reader says that an entry is not what it should be, or cannot be read.
+# How a reader reports that an entry is invalid or unreadable.
 _UNREADABLE = (ValueError, LookupError, ArithmeticError, OSError)
 
 Entry = TypeVar("Entry")
@@ -16,9 +16,9 @@ Result = TypeVar("Result")
 
 
 class Skipped:
-    """Counts the entries that one collector or source passed over, and logs the first of each list.
+    """Counts the entries that one collector or source skipped, and logs the first of each list.
 
-    The log has the error's text: a reader of files that may hold secrets must not put the entry into it.
+    The log has the error's text: readers of files that may contain secrets must not put the entry into it.
     """
 
     def __init__(self) -> None:
@@ -33,9 +33,9 @@ class Skipped:
             _LOG.warning("%s: an entry is skipped; further ones are counted, not logged: %s", source, reason)
 
     def each(self, source: str, entries: Iterable[Entry], read: Callable[[Entry], Result]) -> list[Result]:
-        """What ``read`` makes of each entry, without those that it raises ValueError or OSError for.
+        """The result of ``read`` for each entry, without those for which it raises ValueError or OSError.
 
-        Raises the first of these errors when there are entries and none of them can be read.
+        Raises the first of these errors if there are entries and none of them can be read.
         """
         found: list[Result] = []
         first: Exception | None = None
@@ -50,7 +50,7 @@ class Skipped:
         return found
 
     def parts(self, source: str, *parts: Callable[[], Iterable[Result]]) -> list[Result]:
-        """What several parts give together, as in `each`: a part that cannot be read costs itself."""
+        """The results of several parts together, as in `each`: a part that cannot be read is skipped."""
         found: list[Result] = []
         first: Exception | None = None
         for part in parts:
@@ -64,7 +64,7 @@ class Skipped:
         return found
 
     def unique(self, source: str, pairs: Iterable[tuple[Key, Result]]) -> dict[Key, Result]:
-        """The pairs as a dictionary; the first of each key counts, and later ones are skipped."""
+        """The pairs as a dictionary; the first pair of each key counts, later ones are skipped."""
         found: dict[Key, Result] = {}
         for key, value in pairs:
             if key in found:
@@ -75,7 +75,7 @@ class Skipped:
 
 
 def in_range(numbers: list[int]) -> list[int]:
-    """The numbers. Raises ValueError when one has more than the 64 bits that the kernel counts with."""
+    """The numbers. Raises ValueError if one exceeds the 64 bits that the kernel counts with."""
     if numbers and not -OUT_OF_RANGE < min(numbers) <= max(numbers) < OUT_OF_RANGE:
         raise ValueError("a number out of range")
     return numbers

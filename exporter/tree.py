@@ -1,8 +1,8 @@
 """Read files below one root, bounded, and never outside it.
 
-The root is ``/`` on a host and a folder where the exporter looks at a mounted system or a test's tree. Links
-are resolved as chroot would: an absolute target starts at the root again and ``..`` stops there. So a link
-that points out of the root leads to a place inside it, or nowhere.
+The root is ``/`` on a host, and a folder for a mounted system or a test's tree. Links are resolved as under
+chroot: an absolute target starts at the root again and ``..`` stops there. So a link that points out of the
+root leads to a place inside it, or nowhere.
 """
 
 import fnmatch
@@ -18,14 +18,14 @@ DEFAULT_LIMIT = 4 * 1024 * 1024
 
 
 class TooLarge(OSError):  # noqa: N818 - reads as a sentence where it is raised
-    """A file, or a folder, has more than its reader will take."""
+    """A file or folder is larger than its reader accepts."""
 
 
 class Tree:
-    """Files below ``root``. A path, absolute or relative, is meant from the root.
+    """Files below ``root``. Every path, absolute or relative, starts at the root.
 
     ``cut`` counts the folders that were not listed because they have more than 100,000 entries.
-    ``closed`` are those that are not ours to list.
+    ``closed`` are those we may not list.
     """
 
     def __init__(self, root: Path) -> None:
@@ -35,16 +35,16 @@ class Tree:
         self._is_host = str(root) == "/"
 
     def real(self, path: str) -> str:
-        """The path as the host knows it, links followed inside the root. Raises OSError in a loop."""
+        """The path on the host, links followed inside the root. Raises OSError if links form a loop."""
         if "\0" in path:
-            # From a damaged file, as a crash leaves it. The system's own calls raise ValueError for it.
+            # From a file damaged by a crash. System calls would raise ValueError.
             raise FileNotFoundError(f"{path!r}: no such file")
         if self._is_host:
             return path if path.startswith("/") else f"/{path}"
         return str(self.root) + self.resolve(path)
 
     def resolve(self, path: str) -> str:
-        """The path within the root, free of links. What does not exist is kept as it is written."""
+        """The path within the root, free of links. Parts that do not exist are kept as written."""
         pending = [part for part in reversed(path.split("/")) if part not in ("", ".")]
         place: list[str] = []
         links = 0
@@ -73,7 +73,7 @@ class Tree:
 
     def read(self, path: str, limit: int = DEFAULT_LIMIT) -> bytes:
         """The content of one regular file of at most ``limit`` bytes. Raises OSError, TooLarge among them."""
-        # O_NONBLOCK: opening a FIFO would wait for a writer for ever.
+        # O_NONBLOCK: opening a FIFO would wait for a writer, perhaps indefinitely.
         descriptor = os.open(self.real(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -84,18 +84,18 @@ class Tree:
         return content
 
     def text(self, path: str, limit: int = DEFAULT_LIMIT) -> str:
-        """As ``read``, decoded as UTF-8; bytes that are not become U+FFFD."""
+        """As ``read``, decoded as UTF-8; invalid bytes become U+FFFD."""
         return self.read(path, limit).decode("utf-8", "replace")
 
     def text_or_empty(self, path: str, limit: int = DEFAULT_LIMIT) -> str:
-        """As ``text``; a file that is missing or not ours to read is the empty string."""
+        """As ``text``; an empty string if the file is missing or unreadable."""
         try:
             return self.text(path, limit)
         except OSError:
             return ""
 
     def text_if_there(self, path: str, limit: int = DEFAULT_LIMIT) -> str:
-        """As ``text``; only a file that is missing is the empty string."""
+        """As ``text``; an empty string only if the file is missing."""
         try:
             return self.text(path, limit)
         except (FileNotFoundError, NotADirectoryError):
@@ -112,25 +112,25 @@ class Tree:
         except OSError:
             return []
         if len(names) > MAXIMUM_ENTRIES:
-            # One folder that somebody fills must not cost everybody else's findings.
+            # One overfull folder must not cost all other findings.
             self.cut += 1
             return []
         return sorted(names)
 
     def stat(self, path: str) -> os.stat_result | None:
-        """What the kernel says of a path, links followed; None when it is not there."""
+        """stat(2) of a path, links followed; None if it does not exist."""
         try:
             return os.stat(self.real(path))  # noqa: PTH116 - called for every package
         except OSError:
             return None
 
     def is_file(self, path: str) -> bool:
-        """True for a regular file, also behind a link."""
+        """True for a regular file or a link to one."""
         status = self.stat(path)
         return status is not None and stat.S_ISREG(status.st_mode)
 
     def is_folder(self, path: str) -> bool:
-        """True for a folder, also behind a link."""
+        """True for a folder or a link to one."""
         status = self.stat(path)
         return status is not None and stat.S_ISDIR(status.st_mode)
 
@@ -148,6 +148,6 @@ class Tree:
             yield from self._glob(f"{place}/{part}", rest)
             return
         for name in self.names(place or "/"):
-            # A leading dot is matched by a dot only, as the shell does.
+            # Only a dot matches a leading dot, as in the shell.
             if fnmatch.fnmatchcase(name, part) and (part.startswith(".") or not name.startswith(".")):
                 yield from self._glob(f"{place}/{name}", rest)

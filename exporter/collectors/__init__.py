@@ -1,4 +1,4 @@
-"""The live collectors: what can be asked of a host at each scrape, by node_exporter's names for them."""
+"""The live collectors, which run at each scrape, under node_exporter's names for them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ Group = Literal["node", "leitstand"]
 
 @dataclass(frozen=True)
 class CollectorEntry:
-    """One kind of collector. ``group`` node: all its metrics are node_exporter's, and go with them."""
+    """One kind of collector. ``group`` node: all its metrics are node_exporter's, disabled with them."""
 
     build: Callable[[Roots, Options], Collector]
     summary: str
@@ -52,11 +52,13 @@ class CollectorEntry:
 COLLECTORS: dict[str, CollectorEntry] = {
     "arp": CollectorEntry(Neighbours, "entries of the ARP table"),
     "bonding": CollectorEntry(lambda roots, _: Bonds(roots), "bonded network devices"),
-    "conntrack": CollectorEntry(lambda roots, _: ConnectionTracking(roots), "connections netfilter tracks"),
-    "cpu": CollectorEntry(ProcessorTime, "time of each CPU in each mode, throttling"),
-    "cpufreq": CollectorEntry(lambda roots, _: Frequencies(roots), "frequencies of the CPUs"),
+    "conntrack": CollectorEntry(
+        lambda roots, _: ConnectionTracking(roots), "connections tracked by netfilter"
+    ),
+    "cpu": CollectorEntry(ProcessorTime, "CPU time by mode, and throttling"),
+    "cpufreq": CollectorEntry(lambda roots, _: Frequencies(roots), "CPU frequencies"),
     "diskstats": CollectorEntry(DiskStatistics, "reads, writes and times of block devices"),
-    "dmi": CollectorEntry(lambda roots, _: Firmware(roots), "what the firmware says of the machine"),
+    "dmi": CollectorEntry(lambda roots, _: Firmware(roots), "hardware data from the firmware (DMI)"),
     "edac": CollectorEntry(lambda roots, _: MemoryErrors(roots), "memory errors"),
     "entropy": CollectorEntry(lambda roots, _: Entropy(roots), "available entropy"),
     "filefd": CollectorEntry(lambda roots, _: OpenFiles(roots), "open files"),
@@ -71,27 +73,31 @@ COLLECTORS: dict[str, CollectorEntry] = {
     "netstat": CollectorEntry(ProtocolCounters, "counters of IP, TCP, UDP and ICMP"),
     "nvme": CollectorEntry(lambda roots, _: NvmeControllers(roots), "NVMe controllers"),
     "os": CollectorEntry(lambda roots, _: OperatingSystem(roots), "the distribution"),
-    "powersupplyclass": CollectorEntry(PowerSupplies, "mains and batteries"),
-    "pressure": CollectorEntry(lambda roots, _: Pressure(roots), "time lost to waiting"),
+    "powersupplyclass": CollectorEntry(PowerSupplies, "mains power and batteries"),
+    "pressure": CollectorEntry(lambda roots, _: Pressure(roots), "pressure stall information"),
     "processes": CollectorEntry(
         lambda roots, _: Processes(roots), "processes and threads by state", is_default=False
     ),
     "schedstat": CollectorEntry(
         lambda roots, _: SchedulerStatistics(roots), "running and waiting times of each CPU"
     ),
-    "selinux": CollectorEntry(lambda roots, _: SecurityModule(roots), "state of SELinux"),
+    "selinux": CollectorEntry(lambda roots, _: SecurityModule(roots), "SELinux state"),
     "sockstat": CollectorEntry(lambda roots, _: SocketStatistics(roots), "sockets in use"),
     "softnet": CollectorEntry(lambda roots, _: SoftwareInterrupts(roots), "packets processed by each CPU"),
-    "stat": CollectorEntry(KernelStat, "boot time, forks, interrupts, running processes"),
-    "systemd": CollectorEntry(SystemdUnits, "states of systemd's units"),
-    "thermal_zone": CollectorEntry(lambda roots, _: ThermalZones(roots), "thermal zones and cooling"),
-    "time": CollectorEntry(lambda roots, _: Clock(roots), "clock, time zone, clock source"),
-    "timex": CollectorEntry(lambda _roots, _options: ClockDiscipline(), "how well the clock is kept"),
+    "stat": CollectorEntry(KernelStat, "boot time, forks, interrupts and running processes"),
+    "systemd": CollectorEntry(SystemdUnits, "states of systemd units"),
+    "thermal_zone": CollectorEntry(lambda roots, _: ThermalZones(roots), "thermal zones and cooling devices"),
+    "time": CollectorEntry(lambda roots, _: Clock(roots), "clock, time zone and clock source"),
+    "timex": CollectorEntry(lambda _roots, _options: ClockDiscipline(), "clock synchronisation"),
     "udp_queues": CollectorEntry(lambda roots, _: UdpQueues(roots), "bytes waiting in UDP sockets"),
-    "uname": CollectorEntry(lambda roots, _: Uname(roots), "kernel and host name"),
-    "vmstat": CollectorEntry(VirtualMemory, "paging, page faults, OOM kills"),
-    "own": CollectorEntry(lambda _, options: OwnProcess(options), "this program itself", group="leitstand"),
-    "watchdog": CollectorEntry(lambda roots, _: Watchdogs(roots), "hardware that resets a dead machine"),
-    # The last: a file that names a metric of another collector loses, not the collector.
-    "textfile": CollectorEntry(lambda _, options: Textfiles(options), "files of metrics", group="leitstand"),
+    "uname": CollectorEntry(lambda roots, _: Uname(roots), "kernel version and host name"),
+    "vmstat": CollectorEntry(VirtualMemory, "paging, page faults and OOM kills"),
+    "own": CollectorEntry(
+        lambda _, options: OwnProcess(options), "the exporter's own CPU and memory use", group="leitstand"
+    ),
+    "watchdog": CollectorEntry(lambda roots, _: Watchdogs(roots), "hardware watchdogs"),
+    # Last: if a file repeats another collector's metric, the file loses.
+    "textfile": CollectorEntry(
+        lambda _, options: Textfiles(options), "metrics from textfiles", group="leitstand"
+    ),
 }

@@ -1,4 +1,4 @@
-"""Things made of several devices: software RAID (/proc/mdstat, sysfs) and bonded network devices."""
+"""Arrays of devices: software RAID (/proc/mdstat, sysfs) and bonded network devices."""
 
 import re
 from collections.abc import Iterable
@@ -11,17 +11,17 @@ from exporter.files import Files
 from exporter.roots import NoData, Roots
 from exporter.skipped import Skipped
 
-# The words of mdstat (md_seq_show in drivers/md/md.c) and the state we call it by.
+# The words of mdstat (md_seq_show in drivers/md/md.c) and our states for them.
 _ACTIVITIES = {"recovery": "recovering", "resync": "resync", "check": "check", "reshape": "reshaping"}
 _STATES = ("active", "inactive", "recovering", "resync", "check")
-# Linux 6.3 and later say "broken"; as with node_exporter, none of the states above is true of such an array.
+# Linux 6.3 and later write "broken"; as in node_exporter, such an array is in none of the states above.
 _ARRAY = re.compile(r"(\S+) : (active|inactive|broken)(?: \([a-z-]+\))?(?: (.*))?")
 _BLOCKS = re.compile(r"\s+(\d+) blocks")
 _REQUIRED = re.compile(r"\[(\d+)/(\d+)\]")
 _PROGRESS = re.compile(
     r"(recovery|resync|check|reshape)\s*=\s*(?:[\d.]+%\s*\((\d+)/\d+\)|DELAYED|PENDING|REMOTE)"
 )
-# Lines that are no array; the last is what unRAID's own driver writes, which knows no arrays.
+# Lines that are not arrays; the last is written by unRAID's own driver, which has no arrays.
 _HEADING = re.compile(r"(?:Personalities|read_ahead|unused devices|event)\b|\w+(?:\.\d+)?=")
 _NOT_ACTIVE = ("S", "F", "R", "J")  # spare, failed, replacement, journal
 
@@ -57,7 +57,7 @@ class SoftwareRaid(Collector):
         states = Family("node_md_state", "gauge", "Whether the array is in this state.", ("device", "state"))
         required = Family("node_md_disks_required", "gauge", "Disks the array should have.", ("device",))
         blocks = Family("node_md_blocks", "gauge", "Blocks of the array.", ("device",))
-        synced = Family("node_md_blocks_synced", "gauge", "Blocks that are in step.", ("device",))
+        synced = Family("node_md_blocks_synced", "gauge", "Blocks that are synchronised.", ("device",))
         for array in arrays:
             for state, count in (("active", array.active), ("failed", array.failed), ("spare", array.spare)):
                 disks.add(count, array.name, state)
@@ -69,9 +69,9 @@ class SoftwareRaid(Collector):
         return disks, required, states, blocks, synced, *self._from_sysfs()
 
     def _from_sysfs(self) -> Iterable[Family]:
-        """The kernel's own count of what is missing (Documentation/admin-guide/md.rst)."""
-        members = Family("node_md_raid_disks", "gauge", "Disks of the whole array.", ("device",))
-        missing = Family("node_md_degraded", "gauge", "Disks the array has to do without.", ("device",))
+        """The kernel's count of missing disks (Documentation/admin-guide/md.rst)."""
+        members = Family("node_md_raid_disks", "gauge", "Disks of the complete array.", ("device",))
+        missing = Family("node_md_degraded", "gauge", "Disks that the array lacks.", ("device",))
         for name in self._names():
             if (count := self._number(f"block/{name}/md/raid_disks")) is not None:
                 members.add(count, name)
@@ -89,14 +89,14 @@ class SoftwareRaid(Collector):
             return []
 
     def _number(self, path: str) -> int | None:
-        """The number, of two the first: while an array is reshaped the former one follows."""
+        """The number; the first of two, as the former one follows it while an array is reshaped."""
         try:
             return int(self._sys.attribute(path).split()[0])
         except (OSError, ValueError, IndexError):
             return None
 
     def _has_no_spare(self, name: str) -> bool:
-        """Whether an array without redundancy: it has no disk it could do without."""
+        """Whether this is an array without redundancy, which cannot lose a disk."""
         try:
             return self._sys.attribute(f"block/{name}/md/level") in (b"raid0", b"linear")
         except OSError:
@@ -110,7 +110,7 @@ def parse_arrays(content: str, skipped: Skipped) -> list[Array]:
 
 
 def _blocks(content: str) -> list[list[str]]:
-    """The lines of each array. Blank lines, and those that begin at the margin, stand between them."""
+    """The lines of each array, separated by blank lines or by lines that are not indented."""
     blocks: list[list[str]] = []
     is_open = False
     for line in content.split("\n"):
@@ -143,7 +143,7 @@ def _begin(name: str, state: str, rest: str) -> Array:
     array = Array(name, state)
     array.failed = sum("F" in mark for mark in marks)
     array.spare = sum("S" in mark for mark in marks)
-    # Personalities without redundancy (raid0, linear) tell no count: then all that are there are needed.
+    # Personalities without redundancy (raid0, linear) have no count: they need all their disks.
     array.active = array.required = sum(not any(kind in mark for kind in _NOT_ACTIVE) for mark in marks)
     if state == "inactive":
         array.active = array.required = 0
@@ -186,7 +186,7 @@ class Bonds(Collector):
         return master, [self._state(place, name) for name in names]
 
     def _state(self, place: str, name: str) -> bytes:
-        """What the bond says of the device's link; empty, which is not "up", where it does not say it."""
+        """The device's link state in the bond; empty, which is not "up", if unknown."""
         try:
             return _link_state(self._files, place, name)
         except OSError as error:
@@ -198,5 +198,5 @@ def _link_state(files: Files, place: str, name: str) -> bytes:
     try:
         return files.attribute(f"{place}/lower_{name}/bonding_slave/mii_status")
     except FileNotFoundError:
-        # As it was called before Linux 3.13, and is where a driver makes the link itself.
+        # Its name before Linux 3.13, and today where a driver makes the link itself.
         return files.attribute(f"{place}/slave_{name}/bonding_slave/mii_status")

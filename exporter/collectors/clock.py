@@ -1,4 +1,4 @@
-"""The clock: time, zone and sources, and how well the kernel keeps it (adjtimex(2))."""
+"""The clock: time, zone, sources, and its synchronisation (adjtimex(2))."""
 
 import ctypes
 import time
@@ -29,7 +29,7 @@ class Clock(Collector):
         available = Family(
             "node_time_clocksource_available_info",
             "gauge",
-            "Clock sources the kernel could use.",
+            "Clock sources that the kernel can use.",
             ("clocksource", "device"),
         )
         current = Family(
@@ -45,7 +45,7 @@ class Clock(Collector):
         return available, current
 
     def _source(self, device: str) -> tuple[str, list[str], str]:
-        """The device, the sources it could use, and the one it uses."""
+        """The device, the sources it can use, and the one it uses."""
         place = f"{_SOURCES}/clocksource{device}"
         names = self._files.attribute(f"{place}/available_clocksource").decode().split()
         return (
@@ -59,7 +59,7 @@ def _now() -> Iterable[Family]:
     now = time.time()
     local = time.localtime(now)
     yield gauge("node_time_seconds", "The host's clock, in Unix time.", now)
-    explanation = "How far the host's time zone is ahead of UTC."
+    explanation = "Offset of the host's time zone from UTC."
     zone = [((local.tm_zone,), local.tm_gmtoff)]
     yield Family("node_time_zone_offset_seconds", "gauge", explanation, ("time_zone",), list(zone))
 
@@ -73,7 +73,7 @@ def _devices(files: Files) -> list[str]:
 
 
 class _Timex(ctypes.Structure):
-    """struct timex of <sys/timex.h>; every part of it as glibc has it on Linux."""
+    """struct timex of <sys/timex.h>, as in glibc on Linux."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -136,8 +136,8 @@ class ClockDiscipline(Collector):
         counters = (
             ("pps_calibration_total", "Calibration intervals.", timex.calcnt),
             ("pps_error_total", "Calibration errors.", timex.errcnt),
-            ("pps_jitter_total", "Times the jitter was too large.", timex.jitcnt),
-            ("pps_stability_exceeded_total", "Times the stability was exceeded.", timex.stbcnt),
+            ("pps_jitter_total", "Times the jitter exceeded its limit.", timex.jitcnt),
+            ("pps_stability_exceeded_total", "Times the stability exceeded its limit.", timex.stbcnt),
         )
         yield from (gauge(f"node_timex_{name}", words, value) for name, words, value in gauges)
         yield from (counter(f"node_timex_{name}", words, value) for name, words, value in counters)

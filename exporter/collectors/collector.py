@@ -1,8 +1,8 @@
-"""What collectors share.
+"""Shared by the collectors.
 
 A collector is a ``prometheus_client.registry.Collector`` that is built once. Its ``collect`` runs at each
-scrape, in any thread, once at a time, and yields metrics. It raises NoData, or anything else, which counts as
-a failure. One that reads lists has ``skipped``, which counts the entries that it did not understand.
+scrape, in any thread, never twice at the same time, and yields metrics. It raises NoData; any other exception
+is a failure. One that reads lists has ``skipped``, which counts the entries that it could not parse.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from exporter.skipped import Skipped
 
 
 def unique(source: str, families: Iterable[Family], skipped: Skipped) -> Iterable[Family]:
-    """The families; of two of one name the first, as of entries of a list."""
+    """The families; the first of each name counts, later ones are skipped."""
     return skipped.unique(source, ((family.full_name, family) for family in families)).values()
 
 

@@ -1,6 +1,4 @@
-"""Seconds each CPU spent in each mode: /proc/stat. How often it was throttled, and whether it is isolated:
-sysfs.
-"""
+"""Seconds that each CPU spent in each mode (/proc/stat), throttling and isolation (sysfs)."""
 
 import os
 import re
@@ -57,7 +55,7 @@ class ProcessorTime(Collector):
 
 def parse_times(content: bytes, skipped: Skipped) -> dict[str, list[int]]:
     """Clock ticks per CPU and column: ``{"0": [user, nice, system, idle, …], …}``."""
-    # The first lines are about CPUs, and the very first is their sum.
+    # The first lines are about CPUs; the very first is their sum.
     lines = content.partition(b"\nintr ")[0].splitlines()
     each = (line for line in lines if not line.startswith(b"cpu "))
     times = skipped.unique("stat", skipped.each("stat", each, _parse_cpu))
@@ -74,9 +72,9 @@ def _parse_cpu(line: bytes) -> tuple[str, list[int]]:
 
 
 def _without_steps_back(last: list[int] | None, now: list[int]) -> list[int]:
-    """The kernel's idle and iowait may shrink a little between two readings; a counter must not.
+    """The kernel's idle and iowait may decrease slightly between two readings; a counter must not.
 
-    If idle shrinks by more than a few seconds, the CPU was taken away and came back: then it starts anew.
+    If idle decreases by more than a few seconds, the CPU was removed and came back: its counters start anew.
     """
     if last is None or len(last) != len(now) or last[_IDLE] - now[_IDLE] > _RESET_TICKS:
         return now
@@ -99,7 +97,7 @@ class Throttles:
     def __init__(self, files: Files, skipped: Skipped) -> None:
         self._files, self._skipped = files, skipped
         self._cpus: tuple[str, ...] = ()
-        # Which file counts for which core or package, found once: most machines have none.
+        # Which file belongs to which core or package, found once: most machines have none.
         self._cores: dict[Labels, str] = {}
         self._packages: dict[Labels, str] = {}
         self._isolated: list[str] = []
@@ -116,13 +114,13 @@ class Throttles:
         )
         cores.rows = self._counts(self._cores)
         packages.rows = self._counts(self._packages)
-        isolated = Family("node_cpu_isolated", "gauge", "CPUs kept free of the scheduler.", ("cpu",))
+        isolated = Family("node_cpu_isolated", "gauge", "CPUs isolated from the scheduler.", ("cpu",))
         isolated.rows = [((cpu,), 1) for cpu in self._isolated]
         return cores, packages, isolated, self._online()
 
     def _online(self) -> Family:
         family = Family("node_cpu_online", "gauge", "CPUs that the scheduler uses.", ("cpu",))
-        # Most machines of today cannot take their first CPU off, and then none of them is listed.
+        # Most of today's machines cannot take their first CPU offline, and then do not list it.
         if self._files.exists(f"{_CPUS}/cpu0/online"):
             for name in self._files.names(_CPUS):
                 if match := _CPU.fullmatch(name):
@@ -130,7 +128,7 @@ class Throttles:
         return family
 
     def _counts(self, places: Mapping[Labels, str]) -> list[Row]:
-        """What stands in each file; a CPU that was taken away meanwhile has none."""
+        """The content of each file; a CPU that was removed meanwhile has none."""
         samples: list[Row] = []
         for labels, place in places.items():
             try:
@@ -167,7 +165,7 @@ _MOST_CPUS = 65536
 
 
 def parse_cpu_list(text: str, skipped: Skipped) -> list[str]:
-    """``0-2,7`` as ``["0", "1", "2", "7"]``; the empty text as no CPU."""
+    """``0-2,7`` as ``["0", "1", "2", "7"]``; an empty text as no CPU."""
     ranges = skipped.each("list of CPUs", filter(None, text.split(",")), _parse_range)
     return list(dict.fromkeys([str(number) for numbers in ranges for number in numbers]))
 

@@ -1,4 +1,4 @@
-"""What the CPUs say of themselves: /proc/cpuinfo, with ``--collector.cpu.info``."""
+"""Model and features of the CPUs: /proc/cpuinfo, with ``--collector.cpu.info``."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,7 +7,7 @@ from exporter.exposition import Family
 from exporter.roots import Roots
 from exporter.skipped import Skipped
 
-# Label: the keys of cpuinfo, of which the first that is there counts.
+# Label: keys of cpuinfo; the first one present counts.
 _LABELS: Mapping[str, tuple[str, ...]] = {
     "package": ("physical id",),
     "core": ("core id",),
@@ -36,11 +36,13 @@ class CpuInformation:
         self._is_on = options.cpu_info or bool(self._words)
 
     def families(self) -> Iterable[Family]:
-        """The families; none unless they are asked for."""
+        """The families; none unless enabled."""
         if not self._is_on:
             return
         cpus = parse_cpus(self._files.read("cpuinfo"), self._skipped)
-        information = Family("node_cpu_info", "gauge", "What the CPU says of itself.", tuple(_LABELS))
+        information = Family(
+            "node_cpu_info", "gauge", "Model, microcode and cache of the CPU.", tuple(_LABELS)
+        )
         for cpu in cpus.values():
             values = [next((cpu[key] for key in keys if key in cpu), "") for keys in _LABELS.values()]
             information.add(1, *values)
@@ -48,7 +50,7 @@ class CpuInformation:
         first = next(iter(cpus.values()), {})
         for key, wanted in self._words.items():
             name = key.removesuffix("s")
-            family = Family(f"node_cpu_{name}_info", "gauge", f"A word among the first CPU's {key}.", (name,))
+            family = Family(f"node_cpu_{name}_info", "gauge", f"One of the first CPU's {key}.", (name,))
             for word in filter(wanted.search, dict.fromkeys(first.get(key, "").split())):
                 family.add(1, word)
             yield family

@@ -1,7 +1,7 @@
-"""Ask a service on D-Bus: method calls and the few types that systemd's answers have.
+"""A D-Bus client: method calls, and the few types in systemd's replies.
 
-Source: https://dbus.freedesktop.org/doc/dbus-specification.html. Own and small, as a thousand units are ten
-thousand strings in one answer: a general library takes longer for them than the rest of the scrape.
+Source: https://dbus.freedesktop.org/doc/dbus-specification.html. Hand-written, as a thousand units are
+ten thousand strings in one reply: a general library takes longer for them than the rest of the scrape.
 """
 
 import os
@@ -11,17 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-_LARGEST = 64 * 1024 * 1024  # bytes of one message; the specification allows twice as many
-# dbus-daemon refuses what one client asks beyond 128 calls without an answer, and logs each of them.
+_LARGEST = 64 * 1024 * 1024  # bytes per message; the specification allows twice as many
+# dbus-daemon refuses, and logs, each call of a client beyond 128 without a reply.
 _AT_ONCE = 100
 _CALL, _REPLY, _ERROR = 1, 2, 3
-_NO_AUTO_START = 2  # who asks every 15 seconds must not make the bus try to start what is not there
+_NO_AUTO_START = 2  # a query every 15 seconds must not make the bus start a missing service
 _PATH, _INTERFACE, _MEMBER, _ERROR_NAME, _REPLY_SERIAL, _DESTINATION, _SIGNATURE = 1, 2, 3, 4, 5, 6, 8
 _START = struct.Struct("<BBBBIII")
 
 
 class BusError(Exception):
-    """The service answered with an error, or something on the line is not D-Bus."""
+    """The service replied with an error, or the data is not D-Bus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class Call:
 
 
 def property_of(destination: str, path: str, interface: str, name: str) -> Call:
-    """The call that reads a property; its answer is a variant."""
+    """The call that reads a property; its reply is a variant."""
     return Call(destination, path, "org.freedesktop.DBus.Properties", "Get", (interface, name))
 
 
 class Connection:
-    """A connection to a bus. Raises OSError or BusError; after either it is of no use any more."""
+    """A connection to a bus. Raises OSError or BusError; after either it is unusable."""
 
     def __init__(self, path: str, timeout: float = 5.0) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -56,7 +56,7 @@ class Connection:
             raise
 
     def allow(self, timeout: float) -> None:
-        """How long one answer may take from now on, in seconds."""
+        """Set the time limit of each reply, in seconds."""
         self._socket.settimeout(timeout)
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class Connection:
         self.close()
 
     def ask(self, calls: Sequence[Call]) -> list["bytes | BusError"]:
-        """The body of each answer, or its error. Calls are sent a hundred at once: one wait for them all."""
+        """The body of each reply, or its error. Calls are sent in batches of a hundred: one wait for all."""
         batches = (calls[start : start + _AT_ONCE] for start in range(0, len(calls), _AT_ONCE))
         return [answer for batch in batches for answer in self._ask_at_once(batch)]
 
@@ -93,9 +93,9 @@ class Connection:
             self._authenticate()
             self.ask([Call(bus, "/org/freedesktop/DBus", bus, "Hello")])
         except (BusError, ConnectionError) as error:
-            # dbus-daemon hangs up on a user it cannot look up: DynamicUser= without libnss-systemd.
+            # dbus-daemon disconnects a user it cannot look up: DynamicUser= without libnss-systemd.
             user = f"user {os.geteuid()} must be known to the system (getent passwd)"
-            raise BusError(f"the bus does not let us in: {error}; {user}") from error
+            raise BusError(f"the bus refuses access: {error}; {user}") from error
 
     def _authenticate(self) -> None:
         identity = str(os.geteuid()).encode().hex()
@@ -107,17 +107,17 @@ class Connection:
                 raise BusError("the bus ended the connection")
             line += byte
         if not line.startswith(b"OK "):
-            raise BusError("the bus does not know us")
+            raise BusError("the bus refuses authentication")
         self._socket.sendall(b"BEGIN\r\n")
 
     def _answer(self) -> tuple[int, "bytes | BusError"]:
-        """The next message: which call it answers (0: none of them), and its body."""
+        """The next message: the call that it replies to (0: none), and its body."""
         start = self._read(_START.size)
         endian, kind, _, _, body_length, _, fields_length = _START.unpack(start)
         if endian != ord("l"):
-            raise BusError("an answer in the other byte order")
+            raise BusError("a reply in the other byte order")
         if body_length + fields_length > _LARGEST:
-            raise BusError("an answer is too long")
+            raise BusError("a reply is too long")
         fields = self._read(_aligned(fields_length, 8))
         body = self._read(body_length)
         if kind not in (_REPLY, _ERROR):
@@ -172,7 +172,7 @@ def _message(call: Call, serial: int) -> bytes:
 
 
 def _read_fields(fields: bytes, length: int) -> tuple[int, str]:
-    """The serial that is answered, and the error's name, from a message's header fields."""
+    """The reply's serial, and the error's name, from a message's header fields."""
     serial, error, offset = 0, "", 0
     try:
         while (offset := _aligned(offset, 8)) < length:
@@ -189,16 +189,16 @@ def _read_fields(fields: bytes, length: int) -> tuple[int, str]:
             else:
                 raise BusError(f"a header field of type {kind!r}")
     except (IndexError, struct.error, ValueError) as problem:
-        raise BusError("a message is cut short") from problem
+        raise BusError("a message is truncated") from problem
     return serial, error
 
 
 def read_string(data: bytes, offset: int) -> tuple[str, int]:
-    """A string or object path, and where it ends. Raises ValueError when it is cut short."""
+    """A string or object path, and where it ends. Raises ValueError if it is truncated."""
     offset = _aligned(offset, 4)
     end = offset + 4 + int.from_bytes(data[offset : offset + 4], "little")
     if offset + 4 > len(data) or end >= len(data):
-        raise ValueError("a string is cut short")
+        raise ValueError("a string is truncated")
     return data[offset + 4 : end].decode("utf-8", "replace"), end + 1
 
 
@@ -216,7 +216,7 @@ def read_variant(body: bytes) -> str | int:
     try:
         (number,) = struct.unpack_from(pattern, body, _aligned(3, size))
     except struct.error as error:
-        raise ValueError("a number is cut short") from error
+        raise ValueError("a number is truncated") from error
     return int(number)
 
 
@@ -225,7 +225,7 @@ def read_rows(body: bytes, kinds: str) -> list[list[str]]:
     (length,) = struct.unpack_from("<I", body, 0)
     end, offset, rows = 8 + length, 8, []
     if end > len(body):
-        raise ValueError("an array is cut short")
+        raise ValueError("an array is truncated")
     number = struct.Struct("<I").unpack_from
     while offset < end:
         offset = (offset + 7) & ~7

@@ -1,4 +1,4 @@
-"""Single devices that say a few words in sysfs: NVMe controllers and watchdogs."""
+"""Devices with a few attributes in sysfs: NVMe controllers and watchdogs."""
 
 import re
 from collections.abc import Iterable
@@ -12,9 +12,9 @@ from exporter.skipped import Skipped
 
 _NAMESPACE = re.compile(r"nvme\d+n(\d+)")
 _NAMESPACE_SIZES = (
-    ("capacity", "its size, by another name"),
-    ("size", "its blocks, times the size of a logical block"),
-    ("used", "blocks in use, times the size of a logical block"),
+    ("capacity", "its capacity"),
+    ("size", "its size, the same value"),
+    ("used", "bytes in use"),
     ("logical_block_size", "the size of a logical block"),
 )
 
@@ -28,7 +28,9 @@ class NvmeControllers(Collector):
 
     def collect(self) -> Iterable[Family]:
         labels = ("device", "firmware_revision", "model", "serial", "state", "cntlid")
-        family = Family("node_nvme_info", "gauge", "What the controller says of itself.", labels)
+        family = Family(
+            "node_nvme_info", "gauge", "Model, serial number, firmware and state of the controller.", labels
+        )
         names = folders(self._files, "class/nvme")
         found = self.skipped.each("nvme", names, lambda name: self._read(name, family))
         namespaces = ((device, name) for device, names in found for name in names)
@@ -42,7 +44,7 @@ class NvmeControllers(Collector):
 
     def _namespaces(self, places: Iterable[tuple[str, re.Match[str]]]) -> Iterable[Family]:
         labels = ("device", "nsid")
-        explanation = "The state of the path to the namespace."
+        explanation = "State of the path to the namespace."
         states = Family("node_nvme_namespace_info", "gauge", explanation, (*labels, "ana_state"))
         sizes = {
             name: Family(f"node_nvme_namespace_{name}_bytes", "gauge", f"Namespace: {explanation}.", labels)
@@ -70,17 +72,21 @@ class NvmeControllers(Collector):
 
 # File, metric and explanation.
 _FIGURES = (
-    ("access_cs0", "access_cs0", "Whether the machine starts from its second chip: the watchdog had to act."),
+    (
+        "access_cs0",
+        "access_cs0",
+        "Whether the machine booted from its second chip, after the watchdog had fired.",
+    ),
     (
         "bootstatus",
         "bootstatus",
-        "Why the machine was started, in bits of watchdog-api.rst; 32 is the watchdog.",
+        "Reasons of the last boot, as bits of watchdog-api.rst; 32 is the watchdog.",
     ),
-    ("fw_version", "fw_version", "Version of its firmware."),
-    ("nowayout", "nowayout", "Whether it cannot be stopped once it runs."),
-    ("pretimeout", "pretimeout_seconds", "How long before the reset it warns."),
-    ("timeleft", "timeleft_seconds", "How long until it resets the machine."),
-    ("timeout", "timeout_seconds", "How long it waits for a sign of life."),
+    ("fw_version", "fw_version", "Firmware version."),
+    ("nowayout", "nowayout", "Whether it cannot be stopped once started."),
+    ("pretimeout", "pretimeout_seconds", "Time from the warning to the reset."),
+    ("timeleft", "timeleft_seconds", "Time left until it resets the machine."),
+    ("timeout", "timeout_seconds", "Time without a keep-alive after which it fires."),
 )
 _WORDS = ("options", "identity", "state", "status", "pretimeout_governor")
 
@@ -93,7 +99,9 @@ class Watchdogs(Collector):
         self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
-        information = Family("node_watchdog_info", "gauge", "What it says of itself.", ("name", *_WORDS))
+        information = Family(
+            "node_watchdog_info", "gauge", "Identity and state of the watchdog.", ("name", *_WORDS)
+        )
         families = [
             Family(f"node_watchdog_{name}", "gauge", explanation, ("name",))
             for _, name, explanation in _FIGURES

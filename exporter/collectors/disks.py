@@ -1,4 +1,4 @@
-"""Block devices: /proc/diskstats (Documentation/admin-guide/iostats.rst) and what udev knows of them."""
+"""Block devices: /proc/diskstats (Documentation/admin-guide/iostats.rst) and their udev data."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,35 +10,35 @@ from exporter.files import Files
 from exporter.roots import Roots
 from exporter.skipped import Skipped, in_range
 
-_SECTOR = 512  # bytes, whatever the device's own sectors are
+_SECTOR = 512  # bytes, regardless of the device's own sector size
 _MILLISECOND = 0.001
 
-# Metric, kind, explanation, and what one unit of the column is; in the order of the columns.
+# Metric, kind, explanation, and the value of one unit; in the order of the columns.
 _COLUMNS: tuple[tuple[str, Kind, str, float], ...] = (
     ("reads_completed_total", "counter", "Reads completed.", 1),
-    ("reads_merged_total", "counter", "Reads merged with a neighbour.", 1),
+    ("reads_merged_total", "counter", "Reads merged with an adjacent one.", 1),
     ("read_bytes_total", "counter", "Bytes read.", _SECTOR),
-    ("read_time_seconds_total", "counter", "Time spent by all reads.", _MILLISECOND),
+    ("read_time_seconds_total", "counter", "Time spent on all reads.", _MILLISECOND),
     ("writes_completed_total", "counter", "Writes completed.", 1),
-    ("writes_merged_total", "counter", "Writes merged with a neighbour.", 1),
+    ("writes_merged_total", "counter", "Writes merged with an adjacent one.", 1),
     ("written_bytes_total", "counter", "Bytes written.", _SECTOR),
-    ("write_time_seconds_total", "counter", "Time spent by all writes.", _MILLISECOND),
+    ("write_time_seconds_total", "counter", "Time spent on all writes.", _MILLISECOND),
     ("io_now", "gauge", "Requests in progress.", 1),
     ("io_time_seconds_total", "counter", "Time in which requests were in progress.", _MILLISECOND),
     ("io_time_weighted_seconds_total", "counter", "Time of all requests, waiting included.", _MILLISECOND),
     ("discards_completed_total", "counter", "Discards completed.", 1),
-    ("discards_merged_total", "counter", "Discards merged with a neighbour.", 1),
+    ("discards_merged_total", "counter", "Discards merged with an adjacent one.", 1),
     ("discarded_sectors_total", "counter", "Sectors discarded.", 1),
-    ("discard_time_seconds_total", "counter", "Time spent by all discards.", _MILLISECOND),
+    ("discard_time_seconds_total", "counter", "Time spent on all discards.", _MILLISECOND),
     ("flush_requests_total", "counter", "Flushes completed.", 1),
-    ("flush_requests_time_seconds_total", "counter", "Time spent by all flushes.", _MILLISECOND),
+    ("flush_requests_time_seconds_total", "counter", "Time spent on all flushes.", _MILLISECOND),
 )
 _LEAST_COLUMNS = 11
 Disk = tuple[str, str, str, list[int]]
 _MOST_DIGITS = 16
 _INFO_LABELS = ("device", "major", "minor", "model", "path", "revision", "serial", "wwn", "rotational")
-# For each label from "model" to "wwn" the properties of udev, of which the first that has something counts.
-# SCSI_IDENT_SERIAL is what stands on the disk itself; disks of virtio have ID_SERIAL alone.
+# For each label from "model" to "wwn" udev's properties; the first one that is not empty counts.
+# SCSI_IDENT_SERIAL is printed on the disk itself; virtio disks have only ID_SERIAL.
 _UDEV = (
     ("ID_MODEL",),
     ("ID_PATH",),
@@ -46,8 +46,8 @@ _UDEV = (
     ("SCSI_IDENT_SERIAL", "ID_SERIAL_SHORT", "ID_SERIAL"),
     ("ID_WWN",),
 )
-# What udev knows of some devices only: metric, explanation, and the property of each label. A device without
-# the first of these is left out.
+# What udev knows about some devices only: metric, explanation, and the property of each label. A device
+# without the first of these is left out.
 _WORDS = (
     (
         "filesystem_info",
@@ -56,7 +56,7 @@ _WORDS = (
     ),
     (
         "device_mapper_info",
-        "What the device mapper made of other devices: volumes of LVM, encrypted disks.",
+        "Devices of the device mapper, such as LVM volumes and encrypted disks.",
         {
             "name": "DM_NAME",
             "uuid": "DM_UUID",
@@ -69,8 +69,12 @@ _WORDS = (
 _ATA = "ID_ATA"
 _NUMBERS = (
     ("ata_write_cache", "Whether the disk has a write cache.", "ID_ATA_WRITE_CACHE"),
-    ("ata_write_cache_enabled", "Whether its write cache is in use.", "ID_ATA_WRITE_CACHE_ENABLED"),
-    ("ata_rotation_rate_rpm", "Turns a minute; 0 for what does not turn.", "ID_ATA_ROTATION_RATE_RPM"),
+    ("ata_write_cache_enabled", "Whether the disk's write cache is in use.", "ID_ATA_WRITE_CACHE_ENABLED"),
+    (
+        "ata_rotation_rate_rpm",
+        "Revolutions per minute; 0 if the disk does not rotate.",
+        "ID_ATA_ROTATION_RATE_RPM",
+    ),
 )
 
 
@@ -98,7 +102,9 @@ class DiskStatistics(Collector):
                 if len(columns := disk[3]) > index
             ]
             families.append(Family(f"node_disk_{name}", kind, explanation, ("device",), samples))
-        information = Family("node_disk_info", "gauge", "What the device says of itself.", _INFO_LABELS)
+        information = Family(
+            "node_disk_info", "gauge", "Model, serial number and path of the device.", _INFO_LABELS
+        )
         known = {}
         self._learn_turning(disks)
         for major, minor, device, _ in disks:
@@ -108,13 +114,13 @@ class DiskStatistics(Collector):
         return [*families, information, *_udev_families(known)]
 
     def _learn_turning(self, disks: Iterable[Disk]) -> None:
-        """Whether each disk turns. That never changes, so the kernel is asked once."""
+        """Whether each disk rotates. That never changes, so it is read once."""
         known = self._turning
         places = [(device, major, minor) for major, minor, device, _ in disks]
         self._turning = {place: known.get(place) or self._turns(place[0]) for place in places}
 
     def _turns(self, device: str) -> str:
-        """ "1" for a disk that turns; partitions have no such file."""
+        """ "1" for a disk that rotates; partitions have no such file."""
         try:
             value = self._sys.attribute(f"block/{device.replace('/', '!')}/queue/rotational")
         except OSError:
@@ -137,7 +143,7 @@ def _parse_disk(line: bytes) -> Disk:
 
 
 def read_udev(files: Files, path: str) -> dict[str, str]:
-    """The properties of one device in udev's database; none without udev."""
+    """One device's properties in udev's database; none without udev."""
     try:
         return parse_udev(files.read(path, 65536))
     except OSError:
@@ -161,7 +167,7 @@ def _identity(properties: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _udev_families(known: Mapping[str, Mapping[str, str]]) -> Iterable[Family]:
-    """What udev knows of some devices only; ``known`` are the properties of each device."""
+    """The metrics of udev's data; ``known`` are the properties of each device."""
     for name, explanation, keys in _WORDS:
         family = Family(f"node_disk_{name}", "gauge", explanation, ("device", *keys))
         for device, properties in known.items():

@@ -1,4 +1,4 @@
-"""Space and inodes of each mounted file system. A server that hangs costs one thread and its own mounts."""
+"""Space and inodes of each mounted file system. A hanging server costs one thread and its own mounts."""
 
 import logging
 import os
@@ -19,29 +19,37 @@ from exporter.skipped import Skipped
 _LOG = logging.getLogger(__name__)
 _LABELS = ("device", "fstype", "mountpoint")
 _PATIENCE = 0.2  # seconds; a healthy mount answers in microseconds
-_MOST_STUCK = 8  # threads lost to dead servers, and as many to dead disks
+_MOST_STUCK = 8  # threads lost to dead servers, and the same number to dead disks
 
 Space = os.statvfs_result
 Answers = dict[str, Space | BaseException]  # of each mount point
 # Metric, explanation, and the value from statvfs(3).
 _FIGURES: tuple[tuple[str, str, Callable[[Space], int]], ...] = (
     ("size_bytes", "Size of the file system.", lambda space: space.f_frsize * space.f_blocks),
-    ("free_bytes", "Space that is free, for root too.", lambda space: space.f_frsize * space.f_bfree),
-    ("avail_bytes", "Space that others than root can use.", lambda space: space.f_frsize * space.f_bavail),
-    ("files", "Inodes in all.", lambda space: space.f_files),
-    ("files_free", "Inodes that are free.", lambda space: space.f_ffree),
+    (
+        "free_bytes",
+        "Free space, including that reserved for root.",
+        lambda space: space.f_frsize * space.f_bfree,
+    ),
+    (
+        "avail_bytes",
+        "Free space available to users other than root.",
+        lambda space: space.f_frsize * space.f_bavail,
+    ),
+    ("files", "Total number of inodes.", lambda space: space.f_files),
+    ("files_free", "Free inodes.", lambda space: space.f_ffree),
 )
 
 
 class FileSystems(Collector):
-    """node_filesystem_*. ``measure`` asks the kernel; a test gives one that hangs."""
+    """node_filesystem_*. ``measure`` is statvfs(3); a test passes one that hangs."""
 
     def __init__(self, roots: Roots, options: Options, measure: Callable[[str], Space] = os.statvfs) -> None:
         self._files, self._root, self._measure = roots.proc_files, roots.root, measure
         self._points = selection(options, "filesystem_mount_points")
         self._kinds = selection(options, "filesystem_fs_types")
         self._timeout = seconds(options, "filesystem_mount_timeout")
-        # Two guards: dead servers that use up all threads of theirs must not take the local disks along.
+        # Two guards: dead servers that use up all their threads must not affect local disks.
         self._local: Guard[Space] = Guard("mount", _PATIENCE, _MOST_STUCK)
         self._remote: Guard[None] = Guard("remote-mount", _PATIENCE, _MOST_STUCK)
         self._told: dict[str, str] = {}
@@ -60,14 +68,14 @@ class FileSystems(Collector):
             samples: list[Row] = [(labels, figure(space)) for labels, space in good]
             yield Family(f"node_filesystem_{name}", "gauge", explanation, _LABELS, samples)
         errors = {point: _error(answer) for point, answer in answers.items()}
-        explanation = "Whether nothing can be written to it."
+        explanation = "Whether the file system is read-only."
         yield _claims(mounts, "readonly", explanation, errors, lambda mount: mount.is_read_only)
-        explanation = "Whether the file system did not say how full it is."
+        explanation = "Whether the file system's usage could not be read."
         yield _claims(mounts, "device_error", explanation, errors, lambda mount: bool(errors[mount.point]))
         yield _information(mounts)
 
     def _mounts(self) -> list[Mount]:
-        """The mounts that are wanted; the last where several stand on one point, as it hides the others."""
+        """The selected mounts; of several on one mount point the last, as it hides the others."""
         wanted: dict[tuple[str, str, str], Mount] = {}
         for mount in map(self._as_the_host_sees_it, read_mounts(self._files, self.skipped)):
             if self._kinds.takes(mount.kind) and self._points.takes(mount.point):
@@ -75,7 +83,7 @@ class FileSystems(Collector):
         return list(wanted.values())
 
     def _as_the_host_sees_it(self, mount: Mount) -> Mount:
-        """A container that may not read the host's list of mounts finds them below the root in its own."""
+        """A container that may not read the host's mounts finds them below the root in its own."""
         root = str(self._root)
         if root == "/" or not f"{mount.point}/".startswith(f"{root}/"):
             return mount
@@ -90,7 +98,7 @@ class FileSystems(Collector):
         return {**answers, **self._ask_servers([mount for mount in mounts if not _is_local(mount)])}
 
     def _ask_servers(self, mounts: Sequence[Mount]) -> Answers:
-        """One task for each server: with it all its mounts hang, and one thread is enough to notice."""
+        """One task per server: if it hangs, so do all its mounts, and one thread is enough to notice."""
         if not mounts:
             return {}
         by_server: dict[str, list[Mount]] = {}
@@ -102,7 +110,7 @@ class FileSystems(Collector):
         for server, theirs in by_server.items():
             for mount in theirs:
                 answers.setdefault(mount.point, outcomes[server].error or Stuck())
-        # A thread that comes back later still writes into the one it was given.
+        # A thread that returns later still writes into the dictionary it was given.
         return dict(answers)
 
     def _ask_each(self, mounts: Sequence[Mount], answers: Answers) -> None:
@@ -113,13 +121,13 @@ class FileSystems(Collector):
                 answers[mount.point] = error
 
     def _tell(self, answers: Answers) -> None:
-        """Why a file system has no figures, once: the page says only that."""
+        """Log once why a file system has no metrics; the page shows only that it has none."""
         problems = {
             point: str(answer) for point, answer in answers.items() if isinstance(answer, BaseException)
         }
         for point, problem in problems.items():
             if point not in self._told:
-                _LOG.warning("file system %s does not say how full it is: %s", point, problem)
+                _LOG.warning("the usage of file system %s cannot be read: %s", point, problem)
         self._told = problems
 
     def _question(self, mount: Mount) -> Callable[[], Space]:
@@ -131,7 +139,7 @@ def _is_local(mount: Mount) -> bool:
 
 
 def _server(mount: Mount) -> str:
-    """Who stands behind a mount: the host in ``host:/path`` or ``//host/share``, else one for itself."""
+    """The server of a mount: the host in ``host:/path`` or ``//host/share``, else the mount itself."""
     if mount.device.startswith("//"):
         return mount.device[2:].partition("/")[0]
     host, separator, _ = mount.device.partition(":/")
@@ -143,7 +151,7 @@ def _below(root: Path, point: str) -> str:
 
 
 def _error(answer: Space | BaseException) -> str:
-    """Why there is no answer, in node_exporter's words; empty where there is one."""
+    """Why there is no result, in node_exporter's words; empty if there is one."""
     if not isinstance(answer, BaseException):
         return ""
     reason = os.strerror(answer.errno) if isinstance(answer, OSError) and answer.errno else ""
@@ -157,7 +165,7 @@ def _claims(
     errors: Mapping[str, str],
     holds: Callable[[Mount], bool],
 ) -> Family:
-    # To Prometheus an empty label is none: where all is well it need not be written.
+    # Prometheus drops empty labels: without an error it need not be written.
     if not any(errors.values()):
         samples: list[Row] = [(mount.labels, int(holds(mount))) for mount in mounts]
         return Family(f"node_filesystem_{name}", "gauge", explanation, _LABELS, samples)
@@ -169,7 +177,7 @@ def _information(mounts: Sequence[Mount]) -> Family:
     family = Family(
         "node_filesystem_mount_info",
         "gauge",
-        "The device number behind a mount point.",
+        "Device number of the mount point.",
         ("device", "major", "minor", "mountpoint"),
     )
     for mount in mounts:

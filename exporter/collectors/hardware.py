@@ -1,4 +1,4 @@
-"""The machine: firmware's words (DMI), memory errors (EDAC), power, and SELinux' state."""
+"""The machine: firmware data (DMI), memory errors (EDAC), and the state of SELinux."""
 
 import re
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ _DMI = (
 
 
 def folders(files: Files, path: str) -> list[str]:
-    """The names in a folder. Raises NoData when there is no such folder."""
+    """The names in a folder. Raises NoData if the folder does not exist."""
     try:
         return files.names(path)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -30,7 +30,7 @@ def folders(files: Files, path: str) -> list[str]:
 
 
 class Firmware(Collector):
-    """node_dmi_info: what may be read of it. Serial numbers are for root only."""
+    """node_dmi_info: what we may read. Serial numbers are readable only by root."""
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.sys_files
@@ -47,7 +47,7 @@ class Firmware(Collector):
                 found["system_vendor" if name == "sys_vendor" else name] = value.decode("utf-8", "replace")
         labels = tuple(sorted(found))
         values = tuple([found[label] for label in labels])
-        return [Family("node_dmi_info", "gauge", "What the firmware says.", labels, [(values, 1)])]
+        return [Family("node_dmi_info", "gauge", "Hardware data from the firmware.", labels, [(values, 1)])]
 
 
 _EDAC = "devices/system/edac/mc"
@@ -93,7 +93,7 @@ class MemoryErrors(Collector):
 
 
 def _add(folder: Folder, file: str, families: Pair, *labels: str) -> None:
-    """The counts of correctable and of uncorrectable errors; not every driver has all of them."""
+    """The counts of correctable and uncorrectable errors; not every driver has all of them."""
     for letter, family in zip("cu", families, strict=True):
         if (value := folder.number(file.format(letter))) is not None:
             family.add(value, *labels)
@@ -115,7 +115,7 @@ _SELINUX_MODES = {"enforcing": 1, "permissive": 0}
 
 
 class SecurityModule(Collector):
-    """node_selinux_*: whether SELinux is on, and what it does."""
+    """node_selinux_*: whether SELinux is enabled, and its mode."""
 
     def __init__(self, roots: Roots) -> None:
         self._sys, self._root = roots.sys_files, roots.root_files

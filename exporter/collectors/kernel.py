@@ -1,4 +1,4 @@
-"""Figures of the kernel as a whole: load, /proc/stat, open files, hung tasks, entropy, uname."""
+"""The kernel as a whole: load, /proc/stat, open files, hung tasks, entropy, uname."""
 
 import os
 from collections.abc import Iterable
@@ -35,9 +35,9 @@ _STAT_FIELDS = (
     (b"intr", "node_intr_total", counter, "Interrupts serviced."),
     (b"ctxt", "node_context_switches_total", counter, "Context switches."),
     (b"processes", "node_forks_total", counter, "Processes and threads created."),
-    (b"btime", "node_boot_time_seconds", gauge, "When the system was booted, in Unix time."),
-    (b"procs_running", "node_procs_running", gauge, "Processes that run or could run."),
-    (b"procs_blocked", "node_procs_blocked", gauge, "Processes that wait for I/O."),
+    (b"btime", "node_boot_time_seconds", gauge, "Boot time of the system, in Unix time."),
+    (b"procs_running", "node_procs_running", gauge, "Runnable processes."),
+    (b"procs_blocked", "node_procs_blocked", gauge, "Processes waiting for I/O."),
 )
 
 
@@ -73,7 +73,7 @@ def _parse_total(line: bytes) -> tuple[bytes, int]:
     return key, int(value)
 
 
-# The columns behind the sum, in the kernel's order (include/linux/interrupt.h), as node_exporter names them.
+# The columns after the sum, in the kernel's order (include/linux/interrupt.h), as node_exporter names them.
 _VECTORS = (
     *("hi", "timer", "net_tx", "net_rx", "block", "block_iopoll"),
     *("tasklet", "sched", "hrtimer", "rcu"),
@@ -88,7 +88,7 @@ def parse_vectors(content: bytes, skipped: Skipped) -> list[tuple[str, int]]:
 
 
 class OpenFiles(Collector):
-    """/proc/sys/fs/file-nr: file descriptions that are open, and how many may be."""
+    """/proc/sys/fs/file-nr: open file descriptions, and their limit."""
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.proc_files
@@ -96,7 +96,7 @@ class OpenFiles(Collector):
     def collect(self) -> Iterable[Family]:
         allocated, maximum = parse_open_files(self._files.attribute("sys/fs/file-nr"))
         yield gauge("node_filefd_allocated", "Open file descriptions.", allocated)
-        yield gauge("node_filefd_maximum", "Largest number of open file descriptions.", maximum)
+        yield gauge("node_filefd_maximum", "Maximum number of open file descriptions.", maximum)
 
 
 def parse_open_files(content: bytes) -> tuple[int, int]:
@@ -106,7 +106,7 @@ def parse_open_files(content: bytes) -> tuple[int, int]:
 
 
 class HungTasks(Collector):
-    """/proc/sys/kernel/hung_task_detect_count: since Linux 6.15, where it is looked for at all."""
+    """/proc/sys/kernel/hung_task_detect_count: since Linux 6.15, if detection is enabled."""
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.proc_files
@@ -116,11 +116,11 @@ class HungTasks(Collector):
             count = int(self._files.attribute("sys/kernel/hung_task_detect_count"))
         except FileNotFoundError as error:
             raise NoData("the kernel does not count hung tasks") from error
-        yield counter("node_kernel_hung_tasks_total", "Tasks found waiting for minutes without end.", count)
+        yield counter("node_kernel_hung_tasks_total", "Hung tasks detected by the kernel.", count)
 
 
 _ENTROPY = (
-    ("entropy_avail", "available_bits", "Bits of entropy at hand."),
+    ("entropy_avail", "available_bits", "Bits of entropy available."),
     ("poolsize", "pool_size_bits", "Bits of entropy that the pool can hold."),
 )
 
@@ -149,13 +149,13 @@ class Uname(Collector):
 
     def collect(self) -> Iterable[Family]:
         name = os.uname()
-        # uname(2) gives the domain too; Python leaves it out, the kernel shows the same word here.
+        # uname(2) has the domain too; Python leaves it out, and the kernel shows it here.
         domain = self._files.attribute("sys/kernel/domainname").decode("utf-8", "replace")
         labels = (domain, name.machine, name.nodename, name.release, name.sysname, name.version)
         yield Family(
             "node_uname_info",
             "gauge",
-            "What uname(2) says of the running system.",
+            "The running system as reported by uname(2).",
             ("domainname", "machine", "nodename", "release", "sysname", "version"),
             [(labels, 1)],
         )

@@ -16,7 +16,7 @@ _KIBIBYTE = 1024
 
 
 class MemoryInformation(Collector):
-    """/proc/meminfo, every line of it, in bytes where the kernel gives kB."""
+    """/proc/meminfo, every line of it, in bytes where the kernel uses kB."""
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.proc_files
@@ -79,13 +79,13 @@ class VirtualMemory(Collector):
 
     def collect(self) -> Iterable[Family]:
         lines = self._files.read("vmstat").splitlines()
-        # Most of the two hundred fields are not wanted: they are not worth a call each.
+        # Most of the two hundred fields are not selected: avoid a call for each.
         wanted = [line for line in lines if self._wanted.get(line.partition(b" ")[0], True)]
         events = self.skipped.each("vmstat", [line for line in wanted if self._wants(line)], _parse_event)
         return unique("vmstat", events, self.skipped)
 
     def _wants(self, line: bytes) -> bool:
-        """Whether the field is asked for, or is none."""
+        """Whether the field is selected, or is malformed."""
         if len(self._wanted) > _MEMORY_NAMES_LIMIT:
             self._wanted.clear()
         key = line.partition(b" ")[0]
@@ -119,10 +119,10 @@ _PRESSURE: tuple[tuple[str, Mapping[bytes, tuple[str, str]]], ...] = (
             b"full": ("memory_stalled", "Time in which all tasks waited for memory."),
         },
     ),
-    ("irq", {b"full": ("irq_stalled", "Time in which interrupts held up all tasks.")}),
+    ("irq", {b"full": ("irq_stalled", "Time in which interrupts stalled all tasks.")}),
 )
 _MICROSECONDS = 1_000_000
-# irq is there since Linux 6.1 only; before 5.6 a kernel started without psi=1 has files that refuse.
+# irq exists since Linux 6.1; before 5.6, reading these files fails if the kernel was booted without psi=1.
 _NO_PRESSURE = (errno.ENOENT, errno.ENOTDIR, errno.EOPNOTSUPP)
 
 

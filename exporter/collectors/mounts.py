@@ -1,4 +1,4 @@
-"""What is mounted: mountinfo, see proc(5)."""
+"""Mounted file systems: mountinfo, see proc(5)."""
 
 import re
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ _LIMIT = 32 * 1024 * 1024  # bytes; a thousand containers have a thousand overla
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One mount of the host. ``is_read_only`` tells of the mount or of the file system beneath it.
+    """One mount of the host. ``is_read_only`` covers the mount and the file system below it.
 
-    Names are as `os.fsdecode` gives them: what is not UTF-8 leads to the file system all the same.
+    Names are as from `os.fsdecode`: names that are not UTF-8 still lead to the file system.
     """
 
     device: str
@@ -27,12 +27,12 @@ class Mount:
 
     @property
     def labels(self) -> tuple[str, str, str]:
-        """Device, kind and point as text that everybody can read."""
+        """Device, kind and mount point as valid UTF-8."""
         return _readable(self.device), self.kind, _readable(self.point)
 
 
 def read_mounts(files: Files, skipped: Skipped) -> list[Mount]:
-    """The mounts as process 1 sees them; as this one does where that is hidden. Raises OSError."""
+    """The mounts as process 1 sees them, or this process if that is hidden. Raises OSError."""
     try:
         content = files.read("1/mountinfo", _LIMIT)
     except (FileNotFoundError, PermissionError):
@@ -42,14 +42,14 @@ def read_mounts(files: Files, skipped: Skipped) -> list[Mount]:
 
 def parse_mounts(content: bytes, skipped: Skipped) -> list[Mount]:
     """Each line of mountinfo."""
-    # Not splitlines(): a name may hold every other sign that ends a line.
+    # Not splitlines(): a name may contain every other line separator.
     lines = content.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n") if content else []
     return skipped.each("mountinfo", lines, _parse_line)
 
 
 def _parse_line(line: str) -> Mount:
     before, separator, after = line.partition(" - ")
-    # The options may hold blanks, as of drvfs: "rw,aname=drvfs;path=C:\\Program Files\\Docker".
+    # The options may contain spaces, as with drvfs: "rw,aname=drvfs;path=C:\\Program Files\\Docker".
     fields, rest = before.split(" "), after.split(" ", 2)
     if not separator or len(fields) < _LEAST_FIELDS or len(rest) != 3:
         raise ValueError(f"not a line of mountinfo: {line[:80]!r}")
@@ -60,7 +60,7 @@ def _parse_line(line: str) -> Mount:
     )
 
 
-# The last is what ext4 says of itself after an error that made it stop writing.
+# The last is set by ext4 after an error that made it stop writing.
 _READ_ONLY: Mapping[str, None] = dict.fromkeys(("ro", "emergency_ro"))
 
 
@@ -69,7 +69,7 @@ def _readable(name: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    """Blanks and backslashes stand as octal numbers (mangle() in fs/seq_file.c)."""
+    """Spaces and backslashes are written as octal numbers (mangle() in fs/seq_file.c)."""
     if "\\" not in text:
         return text
     return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)

@@ -20,7 +20,7 @@ _COLUMNS = (
     *("transmit_fifo", "transmit_colls", "transmit_carrier", "transmit_compressed"),
 )
 _HEADER_LINES = 2
-# Each kind of error by itself, in sysfs (Documentation/ABI/testing/sysfs-class-net-statistics).
+# Each kind of error separately, in sysfs (Documentation/ABI/testing/sysfs-class-net-statistics).
 _DETAILS = (
     *("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_errors", "tx_errors"),
     *("rx_dropped", "tx_dropped"),
@@ -55,7 +55,7 @@ class NetworkTraffic(Collector):
             for index, name in enumerate(_COLUMNS):
                 samples: list[Row] = [(labels[device], columns[index]) for device, columns in devices.items()]
                 yield _family(name, names, samples)
-            # /proc/net/dev has no column for it; the kernel shows it in sysfs alone.
+            # /proc/net/dev has no column for it; only sysfs has it.
             yield _family("receive_nohandler", names, self._statistic("rx_nohandler", labels))
         if self._with_addresses:
             yield self._addresses()
@@ -86,7 +86,7 @@ class NetworkTraffic(Collector):
         return samples
 
     def _addresses(self) -> Family:
-        """Asked of the kernel itself: no file has the IPv4 ones."""
+        """From rtnetlink: no file has the IPv4 addresses."""
         family = Family(
             "node_network_address_info",
             "gauge",
@@ -118,7 +118,7 @@ def parse_devices(content: bytes, skipped: Skipped) -> dict[str, list[int]]:
 
 
 def _parse_device(line: bytes) -> tuple[str, list[int]]:
-    # A name may hold anything but blanks and slashes, colons too.
+    # A name may contain anything but spaces and slashes, even colons.
     name, separator, rest = line.rpartition(b":")
     columns = [int(column) for column in rest.split()]
     if not separator or len(columns) != len(_COLUMNS):

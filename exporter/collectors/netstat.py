@@ -15,19 +15,19 @@ _MOST_HEADERS = 1000
 
 
 class Columns(NamedTuple):
-    """How many words stand in a line of names, and those that are asked for, each with its place."""
+    """The number of words in a line of names, and the selected ones with their positions."""
 
     width: int
     wanted: list[tuple[int, str]]
 
 
 class ProtocolCounters(Collector):
-    """node_netstat_<protocol>_<field> of the fields wanted."""
+    """node_netstat_<protocol>_<field> for the selected fields."""
 
     def __init__(self, roots: Roots, options: Options) -> None:
         self._files = roots.proc_files
         self._fields = pattern(options, "netstat_fields")
-        # Which columns of a header line are wanted, under which name: the header never changes.
+        # The selected columns of each header line, with their names: a header never changes.
         self._columns: dict[bytes, Columns] = {}
         self._names: dict[bytes, str] = {}
         self.skipped = Skipped()
@@ -49,7 +49,7 @@ class ProtocolCounters(Collector):
     def _tables(self, content: bytes) -> list[tuple[str, int]]:
         lines = content.splitlines()
         pairs: Iterable[tuple[bytes, bytes]] = zip(lines[::2], lines[1::2], strict=False)
-        # Where each second line is one of names that is known, all is in order.
+        # If every second line is a known line of names, all is in order.
         if len(lines) % 2 or not all(map(self._columns.__contains__, lines[::2])):
             pairs = _pairs(lines)
         tables = self.skipped.each("netstat", pairs, self._table)
@@ -59,10 +59,10 @@ class ProtocolCounters(Collector):
         header, values = pair
         figures = values.split()
         if not figures:
-            raise ValueError(f"no figures: {header[:80]!r}")
+            raise ValueError(f"no values: {header[:80]!r}")
         columns = self._columns.get(header) or self._wanted(header)
         if len(figures) != columns.width:
-            raise ValueError(f"no figures for each field: {header[:80]!r}")
+            raise ValueError(f"not one value for each field: {header[:80]!r}")
         return [(name, int(figures[index])) for index, name in columns.wanted]
 
     def _wanted(self, header: bytes) -> "Columns":
@@ -70,7 +70,7 @@ class ProtocolCounters(Collector):
             self._columns.clear()
         protocol, *fields = header.decode("ascii", "replace").split()
         names = [f"{protocol.removesuffix(':')}_{field}" for field in fields]
-        # From 1: the values' line begins with the protocol as well.
+        # From 1: the line of values also begins with the protocol.
         wanted = [(index, name) for index, name in enumerate(names, start=1) if self._wants(name)]
         self._columns[header] = columns = Columns(len(names) + 1, wanted)
         return columns
@@ -79,7 +79,7 @@ class ProtocolCounters(Collector):
         return name.isidentifier() and self._fields.search(name) is not None
 
     def _lines(self, content: bytes) -> list[tuple[str, int]]:
-        # Most fields are not wanted: they are not worth a call each.
+        # Most fields are not selected: avoid a call for each.
         lines = [line for line in content.splitlines() if self._names.get(line.partition(b" ")[0], True)]
         figures = self.skipped.each("snmp6", lines, self._line)
         return [(name, value) for name, value in figures if name]
@@ -92,7 +92,7 @@ class ProtocolCounters(Collector):
         return name, int(value) if name else 0
 
     def _name_of(self, key: bytes) -> str:
-        """``Udp6InDatagrams`` as ``Udp6_InDatagrams``; empty when it is not wanted."""
+        """``Udp6InDatagrams`` as ``Udp6_InDatagrams``; empty if it is not selected."""
         if len(self._names) > _MOST_HEADERS:
             self._names.clear()
         protocol, six, field = key.decode("ascii", "replace").partition("6")
@@ -102,7 +102,7 @@ class ProtocolCounters(Collector):
 
 
 def _pairs(content: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Each line of names with the line of figures behind it; one that lacks the other stands alone."""
+    """Each line of names with the line of values after it; one without the other is returned alone."""
     lines = iter(content)
     line = next(lines, None)
     while line is not None:

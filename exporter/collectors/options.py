@@ -28,7 +28,7 @@ def _switch(explanation: str, *, default: bool = False) -> bool:
 
 @dataclass(frozen=True)
 class Options:
-    """What the collectors leave out or take in. Patterns are regular expressions; empty means no pattern."""
+    """What the collectors include or exclude. Patterns are regular expressions; empty means no pattern."""
 
     textfile_directory: tuple[str, ...] = field(
         default=(),
@@ -39,40 +39,42 @@ class Options:
     )
     filesystem_mount_points_exclude: str = _setting(
         r"^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)",
-        "Mount points to leave out.",
+        "Mount points to exclude.",
     )
-    filesystem_mount_points_include: str = _setting("", "Mount points to take, and no others.")
+    filesystem_mount_points_include: str = _setting("", "Mount points to include; all others are excluded.")
     filesystem_fs_types_exclude: str = _setting(
         "^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|erofs|fusectl|hugetlbfs|iso9660|mqueue"
         "|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|sysfs|tracefs)$",
-        "Types of file systems to leave out.",
+        "File system types to exclude.",
     )
-    filesystem_fs_types_include: str = _setting("", "Types of file systems to take, and no others.")
-    filesystem_mount_timeout: str = _setting("2s", "Seconds the mounts may take before one counts as stuck.")
-    netdev_device_exclude: str = _setting("^lo$", "Network devices to leave out.")
-    netdev_device_include: str = _setting("", "Network devices to take, and no others.")
+    filesystem_fs_types_include: str = _setting("", "File system types to include; all others are excluded.")
+    filesystem_mount_timeout: str = _setting(
+        "2s", "Seconds after which a mount that does not answer counts as stuck."
+    )
+    netdev_device_exclude: str = _setting("^lo$", "Network devices to exclude.")
+    netdev_device_include: str = _setting("", "Network devices to include; all others are excluded.")
     netdev_address_info: bool = _switch("Serve the addresses of network devices.")
     netdev_enable_detailed_metrics: bool = _switch(
-        "Serve each kind of error by itself, under names of its own: receive_errors in place of receive_errs."
+        "Serve each kind of error separately, under its own name: receive_errors instead of receive_errs."
     )
-    netdev_label_ifalias: bool = _switch("Add the device's alias as label ifalias.")
-    netclass_ignored_devices: str = _setting("^$", "Network devices that netclass leaves out.")
-    netclass_ignore_invalid_speed: bool = _switch("No speed for devices that say -1, which becomes -125000.")
-    own_process: bool = _switch("Serve what the exporter itself costs, as process_*.", default=True)
+    netdev_label_ifalias: bool = _switch("Add the device's alias as the label ifalias.")
+    netclass_ignored_devices: str = _setting("^$", "Network devices to exclude from netclass.")
+    netclass_ignore_invalid_speed: bool = _switch(
+        "Omit the speed of devices that report -1, which would become -125000."
+    )
+    own_process: bool = _switch("Serve the exporter's own CPU and memory use, as process_*.", default=True)
     cpu_guest: bool = _switch("Serve node_cpu_guest_seconds_total.", default=True)
     cpu_info: bool = _switch("Serve model, microcode and cache of each CPU.")
-    cpu_info_flags_include: str = _setting(
-        "", "Flags of the CPU to serve; with it --collector.cpu.info is on."
-    )
-    cpu_info_bugs_include: str = _setting("", "Bugs of the CPU to serve; with it --collector.cpu.info is on.")
+    cpu_info_flags_include: str = _setting("", "CPU flags to serve; implies --collector.cpu.info.")
+    cpu_info_bugs_include: str = _setting("", "CPU bugs to serve; implies --collector.cpu.info.")
     stat_softirq: bool = _switch("Serve software interrupts by kind.")
-    powersupply_ignored_supplies: str = _setting("^$", "Power supplies to leave out.")
+    powersupply_ignored_supplies: str = _setting("^$", "Power supplies to exclude.")
     diskstats_device_exclude: str = _setting(
-        r"^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$", "Disks and partitions to leave out."
+        r"^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$", "Disks and partitions to exclude."
     )
-    diskstats_device_include: str = _setting("", "Disks and partitions to take, and no others.")
-    arp_device_exclude: str = _setting("", "Network devices that arp leaves out.")
-    arp_device_include: str = _setting("", "Network devices that arp takes, and no others.")
+    diskstats_device_include: str = _setting("", "Disks and partitions to include; all others are excluded.")
+    arp_device_exclude: str = _setting("", "Network devices to exclude from arp.")
+    arp_device_include: str = _setting("", "Network devices to include in arp; all others are excluded.")
     netstat_fields: str = _setting(
         "^(.*_(InErrors|InErrs)|Ip_Forwarding|Ip(6|Ext)_(InOctets|OutOctets)|Icmp6?_(InMsgs|OutMsgs)"
         "|TcpExt_(Listen.*|Syncookies.*|TCPSynRetrans|TCPTimeouts|TCPOFOQueue|TCPRcvQDrop)"
@@ -81,23 +83,23 @@ class Options:
         "Fields of netstat to serve.",
     )
     vmstat_fields: str = _setting("^(oom_kill|pgpg|pswp|pg.*fault).*", "Fields of vmstat to serve.")
-    systemd_unit_include: str = _setting(".+", "Units to take; the whole name must match.")
+    systemd_unit_include: str = _setting(".+", "Units to include; the whole name must match.")
     systemd_unit_exclude: str = _setting(
-        r".+\.(automount|device|mount|scope|slice|target)", "Units to leave out; the whole name must match."
+        r".+\.(automount|device|mount|scope|slice|target)", "Units to exclude; the whole name must match."
     )
-    systemd_enable_restarts_metrics: bool = _switch("Serve how often each service was restarted.")
-    systemd_enable_task_metrics: bool = _switch("Serve how many tasks each service has, and may have.")
-    systemd_enable_start_time_metrics: bool = _switch("Serve since when each unit is active.")
-    hwmon_chip_exclude: str = _setting("", "Sensor chips to leave out.")
-    hwmon_chip_include: str = _setting("", "Sensor chips to take, and no others.")
-    hwmon_sensor_exclude: str = _setting("", "Sensors to leave out, as chip;sensor.")
-    hwmon_sensor_include: str = _setting("", "Sensors to take, and no others, as chip;sensor.")
+    systemd_enable_restarts_metrics: bool = _switch("Serve the number of restarts of each service.")
+    systemd_enable_task_metrics: bool = _switch("Serve the number of tasks of each service, and its limit.")
+    systemd_enable_start_time_metrics: bool = _switch("Serve the time at which each unit became active.")
+    hwmon_chip_exclude: str = _setting("", "Sensor chips to exclude.")
+    hwmon_chip_include: str = _setting("", "Sensor chips to include; all others are excluded.")
+    hwmon_sensor_exclude: str = _setting("", "Sensors to exclude, as chip;sensor.")
+    hwmon_sensor_include: str = _setting("", "Sensors to include, as chip;sensor; all others are excluded.")
 
 
 def flag(name: str) -> str:
-    """The option's name on the command line, of a field of `Options`."""
+    """The command-line option of a field of `Options`."""
     collector, _, rest = name.partition("_")
-    # One option stands below another: --collector.cpu.info.flags-include.
+    # One option is nested below another: --collector.cpu.info.flags-include.
     return f"--collector.{collector}.{rest.replace('info_', 'info.').replace('_', '-')}"
 
 
@@ -109,7 +111,7 @@ def pattern(options: Options, name: str) -> re.Pattern[str]:
         raise UsageError(f"{flag(name)}: not a regular expression: {error}") from error
 
 
-# What Go's regular expressions have and Python's would read as something else.
+# Parts of Go's regular expressions that Python would read differently.
 _CLASSES = {
     "alnum": "0-9A-Za-z",
     "alpha": "A-Za-z",
@@ -125,7 +127,7 @@ _OF_GO = re.compile(r"\\.|\[:(\w+):\]", re.DOTALL)
 
 
 def _as_python(text: str) -> str:
-    """A pattern of Go as Python writes it: ``[[:alnum:]]`` and ``\\z``. Raises re.error for another class."""
+    """A Go pattern in Python's syntax: ``[[:alnum:]]`` and ``\\z``. Raises re.error for another class."""
 
     def rewritten(match: re.Match[str]) -> str:
         if match[1] is None:
@@ -139,7 +141,7 @@ def _as_python(text: str) -> str:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which names to serve: an include pattern takes those that match, an exclude pattern the others."""
+    """Which names to serve: those that match the include pattern, or do not match the exclude pattern."""
 
     include: re.Pattern[str] | None
     exclude: re.Pattern[str] | None
@@ -154,13 +156,13 @@ class Selection:
 def selection(options: Options, subject: str) -> Selection:
     """The selection of ``<subject>_include`` and ``<subject>_exclude``. Raises UsageError if both are set.
 
-    An include alone replaces the exclude's default, as in node_exporter.
+    An include pattern alone replaces the default exclude pattern, as in node_exporter.
     """
     include, exclude = f"{subject}_include", f"{subject}_exclude"
     defaults = {entry.name: entry.default for entry in fields(Options)}
     if getattr(options, include):
         if getattr(options, exclude) not in ("", defaults[exclude]):
-            raise UsageError(f"{flag(include)} and {flag(exclude)} exclude each other", "give one of them")
+            raise UsageError(f"{flag(include)} and {flag(exclude)} cannot be combined", "give one of them")
         return Selection(pattern(options, include), None)
     return Selection(None, pattern(options, exclude) if getattr(options, exclude) else None)
 
@@ -180,5 +182,5 @@ def seconds(options: Options, name: str) -> float:
     parts = _PART.findall(written) if _DURATION.fullmatch(written) else []
     value = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
     if not 0 < value < _MOST_SECONDS:
-        raise UsageError(f"{flag(name)}: {text!r} is not a time", "write seconds, such as 5s or 500ms")
+        raise UsageError(f"{flag(name)}: {text!r} is not a duration", "write seconds, such as 5s or 500ms")
     return value

@@ -39,13 +39,13 @@ class OperatingSystem(Collector):
 
 def _families(release: Mapping[str, str]) -> Iterator[Family]:
     labels = tuple(release.get(name.upper(), "") for name in _INFO)
-    yield Family("node_os_info", "gauge", "What os-release says.", _INFO, [(labels, 1)])
+    yield Family("node_os_info", "gauge", "The distribution, from os-release.", _INFO, [(labels, 1)])
     if match := _VERSION.match(release.get("VERSION_ID", "")):
         labels = tuple(release.get(name.upper(), "") for name in _VERSION_LABELS)
         explanation = "Major and minor of the distribution's version."
         yield Family("node_os_version", "gauge", explanation, _VERSION_LABELS, [(labels, float(match[0]))])
     if (end := support_end(release)) is not None:
-        explanation = "When the distribution's support ends, in Unix time."
+        explanation = "End of the distribution's support, in Unix time."
         yield Family("node_os_support_end_timestamp_seconds", "gauge", explanation, (), [((), end)])
 
 
@@ -59,7 +59,7 @@ def _read(files: Files) -> bytes:
 
 
 def parse_release(content: bytes, skipped: Skipped) -> dict[str, str]:
-    """The assignments, unquoted as a shell would; of two of one name the last counts."""
+    """The assignments, unquoted as by a shell; the last of each name counts."""
     lines = [line.strip() for line in content.decode("utf-8", "replace").split("\n")]
     written = (line for line in lines if line and not line.startswith("#"))
     return dict(skipped.each("os-release", written, _parse_assignment))
@@ -80,7 +80,7 @@ def _unquoted(value: str) -> str:
 
 
 def support_end(release: Mapping[str, str]) -> float | None:
-    """SUPPORT_END, a date, as Unix time; None where it is not given or no date."""
+    """SUPPORT_END, a date, as Unix time; None if it is missing or not a date."""
     try:
         return datetime.strptime(release.get("SUPPORT_END", ""), "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
     except ValueError:

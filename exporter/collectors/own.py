@@ -1,4 +1,4 @@
-"""What the exporter itself costs, by the names every Prometheus client uses."""
+"""The exporter's own CPU and memory use, under the names that every Prometheus client uses."""
 
 import sys
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from leitstand.version import REVISION, VERSION
 
 
 class OwnProcess(Collector):
-    """process_* and leitstand_exporter_build_info, of this very process, wherever the roots are."""
+    """process_* and leitstand_exporter_build_info, of this process, regardless of the roots."""
 
     def __init__(self, options: Options) -> None:
         self._process = ProcessCollector(registry=None) if options.own_process else None
@@ -23,11 +23,11 @@ class OwnProcess(Collector):
         yield Family(
             "leitstand_exporter_build_info",
             "gauge",
-            "The version that answers, the commit it was made from, and the version of its Python.",
+            "Version of the exporter, the commit it was built from, and its Python version.",
             ("version", "revision", "python"),
             [self._build],
         )
-        # As families of ours, which are written faster.
+        # As our own families, which are written faster.
         for metric in self._process.collect() if self._process else ():
             kind: Kind = "counter" if metric.type == "counter" else "gauge"
             rows: list[Row] = [((), sample.value) for sample in metric.samples]

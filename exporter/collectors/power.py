@@ -1,4 +1,4 @@
-"""Mains and batteries: /sys/class/power_supply (Documentation/ABI/testing/sysfs-class-power)."""
+"""Mains power and batteries: /sys/class/power_supply (Documentation/ABI/testing/sysfs-class-power)."""
 
 from collections.abc import Iterable
 
@@ -57,7 +57,7 @@ class PowerSupplies(Collector):
             Family(f"node_power_supply_{name}", "gauge", f"Power supply: {file}.", ("power_supply",))
             for file, name, _ in _NUMBERS
         ]
-        explanation = "What the power supply says of itself."
+        explanation = "Manufacturer, model and state of the power supply."
         information = Family("node_power_supply_info", "gauge", explanation, ("power_supply", *_TEXTS))
         names = folders(self._files, "class/power_supply")
         supplies = [name for name in names if not self._ignored.search(name)]

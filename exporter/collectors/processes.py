@@ -1,4 +1,4 @@
-"""Processes and threads by state: /proc/<pid>/stat. Off by default: a file is read for each of them."""
+"""Processes and threads by state: /proc/<pid>/stat. Disabled by default: it reads a file per process."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,8 +11,8 @@ from exporter.roots import Roots
 from exporter.skipped import Skipped
 
 _LIMITS = (
-    ("pid_max", "max_processes", "Processes that can be."),
-    ("threads-max", "max_threads", "Threads that can be."),
+    ("pid_max", "max_processes", "Maximum number of processes."),
+    ("threads-max", "max_threads", "Maximum number of threads."),
 )
 
 
@@ -33,8 +33,8 @@ class Processes(Collector):
             threads += count
             thread_states.update([own, *others])
         yield from self.skipped.each("limits of processes", _LIMITS, self._limit)
-        yield gauge("node_processes_pids", "Processes that are.", states.total())
-        yield gauge("node_processes_threads", "Threads that are.", threads)
+        yield gauge("node_processes_pids", "Number of processes.", states.total())
+        yield gauge("node_processes_threads", "Number of threads.", threads)
         yield _by_state("node_processes_state", "Processes in each state.", "state", states)
         yield _by_state(
             "node_processes_threads_state", "Threads in each state.", "thread_state", thread_states
@@ -45,7 +45,7 @@ class Processes(Collector):
         return gauge(f"node_processes_{name}", explanation, int(self._files.attribute(f"sys/kernel/{file}")))
 
     def _process(self, pid: str) -> tuple[str, int, list[str]] | None:
-        """Its state, how many threads it has, and the states of the others; None when it ended meanwhile."""
+        """A process's state, its number of threads, and the states of the others; None if it has ended."""
         try:
             state, count = parse_process(self._files.attribute(f"{pid}/stat"))
             threads = self._files.names(f"{pid}/task") if count > 1 else []
@@ -67,7 +67,7 @@ def _by_state(name: str, explanation: str, label: str, counts: Counter[str]) -> 
     )
 
 
-_STATE, _THREADS = 0, 17  # counted behind the name, which may hold anything, parentheses too
+_STATE, _THREADS = 0, 17  # counted from the end of the name, which may contain anything, even parentheses
 
 
 def parse_process(content: bytes) -> tuple[str, int]:

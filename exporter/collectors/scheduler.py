@@ -1,4 +1,4 @@
-"""What the scheduler and the frequency drivers say of each CPU: /proc/schedstat, cpufreq, throttling."""
+"""The scheduler's and the frequency driver's data of each CPU: /proc/schedstat, cpufreq."""
 
 import re
 from collections.abc import Iterable
@@ -27,8 +27,8 @@ class SchedulerStatistics(Collector):
             content = self._files.read("schedstat")
         except FileNotFoundError as error:
             raise NoData("the kernel keeps no scheduler statistics") from error
-        running = _counter("schedstat_running_seconds_total", "Time tasks ran.")
-        waiting = _counter("schedstat_waiting_seconds_total", "Time tasks waited to run.")
+        running = _counter("schedstat_running_seconds_total", "Time for which tasks ran.")
+        waiting = _counter("schedstat_waiting_seconds_total", "Time for which tasks waited to run.")
         slices = _counter("schedstat_timeslices_total", "Time slices run.")
         for cpu, (ran, waited, count) in parse_scheduler(content, self.skipped).items():
             running.add(ran / _NANOSECONDS, cpu)
@@ -57,11 +57,11 @@ def _parse_cpu(line: bytes) -> tuple[str, tuple[int, int, int]]:
 
 # File of cpufreq, metric, explanation; the files hold kHz.
 _FREQUENCIES = (
-    ("cpuinfo_cur_freq", "frequency_hertz", "Frequency as the hardware tells it."),
-    ("cpuinfo_avg_freq", "frequency_avg_hertz", "Frequency of late, by the hardware's own counters."),
+    ("cpuinfo_cur_freq", "frequency_hertz", "Frequency reported by the hardware."),
+    ("cpuinfo_avg_freq", "frequency_avg_hertz", "Recent frequency, by the hardware's own counters."),
     ("cpuinfo_max_freq", "frequency_max_hertz", "Highest frequency of the hardware."),
     ("cpuinfo_min_freq", "frequency_min_hertz", "Lowest frequency of the hardware."),
-    ("scaling_cur_freq", "scaling_frequency_hertz", "Frequency the kernel asks for."),
+    ("scaling_cur_freq", "scaling_frequency_hertz", "Frequency requested by the kernel."),
     ("scaling_max_freq", "scaling_frequency_max_hertz", "Highest frequency the kernel allows."),
     ("scaling_min_freq", "scaling_frequency_min_hertz", "Lowest frequency the kernel allows."),
 )

@@ -38,7 +38,7 @@ _FILE = re.compile(r"([^0-9]+)([0-9]*)(?:_(.+))?", re.ASCII)
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9:_]")
 _MOST_FILES = 2000
 
-Sensor = dict[str, str]  # "input" -> "42000"; a file without such a part has the key ""
+Sensor = dict[str, str]  # "input" -> "42000"; the key is "" for a file without such a part
 
 
 class Figure(NamedTuple):
@@ -47,7 +47,7 @@ class Figure(NamedTuple):
     name: str
     value: float
     kind: Kind = "gauge"
-    sensor: str = ""  # where it goes by another name than its file's
+    sensor: str = ""  # if its name differs from its file's
 
 
 class Sensors(Collector):
@@ -66,14 +66,14 @@ class Sensors(Collector):
         chips = [(f"{_CHIPS}/{entry}", chip) for entry, chip in names.items() if self._selection.takes(chip)]
         self.skipped.each("hwmon", chips, lambda chip: self._read_chip(*chip, families))
         if clocks := families.get("node_hwmon_freq_freq_mhz"):
-            # By their labels, which two clocks of a chip may share.
+            # Under their labels, which two clocks of a chip may share.
             clocks.rows = list(self.skipped.unique("hwmon", clocks.rows).items())
         return families.values()
 
     def _read_chip(self, place: str, chip: str, families: dict[str, Family]) -> None:
         sensors = self._sensors(place)
         if self._files.exists(f"{place}/device"):
-            # Old drivers put their files beside the device instead.
+            # Old drivers put their files next to the device instead.
             for sensor, parts in self._sensors(f"{place}/device").items():
                 sensors.setdefault(sensor, {}).update(parts)
         if name := clean(_text(self._files, f"{place}/name")):
@@ -105,7 +105,7 @@ def _family(families: dict[str, Family], name: str, kind: Kind, labels: tuple[st
 
 
 def clean(text: str) -> str:
-    """A text as part of a name: small letters, digits, ``:`` and ``_``."""
+    """A text as part of a name: lower-case letters, digits, ``:`` and ``_``."""
     return _NOT_IN_NAMES.sub("_", text.lower()).strip("_")
 
 
@@ -117,9 +117,9 @@ def _text(files: Files, path: str) -> str:
 
 
 def chip_names(files: Files, entries: Iterable[str]) -> dict[str, str]:
-    """The label of each hwmon folder: where its device stands, as the numbers change from boot to boot.
+    """The label of each hwmon folder: its device's path, as the numbers change from boot to boot.
 
-    Two chips of one device are told apart by their name, or by the folder's where that is the same too.
+    Two chips of one device are distinguished by name, or by folder if the names are equal too.
     """
     found = [
         (entry, _device_name(files, entry), clean(_text(files, f"{_CHIPS}/{entry}/name")))
@@ -154,7 +154,7 @@ def read_sensors(folder: Folder) -> dict[str, Sensor]:
         if match is None or match[1] not in _TYPES:
             continue
         try:
-            value = folder.raw(name).strip(b"\n")  # the blanks of a label belong to it
+            value = folder.raw(name).strip(b"\n")  # spaces are part of a label
         except OSError:
             continue  # some drivers answer EAGAIN or ENODATA while a sensor sleeps
         sensor = f"{match[1]}{int(match[2] or 0)}"
@@ -162,10 +162,10 @@ def read_sensors(folder: Folder) -> dict[str, Sensor]:
     return sensors
 
 
-_MILLI, _MICRO = 1e3, 1e6  # divisors, as the thousandth of a number is exact more often than its multiple
-# Sensors whose only file has no part behind the number: metric, divisor.
+_MILLI, _MICRO = 1e3, 1e6  # divisors: dividing by 1000 is exact more often than multiplying by 0.001
+# Sensors whose only file has no part after the number: metric, divisor.
 _PLAIN = {"vrm": ("voltage_regulator_version", 1), "update_interval": ("update_interval_seconds", _MILLI)}
-# Type: unit behind the name, divisor, kind.
+# Type: unit after the name, divisor, kind.
 _UNITS: Mapping[str, tuple[str, float, Kind]] = {
     "in": ("_volts", _MILLI, "gauge"),
     "cpu": ("_volts", _MILLI, "gauge"),
@@ -180,7 +180,7 @@ _SPEEDS = ("input", "min", "max", "target")
 
 
 def figures(sensor: str, parts: Sensor) -> list[Figure]:
-    """The metrics of one sensor, in base units; a part that holds no number gives none."""
+    """The metrics of one sensor, in base units; a part that is not a number gives none."""
     kind = sensor.rstrip("0123456789")
     if kind == "beep_enable":
         return [Figure("beep_enabled", int(parts.get("") == "1"))]
@@ -195,7 +195,7 @@ def figures(sensor: str, parts: Sensor) -> list[Figure]:
 
 
 def _clock(parts: Sensor) -> list[Figure]:
-    """A clock of a graphics card, by its label; the other parts of it as they are."""
+    """A graphics card's clock, under its label; its other parts unchanged."""
     found = [(part, _number(text)) for part, text in parts.items() if part not in ("label", "input")]
     figures = [Figure(f"freq_{clean(part)}", value) for part, value in found if value is not None]
     value = _number(parts.get("input", ""))
@@ -247,8 +247,12 @@ class ThermalZones(Collector):
 
     def collect(self) -> Iterable[Family]:
         zones = Family("node_thermal_zone_temp", "gauge", "Temperature in degrees Celsius.", ("type", "zone"))
-        current = Family("node_cooling_device_cur_state", "gauge", "How much it cools now.", ("name", "type"))
-        most = Family("node_cooling_device_max_state", "gauge", "How much it can cool.", ("name", "type"))
+        current = Family(
+            "node_cooling_device_cur_state", "gauge", "Current state of the cooling device.", ("name", "type")
+        )
+        most = Family(
+            "node_cooling_device_max_state", "gauge", "Highest state of the cooling device.", ("name", "type")
+        )
 
         def read(name: str) -> None:
             with self._files.folder(f"class/thermal/{name}", self.skipped) as folder:

@@ -55,10 +55,10 @@ def _parse_protocol(line: bytes) -> list[tuple[str, int]]:
 # Column of softnet_stat (net/core/net-procfs.c), metric, kind, explanation.
 _SOFTNET: tuple[tuple[int, str, Kind, str], ...] = (
     (0, "processed_total", "counter", "Packets processed."),
-    (1, "dropped_total", "counter", "Packets dropped as the backlog was full."),
-    (2, "times_squeezed_total", "counter", "Times the processing ran out of its quota."),
-    (8, "cpu_collision_total", "counter", "Collisions while a device's lock was taken for sending."),
-    (9, "received_rps_total", "counter", "Times the CPU was woken to process another's packets."),
+    (1, "dropped_total", "counter", "Packets dropped because the backlog was full."),
+    (2, "times_squeezed_total", "counter", "Times processing ran out of its quota."),
+    (8, "cpu_collision_total", "counter", "Collisions on a device's transmit lock."),
+    (9, "received_rps_total", "counter", "Times the CPU was woken to process another CPU's packets."),
     (10, "flow_limit_count_total", "counter", "Times the flow limit was reached."),
     (11, "backlog_len", "gauge", "Packets in the backlog."),
 )
@@ -82,7 +82,7 @@ class SoftwareInterrupts(Collector):
 
 
 def parse_softnet(content: bytes, skipped: Skipped) -> dict[str, list[int]]:
-    """The columns of each CPU. Kernels since 5.10 number the rows; older ones leave out CPUs that are off."""
+    """The columns of each CPU. Kernels since 5.10 number the rows; older ones omit offline CPUs."""
     lines = content.splitlines()
     is_numbered = any(len(line.split()) > _CPU_COLUMN for line in lines)
 
@@ -97,7 +97,7 @@ def parse_softnet(content: bytes, skipped: Skipped) -> dict[str, list[int]]:
 
 
 class UdpQueues(Collector):
-    """Bytes that wait in the queues of all UDP sockets: /proc/net/udp and udp6."""
+    """Bytes waiting in the queues of all UDP sockets: /proc/net/udp and udp6."""
 
     def __init__(self, roots: Roots) -> None:
         self._files = roots.proc_files
@@ -123,7 +123,7 @@ _QUEUES_FIELD = 4
 
 
 def parse_queues(content: bytes, skipped: Skipped) -> tuple[int, int]:
-    """Bytes to be sent and to be read, of all sockets together."""
+    """Bytes to be sent and to be read, summed over all sockets."""
     waiting = skipped.each("net/udp", content.splitlines()[1:], _parse_queue)
     return sum(sent for sent, _ in waiting), sum(received for _, received in waiting)
 
@@ -169,12 +169,12 @@ def _parse_neighbour(line: bytes) -> str:
 _CONNTRACK = (
     ("found", "Lookups that found an entry."),
     ("invalid", "Packets that cannot be tracked."),
-    ("ignore", "Packets of connections that are tracked already."),
+    ("ignore", "Packets of connections that are already tracked."),
     ("insert", "Entries inserted."),
     ("insert_failed", "Entries that could not be inserted."),
-    ("drop", "Packets dropped for want of an entry."),
+    ("drop", "Packets dropped because no entry could be allocated."),
     ("early_drop", "Entries dropped to make room for new ones."),
-    ("search_restart", "Lookups begun anew as the table was resized."),
+    ("search_restart", "Lookups restarted because the table was resized."),
 )
 
 
@@ -196,7 +196,7 @@ class ConnectionTracking(Collector):
 
     def _limit(self) -> Iterator[Family]:
         limit = int(self._files.attribute("sys/net/netfilter/nf_conntrack_max"))
-        yield gauge("node_nf_conntrack_entries_limit", "Connections that can be tracked.", limit)
+        yield gauge("node_nf_conntrack_entries_limit", "Maximum number of tracked connections.", limit)
 
     def _statistics(self) -> Iterator[Family]:
         try:

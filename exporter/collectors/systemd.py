@@ -1,4 +1,4 @@
-"""States of systemd's units, asked over the system bus, which answers everybody: no rights are needed."""
+"""States of systemd units, over the system bus, which answers every user: no privileges are needed."""
 
 import re
 import time
@@ -26,14 +26,14 @@ _SERVICE, _OBJECT, _PREFIX = (
 )
 _UNIT_KINDS = "ssssssouso"
 _STATES = ("activating", "active", "deactivating", "failed", "inactive")
-_PATIENCE = 5.0  # seconds for an answer; systemd gives none while it reads a thousand units again
-# A bus that gave no answer gets less time for a while: it must not hold up scrape after scrape.
+_PATIENCE = 5.0  # seconds for a reply; systemd does not reply while it reloads a thousand units
+# A bus that did not reply gets less time for a while: it must not delay scrape after scrape.
 _IMPATIENCE, _SUSPECT = 0.3, 60.0
-_TYPES_KEPT = 600.0  # seconds; a service's type changes with its file only
+_TYPES_KEPT = 600.0  # seconds; a service's type changes only with its file
 _VERSION = re.compile(r"\d{3,}(?:\.\d+)?", re.ASCII)
 _MICROSECONDS = 1_000_000
 Value = TypeVar("Value", str, int)
-# Property of a socket, metric, kind, explanation; the last is a gauge there, too.
+# Property of a socket, metric, kind, explanation; the last is a gauge in node_exporter, too.
 CONNECTIONS: tuple[tuple[str, str, Kind, str], ...] = (
     ("NAccepted", "accepted_connections_total", "counter", "Connections accepted."),
     ("NConnections", "current_connections", "gauge", "Connections open."),
@@ -75,7 +75,7 @@ class SystemdUnits(Collector):
             self._drop()
             if not is_suspect:
                 self._suspect_until = time.monotonic() + _SUSPECT
-            raise TimeoutError("the system bus gives no answer") from error
+            raise TimeoutError("the system bus does not reply") from error
         self._suspect_until = 0.0
         return families
 
@@ -85,9 +85,9 @@ class SystemdUnits(Collector):
                 self._connection.allow(patience)
                 return self._ask(self._connection)
             except TimeoutError:
-                raise  # who gives no answer gives none to a second question either
+                raise  # a bus that does not reply will not reply to a second query either
             except (OSError, BusError):
-                self._drop()  # the bus may have been restarted since the last scrape: once more
+                self._drop()  # the bus may have been restarted since the last scrape: try again
         try:
             self._connection = Connection(self._place, patience)
         except (FileNotFoundError, ConnectionRefusedError) as error:
@@ -95,7 +95,7 @@ class SystemdUnits(Collector):
         try:
             return self._ask(self._connection)
         except BaseException:
-            # What was asked and not yet answered would be taken for the next answer.
+            # A late reply to an earlier call would be taken for the next one.
             self._drop()
             raise
 
@@ -134,13 +134,13 @@ class SystemdUnits(Collector):
         return self._include.fullmatch(name) is not None and self._exclude.fullmatch(name) is None
 
     def _learn_types(self, bus: Connection, units: Sequence[Unit]) -> None:
-        """Ask for the types of services not known; of all of them now and then."""
+        """Query the types of unknown services; of all services now and then."""
         now = time.monotonic()
         if now - self._types_since > _TYPES_KEPT:
             self._types, self._types_since = {}, now
         services = [unit for unit in units if unit.name.endswith(".service") and unit.name not in self._types]
         types = self._properties(bus, services, "Service", "Type", str)
-        # What had no answer is asked again: a label that is wrong for ten minutes makes another series.
+        # Query failed ones again: a label that is wrong for ten minutes makes another series.
         self._types.update(types)
 
     def _states(self, units: Sequence[Unit]) -> Family:
@@ -166,7 +166,9 @@ class SystemdUnits(Collector):
         if self._with_tasks:
             tasks = Family("node_systemd_unit_tasks_current", "gauge", "Tasks of the service.", ("name",))
             tasks.rows = self._numbers(bus, services, "Service", "TasksCurrent")
-            most = Family("node_systemd_unit_tasks_max", "gauge", "Tasks the service may have.", ("name",))
+            most = Family(
+                "node_systemd_unit_tasks_max", "gauge", "Maximum number of tasks of the service.", ("name",)
+            )
             most.rows = self._numbers(bus, services, "Service", "TasksMax")
             yield from (tasks, most)
         if self._with_start_times:
@@ -176,7 +178,7 @@ class SystemdUnits(Collector):
         family = Family(
             "node_systemd_unit_start_time_seconds",
             "gauge",
-            "Since when the unit is active, in Unix time; 0: it is not.",
+            "When the unit became active, in Unix time; 0 if it is not active.",
             ("name",),
         )
         active = [unit for unit in units if unit.state == "active"]
@@ -191,7 +193,7 @@ class SystemdUnits(Collector):
         family = Family(
             "node_systemd_timer_last_trigger_seconds",
             "gauge",
-            "When the timer started its unit last, in Unix time.",
+            "When the timer last started its unit, in Unix time.",
             ("name",),
         )
         for name, moment in self._properties(bus, timers, "Timer", "LastTriggerUSec", int).items():
@@ -221,14 +223,14 @@ class SystemdUnits(Collector):
         try:
             return dict(self.skipped.each(name, told, lambda pair: (pair[0], form(read_variant(pair[1])))))
         except ValueError:
-            return {}  # none of them; what else is known of the units stays
+            return {}  # none of them; other data of the units stays
 
 
-_NO_NUMBER = 2**64 - 1  # what systemd says where there is no limit, or nobody counts
+_NO_NUMBER = 2**64 - 1  # what systemd reports without a limit, or without accounting
 
 
 def parse_units(body: bytes, skipped: Skipped) -> list[Unit]:
-    """The units in the answer to ListUnits. Raises ValueError when it is cut short."""
+    """The units in the reply to ListUnits. Raises ValueError if it is truncated."""
     try:
         units = [Unit(row[0], row[2], row[3], row[6]) for row in read_rows(body, _UNIT_KINDS)]
     except Exception as error:
@@ -237,7 +239,7 @@ def parse_units(body: bytes, skipped: Skipped) -> list[Unit]:
 
 
 def _manager_parts(answers: Sequence[bytes | BusError]) -> Iterable[Callable[[], Iterable[Family]]]:
-    """What the manager says of itself: its version, the system's state, what the machine runs on."""
+    """The manager's own data: its version, the system's state, the virtualization."""
     for answer, make in zip(answers, (_version, _running, _virtualization), strict=True):
         yield partial(_of_manager, make, answer)
 
@@ -248,13 +250,20 @@ def _of_manager(make: Callable[[str], list[Family]], answer: bytes | BusError) -
 
 def _running(state: str) -> list[Family]:
     return [
-        gauge("node_systemd_system_running", "Whether all is well with the system.", int(state == "running"))
+        gauge(
+            "node_systemd_system_running",
+            "Whether the system is in the state running.",
+            int(state == "running"),
+        )
     ]
 
 
 def _virtualization(machine: str) -> list[Family]:
     family = Family(
-        "node_systemd_virtualization_info", "gauge", "What the machine runs on.", ("virtualization_type",)
+        "node_systemd_virtualization_info",
+        "gauge",
+        "Virtualization technology that the machine runs on.",
+        ("virtualization_type",),
     )
     family.add(1, machine or "none")
     return [family]

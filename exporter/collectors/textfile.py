@@ -1,7 +1,7 @@
 """Metrics that other programs leave as files: ``*.prom`` in the textfile folders.
 
-A link is followed inside its folder only: who may write there must not make the exporter read what they
-cannot.
+A link is followed only inside its folder: users who may write there must not make the exporter read what
+they cannot.
 """
 
 import glob
@@ -20,7 +20,7 @@ from exporter.collectors.textfile_format import BadTextfile, Block, parse_textfi
 from exporter.exposition import Family
 from exporter.files import Files
 
-LIMIT = 4 * 1024 * 1024  # bytes of all files together; in memory they are some twenty times as much
+LIMIT = 4 * 1024 * 1024  # bytes of all files together; about twenty times as much in memory
 _PAGE_FOLDER, _PAGE_METRICS = "status-page", "leitstand_status_page_"
 _MODIFIED, _ERROR = "node_textfile_mtime_seconds", "node_textfile_scrape_error"
 _LOG = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Stamp:
-    """By this a changed file is known."""
+    """Identifies a version of a file."""
 
     modified: int  # nanoseconds
     size: int
@@ -60,7 +60,7 @@ class Textfiles(Collector):
             except (OSError, BadTextfile) as error:
                 problems[path] = str(error)
                 continue
-            # Only what was read and found good counts as written: a failure must not look fresh.
+            # Only a valid file counts as written: a failure must not look fresh.
             modified[path] = stamp.modified // 1_000_000_000
         self._tell(problems)
         yield from (_family(parts) for parts in blocks.values())
@@ -69,7 +69,7 @@ class Textfiles(Collector):
         yield gauge(_ERROR, explanation, int(bool(problems)))
 
     def _places(self, problems: dict[str, str]) -> list[tuple[str, str]]:
-        """Folder and name of every file; a folder that is named but cannot be read is a problem."""
+        """Folder and name of every file; a configured folder that cannot be read is a problem."""
         places = []
         for folder in self._existing():
             try:
@@ -82,27 +82,27 @@ class Textfiles(Collector):
         return places
 
     def _existing(self) -> list[str]:
-        # The folders nobody named may be missing: most hosts have one of them at most.
+        # The default folders may be missing: most hosts have at most one of them.
         if not self._folders:
             return [folder for folder in DEFAULT_TEXTFILE_FOLDERS if Path(folder).is_dir()]
         # A pattern without a match is kept, so that a missing folder is noticed.
-        named = filter(None, self._folders)  # the empty name is no folder
+        named = filter(None, self._folders)  # an empty name is not a folder
         found = ((folder, sorted(glob.glob(folder))) for folder in named)  # noqa: PTH207 - any root
         return [os.path.normpath(place) for folder, places in found for place in places or [folder]]
 
     def _files(self, folder: str) -> Files:
-        # Anew at each scrape: the folder may have been replaced by another of its name.
+        # Reopened at each scrape: the folder may have been replaced.
         files = self._open[folder] = Files(Path(folder))
         return files
 
     def _parsed(self, folder: str, name: str, most: int) -> tuple[_Stamp, list[Block]]:
-        """When the file was written, and what is in it. It may have ``most`` bytes."""
+        """When the file was written, and its content. Its limit is ``most`` bytes."""
         path = f"{folder}/{name}"
         with os.fdopen(self._open[folder].open(name), "rb") as file:
             status = os.fstat(file.fileno())
             if status.st_size > most:
                 self._known.pop(path, None)
-                raise BadTextfile(f"with it all files together have more than {LIMIT} bytes")
+                raise BadTextfile(f"with it, all files together have more than {LIMIT} bytes")
             stamp = _Stamp(status.st_mtime_ns, status.st_size, status.st_ino)
             known = self._known.get(path)
             if known is None or known[0] != stamp:
@@ -129,35 +129,35 @@ def _attempt(file: IO[bytes]) -> list[Block] | BadTextfile:
 
 
 def _keep_to_the_subject(folder: str, found: list[Block]) -> None:
-    """Refuse what the user of the status page, whose folder this is, has no say in: backups, hosts."""
+    """Refuse metrics of backups or hosts in the folder of the status page, whose user must not set them."""
     if os.path.basename(folder) != _PAGE_FOLDER:  # noqa: PTH119 - a text, as it was given
         return
     for block in found:
         if not block.name.startswith(_PAGE_METRICS):
-            raise BadTextfile(f"{block.name} has no place in this folder, only {_PAGE_METRICS}* has")
+            raise BadTextfile(f"{block.name} is not allowed in this folder, only {_PAGE_METRICS}* is")
 
 
 def _merge(blocks: dict[str, list[Block]], owners: dict[str, str], found: list[Block]) -> None:
     """Add a file's blocks; a file that contradicts an earlier one, or repeats its series, is refused.
 
-    ``owners`` has the family that each name of a sample belongs to: a histogram's count is no gauge, too.
+    ``owners`` maps each sample's name to its family: a histogram's count cannot also be a gauge.
     """
     own = _new_owners(owners, found)
     for block in found:
         if block.name in (_MODIFIED, _ERROR):
-            raise BadTextfile(f"{block.name} tells of the textfiles themselves")
+            raise BadTextfile(f"{block.name} is reserved for the textfiles themselves")
         for earlier in blocks.get(block.name, ()):
             if earlier.kind != block.kind:
                 raise BadTextfile(f"{block.name} is {block.kind} here and {earlier.kind} in another file")
             if not earlier.series.isdisjoint(block.series):
-                raise BadTextfile(f"{block.name} has a series that another file has too")
+                raise BadTextfile(f"{block.name} has a series that is also in another file")
     for block in found:
         blocks.setdefault(block.name, []).append(block)
     owners |= own
 
 
 def _new_owners(owners: Mapping[str, str], found: list[Block]) -> dict[str, str]:
-    """The family of each name that samples of these blocks may have, if no other family has it."""
+    """The family of each name that samples of these blocks may have. Raises if another family has it."""
     own: dict[str, str] = {}
     for block in found:
         for name in block.sample_names:

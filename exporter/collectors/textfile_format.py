@@ -1,7 +1,7 @@
 """Read the Prometheus text format 0.0.4 strictly, family by family, without turning each sample into objects.
 
-Source: https://prometheus.io/docs/instrumenting/exposition_formats/. What is good is served as it stands, so
-only its shape is checked: names, labels, escapes, numbers, no time stamp, no series twice.
+Source: https://prometheus.io/docs/instrumenting/exposition_formats/. Valid text is served unchanged, so only
+its form is checked: names, labels, escapes, numbers, no timestamps, no duplicate series.
 """
 
 import math
@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 
 from exporter.exposition import PARTS, Kind
 
-# No quantifier here gives back what it took: else one long bad line would hold the exporter for hours, and
-# "load15" would be 5 of "load1".
+# All quantifiers are possessive: otherwise one long bad line would block the exporter for hours, and "load15"
+# would be the value 5 of "load1".
 _NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*+"
 _LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*+[ \t]*+=[ \t]*+"(?:[^"\\\n]|\\["\\n])*+"'
 _SAMPLE = re.compile(
     rf"({_NAME})[ \t]*+(?:\{{[ \t]*+((?:{_LABEL}[ \t]*+(?:,[ \t]*+|(?=\}})))*+)\}}[ \t]*+)?+([^\s{{}}]++)",
     re.ASCII,
 )
-# What Go's ParseFloat takes of decimal numbers; it refuses a sign before NaN, and what is out of range.
+# Decimal numbers that Go's ParseFloat accepts; it rejects a sign before NaN, and values out of range.
 _NUMBER = re.compile(
     r"[+-]?(?:(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?|(?P<infinity>[iI]nf(?:inity)?))|nan|NaN", re.ASCII
 )
@@ -32,7 +32,7 @@ _KINDS: dict[str, Kind] = {
     "untyped": "untyped",
 }
 _BLANK = " \t\r"
-# Both are remembered from scrape to scrape, also those of earlier ones.
+# Both are cached from scrape to scrape, even after they are gone.
 _LONGEST_NAME, _LONGEST_DOCUMENTATION = 255, 1000
 _DOCUMENTATION_ESCAPES = re.compile(r"\\(\\|n)")
 
@@ -66,7 +66,7 @@ def parse_textfile(content: bytes) -> list[Block]:
     reader = _Reader()
     *lines, rest = text.split("\n")
     if rest.strip(_BLANK):
-        raise BadTextfile(f"line {len(lines) + 1}: has no end; the file may be cut short")
+        raise BadTextfile(f"line {len(lines) + 1}: has no newline; the file may be truncated")
     for number, line in enumerate(lines, start=1):
         try:
             reader.take(line)
@@ -111,7 +111,7 @@ class _Reader:
             block.documentation = told[:_LONGEST_DOCUMENTATION]
             return
         if (rest or "") not in _KINDS:
-            raise BadTextfile("no such type")
+            raise BadTextfile("unknown type")
         if name in self._lines:
             raise BadTextfile(f"the type of {name} comes after its samples")
         block.kind = _KINDS[rest or ""]
@@ -119,7 +119,7 @@ class _Reader:
     def _take_sample(self, line: str) -> None:
         match = _SAMPLE.fullmatch(line)
         if match is None:
-            raise BadTextfile("not a sample (a time stamp is not accepted)")
+            raise BadTextfile("not a sample (timestamps are not accepted)")
         name, labels, value = match.groups()
         number = _NUMBER.fullmatch(value)
         if number is None or (number["infinity"] is None and math.isinf(float(value))):
@@ -129,7 +129,7 @@ class _Reader:
         series = f"{name}{{{written}}}" if written else name
         block = self._block(family)
         if series in block.series:
-            raise BadTextfile(f"{series} comes twice")
+            raise BadTextfile(f"{series} appears twice")
         block.series.add(series)
         self._lines.setdefault(family, []).append(f"{series} {value}\n")
 
@@ -143,8 +143,8 @@ class _Reader:
 
 
 def _labels(text: str) -> str:
-    """Labels in one order and spelling, so that two of the same series are seen to be one."""
+    """Labels in a canonical order and spelling, so that duplicate series are recognised."""
     pairs = _SINGLE_LABEL.findall(text)
     if len({name for name, _ in pairs}) < len(pairs):
-        raise BadTextfile("a label is named twice")
+        raise BadTextfile("a label appears twice")
     return ",".join([f"{name}={value}" for name, value in sorted(pairs)])

@@ -102,7 +102,7 @@ def test_it_ends_when_it_is_told_to(ours, number):
         ),
         (
             "--collector.filesystem.mount-timeout=soon",
-            "--collector.filesystem.mount-timeout: 'soon' is not a time",
+            "--collector.filesystem.mount-timeout: 'soon' is not a duration",
         ),
         ("--web.listen-address=nowhere:x", "nowhere:x"),
         ("--web.telemetry-path=/inventory", "--web.telemetry-path: '/inventory' cannot be"),

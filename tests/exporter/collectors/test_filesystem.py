@@ -105,7 +105,7 @@ def test_a_mount_that_answers_with_an_error_is_told_and_has_no_size(host, option
     mounted(host, ("/dev/sda1", "ext4", "/gone"))
     collector = FileSystems(host.roots, options)
     found = [figures(collector) for _ in range(3)][-1]
-    assert caplog.text.count("file system /gone does not say how full it is: [Errno 2] No such file") == 1
+    assert caplog.text.count("the usage of file system /gone cannot be read: [Errno 2] No such file") == 1
     assert found["node_filesystem_device_error"] == {
         ("/dev/sda1", "ext4", "/gone", "no such file or directory"): 1
     }
@@ -153,7 +153,7 @@ def test_a_mount_that_fails_leaves_the_others_of_its_server_alone(host, options,
         ("/stale", "stale file handle"): 1,
         ("/two", ""): 0,
     }
-    assert "file system /stale does not say how full it is: [Errno 116] Stale file handle" in caplog.text
+    assert "the usage of file system /stale cannot be read: [Errno 116] Stale file handle" in caplog.text
 
 
 def test_a_server_that_comes_back_is_measured_again(host, options, figures):

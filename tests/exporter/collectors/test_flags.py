@@ -20,7 +20,7 @@ from exporter.flags import (
     telemetry_path_of,
     web_config_of,
 )
-from exporter.node_exporter_flags import FORMER, tell
+from exporter.node_exporter_flags import FORMER, log_notices
 from lab.patience import patient
 from leitstand.errors import UsageError
 
@@ -51,7 +51,7 @@ def given_by(*arguments):
 def built(*arguments):
     """Everything that the options have a say in."""
     given = given_by(*arguments)
-    tell(given)
+    log_notices(given)
     roots, options = roots_of(given), options_of(given)
     addresses_of(given), telemetry_path_of(given), web_config_of(given), limits_of(given)
     return {name: COLLECTORS[name].build(roots, options) for name in collectors_of(given)}
@@ -90,14 +90,14 @@ def test_the_lists_are_those_of_the_releases_and_of_the_program_that_is_installe
 @pytest.mark.parametrize(("name", "field"), FORMER.items())
 def test_a_former_name_does_what_the_present_one_does(name, field, caplog):
     given = given_by(f"{name}=^odd$")
-    tell(given)
+    log_notices(given)
     assert getattr(options_of(given), field) == "^odd$"
     assert f"{name} is a former name; write --collector." in caplog.text
 
 
 def test_the_former_name_of_the_web_configuration_is_taken(caplog):
     given = given_by("--web.config=/etc/web.yml")
-    tell(given)
+    log_notices(given)
     assert web_config_of(given) == Path("/etc/web.yml")
     assert "--web.config is a former name; write --web.config.file" in caplog.text
     assert web_config_of(given_by("--web.config=")) is None
@@ -129,7 +129,7 @@ def test_a_former_and_the_present_name_together_are_refused():
     ],
 )
 def test_what_has_no_effect_is_one_line_in_the_log(arguments, words, caplog):
-    tell(given_by(*arguments))
+    log_notices(given_by(*arguments))
     assert [record.message[: len(words)] for record in caplog.records] == ([words] if words else [])
 
 
