@@ -13,15 +13,15 @@ FIRST = "0.1.0"  # the release that is worked on as long as there is no tag
 
 
 def version(root: Path = ROOT) -> str:
-    """The tag ``vX.Y.Z`` that is checked out, else the next patch release as ``X.Y.Z.devN+gCOMMIT``.
+    """The tag ``vX.Y.Z`` that is checked out unchanged, else the next patch release, ``X.Y.Z.devN+gCOMMIT``.
 
     N counts commits since the tag, or all of them. Without git it is 0; hatchling itself takes the version of
     an unpacked source archive from its PKG-INFO.
     """
     tags = ("--match=v[0-9]*.[0-9]*.[0-9]*", "--exclude=*[!v0-9.]*")
-    text = _git(root, "describe", "--tags", "--long", *tags)
-    described = re.fullmatch(r"v(\d+\.\d+\.)(\d+)-(\d+)-g\w+", text)
-    if described and described[3] == "0":
+    text = _git(root, "describe", "--tags", "--long", "--dirty", *tags)
+    described = re.fullmatch(r"v(\d+\.\d+\.)(\d+)-(\d+)-g\w+(-dirty)?", text)
+    if described and described[3] == "0" and not described[4]:
         return f"{described[1]}{described[2]}"
     release = f"{described[1]}{int(described[2]) + 1}" if described else FIRST
     count = described[3] if described else _git(root, "rev-list", "--count", "HEAD") or "0"

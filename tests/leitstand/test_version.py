@@ -94,6 +94,16 @@ def test_a_build_has_the_version_of_the_tag_or_leads_to_the_next(
     assert described(checkout) == f"0.3.10.dev2+g{commit(checkout)}"
 
 
+def test_a_build_of_changed_files_is_not_the_release(checkout: Path) -> None:
+    git(checkout, "add", "leitstand")
+    git(checkout, "commit", "-q", "-m", "files")
+    git(checkout, "tag", "v0.3.9")
+    (checkout / "leitstand" / "new.py").touch()  # not committed, as a build may have left it
+    assert described(checkout) == "0.3.9"
+    (checkout / "leitstand" / "cli.py").write_text("changed")
+    assert described(checkout) == f"0.3.10.dev0+g{commit(checkout)}"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root builds the checkouts of others")
 def test_root_builds_the_checkout_of_another_user_with_its_version(checkout: Path) -> None:
     git(checkout, "tag", "v0.3.9")

@@ -18,6 +18,7 @@ from status_page import ready
 from status_page.rendering import bundle
 from status_page.round import Memory, snapshot
 from status_page.states import Observation
+from status_page.texts import texts
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("leitstand", "exporter", "fleet_config", "fleet_inventory", "orchestrator", "status_page")
@@ -52,11 +53,22 @@ def test_a_catalogue_translates_every_text_of_the_code_and_keeps_its_blanks(temp
     catalogue = read(FOLDER / f"{language}.po")
     assert {message.id for message in catalogue} == {message.id for message in read(template)}
     for message in list(catalogue)[1:]:
-        texts, forms = ([each] if isinstance(each, str) else each for each in (message.id, message.string))
+        originals, forms = (
+            [each] if isinstance(each, str) else each for each in (message.id, message.string)
+        )
         assert not message.fuzzy, message.id
         assert all(forms), message.id
-        assert all(blanks(form) <= blanks("".join(texts)) for form in forms), message.id
-        assert blanks(forms[-1]) == blanks(texts[-1]), message.id
+        assert all(blanks(form) <= blanks("".join(originals)) for form in forms), message.id
+        assert blanks(forms[-1]) == blanks(originals[-1]), message.id
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_catalogue_is_named_by_a_language_code_and_can_be_used(language):
+    assert re.fullmatch("[a-z]{2,3}", language)  # as lang= and Accept-Language have it
+    assert texts(language).locale.language == language
+    english = {"{names} is down", "{names} are down"}
+    said = {texts(language).ngettext("{names} is down", "{names} are down", count) for count in range(200)}
+    assert said == english if language == "en" else said.isdisjoint(english)
 
 
 @pytest.fixture
