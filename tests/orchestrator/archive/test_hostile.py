@@ -2,6 +2,7 @@
 
 import os
 import struct
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -70,6 +71,22 @@ def test_a_flipped_bit_is_found_wherever_it_is(sealed, place, bit):
     except ArchiveError:
         return
     assert problems
+
+
+def test_verifying_leaves_no_thread_behind_even_when_the_store_fails(sealed):
+    def read_range(offset, length):
+        if broken:
+            raise OSError("connection reset")
+        return sealed.data[offset : offset + length]
+
+    broken = False
+    reader, threads = SealedReader(read_range, len(sealed.data), PASSWORD), threading.active_count()
+    assert not reader.verify(sealed.records)
+    assert threading.active_count() == threads
+    broken = True
+    with pytest.raises(OSError, match="reset"):
+        reader.verify(sealed.records)
+    assert threading.active_count() == threads
 
 
 def test_flipped_bytes_of_both_ends_are_found(sealed):

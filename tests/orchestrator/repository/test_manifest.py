@@ -1,6 +1,7 @@
 """The manifest: what goes in comes out, whatever the names; what is damaged, forged or hostile is refused."""
 
 import io
+import os
 import subprocess
 from dataclasses import replace
 
@@ -92,6 +93,16 @@ def test_only_the_rows_that_are_wanted_are_given(given_rows, numbers):
     found = list(reader.rows(lambda path: asked.append(path) or path in wanted))
     assert asked == [row.record.path for row in given_rows]
     assert found == [row for row in given_rows if row.record.path in wanted]
+
+
+def test_a_long_manifest_is_written_row_by_row_not_kept_until_the_end():
+    file = io.BytesIO()
+    writer = ManifestWriter(file, PASSWORD, HEADER)
+    for number in range(10_000):
+        writer.add(replace(RECORD, metadata=Metadata(path=b"%d" % number), sha256=os.urandom(32)))
+    before_the_end = len(file.getvalue())
+    writer.close(VOLUMES)
+    assert before_the_end > 0.5 * len(file.getvalue())
 
 
 def test_seven_zip_shows_one_line_of_json_for_each_file(tmp_path):
