@@ -1,7 +1,7 @@
 """MariaDB/MySQL, PostgreSQL and any program's output, as sources."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import Generic, TypeVar
 from urllib.parse import quote
 
 from leitstand.process import ProcessError
@@ -71,14 +71,18 @@ _SQLITE = (
 )
 
 
-class DumpSource:
-    """What the three kinds share: a list of dumps, read one after the other."""
+Settings = TypeVar("Settings", MysqlSettings, PostgresqlSettings, SqliteSettings, CommandSettings)
+
+
+class DumpSource(Generic[Settings]):
+    """What the four kinds share: a list of dumps, read one after the other."""
 
     sequential = True
-    label = ""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, settings: Settings, transport: Transport) -> None:
+        self.settings = settings
         self.transport = transport
+        self.label = source_label(settings)
         self._reader = DumpReader(transport)
         # Rows of each table, by the dump's path; complete when the entries were read.
         self.tables: Mapping[bytes, Mapping[str, int]] = self._reader.tables
@@ -115,16 +119,8 @@ class DumpSource:
         return finished.stdout.decode(errors="replace").splitlines()
 
 
-@dataclass
-class MysqlDumps(DumpSource):
+class MysqlDumps(DumpSource[MysqlSettings]):
     """A database of MariaDB or MySQL, or all of them with users and grants, by mysqldump."""
-
-    settings: MysqlSettings
-    transport: Transport
-
-    def __post_init__(self) -> None:
-        super().__init__(self.transport)
-        self.label = source_label(self.settings)
 
     @property
     def _options(self) -> list[str]:
@@ -209,16 +205,8 @@ _CLOSED = {
 }
 
 
-@dataclass
-class PostgresqlDumps(DumpSource):
+class PostgresqlDumps(DumpSource[PostgresqlSettings]):
     """A database of PostgreSQL, or all of them, by pg_dump; roles and grants by pg_dumpall."""
-
-    settings: PostgresqlSettings
-    transport: Transport
-
-    def __post_init__(self) -> None:
-        super().__init__(self.transport)
-        self.label = source_label(self.settings)
 
     @property
     def _env(self) -> dict[str, str]:
@@ -277,16 +265,8 @@ class PostgresqlDumps(DumpSource):
         return [name for name, why in found.items() if not why], {n: why for n, why in found.items() if why}
 
 
-@dataclass
-class RemoteSqliteDump(DumpSource):
+class RemoteSqliteDump(DumpSource[SqliteSettings]):
     """An SQLite database of another host, as SQL by its own sqlite3 program: one read transaction."""
-
-    settings: SqliteSettings
-    transport: Transport
-
-    def __post_init__(self) -> None:
-        super().__init__(self.transport)
-        self.label = source_label(self.settings)
 
     def dumps(self) -> Iterator[Dump]:
         path = str(self.settings.sqlite)
@@ -294,16 +274,8 @@ class RemoteSqliteDump(DumpSource):
         yield Dump(f"{self.label}.sql", argv, SQLITE_SECONDS, watcher=SqliteWatcher, program="sqlite3")
 
 
-@dataclass
-class CommandOutput(DumpSource):
+class CommandOutput(DumpSource[CommandSettings]):
     """What any program writes; its exit status says whether it is whole."""
-
-    settings: CommandSettings
-    transport: Transport
-
-    def __post_init__(self) -> None:
-        super().__init__(self.transport)
-        self.label = source_label(self.settings)
 
     def dumps(self) -> Iterator[Dump]:
         settings = self.settings
