@@ -38,6 +38,10 @@ def _option(name: str, parameter: str, explanation: str, **settings: Any) -> cli
     return click.Option([name, parameter], help=explanation, **settings)
 
 
+def _switch(name: str, parameter: str, explanation: str, default: bool | None) -> click.Option:
+    return _option(f"{name}/--no-{name[2:]}", parameter, explanation, default=default)
+
+
 def _web() -> Iterable[click.Option]:
     yield _option(
         "--web.listen-address",
@@ -47,12 +51,8 @@ def _web() -> Iterable[click.Option]:
         default=(DEFAULT_ADDRESS,),
         show_default=True,
     )
-    yield _option(
-        "--web.systemd-socket/--no-web.systemd-socket",
-        "systemd_socket",
-        "Listen only on the sockets that systemd passes.",
-        default=False,
-    )
+    words = "Listen only on the sockets that systemd passes."
+    yield _switch("--web.systemd-socket", "systemd_socket", words, False)
     words = (
         "File with TLS, client certificates, users and headers, in the format of Prometheus' own exporters."
     )
@@ -69,12 +69,7 @@ def _web() -> Iterable[click.Option]:
     )
 
     words = "Omit process_* and the server's own metrics."
-    yield _option(
-        "--web.disable-exporter-metrics/--no-web.disable-exporter-metrics",
-        "without_own",
-        words,
-        default=False,
-    )
+    yield _switch("--web.disable-exporter-metrics", "without_own", words, False)
 
 
 def _paths() -> Iterable[click.Option]:
@@ -110,36 +105,23 @@ def _inventory() -> Iterable[click.Option]:
         "May be given several times.",
         multiple=True,
     )
-    yield _option(
-        "--inventory.watch-usual/--no-inventory.watch-usual",
-        "watch_usual",
-        "Watch the usual packages: kernel, libc, OpenSSL, SSH, web servers, PHP, databases, mail.",
-        default=True,
-    )
+    words = "Watch the usual packages: kernel, libc, OpenSSL, SSH, web servers, PHP, databases, mail."
+    yield _switch("--inventory.watch-usual", "watch_usual", words, True)
     words = "Disable all sources; enable single ones with --inventory.NAME."
     yield _option("--inventory.disable-defaults", "disable_sources", words, is_flag=True)
     for name, entry in SOURCES.items():
         words = f"Read {entry.summary}."
-        yield _option(f"--inventory.{name}/--no-inventory.{name}", f"source_{name}", words, default=None)
+        yield _switch(f"--inventory.{name}", f"source_{name}", words, None)
 
 
 def _collectors() -> Iterable[click.Option]:
     words = "Disable all collectors; enable single ones with --collector.NAME."
-    yield _option(
-        "--collector.disable-defaults/--no-collector.disable-defaults",
-        "disable_collectors",
-        words,
-        default=False,
-    )
-    yield _option(
-        "--node-metrics/--no-node-metrics",
-        "node_metrics",
-        "Serve node_exporter's metrics (node_*); disable where node_exporter runs, too.",
-        default=True,
-    )
+    yield _switch("--collector.disable-defaults", "disable_collectors", words, False)
+    words = "Serve node_exporter's metrics (node_*); disable where node_exporter runs, too."
+    yield _switch("--node-metrics", "node_metrics", words, True)
     for name, entry in COLLECTORS.items():
         words = f"Collect {entry.summary} ({'enabled' if entry.is_default else 'disabled'} by default)."
-        yield _option(f"--collector.{name}/--no-collector.{name}", f"collector_{name}", words, default=None)
+        yield _switch(f"--collector.{name}", f"collector_{name}", words, None)
     words = "Your own prometheus_client collector, package.module:Class. May be given several times."
     yield _option(MODULE, "modules", words, multiple=True)
     for setting in fields(Options):
