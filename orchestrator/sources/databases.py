@@ -80,7 +80,7 @@ class DumpSource(Generic[Settings]):
     sequential = True
 
     def __init__(self, settings: Settings, transport: Transport) -> None:
-        self.settings = settings
+        self.settings: Settings = settings
         self.transport = transport
         self.label = source_label(settings)
         self._reader = DumpReader(transport)
