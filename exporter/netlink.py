@@ -1,22 +1,29 @@
-"""Read the kernel's addresses over rtnetlink, the only source of scope and lifetime for both families.
+"""Read the kernel's addresses and network devices over rtnetlink.
 
-Layout: linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h.
+It is the only source of scope and lifetime for addresses of both families.
+
+Layout: linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h, linux/if_link.h.
 """
 
 import ipaddress
+import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
+LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
 ATTRIBUTE = struct.Struct("=HH")  # rtattr: length, type
 NLMSG_ERROR, NLMSG_DONE = 2, 3
-RTM_NEWADDR, RTM_GETADDR = 20, 22
+RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR = 16, 18, 20, 22
 NLM_F_REQUEST_DUMP = 0x301
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 IFA_F_TEMPORARY = 0x01
+IFLA_IFNAME, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS = 3, 29, 8
 SCOPES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
 FAMILIES = {socket.AF_INET: "inet", socket.AF_INET6: "inet6"}
 MAXIMUM_ANSWER = 16 * 1024 * 1024
@@ -34,21 +41,41 @@ class Address:
     temporary: bool
 
 
+class Link(NamedTuple):
+    """One network device. ``kind`` is its hardware's (ARPHRD_*), ``flags`` are those of netdevice(7)."""
+
+    kind: int
+    ifindex: int
+    flags: int
+    attributes: dict[int, bytes]
+
+    def number(self, attribute: int) -> int:
+        """An attribute (IFLA_*) as an unsigned integer; 0 if this kernel does not give it."""
+        return int.from_bytes(self.attributes.get(attribute, b""), sys.byteorder)
+
+
 def dump_addresses(timeout: float = 2.0) -> bytes:
     """The kernel's raw answer to RTM_GETADDR. Raises OSError."""
+    return _dump(RTM_GETADDR, bytes(ADDRESS.size), timeout)
+
+
+def dump_links(timeout: float = 2.0) -> bytes:
+    """The kernel's raw answer to RTM_GETLINK, without counters of IPv6. Raises OSError."""
+    without_counters = ATTRIBUTE.pack(8, IFLA_EXT_MASK) + struct.pack("=I", RTEXT_FILTER_SKIP_STATS)
+    return _dump(RTM_GETLINK, bytes(LINK.size) + without_counters, timeout)
+
+
+def _dump(kind: int, request: bytes, timeout: float) -> bytes:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as link:
         link.settimeout(timeout)
-        link.send(
-            HEADER.pack(HEADER.size + ADDRESS.size, RTM_GETADDR, NLM_F_REQUEST_DUMP, 1, 0)
-            + bytes(ADDRESS.size)
-        )
-        answer = b""
+        link.send(HEADER.pack(HEADER.size + len(request), kind, NLM_F_REQUEST_DUMP, 1, 0) + request)
+        answer = bytearray()
         while len(answer) < MAXIMUM_ANSWER:
             chunk = link.recv(1 << 16)
             answer += chunk
             if any(kind in (NLMSG_DONE, NLMSG_ERROR) for kind, _ in messages(chunk)):
                 break
-        return answer
+        return bytes(answer)
 
 
 def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -65,14 +92,24 @@ def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
 def attributes(data: bytes) -> dict[int, bytes]:
     """Attribute type -> value."""
     found: dict[int, bytes] = {}
-    offset = 0
-    while offset + ATTRIBUTE.size <= len(data):
-        length, kind = ATTRIBUTE.unpack_from(data, offset)
-        if length < ATTRIBUTE.size or offset + length > len(data):
+    offset, size, header = 0, len(data), ATTRIBUTE.unpack_from
+    while offset + ATTRIBUTE.size <= size:
+        length, kind = header(data, offset)
+        end = offset + length
+        if length < ATTRIBUTE.size or end > size:
             break
-        found[kind] = data[offset + ATTRIBUTE.size : offset + length]
-        offset += (length + 3) & ~3
+        found[kind] = data[offset + ATTRIBUTE.size : end]
+        offset = (end + 3) & ~3
     return found
+
+
+def parse_links(data: bytes) -> Iterator[tuple[str, Link]]:
+    """Name and device of each message in an answer to RTM_GETLINK."""
+    for kind, payload in messages(data):
+        if kind == RTM_NEWLINK and len(payload) >= LINK.size:
+            _, hardware, index, flags, _ = LINK.unpack_from(payload)
+            link = Link(hardware, index, flags, attributes(payload[LINK.size :]))
+            yield os.fsdecode(link.attributes.get(IFLA_IFNAME, b"").rstrip(b"\0")), link
 
 
 def parse_addresses(data: bytes) -> list[Address]:

@@ -64,6 +64,7 @@ def test_temporary_addresses_are_shown_but_are_no_lasting_content() -> None:
 def test_any_answer_of_the_kernel_passes_the_parser(data: bytes) -> None:
     netlink.parse_addresses(data)
     netlink.parse_address(data)
+    list(netlink.parse_links(data))
 
 
 def test_a_message_of_the_kernel_cut_anywhere_is_left_out() -> None:
@@ -361,4 +362,5 @@ def test_a_table_of_another_form_costs_no_other_table(host: Build, items: Items,
 
 def test_the_structure_of_netlink_is_that_of_the_kernel_headers() -> None:
     assert (netlink.HEADER.size, netlink.ADDRESS.size, netlink.ATTRIBUTE.size) == (16, 8, 4)
+    assert netlink.LINK.size == 16
     assert struct.calcsize("=I") == 4
