@@ -1,6 +1,8 @@
 """What ./demo and ./check do to the machine they are run on, and to the one who presses Ctrl-C."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -278,3 +280,17 @@ def test_ctrl_c_while_leitstand_begins_is_one_line(tmp_path: Path, after: float)
         errors = "".join(line for line in process.stderr if not line.startswith("import time:"))
     assert "Traceback" not in errors
     assert process.returncode in (0, 130), errors
+
+
+def test_tests_that_need_the_machine_run_one_at_a_time_whatever_n_says(tmp_path: Path) -> None:
+    shutil.copy(REPOSITORY / "check", tmp_path)
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab/setup.sh").write_text("VENV=.; set_up() { :; }; say() { :; }\n")
+    (tmp_path / "bin").mkdir()
+    for tool in ("ruff", "mypy", "lint-imports", "yamllint", "shellcheck", "promtool", "pytest"):
+        (tmp_path / "bin" / tool).write_text(f'#!/bin/sh\necho {tool} "$@" >> {tmp_path}/calls\n')
+        (tmp_path / "bin" / tool).chmod(0o755)
+    subprocess.run(["./check", "-n", "4"], cwd=tmp_path, check=True)
+    calls = [line for line in (tmp_path / "calls").read_text().splitlines() if line.startswith("pytest")]
+    workers = [re.findall(r"-n (\d)", call)[-1] for call in calls]  # the last one counts
+    assert workers == ["4", "0"]
