@@ -2,6 +2,7 @@
 
 import json
 import re
+import tokenize
 from pathlib import Path
 
 import click
@@ -30,6 +31,7 @@ REFUSED = {
     r"\b(is|are) no news\b": "needs no alert",
     r"\bunless told otherwise\b": "by default",
 }
+ROOMS = ("exporter",)  # whose docstrings, comments and messages the language pass has reached
 NOT_YET = set[str]()  # surfaces and pages that the language pass has not reached
 
 
@@ -86,8 +88,18 @@ def pages():
             yield name, re.sub(r"`[^`]*`", "", path.read_text())
 
 
+def code():
+    """Docstrings, messages and comments of the rooms."""
+    for path in sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
+        with path.open("rb") as file:
+            for token in tokenize.tokenize(file.readline):
+                if token.type in (tokenize.COMMENT, tokenize.STRING) and " " in token.string:
+                    yield f"{path.relative_to(ROOT)}:{token.start[0]}", token.string
+
+
 SURFACES = {
     "alerts": alerts,
+    "code": code,
     "dashboards": lambda: descriptions(
         [json.loads(path.read_text()) for path in sorted((ROOT / "grafana" / "dashboards").rglob("*.json"))]
     ),

@@ -1,4 +1,4 @@
-"""What is on this host: software, web, people, certificates. Looked up in the background."""
+"""The host's inventory: software, web, users, certificates. Collected in the background."""
 
 from exporter.inventory.source import SourceEntry
 
@@ -23,7 +23,7 @@ SOURCES: dict[str, SourceEntry] = {
         "installed packages of RPM-based systems",
         ("package",),
         watches=(
-            # Not -shm beside them, which every reader touches.
+            # Without -shm, which every reader touches.
             "/usr/lib/sysimage/rpm/rpmdb.sqlite",
             "/usr/lib/sysimage/rpm/rpmdb.sqlite-wal",
             "/var/lib/rpm/rpmdb.sqlite",

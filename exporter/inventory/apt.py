@@ -276,13 +276,13 @@ def figures(pending: Mapping[str, int], held: int) -> list[Metric]:
     waiting = Metric(
         "leitstand_pending_updates",
         "gauge",
-        "Packages with a newer version in apt's lists, without those held back.",
+        "Packages with a newer version in apt's lists, excluding those on hold.",
         ("manager", "security"),
     )
     for security, count in pending.items():
         waiting.add(count, "dpkg", security)
     holding = Metric(
-        "leitstand_held_updates", "gauge", "Packages held back from a newer version.", ("manager",)
+        "leitstand_held_updates", "gauge", "Packages on hold that have a newer version.", ("manager",)
     )
     holding.add(held, "dpkg")
     return [waiting, holding]

@@ -16,7 +16,7 @@ _QUOTED = re.compile(r"""[\\|{}\[\]<>"^~_=!@#$%&*\x00-\x20\x7f-\xff]""")
 
 
 class UnknownSource(Exception):  # noqa: N818 - what it is, not what went wrong
-    """A source that is not understood: then no list can be told to be nobody's."""
+    """A source that is not understood: then no list can be called unused."""
 
 
 def used_lists(tree: Tree, names: list[str]) -> list[str]:

@@ -103,7 +103,7 @@ SETTINGS = {
 }
 FILE_LIMIT = 1024 * 1024
 MAXIMUM_CERTIFICATES = 1_000
-# What a part of a certificate may raise that nobody checked before it was signed.
+# Raised for parts of a certificate that were not checked before it was signed.
 _UNREADABLE = (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 _DER = b"\x30\x82"  # a sequence of 256 to 65,535 bytes
 # OpenSSL reads all three; behind a "trusted" one stands what it is trusted for.

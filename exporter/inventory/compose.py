@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(slots=True)
 class SourceState:
-    """How a source fares. ``duration`` in seconds; ``refreshed``: Unix time of the last success, 0: never."""
+    """The state of a source. ``duration`` in seconds; ``refreshed``: Unix time of the last success, or 0."""
 
     part: Part | None = None
     success: bool = False
@@ -98,18 +98,22 @@ def watched_packages(states: Iterable[SourceState]) -> list[Metric]:
     info = Metric(
         "leitstand_watched_package_info",
         "gauge",
-        "An installed package of the watch list.",
+        "An installed package on the watch list.",
         ("name", "version"),
     )
     for name, version in found[:MAXIMUM_WATCHED]:
         info.add(1, name, version)
-    cut = Metric("leitstand_watched_packages_cut", "gauge", "Packages of the watch list left out by its cap.")
+    cut = Metric(
+        "leitstand_watched_packages_cut",
+        "gauge",
+        "Packages on the watch list that exceed its limit and are not served.",
+    )
     cut.add(max(0, len(found) - MAXIMUM_WATCHED))
     return [info, cut]
 
 
 def guard(states: Mapping[str, SourceState]) -> list[Metric]:
-    """How each source fares: success, duration, last refresh, skipped items."""
+    """The state of each source: success, duration, last refresh, skipped items."""
     success = Metric(
         "leitstand_inventory_source_success",
         "gauge",
@@ -131,7 +135,7 @@ def guard(states: Mapping[str, SourceState]) -> list[Metric]:
     skipped = Metric(
         "leitstand_inventory_items_skipped_total",
         "counter",
-        "Items a source could not read or understand.",
+        "Items that the source could not read or parse.",
         ("source",),
     )
     for name, state in states.items():

@@ -38,29 +38,33 @@ FIGURES: dict[str, tuple[str, Kind, str]] = {
         "counter",
         "Requests the pool has accepted.",
     ),
-    "listen queue": ("leitstand_php_fpm_listen_queue", "gauge", "Requests that wait for a free process."),
+    "listen queue": ("leitstand_php_fpm_listen_queue", "gauge", "Requests waiting for a free process."),
     "max listen queue": (
         "leitstand_php_fpm_listen_queue_max",
         "gauge",
-        "Most requests that have waited at once.",
+        "Highest number of requests waiting at once.",
     ),
-    "listen queue len": ("leitstand_php_fpm_listen_queue_size", "gauge", "Requests that may wait at once."),
-    "idle processes": ("leitstand_php_fpm_idle_processes", "gauge", "Processes without work."),
-    "active processes": ("leitstand_php_fpm_active_processes", "gauge", "Processes at work."),
+    "listen queue len": (
+        "leitstand_php_fpm_listen_queue_size",
+        "gauge",
+        "Maximum number of waiting requests.",
+    ),
+    "idle processes": ("leitstand_php_fpm_idle_processes", "gauge", "Idle processes."),
+    "active processes": ("leitstand_php_fpm_active_processes", "gauge", "Active processes."),
     "max active processes": (
         "leitstand_php_fpm_active_processes_max",
         "gauge",
-        "Most processes at work at once.",
+        "Highest number of processes active at once.",
     ),
     "max children reached": (
         "leitstand_php_fpm_max_children_reached_total",
         "counter",
-        "Times the pool needed more processes than it may have.",
+        "Times the pool reached its process limit.",
     ),
     "slow requests": (
         "leitstand_php_fpm_slow_requests_total",
         "counter",
-        "Requests slower than the pool's limit.",
+        "Requests slower than the pool's slow-log limit.",
     ),
     "start time": ("leitstand_php_fpm_start_timestamp_seconds", "gauge", "When the pool started."),
 }
@@ -72,13 +76,13 @@ class Figures:
 
     def __init__(self) -> None:
         self.up = Metric(
-            "leitstand_php_fpm_up", "gauge", "Whether a pool that should run has a listener.", LABELS
+            "leitstand_php_fpm_up", "gauge", "Whether a pool that should be running has a listener.", LABELS
         )
         self.answering = Metric(
             "leitstand_php_fpm_status_up", "gauge", "Whether the pool's status page answers.", LABELS
         )
         self.most = Metric(
-            "leitstand_php_fpm_max_children", "gauge", "Most processes the pool may have.", LABELS
+            "leitstand_php_fpm_max_children", "gauge", "Maximum number of processes of the pool.", LABELS
         )
         self._status = {key: Metric(*figure, LABELS) for key, figure in FIGURES.items()}
 
@@ -128,7 +132,7 @@ def read(context: Context) -> Findings:
 class Patience:
     """Shares the time there is among the pools.
 
-    Where the database hangs, all pools are busy at once, and none answers: that must still be told of each.
+    If the database hangs, all pools are busy and none answers: that must still be reported for each.
     """
 
     def __init__(self, pools: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -185,7 +189,7 @@ def branch_of_program(tree: Tree, path: str) -> str:
 def wanted_branches(tree: Tree) -> set[str]:
     """Branches whose PHP-FPM is to run on this host; "" stands for a service that names no branch.
 
-    Packages bring pools that nobody uses: one without listener is down only where its service is enabled.
+    Packages bring unused pools: one without a listener is down only if its service is enabled.
     """
     links = [
         path
@@ -247,13 +251,13 @@ def read_unix_sockets(proc: Path) -> str:
 
 
 def parse_listening(table: str) -> set[str]:
-    """Paths of Unix sockets that somebody listens on, proc_pid_net(5)."""
+    """Paths of listening Unix sockets, proc_pid_net(5)."""
     rows = [line.split(None, 7) for line in table.splitlines()]
     return {row[7] for row in rows if len(row) == 8 and row[3] == SO_ACCEPTCON}
 
 
 def accepts(tree: Tree, listen: str, listening: set[str], seconds: float) -> bool | None:
-    """Whether somebody listens for the pool, as one whose processes are all busy still does.
+    """Whether the pool has a listener, as it does even if all its processes are busy.
 
     The kernel's table is asked first: a connection would wake a pool that starts its processes on demand.
     None where that is not known: "no" are a refused connection and a socket that is missing, nothing else.
@@ -296,7 +300,7 @@ def parse_status(text: str) -> dict[str, float]:
     raw: Any = load_json(text)
     if not isinstance(raw, dict):
         raise ValueError("not an object")
-    # What no float holds would stop the whole page, and whoever listens there may say anything.
+    # A value too large for a float would break the whole page, and any program may listen there.
     numbers = {
         key: value
         for key, value in raw.items()

@@ -90,14 +90,14 @@ class InventoryService:
         return self._snapshot
 
     def start(self) -> None:
-        """Begin to look, in the background."""
+        """Start collecting, in the background."""
         if not self._states:
-            self._publish()  # nobody will find anything: the empty document is the truth
+            self._publish()  # no source will run: the empty document is correct
         self._thread = threading.Thread(target=self._keep_looking, name="inventory", daemon=True)
         self._thread.start()
 
     def close(self, wait: float = 1.0) -> None:
-        """Stop looking; a worker still running ends by itself."""
+        """Stop collecting; a worker that is still running ends on its own."""
         self._stop.set()
         if self._thread:
             self._thread.join(wait)
@@ -164,7 +164,7 @@ class InventoryService:
         try:
             return self._runner.run(Order(names, self._roots, self._watch))
         except (LeitstandError, ValueError) as error:
-            # Said once: it is one cause, whatever it costs.
+            # Logged once, as it is one cause.
             log.warning("inventory sources failed (%s): %s", ", ".join(names), error)
             for name in names:
                 self._states[name].ran, self._states[name].success = True, False

@@ -1,6 +1,6 @@
-"""Every kind of item the inventory knows: its fields and which of them become labels.
+"""Every kind of item in the inventory: its fields, and which of them become labels.
 
-This table is the schema of the document: docs/inventory.md shows it and a test holds each source to it.
+This table is the schema of the document: docs/inventory.md shows it, a test checks each source against it.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ KINDS: dict[str, Kind] = {
         ),
         {
             "hostname": "the kernel's node name",
-            "fqdn": "the full name by /etc/hosts or the search domain, else empty",
+            "fqdn": "the full name from /etc/hosts or the search domain, else empty",
             "aliases": "list of further names in /etc/hosts",
             "machine_id": "/etc/machine-id",
             "boot_id": "identifies this boot",
@@ -41,7 +41,7 @@ KINDS: dict[str, Kind] = {
             "distribution": "ID of os-release, e.g. debian",
             "distribution_version": "VERSION_ID of os-release",
             "distribution_name": "PRETTY_NAME of os-release",
-            "time_zone": "name as Europe/Berlin",
+            "time_zone": "name, such as Europe/Berlin",
         },
     ),
     "address": Kind(
@@ -65,19 +65,21 @@ KINDS: dict[str, Kind] = {
             "metric": "priority",
         },
     ),
-    "dns_server": Kind("A name server this host asks.", ("address",), {"address": "as in resolv.conf"}),
+    "dns_server": Kind(
+        "A name server that this host queries.", ("address",), {"address": "as in resolv.conf"}
+    ),
     "package": Kind(
         "An installed package.",
         ("manager", "name", "version", "arch"),
         {
             "manager": "dpkg, apk, rpm, python, npm, composer, snap or flatpak",
             "name": "",
-            "version": "as the manager writes it",
+            "version": "as written by the manager",
             "arch": "architecture, where the manager has one",
             "source": "source package, where it differs",
-            "manual": "true: asked for; false: came as a dependency; null: unknown",
+            "manual": "true: installed on request; false: as a dependency; null: unknown",
             "installed": "Unix time of the last installation or upgrade, null if unknown",
-            "path": "where it stands, for managers without one place",
+            "path": "where it is installed, for managers without a fixed place",
         },
     ),
     "update": Kind(
@@ -88,23 +90,23 @@ KINDS: dict[str, Kind] = {
             "name": "",
             "arch": "",
             "version": "installed",
-            "candidate": "what would be installed",
-            "security": "true if a security archive has something newer than what is installed",
-            "held": "true if the admin holds the package back",
+            "candidate": "the version that would be installed",
+            "security": "true if a security archive has a newer version than the installed one",
+            "held": "true if the admin has put the package on hold",
         },
     ),
     "reboot_reason": Kind(
-        "Why the host waits for a reboot.",
+        "A reason why the host needs a reboot.",
         ("reason", "detail"),
         {
             "reason": "package or kernel",
-            "detail": "the package that asks for it, the newest kernel, or a newer build of the running one",
+            "detail": "the package that requests it, the newest kernel, or a newer build of the running one",
         },
     ),
     "stale_library": Kind(
-        "A running program that uses files an update has replaced.",
+        "A running program that uses files replaced by an update.",
         ("unit", "program"),
-        {"unit": "of systemd, may be empty", "program": "", "files": "list of up to 50 paths that are gone"},
+        {"unit": "systemd unit, may be empty", "program": "", "files": "list of up to 50 deleted paths"},
     ),
     "container_image": Kind(
         "A container image on this host.",
@@ -120,7 +122,12 @@ KINDS: dict[str, Kind] = {
     "container": Kind(
         "A running container.",
         ("runtime", "name", "image"),
-        {"runtime": "docker or podman", "name": "", "image": "as it was started", "id": "first 12 digits"},
+        {
+            "runtime": "docker or podman",
+            "name": "",
+            "image": "as given at its start",
+            "id": "first 12 digits",
+        },
     ),
     "php": Kind(
         "An installed PHP.",
@@ -135,31 +142,31 @@ KINDS: dict[str, Kind] = {
         },
     ),
     "php_setting": Kind(
-        "An important PHP setting that an ini file makes.",
+        "An important PHP setting from an ini file.",
         ("branch", "sapi", "name", "value"),
         {
             "branch": "",
             "sapi": "",
             "name": "",
-            "value": "as written; one that PHP's environment decides is left out",
+            "value": "as written; one that depends on PHP's environment is left out",
         },
     ),
     "php_extension": Kind(
         "A PHP extension that is loaded.",
         ("branch", "sapi", "name", "version"),
-        {"branch": "", "sapi": "", "name": "", "version": "empty if PHP could not be asked"},
+        {"branch": "", "sapi": "", "name": "", "version": "empty if PHP could not be run"},
     ),
     "php_pool": Kind(
         "A pool of PHP-FPM.",
         ("name", "branch", "listen", "user"),
         {
             "name": "",
-            "branch": "PHP branch by the place of its file, else empty",
-            "listen": "address, empty where only PHP-FPM's environment tells it",
+            "branch": "PHP branch, derived from the file's path, else empty",
+            "listen": "address, empty if it depends on PHP-FPM's environment",
             "user": "",
             "manager": "static, dynamic or ondemand",
             "max_children": "as written",
-            "settings": "list of name=value: important PHP settings the pool overrides",
+            "settings": "list of name=value: important PHP settings that the pool overrides",
         },
     ),
     "virtual_host": Kind(
@@ -185,7 +192,7 @@ KINDS: dict[str, Kind] = {
             "version": "empty if it could not be read",
             "path": "",
             "php": "list of PHP branches that serve it",
-            "hosts": "list of the virtual hosts it is reached by",
+            "hosts": "list of the virtual hosts that serve it",
         },
     ),
     "database": Kind(
@@ -193,9 +200,9 @@ KINDS: dict[str, Kind] = {
         ("name", "version", "path"),
         {
             "name": "MariaDB, MySQL, PostgreSQL, Redis or Valkey",
-            "version": "as it tells itself, empty if it could not be asked",
+            "version": "as reported by the program, empty if it could not be run",
             "path": "",
-            "running": "true while a process of this name runs; null if others' processes are hidden",
+            "running": "true if a process of this name is running; null if other users' processes are hidden",
         },
     ),
     "listening_socket": Kind(
@@ -205,12 +212,12 @@ KINDS: dict[str, Kind] = {
             "protocol": "tcp or udp",
             "address": "",
             "port": "",
-            "program": "empty where the exporter may not see it",
+            "program": "empty if the exporter may not see it",
         },
     ),
-    "failed_unit": Kind("A unit of systemd in state failed.", ("name",), {"name": ""}),
+    "failed_unit": Kind("A systemd unit in the state failed.", ("name",), {"name": ""}),
     "timer": Kind(
-        "A timer of systemd.",
+        "A systemd timer.",
         ("name", "unit", "result"),
         {"name": "", "unit": "what it starts", "result": "of the unit's last run: success, exit-code, …"},
     ),
@@ -235,11 +242,11 @@ KINDS: dict[str, Kind] = {
             "uid": "",
             "shell": "",
             "home": "",
-            "sudo": "true if a rule of sudo names the user or a group of theirs; null if that is not known",
+            "sudo": "true if a sudo rule names the user or one of their groups; null if unknown",
         },
     ),
     "ssh_key": Kind(
-        "An ssh public key: one that opens a user's door, or the host's own.",
+        "An SSH public key: one with which a user can log in, or the host's own.",
         ("user", "type", "fingerprint"),
         {
             "user": "empty for the host's own keys",

@@ -7,7 +7,7 @@ from exporter.inventory.processes import process_folders, procfs, program, unit
 from exporter.inventory.source import Context, Findings, Metric
 
 MAXIMUM_MAPS = 16 * 1024 * 1024
-# Executable mappings of system folders only: a deleted file of /tmp, /dev or /memfd is nobody's update.
+# Executable mappings of system folders only: a deleted file of /tmp, /dev or /memfd is not an update.
 _DELETED = re.compile(
     rb"^\S+ ..x. \S+ \S+ [1-9]\d* +(/(?:usr|lib|lib32|lib64|bin|sbin|opt)/.*) \(deleted\)$", re.MULTILINE
 )
@@ -50,7 +50,7 @@ def parse_deleted(maps: bytes) -> set[str]:
 def figures(stale: int, unreadable: int) -> list[Metric]:
     """How many programs need a restart, and of how many that is not known."""
     services = Metric(
-        "leitstand_stale_library_programs", "gauge", "Running programs that use files an update has replaced."
+        "leitstand_stale_library_programs", "gauge", "Running programs that use files replaced by an update."
     )
     services.add(stale)
     hidden = Metric(

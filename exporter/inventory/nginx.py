@@ -24,7 +24,7 @@ CONFIGURATIONS = (
 )
 MAXIMUM_FILES = 5_000
 MAXIMUM_DEPTH = 32
-MAXIMUM_VALUE = 4096  # letters, as of a path; variables that name each other twice would grow without end
+MAXIMUM_VALUE = 4096  # letters, as of a path; variables that refer to each other twice would grow endlessly
 _TOKEN = re.compile(
     r"""\s+|\#[^\n]*|"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<mark>[{};])"""
     r"""|(?P<bare>(?:\\.|\$\{|[^\s{;\\])+|\\)""",

@@ -155,7 +155,7 @@ def extensions(context: Context, entry: Installation, client: str) -> dict[str, 
     """
     read_by_php = [entry.ini, entry.folder, *ini_files(context.tree, entry.ini, entry.folder)]
     if not client or not all(is_roots_alone(context.tree, path) for path in read_by_php):
-        return {}  # whoever writes these files chooses what code PHP loads
+        return {}  # users who can write these files choose what code PHP loads
     environment = {"PHPRC": posixpath.dirname(entry.ini), "PHP_INI_SCAN_DIR": entry.folder}
     arguments = ["-d", "auto_prepend_file=", "-d", "display_errors=0", "-r", EXTENSIONS_SCRIPT]
     versions = parse_extensions(ask(context, client, arguments, environment))

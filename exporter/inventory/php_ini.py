@@ -80,14 +80,14 @@ def parse(text: str, variables: Mapping[str, str] | None = None) -> Iterator[Set
 def parse_value(text: str, variables: Mapping[str, str]) -> str | None:
     """A value without quotes and comment; None if it depends on a variable that is not among ``variables``.
 
-    Raises ValueError for a quotation without end.
+    Raises ValueError for an unterminated quotation.
     """
     words: list[str] = []
     place = 0
     while place < len(text) and text[place] != ";":
         found = _WORD.match(text, place)
         if not found:
-            raise ValueError("a quotation without end")
+            raise ValueError("an unterminated quotation")
         place = found.end()
         words.append(found[2] if found[2] is not None else filled(found[1] or found[3] or "", variables))
     value = "".join(words).strip()

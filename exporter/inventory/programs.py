@@ -1,4 +1,4 @@
-"""Ask a program of the host for its version: only where nobody but root could have replaced it."""
+"""Run a program of the host for its version: only if root alone could have replaced it."""
 
 import os
 import stat
@@ -21,7 +21,7 @@ def may_run(context: Context, path: str) -> bool:
 
 
 def is_roots_alone(tree: Tree, path: str) -> bool:
-    """Whether nobody but root can change what stands at a path, or put something else there."""
+    """Whether root alone can change or replace what is at a path."""
     try:
         real = tree.resolve(path)
     except OSError:

@@ -29,7 +29,7 @@ def read(context: Context) -> Findings:
     if not container_manager(tree, context.roots.proc):
         for detail in kernel_reasons(tree, context.roots.proc / "sys/kernel"):
             findings.add("reboot_reason", reason="kernel", detail=detail)
-    family = Metric("leitstand_reboot_required", "gauge", "Whether the host waits for a reboot.")
+    family = Metric("leitstand_reboot_required", "gauge", "Whether the host needs a reboot.")
     family.add(int(bool(findings.items)))
     findings.metrics.append(family)
     return findings
@@ -44,7 +44,7 @@ def kernel_reasons(tree: Tree, kernel: Path) -> list[str]:
         for name in tree.names("/lib/modules")
         if any(tree.stat(f"/lib/modules/{name}/{mark}") for mark in ("modules.builtin", "kernel", "vmlinuz"))
     ]
-    # The one that Proxmox boots, whatever else is installed: `proxmox-boot-tool kernel pin`.
+    # The one that Proxmox boots, even if newer ones are installed: `proxmox-boot-tool kernel pin`.
     pinned = tree.text_or_empty("/etc/kernel/proxmox-boot-pin").split()
     installed = [name for name in installed if name in pinned or not pinned]
     rebuilt = rebuilt_kernel(tree, running, first_line(kernel / "version"))

@@ -1,4 +1,4 @@
-"""rpm's packages, asked from rpm: its database is nobody else's to read. Why each is there knows dnf."""
+"""rpm's packages, from rpm itself: only rpm can read its database. dnf knows why each is installed."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def read_reasons(tree: Tree) -> dict[tuple[str, str], int]:
     """(name, architecture) -> why it was installed, from dnf's history; empty without one."""
     if not tree.is_file(HISTORY):
         return {}
-    # Without its log beside it, a database in WAL mode opens only as one that nobody changes.
+    # Without its log file, a database in WAL mode can only be opened as immutable.
     for option in ("mode=ro", "immutable=1"):
         try:
             with closing(sqlite3.connect(f"file:{quote(tree.real(HISTORY))}?{option}", uri=True)) as history:

@@ -1,4 +1,4 @@
-"""What a source of the inventory is: a function that looks at the host and returns what it found."""
+"""A source of the inventory: a function that reads the host and returns its findings."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class Metric:
 
 @dataclass(slots=True)
 class Findings:
-    """What one run of one source found.
+    """The findings of one run of one source.
 
     ``items`` is the lasting content (kind, fields): it makes the document and its hash. ``metrics`` are
     for /metrics, and may change at any time. ``skipped`` counts what could not be understood;

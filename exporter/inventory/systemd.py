@@ -118,7 +118,7 @@ def parse_moment(text: str) -> float:
 
 def figures(failed: int, timers: list[Timer], results: dict[str, str]) -> list[Metric]:
     """The count of failed units; each timer's last result and moment."""
-    units = Metric("leitstand_failed_units", "gauge", "Units of systemd in state failed.")
+    units = Metric("leitstand_failed_units", "gauge", "Systemd units in the state failed.")
     units.add(failed)
     success = Metric(
         "leitstand_timer_success",

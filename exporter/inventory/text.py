@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-# What a version can look like anywhere. Whatever a file claims, only this much of it gets into the inventory.
+# What a version can look like. Only this much of a file's claim gets into the inventory.
 VERSION = r"[0-9A-Za-z][0-9A-Za-z.+~:_^-]{0,63}"
 
 

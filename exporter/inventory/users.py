@@ -66,7 +66,7 @@ def read(context: Context) -> Findings:
 def parse_passwd(text: str) -> tuple[list[User], int]:
     """The users, and how many lines are none."""
     users, malformed = [], 0
-    # Not splitlines(): who may write what their full name is must not make two lines of theirs, and be none.
+    # Not splitlines(): a user who may change their full name must not be able to split their line.
     for line in filter(is_entry, text.split("\n")):
         fields = line.split(":")
         try:

@@ -1,4 +1,4 @@
-"""A virtual host, whatever web server has it."""
+"""A virtual host of any web server."""
 
 from dataclasses import dataclass, field
 

@@ -190,7 +190,7 @@ def add_applications(
 def is_another(folder: str, known: list[str], *, is_served: bool) -> bool:
     """Whether a folder is an installation of its own beside those that share its version file.
 
-    Sites may share the code by links; a folder above or below, or one that nobody serves, is the same again.
+    Sites may share the code by links; a folder above or below, or one that no host serves, is the same one.
     """
     return not known or (
         is_served

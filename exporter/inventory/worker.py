@@ -1,6 +1,6 @@
-"""The process that looks at the host: reads its orders from standard input, answers on standard output.
+"""The process that reads the host: takes its orders from standard input, answers on standard output.
 
-Apart from the exporter, so that a hostile file, a dead mount or a parser gone wild costs neither its memory
+Separate from the exporter, so that a hostile file, a dead mount or a runaway parser costs neither its memory
 nor its scrapes. This process has one thread, so it may fork: each source runs in a child of its own with
 limits on time, CPU and memory, and what happens there happens to that source alone.
 """
@@ -64,7 +64,7 @@ def child(name: str, order: Order, answer: int) -> NoReturn:
 
 
 def receive(pipe: int, deadline: float, exporter: int) -> bytes | None:
-    """Everything until the writer closes; None if it takes too long, is too large or nobody waits for it."""
+    """Everything until the writer closes; None if it takes too long, is too large or no one waits for it."""
     chunks: list[bytes] = []
     size = 0
     while size <= ANSWER_LIMIT:
@@ -96,7 +96,7 @@ def end(pid: int) -> bool:
 
 
 def supervise(name: str, order: Order, exporter: int) -> dict[str, object]:
-    """Run one source in a child and tell how it went, as one line of the answer."""
+    """Run one source in a child and report its outcome, as one line of the answer."""
     started = time.monotonic()
     reading, writing = os.pipe()
     pid = os.fork()
@@ -136,7 +136,7 @@ def main() -> None:
     step_back()
     for name in order.sources:
         if os.getppid() != exporter:
-            break  # it was killed; what we find is for nobody
+            break  # the exporter was killed; no one reads our answer
         sys.stdout.write(json.dumps(supervise(name, order, exporter)) + "\n")
         sys.stdout.flush()
 

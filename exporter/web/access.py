@@ -1,4 +1,4 @@
-"""What the server asks of a client: TLS, who may enter, how often, and which headers every answer carries."""
+"""The server's rules for clients: TLS, users, rate limit, and the headers of every response."""
 
 import base64
 import binascii
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class RateLimiter:
-    """At most one request an ``interval`` (seconds) in the long run, and ``burst`` at once."""
+    """On average at most one request per ``interval`` (seconds), and up to ``burst`` at once."""
 
     def __init__(self, interval: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.terms = (interval, burst)
@@ -23,7 +23,7 @@ class RateLimiter:
         self._tokens, self._at = float(burst), clock()
 
     def allows(self) -> bool:
-        """Take a token; False when there is none."""
+        """Take a token; False if there is none."""
         with self._lock:
             now = self._clock()
             self._tokens = min(self._burst, self._tokens + (now - self._at) / self._interval)
@@ -36,10 +36,10 @@ class RateLimiter:
 
 @dataclass(frozen=True)
 class Rules:
-    """One version of the web configuration, ready to be applied. The default asks for nothing.
+    """One version of the web configuration, ready to be applied. The default requires nothing.
 
-    ``context`` is the TLS side of a new connection; ``allowed_names`` the subject alternative names of which
-    a client's certificate must have one (empty: any); ``users`` have their bcrypt hashes.
+    ``context`` is for TLS on new connections; a client's certificate must have one of the subject alternative
+    names ``allowed_names`` (empty: any); ``users`` have their bcrypt hashes.
     """
 
     context: "ssl.SSLContext | None" = None
@@ -49,13 +49,13 @@ class Rules:
     limiter: RateLimiter | None = None
 
     def continuing(self, before: "Rules") -> "Rules":
-        """These rules, with the count of requests so far when the rate limit is the same as before."""
+        """These rules, with the former request count if the rate limit has not changed."""
         if self.limiter and before.limiter and self.limiter.terms == before.limiter.terms:
             return replace(self, limiter=before.limiter)
         return self
 
     def admits(self, certificate: Mapping[str, Any] | None) -> bool:
-        """Whether a client with this verified certificate (``SSLSocket.getpeercert()``) may go on."""
+        """Whether a client with this verified certificate (``SSLSocket.getpeercert()``) is allowed."""
         return not self.allowed_names or not self.allowed_names.isdisjoint(_names(certificate or {}))
 
 
@@ -74,21 +74,21 @@ class RulesSource(Protocol):
         """The rules in force."""
 
     def state(self) -> RulesState | None:
-        """How they were read; None when there is nothing to read."""
+        """How they were read; None without a file."""
 
 
 class NoRules:
-    """Everybody may enter, without TLS."""
+    """Everyone is allowed, without TLS."""
 
     def __init__(self) -> None:
         self._rules = Rules()
 
     def current(self) -> Rules:
-        """The same rules for ever."""
+        """The same rules at all times."""
         return self._rules
 
     def state(self) -> None:
-        """There is nothing to read."""
+        """None: there is no file."""
 
 
 def _names(certificate: Mapping[str, Any]) -> set[str]:
@@ -100,7 +100,7 @@ def _names(certificate: Mapping[str, Any]) -> set[str]:
 
 
 def canonical_name(name: str) -> str:
-    """An IP address in its one short form (OpenSSL writes ``0:0:0:0:0:0:0:1``); any other name as it is."""
+    """An IP address in its one short form (OpenSSL writes ``0:0:0:0:0:0:0:1``); any other name unchanged."""
     try:
         return str(ipaddress.ip_address(name))
     except ValueError:
@@ -108,7 +108,7 @@ def canonical_name(name: str) -> str:
 
 
 def basic_credentials(header: str) -> tuple[str, bytes] | None:
-    """User and password of an ``Authorization`` header; None when it has none (RFC 7617)."""
+    """User and password of an ``Authorization`` header; None without them (RFC 7617)."""
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         return None

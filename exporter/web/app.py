@@ -1,4 +1,4 @@
-"""What the exporter answers on which path: live figures, inventory, health, and a page for people."""
+"""The exporter's paths: live metrics, inventory, health, and a landing page."""
 
 import math
 import socket
@@ -19,12 +19,12 @@ from exporter.web.negotiation import TEXT, Offer, choose_metrics, gzip, wants_gz
 from exporter.web.server import ServerStatus
 from leitstand.version import VERSION
 
-# A healthy collector needs milliseconds. One that was given less would count as hanging, for all who ask.
+# A healthy collector needs milliseconds. With less time it would count as hanging, for all clients.
 MINIMUM_DEADLINE_SECONDS = 0.1
 MAXIMUM_DEADLINE_SECONDS = 120.0
-# What the answer needs to reach Prometheus after the last collector had its time.
+# seconds for the response to reach Prometheus after the last collector's time limit
 DELIVERY_SECONDS = 0.5
-_SMALLEST_WORTH_GZIP = 512  # bytes; below, gzip's own header eats what it saves
+_SMALLEST_WORTH_GZIP = 512  # bytes; below this, gzip's header outweighs its savings
 _VARY = (("Vary", "Accept, Accept-Encoding"),)
 Body = TypeVar("Body")
 
@@ -34,10 +34,10 @@ class Scraping(Protocol):
 
     @property
     def names(self) -> Collection[str]:
-        """The collectors that are switched on."""
+        """The enabled collectors."""
 
     def scrape(self, deadline_seconds: float, names: Collection[str] | None = None) -> Sequence[Piece]:
-        """What stands on the page, ready after ``deadline_seconds`` at the latest."""
+        """The pieces of the page, after at most ``deadline_seconds``."""
 
 
 class Snapshot(Protocol):
@@ -57,7 +57,7 @@ class Snapshot(Protocol):
 
     @property
     def document(self) -> bytes:
-        """The whole inventory as JSON; empty until it was read for the first time."""
+        """The whole inventory as JSON; empty until it has been read for the first time."""
 
     @property
     def document_gzip(self) -> bytes:
@@ -65,7 +65,7 @@ class Snapshot(Protocol):
 
     @property
     def etag(self) -> str:
-        """A name of the document's content, without quotes."""
+        """The document's entity tag, without quotes."""
 
 
 class Inventory(Protocol):
@@ -78,7 +78,7 @@ class Inventory(Protocol):
 class App:
     """The handler of every request: ``App(scraper, inventory)(request)``.
 
-    ``telemetry_path`` is where the live figures are; the inventory's series are below it.
+    ``telemetry_path`` is the path of the live metrics; the inventory's series are below it.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class App:
         return route(request) if route else problem(HTTPStatus.NOT_FOUND)
 
     def observe(self, status: Callable[[], ServerStatus]) -> None:
-        """Serve the server's own figures too: ``app.observe(server.status)``."""
+        """Also serve the server's own metrics: ``app.observe(server.status)``."""
         self._status = status
 
     def _root(self, _: Request) -> Response:
@@ -153,7 +153,7 @@ class App:
 
 
 class _OtherForm(Generic[Body]):
-    """Another form of a large body that stays the same for hours, made once."""
+    """Another form of a large body that stays the same for hours, computed once."""
 
     def __init__(self, make: Callable[[Body], bytes], body: Body) -> None:
         self._make = make
@@ -161,7 +161,7 @@ class _OtherForm(Generic[Body]):
         self._body, self._form = body, make(body)
 
     def get(self, body: Body) -> bytes:
-        """The form of ``body``, made anew if this is another body than the last one."""
+        """The form of ``body``, computed again only if the body has changed."""
         with self._lock:
             if body is not self._body:
                 self._body, self._form = body, self._make(body)
@@ -170,10 +170,10 @@ class _OtherForm(Generic[Body]):
 
 def _links(telemetry_path: str, series_path: str) -> list[tuple[str, str]]:
     return [
-        (telemetry_path, "Live figures and inventory counts, for Prometheus"),
-        (series_path, "One series per inventory item, for a scrape job of its own"),
+        (telemetry_path, "Live metrics and inventory counts, for Prometheus"),
+        (series_path, "One series per inventory item, for a separate scrape job"),
         ("/inventory", "The whole inventory as JSON"),
-        ("/-/healthy", "Whether the exporter runs"),
+        ("/-/healthy", "Whether the exporter is running"),
     ]
 
 
@@ -213,9 +213,9 @@ def deadline(request: Request) -> float:
 
 
 def chosen_names(query: str, known: Collection[str]) -> list[str] | None:
-    """The collectors that ``collect[]`` and ``exclude[]`` leave, None for all. Raises ValueError.
+    """The collectors selected by ``collect[]`` and ``exclude[]``, None for all. Raises ValueError.
 
-    One that only node_exporter has gives nothing: a scrape job made for it goes on.
+    One that only node_exporter has yields nothing: a scrape job written for it keeps working.
     """
     parameters = parse_qs(query, max_num_fields=1000)
     wanted, unwanted = parameters.get("collect[]", []), parameters.get("exclude[]", [])
@@ -230,13 +230,13 @@ def chosen_names(query: str, known: Collection[str]) -> list[str] | None:
 
 
 def server_families(status: ServerStatus) -> list[Family]:
-    """The server's own figures."""
-    connections = Family("leitstand_exporter_connections", "gauge", "Connections open at this moment.")
+    """The server's own metrics."""
+    connections = Family("leitstand_exporter_connections", "gauge", "Open connections.")
     connections.add(status.connections)
     refused = Family(
         "leitstand_exporter_refused_total",
         "counter",
-        "Requests and connections the exporter refused or ended, by reason.",
+        "Requests and connections that the exporter refused or closed, by reason.",
         ("reason",),
     )
     for reason, count in sorted(status.refused.items()):
@@ -245,7 +245,7 @@ def server_families(status: ServerStatus) -> list[Family]:
 
 
 def server_names() -> frozenset[str]:
-    """The names of all figures of the server."""
+    """The names of all the server's metrics."""
     return frozenset(
         family.full_name for family in server_families(ServerStatus(0, {}, RulesState(valid=True, loaded=0)))
     )
@@ -257,13 +257,13 @@ def _rules_families(state: RulesState | None) -> list[Family]:
     valid = Family(
         "leitstand_exporter_web_config_valid",
         "gauge",
-        "Whether the web configuration on disk is in force; 0: it is refused, and an earlier one is.",
+        "Whether the web configuration on disk is in use; 0 if it is refused and an earlier one is in use.",
     )
     valid.add(int(state.valid))
     loaded = Family(
         "leitstand_exporter_web_config_loaded_timestamp_seconds",
         "gauge",
-        "When the web configuration in force was read.",
+        "When the web configuration in use was read.",
     )
     loaded.add(state.loaded)
     return [valid, loaded]

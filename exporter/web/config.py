@@ -1,7 +1,7 @@
-"""The web configuration file: read, check, and read again whenever it changes.
+"""The web configuration file: read, check, and reload after each change.
 
-At the start a broken file is refused. Later the last good version stays in force, and so it does when a new
-one would open what is closed: a file that is just being written looks like one without users.
+At the start a broken file is an error. Later the last good version stays in use, also if a new one would
+open what is closed: a file that is just being written looks like one without users.
 """
 
 import logging
@@ -20,9 +20,9 @@ from leitstand.settings.document import Document, load_document
 from leitstand.settings.problems import ConfigError, Problem
 
 _log = logging.getLogger(__name__)
-# Two changes within one tick of the file system's clock have the same time: so content decides at first.
+# Two changes within one tick of the file system's clock have equal times: so a fresh file's content counts.
 _FRESH_NANOSECONDS = 1_000_000_000
-_DEAREST = 14  # of bcrypt's costs; each step more doubles the time
+_DEAREST = 14  # bcrypt cost; each further step doubles the time
 _SECONDS_AT_10 = 0.06
 _NOTHING = (b"", b"{}", b"---", b"...")
 
@@ -32,7 +32,7 @@ _Signature = tuple[tuple[int | bytes, ...], ...]
 def load_web_config(path: Path) -> tuple[Rules, list[Path]]:
     """The rules of a web configuration file, and every file they were read from.
 
-    Raises ConfigError with every problem, each naming its key; never with a secret in it.
+    Raises ConfigError with every problem, each with its key; never with a secret.
     """
     document = _read_document(path)
     settings, findings = read_settings(document.data)
@@ -52,7 +52,7 @@ def _read_document(path: Path) -> Document:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}", "see --web.config.file") from error
-    # A file that says nothing asks for nothing; leitstand.yml's reader would call it an error.
+    # An empty file sets nothing; leitstand.yml's reader would report an error.
     if all(line.strip() in _NOTHING or line.lstrip().startswith(b"#") for line in lines):
         return Document(path)
     return load_document(path)
@@ -70,9 +70,9 @@ def _rules(settings: WebSettings, context: ssl.SSLContext | None) -> Rules:
 
 
 class WebConfigFile:
-    """The rules of one web configuration file, always those of its last good version.
+    """The rules of the last good version of one web configuration file.
 
-    Raises ConfigError when the file cannot be used at the start.
+    Raises ConfigError if the file cannot be used at the start.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,14 +80,14 @@ class WebConfigFile:
         self._lock = threading.Lock()
         self._rules, self._watched = load_web_config(path)
         _warn_of_costs(path, self._rules.users)
-        # Not known yet: a file may have changed while it was read, so the first request reads it once more.
+        # Unknown: the file may have changed while it was read, so the first request reads it again.
         self._signature: _Signature = ()
         self._complaint = ""
         self._loaded = time.time()
 
     def current(self) -> Rules:
-        """The rules in force. Looks at the files' times, and reads them when one has changed."""
-        # While another thread reads, the rules so far are good enough.
+        """The rules in use. Checks the files' times, and reads them if one has changed."""
+        # While another thread reads, the previous rules are good enough.
         if self._lock.acquire(blocking=False):
             try:
                 self._refresh()
@@ -96,7 +96,7 @@ class WebConfigFile:
         return self._rules
 
     def state(self) -> RulesState:
-        """Whether the files on disk are the ones in force, and when those were read (Unix time)."""
+        """Whether the files on disk are in use, and when those in use were read (Unix time)."""
         return RulesState(valid=not self._complaint, loaded=self._loaded)
 
     def _refresh(self) -> None:
@@ -118,7 +118,7 @@ class WebConfigFile:
 
     def _complain(self, message: str) -> None:
         if message != self._complaint:
-            _log.error("the web configuration is refused, the one before stays in force: %s", message)
+            _log.error("the web configuration is refused, the previous one stays in use: %s", message)
         self._complaint = message
 
 
@@ -126,12 +126,14 @@ def _warn_of_costs(path: Path, users: Mapping[str, bytes]) -> None:
     for user, stored in users.items():
         if (cost := cost_of(stored)) > _DEAREST:
             seconds = _SECONDS_AT_10 * 2 ** (cost - 10)
-            what = f"bcrypt cost {cost}: to check one password takes about {seconds:.0f} s of CPU"
-            _log.warning("%s", Problem(path, 0, f"basic_auth_users.{user}", what, "make one of cost 10"))
+            what = f"bcrypt cost {cost}: checking one password takes about {seconds:.0f} s of CPU time"
+            _log.warning(
+                "%s", Problem(path, 0, f"basic_auth_users.{user}", what, "create a hash with cost 10")
+            )
 
 
 def _signature(paths: list[Path]) -> _Signature:
-    """What changes when a file's content does: its times and size, and while it is fresh, its content."""
+    """Changes when a file's content does: its times and size and, while it is fresh, its content."""
     fresh = time.time_ns() - _FRESH_NANOSECONDS
     return tuple(_file_signature(path, fresh) for path in paths)
 
@@ -146,7 +148,7 @@ def _file_signature(path: Path, fresh: int) -> tuple[int | bytes, ...]:
 
 
 def _refuse_opening(path: Path, before: Rules, after: Rules) -> None:
-    """Raise ConfigError when the change would let in who is kept out now."""
+    """Raise ConfigError if the change would let in clients that are kept out now."""
     opened = next((key for key, closed in _doors(before, after) if closed), None)
     if opened:
         raise ConfigError(
@@ -155,7 +157,7 @@ def _refuse_opening(path: Path, before: Rules, after: Rules) -> None:
 
 
 def _doors(before: Rules, after: Rules) -> list[tuple[str, bool]]:
-    """Each key that keeps somebody out, and whether it did and would no longer."""
+    """Each key that keeps clients out, and whether the change would remove that protection."""
     asked, asks = (rules.context.verify_mode if rules.context else ssl.CERT_NONE for rules in (before, after))
     return [
         ("tls_server_config", before.context is not None and after.context is None),

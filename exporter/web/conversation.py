@@ -1,7 +1,7 @@
-"""One client's connection: handshake, request, answer, next request, each without ever blocking a thread.
+"""One client's connection: handshake, request, response, next request, without ever blocking a thread.
 
-A step that would have to wait says for what; the server waits for it, and a worker goes on when it is there.
-So a client that sends nothing, or half of something, costs a file descriptor and no thread.
+A step that would have to wait returns for what; the server waits for it, and then a worker continues.
+So a client that sends nothing, or half a request, costs a file descriptor and no thread.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 ENDED, PARKED, AGAIN = 0, -1, -2
 
-_TLS_HANDSHAKE = b"\x16"  # RFC 8446 5.1: the content type of a record that holds a ClientHello
+_TLS_HANDSHAKE = b"\x16"  # RFC 8446 5.1: the content type of a record with a ClientHello
 _HTTP_STARTS = (b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO")
 _PLAIN_TO_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 _LINGER_BYTES = 1 << 20
@@ -30,10 +30,10 @@ _LINGER_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Limits:
-    """What clients may take. Counts of connections and requests; bytes of a request's head; seconds.
+    """Limits on clients. Counts of connections and requests; bytes of a request's head; seconds.
 
-    ``requests`` is how many are worked on at once (node_exporter's ``--web.max-requests``); the next get 503.
-    ``checks`` is how many unknown passwords wait for bcrypt at once; the next replaces one of them.
+    ``requests`` are handled at once (node_exporter's ``--web.max-requests``); further ones get 503.
+    ``checks`` is how many unknown passwords may wait for bcrypt; a further one replaces one of them.
     """
 
     connections: int = 256
@@ -55,10 +55,10 @@ class Host(Protocol):
     limits: Limits
 
     def rules(self) -> Rules:
-        """The rules in force now."""
+        """The rules in use now."""
 
     def answer(self, request: Request) -> Response | None:
-        """The answer; None when it comes later, by ``say`` and another ``advance``."""
+        """The response; None if it comes later, by ``say`` and another ``advance``."""
 
 
 class _Phase(enum.Enum):
@@ -74,8 +74,8 @@ class _Phase(enum.Enum):
 class Conversation:
     """The state of one connection. One thread at a time may call its methods.
 
-    ``deadline`` (monotonic seconds) is when waiting for the client ends; ``served`` counts whole answers;
-    ``request`` is the one being worked on.
+    ``deadline`` (monotonic seconds) is when waiting for the client ends; ``served`` counts whole responses;
+    ``request`` is the current one.
     """
 
     def __init__(self, sock: socket.socket, client: str, host: Host) -> None:
@@ -95,14 +95,14 @@ class Conversation:
 
     @property
     def parked(self) -> bool:
-        """Whether its request waits for a password to be checked, and no thread has it."""
+        """Whether its request waits for a password check, and no thread has it."""
         return self._phase is _Phase.PARKED
 
     def advance(self) -> int:
-        """Go on as far as possible without waiting, to the end of one answer at most.
+        """Continue as far as possible without waiting, at most to the end of one response.
 
-        Returns what to wait for, READ or WRITE, or PARKED (the answer comes from elsewhere), or ENDED, or
-        AGAIN (nothing to wait for, but now it is the others' turn).
+        Returns what to wait for, READ or WRITE, or PARKED (the response comes from elsewhere), or ENDED, or
+        AGAIN (nothing to wait for, but it is the others' turn).
         """
         try:
             while (step := _STEPS.get(self._phase)) is not None:
@@ -118,11 +118,11 @@ class Conversation:
 
     @property
     def _has_more(self) -> bool:
-        """Whether bytes of the next request are here already, where nobody waits for them."""
+        """Whether bytes of the next request are already buffered, where no wait would notice them."""
         return bool(self._buffer) or (self._tls is not None and self._tls.pending() > 0)
 
     def say(self, response: Response) -> None:
-        """Make ``response`` the answer to the request that is being worked on; ``advance`` sends it."""
+        """Make ``response`` the response to the current request; ``advance`` sends it."""
         request = self.request
         self._closes = self._closes or request is None or not request.keeps_alive
         head_only = request is not None and request.method == "HEAD"
@@ -187,7 +187,9 @@ class Conversation:
     def _write(self) -> _Phase:
         while self._out:
             self._out = self._out[self.sock.send(self._out) :]
-        self._out = memoryview(b"")  # the empty end of an answer would hold all of it while the client idles
+        self._out = memoryview(
+            b""
+        )  # an empty slice of the response would keep all of it in memory while the client idles
         self.served += 1
         if self._closes:
             self._hang_up()
@@ -198,13 +200,13 @@ class Conversation:
 
     def _hang_up(self) -> None:
         if self._tls:
-            # Send TLS's own goodbye; the client's need not be waited for.
+            # Send TLS close_notify; there is no need to wait for the client's.
             with contextlib.suppress(OSError, ValueError):
                 self.sock = self._tls.unwrap()
         self.sock.shutdown(socket.SHUT_WR)
 
     def _linger(self) -> _Phase:
-        # Closing with unread bytes resets the connection, and the client may lose the answer: so read them.
+        # Closing with unread bytes resets the connection, and the client may lose the response: so read them.
         while received := self.sock.recv(64 * 1024):
             self._lingered += len(received)
             if self._lingered > _LINGER_BYTES:
@@ -220,7 +222,7 @@ def _awaited_by_tls(error: OSError) -> int:
     return READ if isinstance(error, ssl.SSLWantReadError) else ENDED
 
 
-# Not in the conversation: it would hold itself, and after its end what it sent, until the next collection.
+# Not in the conversation: it would keep itself, and what it sent, in memory until the next collection.
 _STEPS: dict[_Phase, Callable[[Conversation], _Phase]] = {
     _Phase.START: Conversation._start,
     _Phase.HANDSHAKE: Conversation._shake_hands,

@@ -1,7 +1,7 @@
-"""HTTP/1.1 as far as a scrape needs it: parse one request head, write one response.
+"""The parts of HTTP/1.1 that a scrape needs: parse one request head, write one response.
 
-Pure: bytes in, values out; no socket. Source: RFC 9110 and RFC 9112. Stricter than those where a lenient
-reading helps nobody but an attacker (line folding, blanks before the colon, two different lengths).
+Pure: bytes in, values out; no socket. Source: RFC 9110 and RFC 9112. Stricter than those where leniency
+helps only attackers (line folding, spaces before the colon, two different lengths).
 """
 
 import re
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
 
-MAXIMUM_BODY = 64 * 1024  # bytes; nothing here reads a body, so this only tells a large one from a lost one
+MAXIMUM_BODY = 64 * 1024  # bytes; bodies are not read, but a larger one is refused
 METHODS = ("GET", "HEAD")
 _DATE = "%a, %d %b %Y %H:%M:%S GMT"  # RFC 9110 5.6.7; in English, as no program of ours sets a locale
 
@@ -26,23 +26,23 @@ _ONCE = ("host", "content-length")
 
 @dataclass(frozen=True)
 class Request:
-    """One request. ``path`` is percent-decoded, ``query`` as sent; header names are in small letters."""
+    """One request. ``path`` is percent-decoded, ``query`` as sent; header names are in lower case."""
 
     method: str
     path: str
     query: str
-    headers: Mapping[str, str] = field(repr=False)  # a password may be among them
+    headers: Mapping[str, str] = field(repr=False)  # may contain a password
     client: str = ""
     version: tuple[int, int] = (1, 1)
 
     @property
     def has_body(self) -> bool:
-        """Whether bytes follow the head that belong to this request."""
+        """Whether the request has a body."""
         return self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers
 
     @property
     def keeps_alive(self) -> bool:
-        """Whether the client wants to send another request on this connection, and can."""
+        """Whether the client wants to, and can, send another request on this connection."""
         options = {option.strip().lower() for option in self.headers.get("connection", "").split(",")}
         if self.has_body or "close" in options:
             return False
@@ -51,7 +51,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """One answer. ``headers`` are further ones, besides type, length, date and connection."""
+    """One response. ``headers`` come in addition to type, length, date and connection."""
 
     status: int
     body: bytes = b""
@@ -63,7 +63,7 @@ Handler = Callable[[Request], Response]
 
 
 class BadRequestError(Exception):
-    """Not an HTTP request that could be answered otherwise than with ``response``; it ends the connection."""
+    """An invalid HTTP request; ``response`` is the answer, and the connection ends."""
 
     def __init__(self, status: HTTPStatus, reason: str) -> None:
         super().__init__(reason)
@@ -77,15 +77,15 @@ def problem(status: int, reason: str = "", headers: tuple[tuple[str, str], ...] 
 
 
 def split_head(buffer: bytes, maximum: int) -> tuple[bytes, bytes] | None:
-    """The first request's head and what follows it; None while the head is not complete.
+    """The first request's head and what follows it; None while the head is incomplete.
 
-    Raises BadRequestError (431) when the head is longer than ``maximum`` bytes.
+    Raises BadRequestError (431) if the head is longer than ``maximum`` bytes.
     """
     size = len(buffer)
-    # RFC 9112 2.2: a server should pass over an empty line before the request.
+    # RFC 9112 2.2: a server should ignore an empty line before the request.
     buffer = buffer.lstrip(b"\r\n")
     if buffer[:1] and not b"!" <= buffer[:1] <= b"~":
-        # Not text at all (a TLS hello, a scanner): its head would never be complete.
+        # Not text (a TLS hello, a scanner): its head would never be complete.
         raise BadRequestError(HTTPStatus.BAD_REQUEST, "malformed request line")
     found = _END_OF_HEAD.search(buffer)
     if found is None and size <= maximum:
@@ -157,7 +157,7 @@ def _split_target(target: str) -> tuple[str, str]:
 
 
 def write_response(response: Response, *, head_only: bool, keep_alive: bool) -> bytes:
-    """The response as bytes. A HEAD's answer has the header of the GET's, and no body."""
+    """The response as bytes; to HEAD, the header of the response to GET, without a body."""
     status = HTTPStatus(response.status)
     lines = [
         f"HTTP/1.1 {status.value} {status.phrase}",
@@ -168,7 +168,7 @@ def write_response(response: Response, *, head_only: bool, keep_alive: bool) -> 
         *([] if keep_alive else ["Connection: close"]),
     ]
     if response.status == HTTPStatus.NOT_MODIFIED:
-        # RFC 9110 8.6: a 304 with a length states the length of the 200 it stands for, which is not 0.
+        # RFC 9110 8.6: a 304 with a length states the length of the corresponding 200, which is not 0.
         del lines[2:4]
     head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
     return head if head_only or response.status == HTTPStatus.NOT_MODIFIED else head + response.body

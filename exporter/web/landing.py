@@ -1,4 +1,4 @@
-"""The page at ``/``: what this is and where its figures are. No script, no foreign host, light and dark."""
+"""The page at ``/``: what this is and where its metrics are. No scripts, no other hosts, light and dark."""
 
 from collections.abc import Sequence
 
@@ -21,13 +21,13 @@ b{color:var(--mark);font-family:ui-monospace,monospace;font-weight:600;overflow-
 span{display:block;color:var(--soft);font-size:.9rem}
 """
 
-# The page needs its own style and nothing else.
+# The page needs only its own style.
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
 def landing_page(host: str, version: str, links: Sequence[tuple[str, str]]) -> bytes:
-    """The page in HTML. ``links`` are paths and what one finds there."""
-    from html import escape  # brings a table of every named character, which a scrape does not need
+    """The page in HTML. ``links`` are paths and their descriptions."""
+    from html import escape  # loads a table of every named character, which a scrape does not need
 
     items = "\n".join(
         f'<li><a href="{escape(path)}"><b>{escape(path)}</b><span>{escape(what)}</span></a></li>'

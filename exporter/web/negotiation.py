@@ -1,4 +1,4 @@
-"""Which form of an answer a client wants, from its Accept and Accept-Encoding headers (RFC 9110 12.5)."""
+"""Which form of a response a client wants, from its Accept and Accept-Encoding headers (RFC 9110 12.5)."""
 
 import math
 import zlib
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 _LONGEST = 2048  # characters of a header; Prometheus sends 300, and a long one could cost 100 ms
-_GZIP_LEVEL = 1  # level 9 costs 13 to 17 times the CPU for 15 to 20 % fewer bytes
+_GZIP_LEVEL = 1  # level 9 takes 13 to 17 times the CPU for 15 to 20 % fewer bytes
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ METRICS_OFFERS = (TEXT, OPENMETRICS, OPENMETRICS_0_0_1)
 
 
 def choose_metrics(accept: str) -> Offer:
-    """The form of metrics a client likes best; text when it likes several equally, or none of them.
+    """The form of metrics that a client prefers; text if it prefers several equally, or accepts none.
 
-    Text for none: a scrape that gets a form it did not ask for may still read it, one that gets a 406 cannot.
-    Text also for a list too long to be read.
+    Text for none: a scrape may still be able to read a form it did not request, but not a 406.
+    Text also if the list is too long.
     """
     return _best(accept) if len(accept) <= _LONGEST else TEXT
 
@@ -46,9 +46,9 @@ def _best(accept: str) -> Offer:
 
 
 def _quality(accepted: list[tuple[str, dict[str, str], float]], offer: Offer) -> float:
-    """The weight of the range that describes the offer most closely; 0 if none does.
+    """The weight of the most specific range that matches the offer; 0 if none does.
 
-    Parameters other than ``version`` make a range closer, but exclude no offer.
+    Parameters other than ``version`` make a range more specific, but exclude no offer.
     """
     anything = ("*/*", f"{offer.media_type.partition('/')[0]}/*", offer.media_type)
     matching = [
@@ -60,7 +60,7 @@ def _quality(accepted: list[tuple[str, dict[str, str], float]], offer: Offer) ->
 
 
 def _items(header: str) -> Iterator[tuple[str, dict[str, str], float]]:
-    """Each item of a header: its name, its parameters and its weight, which counts as 0 if it is none."""
+    """Each item of a header: its name, its parameters and its weight; an invalid weight is 0."""
     for item in header.lower().split(","):
         name, *rest = (part.strip() for part in item.split(";"))
         pairs = (part.partition("=") for part in rest)
@@ -79,7 +79,7 @@ def _parse_quality(text: str) -> float:
 
 
 def wants_gzip(accept_encoding: str) -> bool:
-    """Whether the client takes gzip at least as gladly as the bytes as they are."""
+    """Whether the client prefers gzip to uncompressed bytes, or accepts both equally."""
     return len(accept_encoding) <= _LONGEST and _prefers_gzip(accept_encoding)
 
 
@@ -91,5 +91,5 @@ def _prefers_gzip(accept_encoding: str) -> bool:
 
 
 def gzip(body: bytes) -> bytes:
-    """The body in gzip's form, without a time in its header: equal bodies have equal bytes."""
+    """The body compressed with gzip, without a time in its header: equal bodies give equal bytes."""
     return zlib.compress(body, _GZIP_LEVEL, wbits=31)

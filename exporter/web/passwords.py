@@ -1,10 +1,10 @@
-"""Check passwords against bcrypt hashes without starving anybody because somebody guesses.
+"""Check passwords against bcrypt hashes so that guessing does not starve other clients.
 
-bcrypt is slow on purpose (60 ms at cost 10, twice that for each step more), so its verdicts are kept, and
-only what is not known yet waits. No request decides how much work it is: an unknown user's password costs 10.
-Each cost has a queue and a thread of its own, as bcrypt lets other threads run meanwhile: a user of cost 18
-delays no other. In a queue the newest attempt of each client comes first, clients take turns, and an attempt
-too many replaces the oldest one of the client that has most waiting: so 200 guesses delay an honest scrape by
+bcrypt is slow on purpose (60 ms at cost 10, doubled by each further step), so its verdicts are cached, and
+only unknown passwords wait. A request cannot choose its cost: an unknown user's password is checked at cost
+10. Each cost has its own queue and thread, as bcrypt lets other threads run: a user of cost 18 delays no
+other. In a queue the newest attempt of each client comes first, and clients take turns. If the queue is full,
+a new attempt replaces the oldest one of the client with the most: so 200 guesses delay an honest scrape by
 one or two of them.
 """
 
@@ -17,18 +17,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 _log = logging.getLogger(__name__)
-_MOST_VERDICTS = 50  # of each kind, so that wrong guesses never push out the right password
-_BCRYPT_READS = 72  # bytes; the algorithm ignores what is behind them
-# The hash of a random text that nobody kept. An unknown user's password is compared with it, so that the time
-# an answer takes does not tell which users exist, as long as theirs have the usual cost.
+_MOST_VERDICTS = 50  # of each kind, so that wrong guesses never evict the right password
+_BCRYPT_READS = 72  # bytes; bcrypt ignores the rest
+# The hash of a discarded random text. An unknown user's password is compared with it, so that response times
+# do not reveal which users exist, as long as their hashes have the usual cost.
 _NOBODYS_HASH = b"$2b$10$XvBZ6nGwi8yvzGukgE6eMe3bsznxRXprE5kU1aY2SpaQ56tGHIzZ2"
 
-# True and False; None when it was given up to make room.
+# True or False; None if it was dropped to make room.
 Verdict = bool | None
 
 
 def cost_of(stored: bytes) -> int:
-    """The cost of a bcrypt hash: a check takes 2 to the power of it rounds."""
+    """The cost of a bcrypt hash: a check takes 2 ** cost rounds."""
     return int(stored.split(b"$")[2])
 
 
@@ -60,7 +60,7 @@ class Passwords:
         self._closed = False
 
     def attempt(self, users: Mapping[str, bytes], user: str, password: bytes) -> Attempt:
-        """What is to be compared for this user and password."""
+        """The comparison to make for this user and password."""
         stored = users.get(user, _NOBODYS_HASH)
         import hashlib  # loads OpenSSL, which an exporter without users does not need
 
@@ -70,7 +70,7 @@ class Passwords:
         return Attempt(stored, password, user in users, digest.digest())
 
     def known_verdict(self, attempt: Attempt) -> Verdict:
-        """The verdict found before; None when there is none."""
+        """The cached verdict; None if there is none."""
         with self._lock:
             for verdict, digests in self._verdicts.items():
                 if attempt.digest in digests:
@@ -79,7 +79,7 @@ class Passwords:
         return None
 
     def check(self, client: str, attempt: Attempt, tell: Told) -> None:
-        """Find out, and call ``tell`` with the verdict from another thread."""
+        """Check, and call ``tell`` with the verdict from another thread."""
         cost = cost_of(attempt.hash)
         with self._lock:
             if cost not in self._queues:
@@ -88,7 +88,7 @@ class Passwords:
         queue.add(client, attempt, tell)
 
     def close(self) -> None:
-        """End the threads; who still waits gets no verdict."""
+        """End the threads; waiting attempts get no verdict."""
         with self._lock:
             self._closed = True
             queues = list(self._queues.values())
@@ -100,7 +100,7 @@ class Passwords:
             return verdict
         import bcrypt
 
-        # Always compare, also for a user who does not exist: see _NOBODYS_HASH.
+        # Always compare, even for a user who does not exist: see _NOBODYS_HASH.
         equal = bcrypt.checkpw(attempt.password[:_BCRYPT_READS], attempt.hash)
         verdict = equal and attempt.known
         with self._lock:
@@ -112,7 +112,7 @@ class Passwords:
 
 
 class _Queue:
-    """The attempts of one cost that wait, and the thread that looks at them one by one."""
+    """The waiting attempts of one cost, and the thread that checks them one by one."""
 
     def __init__(self, most: int, find_out: Callable[[Attempt], bool], closed: bool) -> None:
         self._most, self._find_out, self._closed = most, find_out, closed
@@ -144,7 +144,7 @@ class _Queue:
         return tell
 
     def _next(self) -> tuple[Attempt, Told] | None:
-        """The newest attempt of the client whose turn it is; None when closed."""
+        """The newest attempt of the client whose turn it is; None if closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or any(self._waiting.values()))
             while not self._closed:
@@ -166,11 +166,11 @@ class _Queue:
                 if not verdict:
                     self._rest(time.monotonic() - began)
                 tell(verdict)
-            except Exception:  # noqa: BLE001 - without this thread nobody could enter any more
+            except Exception:  # noqa: BLE001 - without this thread no one could log in any more
                 if not self._closed:
                     _log.exception("a password could not be checked")
 
     def _rest(self, seconds: float) -> None:
-        """As long as a wrong guess took: whoever guesses gets half a processor, not a whole one."""
+        """Sleep as long as a wrong guess took: guessing uses half a CPU, not a whole one."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed, seconds)

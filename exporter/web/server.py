@@ -1,7 +1,7 @@
-"""A small HTTP/1.1 server for scrapes: one thread waits for all clients, workers do what is ready to be done.
+"""A small HTTP/1.1 server for scrapes: one thread waits for all clients, workers handle those that are ready.
 
-It knows nothing of metrics. What it promises: a silent or slow client delays nobody, whatever the clients do
-threads and file descriptors stay below ``Limits``, and a broken web configuration never opens the door.
+It knows nothing about metrics. It guarantees: a silent or slow client delays no other, threads and file
+descriptors always stay below ``Limits``, and a broken web configuration never opens access.
 """
 
 import errno
@@ -24,15 +24,15 @@ from exporter.web.listening import listen_on, written_address
 from exporter.web.passwords import Attempt, Passwords, Verdict
 
 _log = logging.getLogger(__name__)
-_TURN_SECONDS = 0.2  # how often deadlines and `stop` are looked at when nothing happens
-_SPARE_WORKERS = 4  # for handshakes and refusals while every request slot is taken
+_TURN_SECONDS = 0.2  # seconds between checks of deadlines and `stop` when idle
+_SPARE_WORKERS = 4  # for handshakes and refusals while all request slots are in use
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 REFUSALS = ("connections", "deadline", "parallel_requests", "password", "password_checks", "rate_limit")
 
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """How the server does: open connections, and what was refused since its start, by reason (REFUSALS).
+    """The server's state: open connections, and refusals since its start, by reason (REFUSALS).
 
     ``rules`` is the state of the web configuration; None without one.
     """
@@ -43,11 +43,11 @@ class ServerStatus:
 
 
 class Server:
-    """Listens on every address given and answers with ``handler``, which many threads may call at once.
+    """Listens on all given addresses and answers with ``handler``, which several threads may call at once.
 
     ``listen``: ``host:port``, ``[v6]:port`` or ``:port`` (all addresses, both families); port 0: a free one;
     ``systemd``: the sockets that systemd passes.
-    Raises UsageError for a wrong address or web configuration, LeitstandError when an address cannot be had.
+    Raises UsageError for a wrong address or web configuration, LeitstandError for an unavailable address.
     """
 
     def __init__(
@@ -68,31 +68,31 @@ class Server:
         self._workers = ThreadPoolExecutor(self.limits.requests + _SPARE_WORKERS, "http")
         self._passwords = Passwords(self.limits.checks)
         self._slots = threading.Semaphore(self.limits.requests)
-        # Guards what follows, and that nobody closes a connection that another thread hands back.
+        # Guards the following, and keeps connections open that another thread hands back.
         self._lock = threading.Lock()
         self._open: dict[int, Conversation] = {}
         self._refused: Counter[str] = Counter(dict.fromkeys(REFUSALS, 0))
         self._closed = False
-        # Until it is told to stop.
+        # Runs until ``serve_until`` returns.
         self.accepts = True
 
     @property
     def ports(self) -> list[int]:
-        """The port of every listening socket that has one, as bound."""
+        """The bound port of every listening socket that has one."""
         return [sock.getsockname()[1] for sock in self._listeners.values() if sock.family != socket.AF_UNIX]
 
     @property
     def addresses(self) -> list[str]:
-        """Every listening socket: ``host:port``, or the path of a local one."""
+        """Every listening socket: ``host:port``, or the path of a Unix socket."""
         return [written_address(sock) for sock in self._listeners.values()]
 
     def status(self) -> ServerStatus:
-        """The figures of this moment."""
+        """The current state."""
         with self._lock:
             return ServerStatus(len(self._open), dict(self._refused), self._source.state())
 
     def serve_until(self, stop: threading.Event) -> None:
-        """Serve until ``stop`` is set, then give answers under way a few seconds, and close."""
+        """Serve until ``stop`` is set, then give current requests a few seconds, and close."""
         next_sweep = 0.0
         while not stop.is_set():
             self._turn()
@@ -116,7 +116,7 @@ class Server:
             sock.close()
         self._epoll.close()
         self._passwords.close()
-        # What waits for a worker is not cancelled: a worker hangs up on it.
+        # Connections that wait for a worker are not cancelled: the worker closes them.
         self._workers.shutdown(wait=False)
 
     def _turn(self, seconds: float = _TURN_SECONDS) -> None:
@@ -128,13 +128,13 @@ class Server:
                 self._workers.submit(self._advance, conversation)
 
     def _finish(self) -> None:
-        """Take no new client, and give those who are in a last answer."""
+        """Accept no new clients, and give connected ones a last response."""
         for sock in self._listeners.values():
             self._epoll.unregister(sock)
         self.accepts = False
         start = time.monotonic()
         while time.monotonic() < start + self.limits.shutdown_seconds:
-            # Who was let in a moment ago has its request on the way: the next exporter would never see it.
+            # A client just accepted has already sent its request: the next exporter would never see it.
             is_fresh = time.monotonic() < start + self.limits.farewell_seconds
             clients = list(self._open.values())
             if not any(client.busy or (is_fresh and not client.served) for client in clients):
@@ -144,9 +144,9 @@ class Server:
     # Accepting
 
     def _accept(self, listener: socket.socket) -> None:
-        """Take one client; the listener stays readable while there are more.
+        """Accept one client; the listener stays readable while there are more.
 
-        Not one more than there are: without free descriptors that fails, and ends a connection for nothing.
+        Never try once more: without free descriptors that fails, and closes a connection for nothing.
         """
         try:
             sock, address = listener.accept()
@@ -155,7 +155,7 @@ class Server:
                 # Without a pause this thread would spin.
                 time.sleep(0.05)
             return
-        # A client of a local socket has no address.
+        # A client of a Unix socket has no address.
         self._admit(sock, address[0].removeprefix("::ffff:") if isinstance(address, tuple) else "local")
 
     def _admit(self, sock: socket.socket, client: str) -> None:
@@ -171,7 +171,7 @@ class Server:
         self._epoll.register(sock.fileno(), READ | select.EPOLLONESHOT)
 
     def _make_room(self) -> bool:
-        """End the connection that is missed least: one that never got an answer before one that idles."""
+        """Close the least valuable connection: one that never got a response before one that idles."""
         with self._lock:
             waiting = [item for item in self._open.items() if not item[1].busy]
             if not waiting:
@@ -203,7 +203,7 @@ class Server:
         except Exception:  # noqa: BLE001 - one client's connection must not end the server
             _log.exception("a connection from %s ended by an internal error", conversation.client)
             wanted = ENDED
-        # Parked before this look at _closed: one that is parked later than the close is hung up on here.
+        # Parked before _closed is checked: one that is parked after the close is closed here.
         if wanted == PARKED and not self._closed:
             self._check_password(conversation)
         else:
@@ -216,18 +216,18 @@ class Server:
                 conversation.sock.close()
                 return
             if wanted == AGAIN:
-                # Behind all who wait: else clients that never stop asking, one for each worker, had them all.
+                # Behind all waiting clients: otherwise busy clients, one per worker, would occupy them all.
                 self._workers.submit(self._advance, conversation)
                 return
             if conversation.deadline < time.monotonic():
-                # Who sends a byte now and then may never be met idle by _sweep.
+                # _sweep may never find a client idle that sends a byte now and then.
                 self._drop(descriptor, conversation, "deadline")
                 return
             conversation.busy = False
             self._epoll.modify(descriptor, wanted | select.EPOLLONESHOT)
 
     def answer(self, request: Request) -> Response | None:
-        """The answer to one request; None while its password has to be checked first."""
+        """The response to one request; None while its password is being checked."""
         rules = self.rules()
         if rules.limiter and not rules.limiter.allows():
             self._count("rate_limit")
@@ -245,7 +245,7 @@ class Server:
     def _check_password(self, conversation: Conversation) -> None:
         request, rules = conversation.request, self.rules()
         attempt = self._attempt(request, rules) if request else None
-        if request is None or attempt is None:  # the users were changed a moment ago
+        if request is None or attempt is None:  # the users have just changed
             self._resume(conversation, problem(HTTPStatus.SERVICE_UNAVAILABLE))
             return
 
@@ -285,7 +285,7 @@ class Server:
         if not self._slots.acquire(blocking=False):
             self._count("parallel_requests")
             return problem(
-                HTTPStatus.SERVICE_UNAVAILABLE, f"{self.limits.requests} requests at once are the limit"
+                HTTPStatus.SERVICE_UNAVAILABLE, f"the limit is {self.limits.requests} requests at once"
             )
         try:
             return self._handler(request)
@@ -301,7 +301,7 @@ class Server:
 
 
 def _with_headers(response: Response, headers: tuple[tuple[str, str], ...]) -> Response:
-    """The response with further headers, which replace its own of the same name."""
+    """The response with further headers, which replace those of the same name."""
     if not headers:
         return response
     named = {name.lower() for name, _ in headers}
@@ -312,7 +312,7 @@ def _with_headers(response: Response, headers: tuple[tuple[str, str], ...]) -> R
 def _rules_from(web_config: Path | None) -> RulesSource:
     if web_config is None:
         return NoRules()
-    # Imported here: a server without a web configuration need not hold YAML's reader in memory.
+    # Imported here: a server without a web configuration does not need the YAML parser in memory.
     from exporter.web.config import WebConfigFile
 
     return WebConfigFile(web_config)

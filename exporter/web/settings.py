@@ -25,7 +25,7 @@ from exporter.web.values import (
     whole_number,
 )
 
-# Go's names of the suites it offers, and OpenSSL's of the same. None: TLS 1.3, where nobody chooses.
+# Go's names of its cipher suites, and OpenSSL's. None: TLS 1.3, where they cannot be selected.
 CIPHER_SUITES: dict[str, str | None] = {
     "TLS_AES_128_GCM_SHA256": None,
     "TLS_AES_256_GCM_SHA384": None,
@@ -48,7 +48,7 @@ CIPHER_SUITES: dict[str, str | None] = {
 # RFC 9113 9.2.2: a server that speaks HTTP/2 over TLS 1.2 must offer one of these.
 HTTP2_SUITES = ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256")
 CURVES = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
-# Header and the values it may have; empty: any.
+# Header and its allowed values; empty: any.
 HEADERS: dict[str, tuple[str, ...]] = {
     "Strict-Transport-Security": (),
     "X-Content-Type-Options": ("nosniff",),
@@ -59,7 +59,7 @@ HEADERS: dict[str, tuple[str, ...]] = {
 _BCRYPT = re.compile(r"\$2[abxy]\$(?:0[4-9]|[12][0-9]|3[01])\$([./A-Za-z0-9]{53})")
 _HEADER_VALUE = re.compile(r"[\t -~]*")
 
-# Go's time.ParseDuration, and seconds in each of its units.
+# Go's time.ParseDuration, and the seconds in each of its units.
 _INTERVAL = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?(?:ns|us|µs|ms|[smh]))+", re.ASCII)
 _INTERVAL_PART = re.compile(r"([0-9.]+)(ns|us|µs|ms|[smh])", re.ASCII)
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -86,12 +86,12 @@ def _known_curve(given: Any) -> str:
 
 
 def _bcrypt(given: Any) -> bytes:
-    wrong = WrongValue("must be a bcrypt hash", "make one: htpasswd -nBC 10 ''")
+    wrong = WrongValue("must be a bcrypt hash", "create one: htpasswd -nBC 10 ''")
     match = _BCRYPT.fullmatch(given) if isinstance(given, str) else None
     if not match:
         raise wrong
     try:
-        # Not every text of this form can be compared with; the cheapest comparison tells.
+        # Not every text of this form is a valid hash; the cheapest comparison shows it.
         bcrypt.checkpw(b"", f"$2b$04${match[1]}".encode())
     except ValueError:
         raise wrong from None
@@ -131,14 +131,14 @@ class TlsSettings:
 
     @property
     def is_on(self) -> bool:
-        """Whether anything here asks for TLS; a version alone does not."""
+        """Whether any setting enables TLS; a version alone does not."""
         return any((
             self.cert, self.key, self.client_ca, self.cert_file, self.key_file,
             self.client_ca_file, self.client_auth_type,
         ))  # fmt: skip
 
     def findings(self) -> Iterator[Finding]:
-        """What is wrong between keys."""
+        """Problems between keys."""
         if not (self.cert or self.cert_file):
             yield ("cert_file",), "is missing", "name the server's certificate (or give it as 'cert')"
         if not (self.key or self.key_file):
@@ -152,38 +152,38 @@ class TlsSettings:
         if kind in ("RequireAnyClientCert", "RequireClientCert"):
             yield (
                 ("client_auth_type",),
-                f"{kind} lets in any certificate, also one the client made itself; that is not offered",
+                f"{kind} accepts any certificate, even one the client made itself; that is not supported",
                 "write RequireAndVerifyClientCert and name client_ca_file",
             )
         elif kind == "NoClientCert" and (self.client_ca or self.client_ca_file):
             key = "client_ca_file" if self.client_ca_file else "client_ca"
             yield (
                 (key,),
-                "client_auth_type does not ask for it",
+                "client_auth_type does not request a certificate",
                 "add client_auth_type: RequireAndVerifyClientCert",
             )
         elif self.client_allowed_sans and kind != "RequireAndVerifyClientCert":
             yield (
                 ("client_allowed_sans",),
-                "a client may come without a certificate",
+                "a client may connect without a certificate",
                 "set client_auth_type: RequireAndVerifyClientCert",
             )
 
 
 def _header_value(given: Any) -> str:
-    """YAML takes the 1 of ``X-XSS-Protection: 1`` for a number."""
+    """YAML reads the 1 of ``X-XSS-Protection: 1`` as a number."""
     return text(str(given) if isinstance(given, int) and not isinstance(given, bool) else given)
 
 
 @dataclass(frozen=True)
 class HttpSettings:
-    """``http_server_config``. HTTP/2 may be asked for and is never spoken: clients then use HTTP/1.1."""
+    """``http_server_config``. HTTP/2 may be enabled but is never used: clients fall back to HTTP/1.1."""
 
     http2: bool = field(default=True, metadata=read_by(one(switch)))
     headers: dict[str, str] = field(default_factory=dict, metadata=read_by(mapping_of(_header_value)))
 
     def findings(self) -> Iterator[Finding]:
-        """Headers that cannot be set, or not to this."""
+        """Headers that cannot be set, or not to this value."""
         for name, value in self.headers.items():
             allowed = HEADERS.get(name)
             if allowed is None:
@@ -196,15 +196,19 @@ class HttpSettings:
 
 @dataclass(frozen=True)
 class RateLimit:
-    """``rate_limit``: one request an ``interval`` (seconds; 0: no limit), and ``burst`` at once."""
+    """``rate_limit``: one request per ``interval`` (seconds; 0: no limit), and up to ``burst`` at once."""
 
     interval: float = field(default=0.0, metadata=read_by(one(_interval)))
     burst: int = field(default=0, metadata=read_by(one(whole_number)))
 
     def findings(self) -> Iterator[Finding]:
-        """A limit that lets nobody in, ever."""
+        """A limit that would refuse every request."""
         if self.interval and not self.burst:
-            yield ("burst",), "is 0: no request would ever be answered", "write how many may come at once"
+            yield (
+                ("burst",),
+                "is 0: no request would ever be answered",
+                "set the number of requests allowed at once",
+            )
 
 
 @dataclass(frozen=True)
@@ -223,7 +227,7 @@ class WebSettings:
     rate_limit: RateLimit = field(default_factory=RateLimit, metadata=read_by(section(RateLimit)))
 
     def findings(self, wrong: Collection[str] = ()) -> Iterator[Finding]:
-        """What is wrong although each key by itself has a possible value; ``wrong`` are sections without."""
+        """Problems although each value alone is valid; ``wrong`` are sections with invalid values."""
         tls = self.tls_server_config
         sections: list[tuple[str, HttpSettings | RateLimit | TlsSettings]] = [
             ("http_server_config", self.http_server_config),
@@ -237,7 +241,7 @@ class WebSettings:
                 yield (name, *path), what, hint
         for user in self.basic_auth_users:
             if ":" in user:
-                yield ("basic_auth_users", user), "a user's name holds no colon (RFC 7617)", ""
+                yield ("basic_auth_users", user), "a user name must not contain a colon (RFC 7617)", ""
 
     def _http2_findings(self) -> Iterator[Finding]:
         tls = self.tls_server_config
@@ -245,13 +249,13 @@ class WebSettings:
         if restricted and not set(HTTP2_SUITES) & set(tls.cipher_suites):
             yield (
                 ("tls_server_config", "cipher_suites"),
-                "has no suite that HTTP/2 requires",
+                "lacks a suite that HTTP/2 requires",
                 f"add {HTTP2_SUITES[0]}, or set http_server_config.http2: false",
             )
 
 
 def read_settings(data: Mapping[str, Any]) -> tuple[WebSettings, list[Finding]]:
-    """The settings of a file, and all that is wrong with them; those are then of no use."""
+    """The settings of a file, and every problem; with problems the settings must not be used."""
     findings: list[Finding] = []
     settings: WebSettings = section(WebSettings)(data, (), findings)
     wrong = {str(path[0]) for path, _, _ in findings if path}

@@ -48,13 +48,13 @@ def files_of(tls: TlsSettings, folder: Path) -> list[Path]:
 
 def _set_versions(context: ssl.SSLContext, tls: TlsSettings) -> None:
     with warnings.catch_warnings():
-        # Python calls TLS 1.0 and 1.1 deprecated; here it is the user's explicit wish.
+        # Python calls TLS 1.0 and 1.1 deprecated; here the user asked for them explicitly.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             context.minimum_version = _VERSIONS[tls.min_version]
             context.maximum_version = _VERSIONS[tls.max_version]
         except ValueError as error:
-            raise TlsError("min_version", "is not in this host's OpenSSL") from error
+            raise TlsError("min_version", "is not supported by this host's OpenSSL") from error
     if tls.min_version in ("TLS10", "TLS11"):
         # These versions sign with SHA-1, which OpenSSL refuses above security level 0.
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
@@ -70,13 +70,13 @@ def _set_ciphers(context: ssl.SSLContext, tls: TlsSettings) -> None:
         try:
             context.set_ciphers(":".join(older) + level)
         except ssl.SSLError as error:
-            raise TlsError("cipher_suites", "has none that this host's OpenSSL offers") from error
+            raise TlsError("cipher_suites", "has no suite that this host's OpenSSL supports") from error
     elif named:
-        # Only TLS 1.3's suites are allowed: then there is none for an older version.
+        # Only TLS 1.3's suites are allowed: older versions have none.
         context.minimum_version = ssl.TLSVersion.TLSv1_3
     if len(tls.curve_preferences) == 1:
-        # `ssl` can set one curve only; with several, OpenSSL's own list, which has all four, stays.
-        # Debian 12's Python sets the curves of NIST only; X25519 is first in OpenSSL's own list anyway.
+        # `ssl` can set only one curve; with several, OpenSSL's default list, which has all four, stays.
+        # Debian 12's Python accepts only NIST curves; X25519 is first in OpenSSL's default list anyway.
         with contextlib.suppress(ssl.SSLError):
             context.set_ecdh_curve(CURVES[tls.curve_preferences[0]])
 
@@ -92,22 +92,22 @@ def _load_certificate(context: ssl.SSLContext, tls: TlsSettings, folder: Path) -
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":
                 raise TlsError(private_key, f"is not the private key of {certificate_key}") from error
-            raise TlsError(private_key, "holds no private key without a password, in PEM") from error
+            raise TlsError(private_key, "contains no private key in PEM format without a password") from error
 
 
 def _check_certificate(key: str, content: bytes) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=content.decode("latin-1"))
     except (ssl.SSLError, ValueError) as error:
-        raise TlsError(key, "holds no certificate in PEM") from error
+        raise TlsError(key, "contains no certificate in PEM format") from error
 
 
 def _ask_clients(context: ssl.SSLContext, tls: TlsSettings, folder: Path) -> None:
-    # RequestClientCert takes whatever comes and nothing too: not to ask has the same outcome.
+    # RequestClientCert accepts any certificate, or none: not requesting one has the same effect.
     if tls.client_auth_type not in _VERIFY:
         return
     context.verify_mode = _VERIFY[tls.client_auth_type]
-    # As Go: what stands in the list is trusted, also without the root above it.
+    # As in Go: certificates in the list are trusted, even without their root.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if not (tls.client_ca_file or tls.client_ca):
         context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
@@ -118,7 +118,7 @@ def _ask_clients(context: ssl.SSLContext, tls: TlsSettings, folder: Path) -> Non
 
 
 def _content(file_key: str, file_name: str, inline_key: str, inline: str, folder: Path) -> tuple[str, bytes]:
-    """The key that is used, the file's or the inline one, and what it holds."""
+    """The key in use, for the file or the inline text, and its content."""
     if not file_name:
         return inline_key, inline.encode()
     path = folder / file_name
@@ -130,7 +130,7 @@ def _content(file_key: str, file_name: str, inline_key: str, inline: str, folder
 
 @contextlib.contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
-    """A file name for bytes that are on no disk: OpenSSL takes a private key by name only."""
+    """A file name for bytes that are not on disk: OpenSSL reads private keys only from files."""
     descriptor = os.memfd_create("pem")
     try:
         with open(descriptor, "wb", closefd=False) as file:

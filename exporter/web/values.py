@@ -1,6 +1,6 @@
-"""Check a section of YAML key by key, and tell everything that is wrong at once.
+"""Check a section of YAML key by key, and report all problems at once.
 
-Own and small: the web configuration is read in a server on every host, and pydantic would be a third of its
+Hand-written: the web configuration is read in a server on every host, and pydantic would be a third of its
 memory.
 """
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 KeyPath = tuple[str | int, ...]
 Finding = tuple[KeyPath, str, str]  # where, what is wrong, what to do about it
-# What is written, where it stands, and where to put what is wrong with it; returns the value.
+# Gets the value as written, its path, and the list for problems; returns the checked value.
 Take = Callable[[Any, KeyPath, list[Finding]], Any]
 Section = TypeVar("Section")
 _MOST = 2**63 - 1
@@ -19,7 +19,7 @@ _UNKNOWN_KEY = ("unknown key", "the keys are those of Prometheus' exporter-toolk
 
 
 class WrongValue(ValueError):  # noqa: N818 - reads as a sentence where it is raised
-    """What a check raises. Never holds a value that may be secret."""
+    """Raised by a check. Never contains a value that may be secret."""
 
     def __init__(self, what: str, hint: str = "") -> None:
         super().__init__(what)
@@ -32,7 +32,7 @@ def read_by(take: Take) -> dict[str, Take]:
 
 
 def one(check: Callable[[Any], Any]) -> Take:
-    """A value for which ``check`` gives the one to use, or raises WrongValue."""
+    """A value that ``check`` converts, or refuses with WrongValue."""
 
     def take(given: Any, path: KeyPath, findings: list[Finding]) -> Any:
         try:
@@ -57,7 +57,7 @@ def list_of(check: Callable[[Any], Any]) -> Take:
 
 
 def mapping_of(check: Callable[[Any], Any]) -> Take:
-    """Such values by a name that the user chooses."""
+    """A mapping from names that the user chooses to such values."""
 
     def take(given: Any, path: KeyPath, findings: list[Finding]) -> dict[str, Any]:
         if not isinstance(given, Mapping):
@@ -69,7 +69,7 @@ def mapping_of(check: Callable[[Any], Any]) -> Take:
 
 
 def section(kind: type[Section]) -> Take:
-    """A section with the fields of a dataclass. A key that is empty means the same as none."""
+    """A section with the fields of a dataclass. An empty key is the same as a missing one."""
     settings = {each.name: each.metadata[_TAKE] for each in fields(kind)}  # type: ignore[arg-type]
 
     def take(given: Any, path: KeyPath, findings: list[Finding]) -> Section:
@@ -91,7 +91,7 @@ def text(given: Any) -> str:
 
 
 def one_of(*words: str) -> Callable[[Any], str]:
-    """One of these words; the empty one may be among them, and is not told of."""
+    """One of these words; an empty one may be allowed, and is not mentioned."""
 
     def check(given: Any) -> str:
         if not isinstance(given, str) or given not in words:
@@ -102,7 +102,7 @@ def one_of(*words: str) -> Callable[[Any], str]:
 
 
 def whole_number(given: Any) -> int:
-    """A number of things: 0 or more."""
+    """A count: 0 or more."""
     if not isinstance(given, int) or isinstance(given, bool) or not 0 <= given <= _MOST:
         raise WrongValue(f"must be a whole number from 0 to {_MOST}")
     return given
@@ -110,7 +110,7 @@ def whole_number(given: Any) -> int:
 
 def switch(given: Any) -> bool:
     """True or false."""
-    # exporter-toolkit reads YAML 1.1, in which these words are booleans; here they are texts.
+    # exporter-toolkit reads YAML 1.1, where these words are booleans; here they are texts.
     words = {"yes": True, "on": True, "y": True, "no": False, "off": False, "n": False}
     value = words.get(given.lower()) if isinstance(given, str) else given
     if not isinstance(value, bool):

@@ -97,6 +97,6 @@ def test_a_hash_that_is_slow_to_check_is_warned_of_once(
     config.current()
     config.current()
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path}: basic_auth_users.dear: bcrypt cost 18: to check one password takes about 15 s of CPU; "
-        "make one of cost 10"
+        f"{path}: basic_auth_users.dear: bcrypt cost 18: checking one password takes about 15 s of CPU time; "
+        "create a hash with cost 10"
     ]

@@ -87,7 +87,7 @@ def test_a_broken_file_leaves_the_old_one_in_force(
         assert (running.get().status, running.get(headers=entrance).status) == (401, 200)
     state = running.server.status().rules
     assert not state.valid
-    assert caplog.text.count("is refused, the one before stays in force") == 1
+    assert caplog.text.count("is refused, the previous one stays in use") == 1
     assert "clear" not in caplog.text
     path.write_text(users_config + "http_server_config: {headers: {X-Frame-Options: deny}}\n")
     answer = running.get(headers=entrance)
