@@ -5,7 +5,7 @@
     python bench/backup.py growth  [--largest N]                  time and memory from 1,000 files and 100 MB
     up
 
-Every program runs alone, in a new order each round; CPU is user and system time of it and its children.
+Every program runs alone, in a new order each round; CPU is the user and system time of it and its children.
 Ratios are taken within a round, then the median of the rounds is printed.
 """
 
@@ -45,7 +45,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Contender:
-    """A program to be measured: its command, what it needs first, what it writes, and its environment."""
+    """A program to be measured: its command, preparation, output folder and environment."""
 
     name: str
     argv: Callable[[Path, Path], list[str]]
@@ -65,7 +65,7 @@ def worker(task: str) -> Callable[[Path, Path], list[str]]:
 
 
 def seven_zip(tree: Path, out: Path) -> list[str]:
-    # The password stands in argv: it is the bench's own.
+    # The password may be in argv: it is the benchmark's own.
     options = ["-tzip", "-mem=AES256", "-mx=1", "-mmt=2", f"-p{PASSWORD}", "-bd", "-bso0"]
     return ["7z", "a", *options, str(out / "t.zip"), str(tree)]
 
@@ -114,7 +114,7 @@ def quiet(*argv: str) -> None:
 
 
 def measure(argv: list[str], out: Path) -> Figures:
-    """Run one command alone and take its figures from the kernel."""
+    """Run one command alone and read its figures from the kernel."""
     start = time.monotonic()
     child = subprocess.Popen(argv, env=environment(), stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
@@ -188,7 +188,7 @@ def describe(rounds: int) -> None:
 
 def compare(folder: Path, rounds: int) -> None:
     contenders = present(CONTENDERS)
-    # Once unmeasured, so that every program meets a warm page cache and its own code in memory.
+    # Once unmeasured, so that every program finds a warm page cache and its own code in memory.
     run_once(contenders[0], folder / "tree", folder)
     found = rounds_of(contenders, folder / "tree", folder, rounds)
     describe(rounds)
@@ -237,7 +237,7 @@ def one_size(figures: Figures) -> Figures:
 
 
 def growth(largest: int) -> None:
-    """Time and memory by the number of files and by bytes; nothing is kept, so that the disk does not
+    """Time and memory by the number of files and by bytes; output is discarded, so that the disk does not
     count.
     """
     print("| files | bytes | CPU s | wall s | peak MiB | µs of CPU per file | MB of content per CPU s |")

@@ -1,6 +1,6 @@
 """How a run, a verify, listings and the restore of one small file grow with the number of files and bytes.
 
-Beside the files that a case is about stands one small file, the last in the order of names: the one restored.
+Each case has one more small file, the last by name: the one restored.
 """
 
 import json
@@ -26,7 +26,7 @@ LIMIT_MB = 200
 
 @dataclass(frozen=True)
 class Case:
-    """A tree: how it is made, in a folder, and what it is called in the table."""
+    """A tree: the function that makes it in a folder, and its name in the table."""
 
     name: str
     files: int
@@ -56,7 +56,7 @@ CASES = [
 
 
 def make_small(tree: Path, count: int) -> None:
-    """Half text, half noise, each file another part of both."""
+    """Half text, half noise; each file has a different part of both."""
     text = b"".join(b"<?php return 'text of some kind, line %d'; \n" % line for line in range(3_000))
     noise = os.urandom(len(text))
     for first in range(0, count, FOLDER_FILES):
@@ -95,7 +95,7 @@ def growth(folder: Path, only: str) -> None:
 
 @contextmanager
 def made(case: Case, folder: Path) -> Iterator[tuple[Site, Path]]:
-    """The case's tree and a job for it; both are gone at the end."""
+    """The case's tree and a job for it; both are removed at the end."""
     out = Path(tempfile.mkdtemp(dir=folder))
     try:
         tree = out / "tree"
@@ -119,11 +119,11 @@ def tasks(site: Site, tree: Path) -> Iterator[tuple[str, Figures, str]]:
     yield "restore of one", figures, describe_read(json.loads(figures.output), site)
     wanted = next((site.folder / "restored").rglob("wanted.txt"))
     if wanted.read_bytes() != (tree / "wanted.txt").read_bytes():
-        raise SystemExit("what was restored is something else")
+        raise SystemExit("the restored file differs")
 
 
 def unread(argv: list[str]) -> list[str]:
-    """The same program, whose output goes nowhere: kept here it would count as the next one's memory."""
+    """The same program with its output discarded: kept here, it would count as the next one's memory."""
     return ["sh", "-c", 'exec "$@" > /dev/null', "sh", *argv]
 
 
@@ -145,7 +145,7 @@ def print_row(name: str, task: str, figures: Figures, read: str) -> None:
 
 
 def wire(folder: Path) -> None:
-    """Bytes that Swift sends while one small file is restored out of 1 GB, answers' heads and all."""
+    """Bytes that Swift sends while one small file is restored out of 1 GB, including headers."""
     case = one_file(10**9)
     data = Path(tempfile.mkdtemp(dir=folder))
     try:

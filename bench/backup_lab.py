@@ -1,4 +1,4 @@
-"""What bench/backup_run.py measures with: a Swift of its own, a configured job, and one measured process."""
+"""Tools of bench/backup_run.py: a Swift of its own, a configured job, and one measured process."""
 
 import compileall
 import json
@@ -21,14 +21,14 @@ SAMPLE_SECONDS = 0.1
 
 
 def compile_ours() -> None:
-    """Make the bytecode files that an installation has: a checkout may lack them."""
+    """Compile the bytecode files that an installation has: a checkout may lack them."""
     for name in ("leitstand", "orchestrator"):
         compileall.compile_dir(REPOSITORY / name, quiet=1)
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One process: CPU (its own and its children's) and wall seconds, peak memory in MiB, what it printed."""
+    """One process: CPU (its own and its children's) and wall seconds, peak memory in MiB, output."""
 
     cpu: float
     wall: float
@@ -54,12 +54,12 @@ def measure(argv: list[str], environment: Mapping[str, str] | None = None) -> Fi
         if child.returncode:
             raise SystemExit(f"{' '.join(argv)} failed with status {child.returncode}")
         output.seek(0)
-        # The child begins as a copy of this process, whose memory is its first peak: this one stays small.
+        # The child begins as a copy of this process, its first peak of memory: so this one stays small.
         return Figures(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024, peak.mib, output.read())
 
 
 class Peak(threading.Thread):
-    """Looks at a process's proportional set size every tenth of a second."""
+    """Reads a process's proportional set size every tenth of a second."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -98,7 +98,7 @@ class Swift:
 
 @contextmanager
 def running_swift(folder: Path) -> Iterator[Swift]:
-    """A new Swift whose data stand in ``folder``."""
+    """A new Swift with its data in ``folder``."""
     argv = [str(REPOSITORY / ".venv-swift/bin/python"), str(REPOSITORY / "lab/swift_server.py"), str(folder)]
     argv = ["setpriv", "--pdeathsig", "TERM", "--", *argv]
     with (

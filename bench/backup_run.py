@@ -34,7 +34,7 @@ BUCKET = "restic"
 
 @dataclass(frozen=True)
 class Place:
-    """Where one contender works: an empty folder, the tree, finished volumes, and a Swift if it needs one."""
+    """The place of one contender: an empty folder, the tree, finished volumes, and a Swift if needed."""
 
     out: Path
     tree: Path
@@ -94,7 +94,7 @@ CONTENDERS: dict[str, tuple[Callable[[Place], Figures], bool]] = {
 
 @contextmanager
 def empty_folder(folder: Path) -> Iterator[Path]:
-    """A folder that is gone at the end, with nothing left to be written when the next one begins."""
+    """A folder that is removed at the end, with all writes finished before the next one begins."""
     made = Path(tempfile.mkdtemp(dir=folder))
     try:
         yield made
@@ -189,9 +189,11 @@ def main() -> None:
     )
     parser.add_argument("what", choices=["compare", "growth", "wire"])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--uploads", type=int, default=1, help="volumes sent at a time")
+    parser.add_argument("--uploads", type=int, default=1, help="volumes sent in parallel")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "leitstand-bench")
-    parser.add_argument("--only", default="", help="only the contenders or cases with this in their name")
+    parser.add_argument(
+        "--only", default="", help="only the contenders or cases with this text in their name"
+    )
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     compile_ours()

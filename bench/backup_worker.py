@@ -1,4 +1,4 @@
-"""What bench/backup.py and bench/backup_run.py measure, each as a process of its own: seal, verify, one-file,
+"""The processes that bench/backup.py and bench/backup_run.py measure: seal, verify, one-file,
 growth, stock, boto3, uploads, counted.
 """
 
@@ -52,7 +52,7 @@ def entries_of(root: bytes):
 
 
 def seal(tree: str, out: str, password: str) -> None:
-    """The archive as volumes with both hashes, and the manifest: all that a run writes to a folder."""
+    """The archive as volumes with both hashes, and the manifest: everything that a run writes to a folder."""
     from orchestrator.archive import VolumeSink
     from orchestrator.archive.writer import SealedWriter
     from orchestrator.repository.manifest import ManifestHeader, ManifestWriter, VolumeInfo
@@ -156,7 +156,7 @@ def stock(tree: str, out: str, password: str) -> None:
 
 
 def boto3_alone(volumes: str, endpoint: str, threads: str) -> None:
-    """The same volumes by boto3 as it comes: each body is in memory, nothing else is done."""
+    """The same volumes by boto3 as it comes: each body is in memory."""
     import boto3
     from botocore.config import Config
 
@@ -174,7 +174,7 @@ def boto3_alone(volumes: str, endpoint: str, threads: str) -> None:
 
 
 def uploads_alone(volumes: str, endpoint: str, threads: str) -> None:
-    """The same volumes as a run sends them; their hashes are known, as the archive takes them."""
+    """The same volumes as a run sends them; their hashes are known, as the archive computes them."""
     from orchestrator.archive import Volume
     from orchestrator.archive.mapped_memory import pieces
     from orchestrator.backup.uploads import Lane, Uploads

@@ -1,11 +1,11 @@
 """The exporter beside node_exporter, in one run: CPU and time per scrape, memory, growth.
 
     .venv/bin/python bench/exporter.py              # a table on standard output, some minutes
-    .venv/bin/python bench/exporter.py --quick      # fewer scrapes, to see whether it runs
-    .venv/bin/python bench/exporter.py --node-exporter PATH    # another than Debian's: the newest
+    .venv/bin/python bench/exporter.py --quick      # fewer scrapes, to check that it runs
+    .venv/bin/python bench/exporter.py --node-exporter PATH    # in place of Debian's, such as the newest
 
 CPU is user and system time of the process, from /proc/<pid>/stat; a scrape is one GET on a connection of its
-own. The two take turns, run by run, so that a busy moment of the machine meets both. Figures are medians of
+own. The two alternate, run by run, so that a busy moment of the machine affects both. Figures are medians of
 the runs.
 """
 
@@ -26,10 +26,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# What the unit deploy/systemd/leitstand-exporter.service sets.
+# As set in deploy/systemd/leitstand-exporter.service.
 ENVIRONMENT = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536"}
 TICKS = os.sysconf("SC_CLK_TCK")
-# What node_exporter has on by default and we do not serve; off on its side, so that both do the same work.
+# Collectors that node_exporter has on by default and we lack: off there, so that both do the same work.
 NOT_OURS = [
     "bcache",
     "bcachefs",
@@ -52,7 +52,7 @@ MOUNTS = "^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/container
 
 @dataclass
 class Exporter:
-    """A running exporter and what was measured of it."""
+    """A running exporter and its measurements."""
 
     name: str
     pid: int
@@ -147,7 +147,7 @@ def rival(program: str, *options: str) -> Iterator[Exporter]:
 
 
 def without_what_we_lack(program: str) -> list[str]:
-    """The program, told to leave out the collectors that it has and we do not."""
+    """The program, without the collectors that we do not have."""
     known = subprocess.run([program, "--help"], capture_output=True, text=True, check=False)
     switches = re.findall(r"--(?:\[no-\])?collector\.([a-z_]+)\s", known.stdout + known.stderr)
     return [program, *(f"--no-collector.{name}" for name in NOT_OURS if name in switches)]
@@ -163,7 +163,7 @@ def take_turns(exporters: list[Exporter], runs: int, scrapes: int) -> None:
             exporter.run(scrapes)
 
 
-# What Prometheus 2.42 sends.
+# As sent by Prometheus 2.42.
 PROMETHEUS = (
     "Accept: application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1\r\nAccept-Encoding: gzip\r\n"
@@ -211,7 +211,7 @@ def packages_page(count: int) -> str:
 
 
 def added_by_packages(folder: Path, runs: int, scrapes: int) -> None:
-    """Two exporters that differ in the number of packages of their root alone."""
+    """Two exporters that only differ in the number of packages in their root."""
     roots = []
     for count in (0, 2500):
         root = folder / f"root-{count}"
@@ -302,7 +302,7 @@ def tree_of_sites(folder: Path, count: int) -> list[str]:
 
 
 def inventory_of_sites(root: Path) -> float:
-    """CPU seconds of the inventory's look at the web servers, as its worker does it after a change."""
+    """CPU seconds of the inventory's pass over the web servers, as its worker does it after a change."""
     from exporter.inventory.order import Order
     from exporter.inventory.part import render_part, to_wire
     from exporter.inventory.worker import look
@@ -317,7 +317,7 @@ def inventory_of_sites(root: Path) -> float:
 
 
 def units_of_systemd(count: int) -> float:
-    """CPU seconds to read the answer to ListUnits and write the page; the bus itself is not in it."""
+    """CPU seconds to read the answer to ListUnits and write the page, without the bus itself."""
     from exporter.collectors.options import Options
     from exporter.collectors.systemd import SystemdUnits, parse_units
     from exporter.exposition import Renderer
@@ -350,7 +350,7 @@ def units_of_systemd(count: int) -> float:
 
 
 def growth(folder: Path, program: str, runs: int, scrapes: int) -> None:
-    sys.path[0] = str(Path(__file__).parents[1])  # else this file would be the package of its name
+    sys.path[0] = str(Path(__file__).parents[1])  # otherwise this file would hide the package of its name
     print("\n### Growth: CPU ms per scrape, the collector concerned alone\n")
     print("| what | number | leitstand | node_exporter |\n|---|---|---|---|")
     trees: list[tuple[str, Callable[[Path, int], list[str]], list[str]]] = [
@@ -375,7 +375,7 @@ def growth(folder: Path, program: str, runs: int, scrapes: int) -> None:
             cpu = 1000 * statistics.median(mine.cpu)
             print(f"| virtual hosts, whole page | {count:,} | {cpu:.2f} | has none |", flush=True)
         cpu = 1000 * inventory_of_sites(folder / f"sites-{count}")
-        print(f"| virtual hosts, one look of the inventory | {count:,} | {cpu:.1f} | has none |", flush=True)
+        print(f"| virtual hosts, one pass of the inventory | {count:,} | {cpu:.1f} | has none |", flush=True)
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""Commands that do little, beside borg's: what starting costs.
+"""Small commands compared with borg's: the cost of starting.
 
     .venv/bin/python -m bench.startup [--rounds 20]
 
-A folder store and a borg repository with three snapshots of one file each. The commands take turns; the
+A folder store and a borg repository with three snapshots of one file each. The commands alternate; the
 figures are medians of the rounds, the ratios those of the medians. CPU is user and system time.
 """
 
@@ -21,7 +21,7 @@ LEITSTAND = [sys.executable, "-m", "leitstand"]
 
 
 def commands(folder: Path) -> dict[str, list[str]]:
-    """Name -> command line, with what they list made before. The first is the rival, where it is there."""
+    """Name -> command line; makes the snapshots that they list. The first is borg's, if installed."""
     tree = folder / "tree"
     tree.mkdir()
     (tree / "file").write_text("content\n")

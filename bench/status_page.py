@@ -1,4 +1,4 @@
-"""The status page under load: ready bytes, 304, and the page rendered by Flask per request, for comparison.
+"""The status page under load: ready-made pages, 304, and rendering by Flask per request, for comparison.
 
     .venv/bin/python -m bench.status_page [--seconds 5] [--connections 50] [--workers 2]
 
@@ -63,7 +63,7 @@ def make_site(folder: Path) -> tuple[Plan, Memory]:
 
 
 def render_per_request(plan: Plan, memory: Memory) -> Flask:
-    """What the ready pages save: snapshot, view and template on each request."""
+    """The work that ready-made pages save: snapshot, view and template on each request."""
     app = Flask("bench", root_path=str(Path.cwd()))
 
     @app.get("/de/")
@@ -202,7 +202,7 @@ def main() -> None:
         print("| what | requests/s | CPU µs/request | p99 | MB |\n|---|---|---|---|---|", flush=True)
         prepared = functools.partial(ready_pages, plan)
         rendered = functools.partial(render_per_request, plan, memory)
-        # Long enough that no measurement meets a stale page.
+        # Long enough that no measurement sees a stale page.
         for label, build, headers in (
             ("ready page, gzip", prepared, {"Accept-Encoding": "gzip"}),
             ("ready page, 304", prepared, {"Accept-Encoding": "gzip", "If-None-Match": ""}),

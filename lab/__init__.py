@@ -1,1 +1,1 @@
-"""Real servers on loopback for the demo and the tests. Not part of the wheel."""
+"""Real servers on loopback for the demo and the tests; not part of the wheel."""

@@ -1,4 +1,4 @@
-"""Real database servers for tests, each in a folder of its own, reachable by a socket there only."""
+"""Real database servers for tests, each in its own folder and only reachable by a socket there."""
 
 import os
 import pwd
@@ -15,7 +15,7 @@ SECONDS = 120
 
 
 def owned_by(user: str, folder: Path) -> list[str]:
-    """Give ``folder`` to ``user``; the words that run a program as that user (none when we are not root)."""
+    """Give ``folder`` to ``user``; the arguments that run a program as that user (empty if not root)."""
     if os.geteuid():
         return []
     entry = pwd.getpwnam(user)
@@ -24,19 +24,19 @@ def owned_by(user: str, folder: Path) -> list[str]:
         os.chown(path, entry.pw_uid, entry.pw_gid)
     passable(folder)
     words = ["setpriv", f"--reuid={user}", f"--regid={entry.pw_gid}", "--clear-groups"]
-    # A change of user makes the kernel forget that the child is to die with us: so it is told again.
+    # A change of user resets the parent-death signal of the child, so it is set again.
     return [*words, "--pdeathsig", "TERM", "--"]
 
 
 def passable(folder: Path) -> None:
-    """Let every user walk to ``folder``: a server is not root."""
+    """Let every user traverse to ``folder``: servers do not run as root."""
     for parent in folder.parents:
         if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
             parent.chmod(parent.stat().st_mode | 0o011)
 
 
 def run(argv: list[str], text: str = "") -> str:
-    """What a program prints. Raises LabError with what it said when it fails."""
+    """A program's output. Raises LabError with its messages if it fails."""
     done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=patient(SECONDS), cwd="/")
     if done.returncode:
         raise LabError(f"{argv[0]} failed: {done.stderr.strip()[-500:]}")
@@ -45,7 +45,7 @@ def run(argv: list[str], text: str = "") -> str:
 
 @dataclass
 class DatabaseServer:
-    """What both servers share: a folder of their own, a start that waits for the first answer, an end."""
+    """Base of the servers: a folder of their own, a start that waits for the first answer, an end."""
 
     folder: Path
     server: Server = field(init=False, kw_only=True)
@@ -60,11 +60,11 @@ class DatabaseServer:
         self.server.stop()
 
     def install(self) -> list[str]:
-        """Make the data folder; the words that start the server."""
+        """Make the data folder; the arguments that start the server."""
         raise NotImplementedError
 
     def execute(self, statements: str, database: str = "") -> str:
-        """The rows that the statements give, without frame."""
+        """The rows that the statements return, without a frame."""
         raise NotImplementedError
 
     def _answers(self) -> bool:
@@ -77,7 +77,7 @@ class DatabaseServer:
 
 
 class MariaDB(DatabaseServer):
-    """MariaDB in ``folder``; root comes in by the socket, without a password."""
+    """MariaDB in ``folder``; root connects by the socket, without a password."""
 
     @property
     def defaults_file(self) -> Path:
@@ -100,13 +100,13 @@ class MariaDB(DatabaseServer):
 
     @staticmethod
     def quoted(text: str) -> str:
-        """A text as it stands in a statement."""
+        """A text as written in a statement."""
         escaped = text.replace("\\", "\\\\").replace("'", "\\'")
         return f"'{escaped}'"
 
 
 class MySQL(MariaDB):
-    """MySQL in ``folder``, of the programs that are first in PATH."""
+    """MySQL in ``folder``, with the programs that are first in PATH."""
 
     def install(self) -> list[str]:
         data, socket = self.folder / "data", self.folder / "socket"
@@ -115,14 +115,14 @@ class MySQL(MariaDB):
         self.defaults_file.touch(mode=0o600)
         self.defaults_file.write_text(f"[client]\nuser = root\nsocket = {socket}\n")
         server = [*user, "mysqld", "--no-defaults", f"--datadir={data}", f"--socket={socket}", "--mysqlx=OFF"]
-        # With transaction ids, which its dumps then tell of.
+        # With transaction ids, which its dumps then mention.
         server += ["--secure-file-priv=", "--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--server-id=1"]
         return [*server, "--skip-networking", f"--pid-file={self.folder}/pid"]
 
 
 @dataclass
 class PostgreSQL(DatabaseServer):
-    """PostgreSQL in ``folder``, reachable by its socket without a password; by default the newest here."""
+    """PostgreSQL in ``folder``, reachable by its socket without a password; default: the newest version."""
 
     programs: Path | None = None
 
@@ -145,7 +145,7 @@ class PostgreSQL(DatabaseServer):
         return run([*self._client(database), "-c", statements])
 
     def script(self, statements: str, database: str = "") -> str:
-        """As ``execute``, each statement in a transaction of its own."""
+        """Like ``execute``, with each statement in its own transaction."""
         return run(self._client(database), statements)
 
     def _client(self, database: str) -> list[str]:

@@ -32,24 +32,24 @@ def main() -> int:
         print(f"  [{time.monotonic() - started:5.1f} s] {text}", flush=True)
 
     try:
-        for number in _SIGNALS:  # also where a background job was told to ignore it
+        for number in _SIGNALS:  # also if this is a background job, which ignores it
             signal.signal(number, _interrupt)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # ./demo kept them back until here
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # ./demo blocked them until here
         with own_folder(arguments.folder) as folder:
             return in_folder(folder, arguments, say)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except FolderError as error:
-        print(f"error: {error}\n  hint: name another --folder", file=sys.stderr)
+        print(f"error: {error}\n  hint: choose another --folder", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # as in "./demo | head": nobody reads any more, nor what Python says at its end
+    except BrokenPipeError:  # as in "./demo | head": no reader is left, not even for Python's last message
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
 def in_folder(folder: Path, arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
-    """The demo in a folder that is its own; nothing is left running however it ends."""
+    """Run the demo in a locked folder; nothing keeps running, however it ends."""
     print(f"{bold('Leitstand demo')}: all state under {folder}", flush=True)
     stack = Stack(folder, say)
     try:
@@ -65,7 +65,7 @@ def in_folder(folder: Path, arguments: argparse.Namespace, say: Callable[[str], 
 
 
 def run(stack: Stack, arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
-    """Start, do the job, and what the options ask for."""
+    """Start everything, back up, and do what the options say."""
     try:
         stack.start()
         grafana = start_grafana(stack)
@@ -82,7 +82,7 @@ def run(stack: Stack, arguments: argparse.Namespace, say: Callable[[str], None])
 
 
 def parse() -> argparse.Namespace:
-    """The command line, as ``./demo`` has looked at it and explains it."""
+    """The command line, which ``./demo`` has already checked and documents."""
     parser = argparse.ArgumentParser(prog="./demo", add_help=False)
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument("--once", action="store_true")
@@ -92,7 +92,7 @@ def parse() -> argparse.Namespace:
 
 
 def called_from(path: str) -> Path:
-    """A path as meant by whoever called ./demo, which itself runs in the repository."""
+    """A path relative to where ./demo was called; ./demo itself runs in the repository."""
     return Path(os.environ.get("LEITSTAND_CALLED_FROM", "."), path).resolve()
 
 
@@ -106,8 +106,8 @@ def bold(text: str) -> str:
 
 
 def stay(stack: Stack) -> None:
-    """A live line until Ctrl-C, the right end of a demo. Raises ServerEndedError when a server ends."""
-    print("  Every interval is a fifth of the usual one. Look around from another terminal:")
+    """Show a live line until Ctrl-C, the normal end of a demo. Raises ServerEndedError when a server ends."""
+    print("  Every interval is a fifth of the usual one. Try it from another terminal:")
     command = [f"{REPOSITORY}/.venv/bin/leitstand", "backup", "status", "--config", str(stack.config)]
     print(f"    {shlex.join(command)}")
     print("  Ctrl-C ends the demo and everything it started.", flush=True)
@@ -122,16 +122,16 @@ def stay(stack: Stack) -> None:
 
 
 def visible_lines(text: str) -> str:
-    """The lines of a log without what would steer the terminal."""
+    """The lines of a log without control characters."""
     return "\n".join(visible(line) for line in text.splitlines())
 
 
 def state_line(stack: Stack) -> str:
-    """Servers, the web site as the public sees it, and the names of the alerts that fire."""
+    """Servers, the public state of the web site, and the names of the firing alerts."""
     samples = stack.query('group by (alertname) (ALERTS{alertstate="firing",alertname!="Watchdog"})')
     firing = sorted(sample["metric"]["alertname"] for sample in samples)  # type: ignore[index]
     parts = [
-        "all servers run",
+        "all servers are running",
         f"website: {page_state(stack, 'website')}",
         f"alerts: {', '.join(firing) or 'none'}",
     ]

@@ -1,6 +1,6 @@
-"""An HTTP proxy that does wrong on purpose, between a client and a real server, for fault tests.
+"""An HTTP proxy that injects faults between a client and a real server, for fault tests.
 
-It passes the Host header on as it came, so requests signed for the proxy's address stay valid behind it:
+It forwards the Host header unchanged, so requests signed for the proxy's address stay valid behind it:
 Swift's s3api checks the signature over the Host header that it receives.
 """
 
@@ -25,20 +25,20 @@ HANG_SECONDS = 600.0
 
 @dataclass
 class Fault:
-    """What goes wrong, with which requests (``path`` is a regular expression), how many times."""
+    """The fault, the requests it affects (``path`` is a regular expression), how many times."""
 
     action: Action
     method: str = ""
     path: str = ""
     times: int = 1_000_000
-    after: int = 0  # so many matching requests pass unharmed first
+    after: int = 0  # this many matching requests pass first
     status: int = 503
     body: bytes = b""
     seconds: float = 1.0  # of a delay
     headers: tuple[tuple[str, str], ...] = (("Content-Type", "application/xml"),)  # of a status
 
     def hits(self, method: str, path: str) -> bool:
-        """Whether this request is struck; counts it."""
+        """Whether this request is affected; counts it."""
         if (self.method and self.method != method) or not re.search(self.path, path):
             return False
         if self.after > 0:
@@ -87,7 +87,7 @@ class FaultProxy:
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def strike(self, method: str, path: str) -> Fault | None:
-        """The first fault that this request meets."""
+        """The first fault that affects this request."""
         with self.lock:
             return next((fault for fault in self.faults if fault.hits(method, path)), None)
 
@@ -96,13 +96,13 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that gave up, or was killed, is what faults are for: no traceback among its own words."""
+        """Faults make clients give up or die: print no traceback about that."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Passes one request on, or does to it what the fault says."""
+    """Forwards one request, or applies the fault to it."""
 
     protocol_version = "HTTP/1.1"
     proxy: FaultProxy
@@ -121,7 +121,7 @@ class Handler(BaseHTTPRequestHandler):
             self.proxy.closing.wait(HANG_SECONDS)
             self._break_off(reset=False)
         elif action in ("reset", "cut request"):
-            # A cut request reaches the server half: it must not take it for whole.
+            # Half of a cut request reaches the server, which must not accept it as complete.
             self._break_off(reset=action == "reset", upstream_body=body if action == "cut request" else None)
         else:
             self._pass_on(body, action)
@@ -185,7 +185,7 @@ class Handler(BaseHTTPRequestHandler):
     def _send_half(self, body: bytes) -> None:
         with socket.create_connection((self.proxy.host, self.proxy.port), 10) as upstream:
             upstream.sendall(f"{self.requestline}\r\n{self.headers}".encode() + body[: len(body) // 2])
-            time.sleep(0.05)  # let the half arrive before the connection ends
+            time.sleep(0.05)  # let that half arrive before the connection ends
 
     def log_message(self, format: str, *args: object) -> None:
         """The proxy's ``seen`` is its log."""
@@ -194,7 +194,7 @@ class Handler(BaseHTTPRequestHandler):
 def spoil(
     headers: list[tuple[str, str]], data: bytes, action: Action | None
 ) -> tuple[list[tuple[str, str]], bytes]:
-    """An answer as the fault leaves it."""
+    """The answer with the fault applied."""
     if action == "wrong etag":
         headers = [
             (name, '"00000000000000000000000000000000"' if name.lower() == "etag" else value)

@@ -9,11 +9,11 @@ from lab.processes import Server
 from lab.stack import REPOSITORY, Stack
 
 HOME = Path("/usr/share/grafana")
-HOW_TO_GET_IT = "take 'grafana' from Grafana's own Debian repository, then start ./demo again"
+HOW_TO_GET_IT = "install 'grafana' from Grafana's own Debian repository, then start ./demo again"
 
 
 def start_grafana(stack: Stack) -> str:
-    """Start grafana-server if it is there; ``URL login`` or ``- how to get it``."""
+    """Start grafana-server if it is installed; returns ``URL login`` or ``- how to install it``."""
     program = shutil.which("grafana-server") or shutil.which(
         "grafana-server", path="/usr/sbin:/usr/share/grafana/bin"
     )
@@ -28,7 +28,7 @@ def start_grafana(stack: Stack) -> str:
 
 
 def environment(stack: Stack, password: str) -> dict[str, str]:
-    """Settings by environment, so that no file of the system is touched."""
+    """Settings as environment variables, so that no system file changes."""
     data = stack.folder / "grafana"
     return {
         "GF_SERVER_HTTP_ADDR": "127.0.0.1",

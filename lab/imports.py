@@ -1,6 +1,6 @@
-"""``python -m lab.imports``: who imports whom, per package and between its rooms, as import-linter sees it.
+"""``python -m lab.imports``: the imports per package and between its rooms, as import-linter sees them.
 
-A room is a module or folder at the top of a package. It is unguarded if no contract of layers names it.
+A room is a module or folder at the top of a package. It is unguarded if no layers contract names it.
 """
 
 import tomllib
@@ -25,7 +25,7 @@ LOADED_BY_STRING = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A package: how many modules, and which room imports which; ``levels`` is the longest way down."""
+    """A package: its modules, and which room imports which; ``levels`` is the longest chain."""
 
     package: str
     modules: int
@@ -41,13 +41,13 @@ class Picture:
 
 
 def build(*, with_external: bool = False) -> grimp.ImportGraph:
-    """The imports of all packages; what is loaded by string is no import."""
+    """The imports of all packages; what is loaded by string is not one."""
     packages = _settings()["root_packages"]
     return grimp.build_graph(*packages, cache_dir=None, include_external_packages=with_external)
 
 
 def pictures(graph: grimp.ImportGraph) -> Iterator[Picture]:
-    """One for each package whose rooms are in layers."""
+    """One for each package with a layers contract for its rooms."""
     contracts = [each for each in _settings()["contracts"] if each["type"] == "layers"]
     for package in sorted({package for each in contracts for package in each.get("containers", ())}):
         named = {
@@ -75,7 +75,7 @@ def _settings() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print a line for each package, then what is loaded by string."""
+    """Print a line per package, then what is loaded by string."""
     print(f"{'package':16} {'modules':>7} {'rooms':>6} {'arrows':>6} {'levels':>6} {'unguarded':>9}")
     for each in pictures(build()):
         arrows = sum(map(len, each.arrows.values()))

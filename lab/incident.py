@@ -15,7 +15,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Turn:
-    """What the web site does, and what the public and the admin must see of it."""
+    """A change of the web site, and what the public and the admin must see of it."""
 
     done: str
     state: str
@@ -29,36 +29,36 @@ UP = Turn("the web site is started again", "up", "Verfügbar", "Available", "RES
 
 
 def play_incident(stack: Stack, say: Say) -> int:
-    """Down, page, mail, up, page, mail; each with its seconds. 0 when all of it was seen."""
-    say("waiting for the page to say that the web site is up; then an outage is played, about a minute")
+    """Down, page, mail, up, page, mail; each with its time. 0 when everything was seen."""
+    say("waiting until the page shows the web site as up; then a simulated outage of about a minute")
     page_shows(stack, "website", UP.state)
-    say(f"the page says {UP.german} / {UP.english}")
+    say(f"the page shows {UP.german} / {UP.english}")
     site = stack.servers["site"]
     play(stack, say, DOWN, site.stop)
     play(stack, say, UP, site.start)
-    say("all of it was seen: page and mail, down and up again")
+    say("page and mail showed both the outage and the recovery")
     return 0
 
 
 def play(stack: Stack, say: Say, turn: Turn, act: Callable[[], object]) -> None:
-    """Do it, and wait until the page and the mail tell it."""
+    """Make the change, and wait until the page and the mail show it."""
     say(turn.done)
     begin = time.monotonic()
     act()
     page_shows(stack, "website", turn.state)
     require_words(stack, turn.german, turn.english)
-    say(f"the page says {turn.german} / {turn.english} after {time.monotonic() - begin:.1f} s")
+    say(f"the page shows {turn.german} / {turn.english} after {time.monotonic() - begin:.1f} s")
     show_mail(stack, say, turn.mail, begin)
 
 
 def require_words(stack: Stack, german: str, english: str) -> None:
-    """The page in both languages holds the word."""
+    """Wait until the page in both languages contains the word."""
     for language, word in (("de", german), ("en", english)):
         stack.wait(lambda: word in fetch(stack.url("page", f"/{language}/"))[1], f"'{word}' on the page", 30)  # noqa: B023
 
 
 def find_mail(stack: Stack, *words: str) -> str | None:
-    """The newest mail whose decoded subject holds every word."""
+    """The newest mail whose decoded subject contains every word."""
     for raw in reversed(stack.mails()):
         message = email.message_from_string(raw, policy=email.policy.default)
         subject = str(message["Subject"])

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Install Debian packages for ./demo and ./check and leave the machine otherwise as it was: no service of theirs is
-# started or enabled. lab/setup.sh runs it as root; what is for the user goes to stdout, the log to stderr:
-#   lab/install.sh [PACKAGE…]    install; what is new is written down. Without packages: finish what a kill -9 left
-#   lab/install.sh --remove      remove what was written down, less what is in use since
+# Install Debian packages for ./demo and ./check and leave the rest of the machine as it was: none of their services is
+# started or enabled. lab/setup.sh runs it as root; messages for the user go to stdout, the log to stderr:
+#   lab/install.sh [PACKAGE…]    install, and record what is new. Without packages: finish what a kill -9 interrupted
+#   lab/install.sh --remove      remove what was recorded, except what is in use by now
 set -uo pipefail
 
-ROOT=${LEITSTAND_ROOT:-} # tests name another
+ROOT=${LEITSTAND_ROOT:-} # tests use another
 RECORD=$ROOT/var/lib/leitstand-setup
 POLICY=$ROOT/usr/sbin/policy-rc.d
-MARK='# Leitstand: ./demo or ./check is installing packages; if neither runs, this file may go'
+MARK='# Leitstand: ./demo or ./check is installing packages; if neither is running, this file can be deleted'
 APT=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=600)
 job=""
 interrupted=""
 
-# Only apt itself is told, which downloads no further but does not leave dpkg halfway.
+# Only apt itself gets the signal: it stops downloading but does not leave dpkg halfway.
 stop() {
   interrupted=yes
   [ -z "$job" ] || kill -INT "$job" 2>/dev/null
@@ -40,12 +40,12 @@ installed() { dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null | 
 
 clusters() { (cd "$ROOT/etc/postgresql" 2>/dev/null && ls -d -- */*) | sort; }
 
-# Installing a server must not start it: our own processes serve, on ports of their own. An admin's policy stays.
+# Installing a server must not start it: we run our own, on our own ports. An admin's policy-rc.d is kept.
 forbid_starts() { [ -e "$POLICY" ] || { printf '#!/bin/sh\n%s\nexit 101\n' "$MARK" >"$POLICY" && chmod 755 "$POLICY"; }; }
 
 allow_starts() { ! grep -qxF "$MARK" "$POLICY" 2>/dev/null || rm -f "$POLICY"; }
 
-units_of() { # PACKAGE… -> their units; parts of the machine itself are no services to switch off
+units_of() { # PACKAGE… -> their units; not those of the base system, which must not be switched off
   local package
   for package in "$@"; do
     case $package in systemd* | dbus* | udev) continue ;; esac
@@ -75,7 +75,7 @@ switch_off() { # UNIT
   fi
 }
 
-# What was planned and is there now is ours: switched off, written down, and for apt nothing that an admin asked for.
+# What was planned and is now installed is ours: switched off, recorded, and marked as automatic in apt.
 settle() {
   local new unit
   if [ -e "$RECORD/planned" ]; then
@@ -106,7 +106,7 @@ install() { # PACKAGE…
   mv "$RECORD/planned.new" "$RECORD/planned"
   forbid_starts
   run "${APT[@]}" --no-install-recommends install "$@" || status=$?
-  # A database cluster that came with its package was never used.
+  # A database cluster that its package created was never used.
   for cluster in $(comm -13 <(echo "$before") <(clusters)); do
     pg_dropcluster "${cluster%/*}" "${cluster#*/}" >&2
   done
@@ -129,7 +129,7 @@ also_removed() { # PACKAGE… -> what apt would remove with them beyond what is 
 
 remove() {
   local package going=() kept=() purged=() rest
-  # Not what is gone, nor what an admin has asked for since: then apt knows it as "manual".
+  # Not what is already removed, nor what an admin has installed since: apt marks that as "manual".
   for package in $(installed | comm -12 "$RECORD/packages" - | comm -12 - <(apt-mark showauto | sort -u)); do
     if in_use "$package"; then kept+=("$package"); else going+=("$package"); fi
   done
@@ -140,13 +140,13 @@ remove() {
     done
     going=("${rest[@]}")
   done
-  # Purging the server of a database may delete databases, which may be used by now.
+  # Purging a database server may delete databases, which may be in use by now.
   for package in "${going[@]}"; do
     case $package in mariadb-server* | mysql-server* | postgresql-[0-9]*) ;; *) purged+=("$package") ;; esac
   done
   [ ${#going[@]} -eq 0 ] || run "${APT[@]}" remove "${going[@]}" || return
   [ ${#purged[@]} -eq 0 ] || run "${APT[@]}" purge "${purged[@]}" || return
-  echo "Debian packages removed: ${#going[@]}${kept[*]:+; kept, as others use them since: ${kept[*]}}"
+  echo "Debian packages removed: ${#going[@]}${kept[*]:+; kept, because they are in use by now: ${kept[*]}}"
   rm -rf "$RECORD"
 }
 

@@ -1,4 +1,4 @@
-"""A mail server that delivers into a folder, one ``.eml`` a mail: ``python -m lab.mail_sink PORT FOLDER``."""
+"""A mail server that delivers to a folder, one ``.eml`` per mail: ``python -m lab.mail_sink PORT FOLDER``."""
 
 import itertools
 import os
@@ -13,14 +13,14 @@ from lab.patience import patient
 
 
 class Sink:
-    """Keeps every mail; the name sorts by arrival, and a reader never sees half a mail."""
+    """Stores every mail; names sort by arrival, and a reader never sees an incomplete mail."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.numbers = itertools.count(len(list(folder.glob("*.eml"))))
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
-        """Called by aiosmtpd with a whole mail."""
+        """Called by aiosmtpd with a complete mail."""
         content = envelope.content or b""
         path = self.folder / f"{next(self.numbers):05}.eml"
         unfinished = path.with_suffix(".part")

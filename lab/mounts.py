@@ -1,4 +1,4 @@
-"""File systems of a test's own."""
+"""File systems for a test."""
 
 import subprocess
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from pathlib import Path
 
 @contextmanager
 def memory_file_system(place: Path, size: str) -> Iterator[Path]:
-    """A tmpfs of ``size`` (as in mount(8): ``64k``) on a folder, made if need be. Only root can mount."""
+    """A tmpfs of ``size`` (as in mount(8): ``64k``) on a folder, created if missing. Only root can mount."""
     place.mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], check=True)
     try:
         yield place
     finally:
-        # Lazily: an exporter that looks at all file systems just now makes it busy for a moment.
+        # Lazily: an exporter that is reading all file systems makes it busy for a moment.
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 

@@ -1,7 +1,7 @@
-"""Change the core modules at random, one place at a time, and see whether their quick tests notice.
+"""Change the core modules at random, one place at a time, and check whether their quick tests fail.
 
-The modules and their tests are listed in pyproject.toml, in ``[tool.leitstand.mutants]``. Works on a copy of
-the checkout. Needs cosmic-ray, best in an environment of its own: ``--tool PATH``.
+The modules and their tests are in pyproject.toml, in ``[tool.leitstand.mutants]``. Works on a copy of the
+checkout. Needs cosmic-ray, preferably in its own environment: ``--tool PATH``.
 """
 
 import argparse
@@ -51,7 +51,7 @@ class Session:
         return self.settings.with_suffix(".sqlite")
 
     def places(self) -> dict[tuple[int, int, str], list[str]]:
-        """The mutations of each place; a kind of operator counts once, however many it can become."""
+        """The mutations of each place; a kind of operator counts once, even with several replacements."""
         found: dict[tuple[int, int, str], list[str]] = {}
         with closing(sqlite3.connect(self.database)) as connection:
             for job, row, column, operator in connection.execute(SITES):
@@ -60,7 +60,7 @@ class Session:
         return found
 
     def keep(self, jobs: set[str]) -> None:
-        """Forget all other mutations."""
+        """Delete all other mutations."""
         with closing(sqlite3.connect(self.database)) as connection, connection:
             connection.execute("PRAGMA foreign_keys = OFF")
             for table in ("mutation_specs", "work_items"):
@@ -105,7 +105,7 @@ def choose(sessions: list[Session], number: int, seed: int) -> None:
 
 
 def report(sessions: list[Session]) -> int:
-    """Print what survived and the share of what was killed; the number of survivors."""
+    """Print the survivors and the share of killed mutations; returns the number of survivors."""
     outcomes = [(session.module, *result) for session in sessions for result in session.results()]
     survivors = [(module, diff) for module, outcome, diff in outcomes if outcome == "SURVIVED"]
     for module, diff in survivors:
@@ -119,15 +119,15 @@ def report(sessions: list[Session]) -> int:
 def options() -> argparse.Namespace:
     """The command line, parsed."""
     parser = argparse.ArgumentParser(prog="python -m lab.mutants", description=__doc__)
-    parser.add_argument("--sample", type=int, default=400, help="how many places to change (400)")
-    parser.add_argument("--seed", type=int, default=1, help="another seed, another sample (1)")
+    parser.add_argument("--sample", type=int, default=400, help="number of places to change (400)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the sample (1)")
     parser.add_argument("--only", default="", help="modules whose path contains this text")
-    parser.add_argument("--tool", default="cosmic-ray", help="the program cosmic-ray")
+    parser.add_argument("--tool", default="cosmic-ray", help="path of cosmic-ray")
     return parser.parse_args()
 
 
 def main() -> int:
-    """Exit code 1 when a change survived, 2 without cosmic-ray."""
+    """Exit code 1 if a change survived, 2 without cosmic-ray."""
     chosen = options()
     if not shutil.which(chosen.tool):
         print(f"error: {chosen.tool}: not found\n  hint: {INSTALL}; then --tool PATH", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""The newest MySQL and PostgreSQL of Debian's unstable suite, in a tree of their own: nothing is installed.
+"""The newest MySQL and PostgreSQL of Debian's unstable suite, in their own tree: nothing is installed.
 
-They bring their own C library. So each program is a script there that starts it with its own loader.
+They need their own C library, so each program is a script there that starts it with its own loader.
 """
 
 import fcntl
@@ -67,11 +67,11 @@ def _unpack(work: Path, tree: Path) -> None:
 
 
 def _mirror() -> str:
-    """Where this machine has its own packages from."""
+    """The Debian mirror that this machine uses."""
     for path in (*sorted(_APT.glob("sources.list.d/*.[ls]*")), _APT / "sources.list"):
         if path.is_file() and (found := _URI.search(path.read_text())):
             return found[1]
-    raise LabError("this machine has no apt source of Debian")
+    raise LabError("this machine has no apt source for Debian")
 
 
 def _run(argv: list[str]) -> None:
@@ -81,14 +81,14 @@ def _run(argv: list[str]) -> None:
 
 
 def _wrap(tree: Path) -> None:
-    """Put a script in the place of each program; ``bin`` comes last, as it says that all is there."""
+    """Replace each program by a script; ``bin`` comes last, as its existence marks the tree as complete."""
     folder = tree / "bin.new"
     folder.mkdir()
     programs = [tree / name for name in _PROGRAMS]
     programs += [path for path in sorted(postgresql_programs(tree).iterdir()) if path.is_file()]
     loader = next((tree / "usr/lib").glob("*-linux-gnu/ld-linux*"))
     for program in programs:
-        # Beside it, not in its place by another name: servers look for their files from where they are.
+        # Next to it, as servers look for their files relative to their own place.
         real = program.rename(program.with_name(f"{program.name}.real"))
         words = f'{loader} --library-path {loader.parent} --argv0 {program} {real} "$@"'
         program.write_text(f"#!/bin/sh\nexec {words}\n")

@@ -1,4 +1,4 @@
-"""A folder that one demo has for itself: locked while it runs, and begun anew."""
+"""The folder of one demo: locked while it runs, and emptied at its start."""
 
 import fcntl
 import os
@@ -11,18 +11,18 @@ LOCK = "demo.lock"
 
 
 class FolderError(Exception):
-    """The folder is not ours to use; the message says why."""
+    """The folder cannot be used; the message says why."""
 
 
 @contextmanager
 def own_folder(folder: Path) -> Iterator[Path]:
-    """Make or empty ``folder``, and hold it. Only one that is empty or holds an ended demo is taken.
+    """Create or empty ``folder``, and lock it. Only an empty folder or that of an ended demo is used.
 
-    Raises FolderError. The kernel lets the lock go when this process dies, however it dies.
+    Raises FolderError. The kernel releases the lock when this process dies, however it dies.
     """
     try:
         if folder.exists() and any(folder.iterdir()) and not is_demo(folder):
-            raise FolderError(f"{folder} is not empty and holds no demo")
+            raise FolderError(f"{folder} is not empty and is not from a demo")
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -36,7 +36,7 @@ def own_folder(folder: Path) -> Iterator[Path]:
 
 
 def is_demo(folder: Path) -> bool:
-    """Whether a demo began here. A leitstand.yml alone is somebody's own, perhaps with keys beside it."""
+    """Whether a demo started here. A leitstand.yml alone may be a real one, with keys next to it."""
     return (folder / LOCK).exists()
 
 

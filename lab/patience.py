@@ -1,4 +1,4 @@
-"""How long tests and the lab wait for what must come: seconds, times a factor for a slow machine."""
+"""Time limits of tests and the lab: seconds, times a factor for a slow machine."""
 
 import os
 

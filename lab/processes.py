@@ -1,4 +1,4 @@
-"""Start real servers as children that never outlive us; wait until they serve; end them by process id."""
+"""Start real servers as children that never outlive us; wait until they are ready; end them by process id."""
 
 import http.client
 import os
@@ -18,29 +18,29 @@ import psutil
 
 from lab.patience import patient
 
-READY_SECONDS = 120.0  # generous: a busy machine is slow, and a dead child is noticed at once
+READY_SECONDS = 120.0  # generous for a busy machine; a dead child is noticed at once
 STOP_SECONDS = 10.0
 Started = TypeVar("Started")
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM", "--")
 
 
-TRIES = 5  # for a port that is free until the server has it
+TRIES = 5  # for a port that another program may take before the server does
 
 
 class LabError(Exception):
-    """A server of the lab did not do what it should; the message says which and shows its log's end."""
+    """A server of the lab misbehaved; the message names it and shows the end of its log."""
 
 
 class PortTakenError(LabError):
-    """Another program took the server's port after it was found to be free: another one may do."""
+    """Another program took the server's port after it was found free; another port may work."""
 
 
 class ServerEndedError(LabError):
-    """A server that should run has ended: what else is tried with it is in vain."""
+    """A server that should be running has ended, so nothing else can succeed with it."""
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on, outside the range that outgoing connections take theirs from."""
+    """A free loopback port, outside the range used for outgoing connections."""
     while True:
         port = random.randrange(18_000, 32_000)
         with socket.socket() as probe:
@@ -62,7 +62,7 @@ def free_ports(*names: str) -> dict[str, int]:
 
 
 def on_free_ports(start: Callable[[], Started]) -> Started:
-    """What ``start`` gives, which takes free ports; once more, with others, when one was taken meanwhile."""
+    """The result of ``start``, which picks free ports; retried with others if one was taken meanwhile."""
     for _ in range(TRIES - 1):
         try:
             return start()
@@ -74,17 +74,17 @@ def on_free_ports(start: Callable[[], Started]) -> Started:
 def wait_until(
     condition: Callable[[], object], what: str, seconds: float = READY_SECONDS, pause: float = 0.05
 ) -> float:
-    """Wait until ``condition()`` is true; the seconds it took. LabError naming ``what`` after ``seconds``."""
+    """Wait until ``condition()`` is true; the seconds it took. After ``seconds``, LabError with ``what``."""
     start, seconds = time.monotonic(), patient(seconds)
     while not condition():
         if time.monotonic() - start > seconds:
-            raise LabError(f"waited {seconds:.0f} s in vain for: {what}")
+            raise LabError(f"timed out after {seconds:.0f} s waiting for: {what}")
         time.sleep(pause)
     return time.monotonic() - start
 
 
 def fetch(url: str, timeout: float = 5.0) -> tuple[int, str]:
-    """Status and text of a GET; (0, reason) when nobody answers."""
+    """Status and text of a GET; (0, reason) without an answer."""
     try:
         with _answer(url, timeout) as answer:
             return answer.status or 0, answer.read().decode(errors="replace")
@@ -93,7 +93,7 @@ def fetch(url: str, timeout: float = 5.0) -> tuple[int, str]:
 
 
 def _answer(url: str, timeout: float) -> http.client.HTTPResponse | urllib.error.HTTPError:
-    """The answer, also one that says no."""
+    """The answer, including an HTTP error."""
     try:
         found: http.client.HTTPResponse = urllib.request.urlopen(url, timeout=timeout)
     except urllib.error.HTTPError as error:
@@ -127,18 +127,18 @@ class Server:
 
     @property
     def running(self) -> bool:
-        """Whether the child is there."""
+        """Whether the child is running."""
         return self.process is not None and self.process.poll() is None
 
     @property
     def ended(self) -> bool:
-        """Whether the child is gone, and not because `stop` was called."""
+        """Whether the child has ended without a call of `stop`."""
         return self.process is not None and not self.running and not self.stopped
 
     def start(self) -> "Server":
-        """Start the child and wait until it serves. Raises LabError with the end of its log.
+        """Start the child and wait until it is ready. Raises LabError with the end of its log.
 
-        It is a PortTakenError when another program has its port.
+        PortTakenError if another program has its port.
         """
         self.launch()
         if self.port:
@@ -148,7 +148,7 @@ class Server:
         return self
 
     def require_running(self) -> None:
-        """Raise ServerEndedError, with the end of its log, when the child has ended by itself."""
+        """Raise ServerEndedError, with the end of its log, if the child has ended unexpectedly."""
         if self.ended:
             raise ServerEndedError(f"{self.name} has ended; the end of {self.log}:\n{self.log_end()}")
 
@@ -161,7 +161,7 @@ class Server:
         return kind(f"{self.name} ended at once; the end of {self.log}:\n{self.log_end()}")
 
     def launch(self) -> None:
-        """Start the child; do not wait. It is sent SIGTERM when this process dies, however it dies."""
+        """Start the child without waiting. It gets SIGTERM when this process dies, however it dies."""
         self.stopped = False
         self.was_taken = self._is_listened_on()
         with self.log.open("ab") as log:
@@ -177,11 +177,11 @@ class Server:
     def _ready_or_dead(self) -> bool:
         if not self.running:
             return True
-        if not self._has_its_port():  # what answers there may be another program
+        if not self._has_its_port():  # the answer may be another program's
             return False
         if self.ready_path is None:
             return True
-        return 200 <= fetch(self.url + self.ready_path, 20)[0] < 400  # a first page may take its time
+        return 200 <= fetch(self.url + self.ready_path, 20)[0] < 400  # the first page may be slow
 
     def _has_its_port(self) -> bool:
         """Whether the child, or a child of it, listens on the port."""
@@ -192,7 +192,7 @@ class Server:
             ]
         except (
             psutil.AccessDenied
-        ):  # one keeps out of cores, which hides its sockets from all but root, proc(5)
+        ):  # one disables core dumps, which hides its sockets from all but root, proc(5)
             return not self.was_taken and self._is_listened_on()
         except psutil.Error:  # one of them has just ended
             return False

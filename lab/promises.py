@@ -1,4 +1,4 @@
-"""What the demo promises, checked on the running stack. A check returns what it saw or raises LabError."""
+"""The demo's promises, checked on the running stack. A check returns its result or raises LabError."""
 
 import filecmp
 import json
@@ -30,39 +30,39 @@ def configuration(stack: Stack) -> str:
 
 
 def host_is_measured(stack: Stack) -> str:
-    """Prometheus has the host's figures."""
+    """Prometheus has the host's metrics."""
     stack.wait(lambda: stack.query('up{job="host",instance="web1"} == 1'), "web1 to be scraped")
-    stack.wait(lambda: stack.query("node_uname_info"), "figures of web1 in Prometheus")
+    stack.wait(lambda: stack.query("node_uname_info"), "metrics of web1 in Prometheus")
     samples = stack.query('count({instance="web1",job="host"})')
     count = samples[0]["value"][1] if samples else "0"  # type: ignore[index]
     return f"web1 up, {count} series"
 
 
 def monitoring_watches_itself(stack: Stack) -> str:
-    """Every target answers, the monitoring's own programs among them, and every rule can be evaluated."""
+    """Every target is up, including the monitoring itself, and every rule can be evaluated."""
     jobs = ("alertmanager", "blackbox", "canary", "host", "probe", "prometheus", "status-page")
     stack.wait(
-        lambda: sorted(found_jobs(stack)) == list(jobs), f"a target that answers in each of {', '.join(jobs)}"
+        lambda: sorted(found_jobs(stack)) == list(jobs), f"a target that is up in each of {', '.join(jobs)}"
     )
-    stack.wait(lambda: stack.query("up == 0") == [], "every target to answer")
+    stack.wait(lambda: stack.query("up == 0") == [], "every target to be up")
     stack.wait(lambda: all(state == "ok" for state in rule_states(stack)), "every rule to be evaluated")
-    return f"{len(stack.query('up'))} targets answer, {len(rule_states(stack))} rules are evaluated"
+    return f"{len(stack.query('up'))} targets are up, {len(rule_states(stack))} rules are evaluated"
 
 
 def found_jobs(stack: Stack) -> set[str]:
-    """The scrape jobs that have a target that answers."""
+    """The scrape jobs with a target that is up."""
     return {str(sample["metric"]["job"]) for sample in stack.query("up == 1")}  # type: ignore[index]
 
 
 def rule_states(stack: Stack) -> list[str]:
-    """Of each rule ``ok``, ``unknown`` (not evaluated yet) or ``err``."""
+    """For each rule ``ok``, ``unknown`` (not evaluated yet) or ``err``."""
     status, body = fetch(stack.url("prometheus", "/api/v1/rules"))
     groups = json.loads(body)["data"]["groups"] if status == 200 else [{"rules": [{"health": "unknown"}]}]
     return [rule["health"] for group in groups for rule in group["rules"]]
 
 
 def alerts_are_delivered(stack: Stack) -> str:
-    """Alertmanager holds the alert that always fires, so the way from rule to receiver is open."""
+    """Alertmanager has the alert that always fires, so the path from rule to receiver works."""
 
     def watchdog() -> bool:
         status, body = fetch(stack.url("alertmanager", "/api/v2/alerts"))
@@ -80,7 +80,7 @@ def page_shows(stack: Stack, service: str, state: str, seconds: float = 100) -> 
 
 
 def page_state(stack: Stack, service: str) -> str:
-    """The state of a service as the public JSON gives it, or a reason."""
+    """The state of a service in the public JSON, or the reason why there is none."""
     status, body = fetch(stack.url("page", "/api/v1/status.json"))
     if status != 200:
         return f"no answer ({status})"
@@ -89,7 +89,7 @@ def page_state(stack: Stack, service: str) -> str:
 
 
 def public_page(stack: Stack) -> str:
-    """The page says that the web site is up, in both languages."""
+    """The page shows the web site as up, in both languages."""
     page_shows(stack, "website", "up")
     for language, word in (("de", "Verfügbar"), ("en", "Available")):
         what = f"the page in '{language}' to say {word}"  # it is written a moment after the JSON
@@ -108,7 +108,7 @@ def backup_runs(stack: Stack) -> str:
 
 
 def backup_verifies(stack: Stack) -> str:
-    """Every byte of the newest snapshot is read back and proven."""
+    """Every byte of the newest snapshot is read back and checked."""
     return stack.leitstand("backup", "verify", "website", check=True).stdout.strip().splitlines()[-1]
 
 
@@ -122,7 +122,7 @@ def backup_restores(stack: Stack) -> str:
     stack.leitstand("backup", "restore", "website", "--target", str(target), check=True)
     found = [path for path in target.rglob("www") if path.is_dir()]
     if len(found) != 1:
-        raise LabError(f"{target} holds {len(found)} folders named www")
+        raise LabError(f"{target} contains {len(found)} folders named www")
     differences = different(stack.folder / "site" / "www", found[0])
     if differences:
         raise LabError(f"the restored tree differs: {differences[:5]}")
@@ -148,12 +148,12 @@ def _same(left: Path, right: Path) -> bool:
 
 
 def backup_opens_with_7zip(stack: Stack) -> str:
-    """7-Zip alone opens the archive with the password that ``keys show`` prints."""
+    """7-Zip alone can open the archive with the password that ``keys show`` prints."""
     return open_with_7zip(stack)
 
 
 def backup_is_measured(stack: Stack) -> str:
-    """Prometheus knows, through the exporter, that the backup succeeded."""
+    """Prometheus has the success of the backup, through the exporter."""
     expression = 'leitstand_backup_last_run_success{backup="website"} == 1'
     stack.wait(lambda: len(stack.query(expression)) == 2, "the backup's metrics in Prometheus")
     return "last run succeeded, both stores"
@@ -187,24 +187,24 @@ def _has_data(stack: Stack, query: str) -> bool:
 
 
 PROMISES: tuple[tuple[str, str, Check], ...] = (
-    ("configuration is good", "leitstand check", configuration),
-    ("host is measured", "exporter", host_is_measured),
+    ("configuration is valid", "leitstand check", configuration),
+    ("host is monitored", "exporter", host_is_measured),
     ("monitoring watches itself", "prometheus", monitoring_watches_itself),
     ("alerts are delivered", "alertmanager", alerts_are_delivered),
-    ("public sees the state", "page", public_page),
+    ("status page shows the state", "page", public_page),
     ("service is backed up", "swift", backup_runs),
     ("backup is verified", "leitstand backup verify website", backup_verifies),
     ("backup is restored", "leitstand backup restore website", backup_restores),
-    ("archive opens without us", "7z", backup_opens_with_7zip),
+    ("archive opens without Leitstand", "7z", backup_opens_with_7zip),
     ("backup is monitored", "prometheus", backup_is_measured),
     ("dashboards have data", "grafana/dashboards", dashboards_have_data),
 )
 
 
 def keep(stack: Stack, say: Callable[[str], None]) -> list[Outcome]:
-    """Check every promise, in order; one that fails does not keep the next from being tried.
+    """Check every promise, in order, even if one fails.
 
-    Raises ServerEndedError once a server of the stack has ended: nothing is kept then.
+    Raises ServerEndedError once a server of the stack has ended: no further promise can hold then.
     """
     outcomes = []
     for what, where, check in PROMISES:

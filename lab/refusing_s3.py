@@ -1,7 +1,7 @@
-"""A stand-in for an S3 that does not take everything: no real server refuses these things on order.
+"""A stand-in for an S3 that refuses some requests: no real server does that on demand.
 
-It keeps objects in memory, checks no signature beyond the SHA-256 in it, and is no proof of anything but of
-what a client does when it is refused. What a store really does is proven on OpenStack Swift.
+It keeps objects in memory, checks no signature beyond the SHA-256 in it, and only proves
+how a client handles refusals. The behaviour of a real store is tested with OpenStack Swift.
 """
 
 import hashlib
@@ -22,15 +22,15 @@ ETags = Literal["md5", "encrypted", "unannounced", "odd"]
 class RefusingS3:
     """``refuses``: header -> the status and code of its refusal. ``seen`` has the headers of every PUT.
 
-    ``listing`` 1: a request for the second version of listings is refused; 0: it is taken for the first.
-    ``instead`` of any answer: a status and a body, as of something between here and a store.
+    ``listing`` 1: a request for the second version of listings is refused; 0: it is treated as the first.
+    ``instead`` of any answer: a status and a body, as from a proxy in front of a store.
     """
 
     refuses: dict[str, tuple[int, str]] = field(default_factory=dict)
     etags: ETags = "md5"
     listing: int = 2
     overwrites: bool = False
-    ranges: bool = True  # else every GET is answered with all of the object
+    ranges: bool = True  # otherwise every GET returns the whole object
     region: str = "us-east-1"
     instead: tuple[int, str] | None = None
     objects: dict[str, bytes] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class RefusingS3:
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def etag(self, data: bytes) -> str:
-        """The ETag of an object; of an encrypted one that of what is stored."""
+        """The ETag of an object; for an encrypted one, that of the stored bytes."""
         plain = hashlib.md5(data, usedforsecurity=False).hexdigest()
         other = hashlib.md5(b"encrypted" + data, usedforsecurity=False).hexdigest()
         return {"md5": plain, "encrypted": other, "unannounced": other, "odd": f"{other}-x"}[self.etags]

@@ -14,7 +14,7 @@ WELCOME = "Willkommen beim Rennteam"
 
 
 def make_site(folder: Path, seed: int = 2026) -> None:
-    """Write the site's files, a few odd ones among them, the same on every run."""
+    """Write the site's files, including a few odd ones, the same on every run."""
     generator = random.Random(seed)
     pages = folder / "www"
     for number in range(40):
@@ -73,7 +73,7 @@ class Handler(SimpleHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: a probe every few seconds is not worth a log."""
+        """Log nothing: a probe every few seconds is not worth it."""
 
 
 def main() -> None:

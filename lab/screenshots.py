@@ -9,7 +9,7 @@ from lab.promises import page_shows
 from lab.stack import REPOSITORY, Stack
 
 IMAGES = REPOSITORY / "docs" / "images"
-# The last five keep Chromium from asking the outside world, which would only make it slower here.
+# The last five keep Chromium off the Internet, which would only slow it down here.
 OPTIONS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
     *("--disable-quic", "--disable-background-networking", "--disable-component-update"),

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Set-up for ./demo and ./check: Debian packages and the two virtual environments. Does nothing that is done already.
+# Set-up for ./demo and ./check: Debian packages and the two virtual environments. Skips what is already done.
 # Sourced with the repository's root as current folder; uses PYTHON (default: the first of 3.11 or newer).
 
 VENV=.venv
@@ -34,10 +34,10 @@ interrupted() {
   echo "interrupted" >&7
   exit 130
 }
-exec 7>&2 # whatever is redirected when it happens
+exec 7>&2 # the terminal, even while standard error is redirected
 trap interrupted INT TERM HUP
 
-# In a group of its own: Ctrl-C is for us, who end the command, wait until it has cleaned up, and say so in one line.
+# In a process group of its own: on Ctrl-C we end the command, wait until it has cleaned up, and print one line.
 apart() { # COMMAND… -> its status
   local status=0
   set -m
@@ -49,7 +49,7 @@ apart() { # COMMAND… -> its status
   return $status
 }
 
-logged() { # COMMAND… -> its status; what it says is shown when it fails
+logged() { # COMMAND… -> its status; its output is shown only if it fails
   local log status=0
   log=$(mktemp)
   apart "$@" >"$log" 2>&1 || status=$?
@@ -58,7 +58,7 @@ logged() { # COMMAND… -> its status; what it says is shown when it fails
   return $status
 }
 
-# No $(…) on the ways that are gone every time: bash 5.2 stumbles over a Ctrl-C during one.
+# No $(…) in what runs every time: bash 5.2 mishandles Ctrl-C during one.
 find_missing() { # PACKAGE… ; sets missing
   local package
   missing=""
@@ -75,18 +75,18 @@ install_packages() { # PACKAGE…
     [ ! -e "$RECORD/planned" ] || as_root lab/install.sh 2>/dev/null || true
     return 0
   fi
-  command -v apt-get >/dev/null || die "this is no Debian, and these packages are missing: $missing" "use Debian 12 or newer"
-  as_root true || die "these Debian packages are missing and this user cannot install them: $missing" \
+  command -v apt-get >/dev/null || die "this is not Debian, and these packages are missing: $missing" "use Debian 12 or newer"
+  as_root true || die "these Debian packages are missing, and this user cannot install them: $missing" \
     "as root: apt-get install $missing"
   say "Debian packages: installing $missing"
   log=$(mktemp)
   # shellcheck disable=SC2086 # the list is meant to be split
   if ! apart as_root lab/install.sh $missing 2>"$log"; then
     tail -n 20 "$log" >&2
-    die "apt-get could not install: $missing" "see its message above; all of it is in $log"
+    die "apt-get could not install: $missing" "see its message above; the whole log is in $log"
   fi
   rm -f "$log"
-  say "installed, and no service of them started or enabled; all of it goes again with: ./demo --remove"
+  say "installed, without starting or enabling services; to remove everything again: ./demo --remove"
 }
 
 find_python() { # sets PYTHON, installing it where there is none; refuses one that is too old
@@ -101,7 +101,7 @@ find_python() { # sets PYTHON, installing it where there is none; refuses one th
   done
   [ -z "$found" ] || die "needs Python $LEAST or newer; this is $("$found" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" \
     "install a newer one, or name it: PYTHON=/path/to/python ./${0##*/}"
-  [ -z "${PYTHON:-}" ] || die "$PYTHON: no such program" "PYTHON names the Python to use"
+  [ -z "${PYTHON:-}" ] || die "$PYTHON: no such program" "set PYTHON to the Python to use"
   [ "${1:-}" != again ] || die "needs Python $LEAST or newer" "install it"
   install_packages python3 python3-venv
   find_python again
@@ -118,7 +118,7 @@ environment_is_ready() { # FOLDER LOCK
 make_environment() { # FOLDER LOCK WHAT
   environment_is_ready "$1" "$2" && return 0
   mkdir -p "$1" 2>/dev/null || true
-  [ -w "$1" ] || die "$PWD/$1 cannot be written by $(id -un)" "use a checkout of your own, or do this once as the owner of this one"
+  [ -w "$1" ] || die "$PWD/$1 cannot be written by $(id -un)" "use a checkout of your own, or run this once as the owner of this one"
   say "Python environment $1: installing $3 (pinned by hash, $2)"
   if [ ! -x "$1/bin/python" ]; then
     "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv

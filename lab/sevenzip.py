@@ -11,7 +11,7 @@ from lab.stack import Stack
 
 
 def open_with_7zip(stack: Stack) -> str:
-    """Extract the newest snapshot of the folder store in two steps with ``7z``; what came out."""
+    """Extract the newest snapshot of the folder store in two steps with ``7z``; returns a summary."""
     snapshots = json.loads(stack.leitstand("backup", "list", "website", "--json", check=True).stdout)
     newest = max((row for row in snapshots if row["store"] == "disk"), key=lambda row: row["snapshot"])[
         "snapshot"
@@ -35,7 +35,7 @@ def _first_volume(store: Path, snapshot: str) -> Path:
 
 
 def _extract(archive: Path, target: Path, password: str) -> None:
-    # The password goes in by standard input: everybody can read a command line.
+    # The password goes to standard input: every user can read a command line.
     argv = ["7z", "x", "-y", f"-o{target}", str(archive)]
     done = subprocess.run(
         argv, input=password + "\n", capture_output=True, text=True, timeout=patient(120), check=False

@@ -1,7 +1,7 @@
-"""Make a rendered folder faster, so that nobody waits minutes for what the rules wait for in production.
+"""Shorten the durations in a rendered folder, so that alerts take seconds instead of minutes.
 
 Every duration becomes shorter by one factor, so a window keeps its number of samples. Numbers in expressions
-are thresholds, not durations, and stay.
+are thresholds, not durations, and are kept.
 """
 
 from pathlib import Path
@@ -31,7 +31,7 @@ def shorten_folder(folder: Path, factor: float) -> None:
 def shorten(content: Any, factor: float) -> Any:
     """A configuration or rule file's content with every duration divided by ``factor``.
 
-    A scrape's timeout is not divided but cut to its interval: a busy machine needs the time it needs.
+    A scrape's timeout is not divided but cut to its interval: a busy machine needs that time.
     """
     if isinstance(content, list):
         return [shorten(item, factor) for item in content]

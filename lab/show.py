@@ -1,4 +1,4 @@
-"""What the demo prints: a table that fits the terminal, and a line that follows the state."""
+"""The demo's output: a table that fits the terminal, and a live status line."""
 
 import time
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ Row = tuple[str, str, str]
 
 
 def print_table(stack: Stack, outcomes: list[Outcome], grafana: str, *, stays: bool) -> None:
-    """One table: what, URL or path, state; one below the other where the terminal is too narrow.
+    """One table: name, URL or path, state; as blocks if the terminal is too narrow.
 
-    What failed is told below in full: it may be the end of a log.
+    Failures follow below in full: they may contain the end of a log.
     """
     rows = [promise_row(outcome) for outcome in outcomes]
     address, _, login = grafana.partition(" ")
-    invitation = "open it" if stays else "ends with this run"
+    invitation = "open in a browser" if stays else "ends with this run"
     rows += [
         ("status page", stack.url("page", "/"), invitation),
         ("Prometheus", stack.url("prometheus", "/alerts"), invitation),
         ("Alertmanager", stack.url("alertmanager", "/"), invitation),
         ("exporter", stack.url("exporter", "/"), invitation),
         ("Grafana", address, login),
-        ("configuration", str(stack.config), "read it"),
+        ("configuration", str(stack.config), "read the file"),
         ("alert mails", str(stack.folder / "mail"), f"{len(stack.mails())} so far"),
     ]
     print("\n" + "\n".join(table_lines(rows, terminal_width())) + "\n", flush=True)
@@ -56,7 +56,7 @@ def table_lines(rows: list[Row], width: int | None) -> list[str]:
 
 @dataclass
 class LiveLine:
-    """A line that follows the state."""
+    """A live status line."""
 
     last: str = ""
 

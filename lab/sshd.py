@@ -1,4 +1,4 @@
-"""A real sshd on loopback with keys of its own, for the user who runs the test."""
+"""A real sshd on loopback with its own keys, for the user who runs the test."""
 
 import os
 import pwd
@@ -50,7 +50,7 @@ class Sshd:
             subprocess.run(generate, check=True)
         self.allow((self.folder / "identity.pub").read_text())
         if not os.geteuid():
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd of root insists on it
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd requires it when run as root
         self.server = on_free_ports(self._serve)
         return self
 
@@ -73,13 +73,13 @@ class Sshd:
 
     @property
     def known_hosts(self) -> Path:
-        """The file that names the server's key."""
+        """The known_hosts file with the server's key."""
         return self.folder / "known_hosts"
 
     @property
     def user(self) -> str:
-        """Whom the key lets in."""
-        return pwd.getpwuid(os.geteuid()).pw_name  # whatever the environment says
+        """The user whom the key may log in."""
+        return pwd.getpwuid(os.geteuid()).pw_name  # independent of the environment
 
     def allow(self, line: str) -> None:
         """Make ``line`` the only one of the server's authorized_keys."""

@@ -29,7 +29,7 @@ from lab.shorten import shorten_folder
 REPOSITORY = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 SWIFT_PYTHON = REPOSITORY / ".venv-swift" / "bin" / "python"
-SPEED = 5.0  # intervals, windows and waiting times are this much shorter than in production
+SPEED = 5.0  # intervals, windows and waiting times are shorter than in production by this factor
 PORTS = ("swift", "site", "exporter", "prometheus", "alertmanager", "blackbox", "mail", "page", "grafana")
 
 CONFIGURATION = """\
@@ -54,7 +54,7 @@ services:
     url: "http://127.0.0.1:{swift}/healthcheck"
 
 probing:
-  canaries: ["http://127.0.0.1:{swift}/healthcheck"]   # if these fail too, it is us who are offline
+  canaries: ["http://127.0.0.1:{swift}/healthcheck"]   # if these fail, too, this host is offline
 
 alerts:
   mail:
@@ -95,7 +95,7 @@ paths: {{state: {folder}/state, metrics: {folder}/metrics}}
 
 @dataclass(frozen=True)
 class Ran:
-    """A ``leitstand`` command that ended."""
+    """A finished ``leitstand`` command."""
 
     status: int
     stdout: str
@@ -104,7 +104,7 @@ class Ran:
 
 @dataclass
 class Stack:
-    """Every server, by name, and the folder that holds all they write. Use as a context manager."""
+    """Every server, by name, and the folder for all their files. Use as a context manager."""
 
     folder: Path
     say: Callable[[str], None] = lambda _: None
@@ -126,17 +126,17 @@ class Stack:
     def start(self) -> None:
         """Write the configuration and start everything; ``stop`` ends what was started."""
         on_free_ports(self._start_servers)
-        self.say("making the keys of the backups")
+        self.say("generating the backup keys")
         self.leitstand("backup", "keys", "generate", check=True)
 
     def _start_servers(self) -> None:
-        """Start all; one whose port was taken meanwhile ends them again, as all ports are in the files."""
+        """Start all; if one finds its port taken, all end again, as the ports are in the files."""
         self.prepare()
         try:
             for step in (self.start_site, self.start_swift, self.start_monitoring, self.start_page):
                 step()
         except PortTakenError as error:
-            self.say(f"{str(error).partition(';')[0]}: another program has its port; all take others")
+            self.say(f"{str(error).partition(';')[0]}: another program took its port; retrying with others")
             self.stop()
             self.servers, self.ports = {}, {}
             for path in self.folder.iterdir():
@@ -145,7 +145,7 @@ class Stack:
             raise
 
     def prepare(self) -> None:
-        """Folders, free ports, the sample site and leitstand.yml."""
+        """Make the folders, the sample site and leitstand.yml, and choose free ports."""
         self.folder = self.folder.resolve()
         for name in ("logs", "metrics/status-page", "state", "disk", "mail", "prometheus", "alertmanager"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,7 @@ class Stack:
         self.config.write_text(CONFIGURATION.format(**facts, **self.ports))
 
     def start_site(self) -> None:
-        """The sample web site and the mail server's stand-in."""
+        """Start the sample web site and a test mail server."""
         self.say("starting a sample web site and a mail server")
         site = [PYTHON, "-P", "-m", "lab.sample_site", str(self.ports["site"]), str(self.folder / "site")]
         self.add("site", site)
@@ -204,7 +204,7 @@ class Stack:
             f"--web.listen-address={self.at('prometheus')}",
             "--storage.tsdb.retention.time=2d",
             "--web.cors.origin=none",
-            "--rules.alert.resend-delay=12s",  # an alert that fires before Alertmanager is known comes again
+            "--rules.alert.resend-delay=12s",  # for alerts that fire before Alertmanager is found
         ]
         self.add("prometheus", prometheus, ready_path="/-/ready")
 
@@ -223,7 +223,7 @@ class Stack:
             self.add(name, argv, port=port, ready_path="/-/healthy")
 
     def render(self) -> None:
-        """Prometheus' and Alertmanager's folders from leitstand.yml, then faster by ``speed``."""
+        """Render Prometheus' and Alertmanager's folders, then shorten their durations by ``speed``."""
         folder = self.folder
         programs = ("prometheus", "alertmanager", "blackbox")
         addresses = [part for name in programs for part in (f"--{name}", self.at(name))]
@@ -235,7 +235,7 @@ class Stack:
     def add(
         self, name: str, argv: list[str], port: int | None = None, ready_path: str | None = "/"
     ) -> Server:
-        """Start a server and keep it under its name."""
+        """Start a server and register it under its name."""
         log = self.folder / "logs" / f"{name}.log"
         environment = {"PYTHONPATH": str(REPOSITORY)}  # `lab` is not installed
         server = Server(name, argv, log, self.ports[name] if port is None else port, ready_path, environment)
@@ -286,7 +286,7 @@ class Stack:
         return wait_until(met, what, seconds, pause)
 
     def require_running(self) -> None:
-        """Raise ServerEndedError, with the end of its log, for a server that ended by itself."""
+        """Raise ServerEndedError, with the end of its log, if a server ended unexpectedly."""
         for server in self.servers.values():
             server.require_running()
 

@@ -152,7 +152,7 @@ class Instance:
         utils.get_logger({"log_udp_host": "127.0.0.1"}, log_to_console=True)
 
     def configure_storage(self) -> None:
-        """Listen first, so that the rings name ports that are surely ours."""
+        """Listen first, so that the rings name ports that are certainly ours."""
         builder_of = importlib.import_module("swift.common.ring").RingBuilder
         for kind in STORAGE_KINDS:
             self.sockets[kind] = listen("127.0.0.1", 0)
@@ -167,7 +167,7 @@ class Instance:
             write_private(self.etc / f"{kind}-server.conf", self.defaults + text)
 
     def configure_proxy(self) -> None:
-        """The one server that others talk to: the S3 API, users and their keys."""
+        """The only public server: the S3 API, users and their keys."""
         arguments = self.arguments
         self.sockets["proxy"] = listen(arguments.address, arguments.port, arguments.tls)
         text = PROXY_CONF.format(region=REGION, **self.state)
@@ -196,9 +196,9 @@ class Instance:
             eventlet.spawn(self.expire)
 
     def expire(self) -> None:
-        """Delete objects whose X-Delete-At has passed; only the updater tells the expirer of its queue."""
+        """Delete objects whose X-Delete-At has passed; only the updater fills the expirer's queue."""
         eventlet = importlib.import_module("eventlet")
-        path = self.etc / "object-expirer.conf"  # the name matters: the expirer looks at it
+        path = self.etc / "object-expirer.conf"  # the name matters: the expirer reads it
         write_private(path, self.defaults + STORAGE_CONF.format(kind="proxy", app="proxy"))
         read = importlib.import_module("swift.common.utils").readconf
         conf = {**read(str(path), "app:proxy-server"), "recon_cache_path": str(self.etc)}
@@ -212,7 +212,7 @@ class Instance:
                 daemon.run_once()  # logs its own errors
 
     def ready_line(self) -> str:
-        """What a client needs, as one line of JSON."""
+        """The data that a client needs, as one line of JSON."""
         arguments = self.arguments
         ready = {
             "endpoint": f"{'https' if arguments.tls else 'http'}://{arguments.address}:"
@@ -245,7 +245,7 @@ def main() -> None:
     add = parser.add_argument
     add("directory", type=Path, help="for configuration, keys and data")
     add("port", type=int, nargs="?", default=0, help="0, the default: a free port")
-    add("--address", default="127.0.0.1", help="where the one server that others talk to listens")
+    add("--address", default="127.0.0.1", help="address of the only public server")
     add("--admin", default="backup:admin", metavar="ACCOUNT:NAME", help="has all rights in ACCOUNT")
     add("--user", action="append", default=[], metavar="ACCOUNT:NAME", help="no rights before ACLs")
     add("--tls", nargs=2, metavar=("CERT", "KEY"), help="PEM files: serve https")

@@ -1,4 +1,4 @@
-"""Run a program on a terminal of a given width, and see the bytes it would obey."""
+"""Run a program on a terminal of a given width, and capture the bytes that it sends."""
 
 import fcntl
 import os
@@ -16,14 +16,14 @@ ROWS = 24
 
 @dataclass(frozen=True)
 class Shown:
-    """How a program ended, and all it wrote to its terminal."""
+    """A program's exit status and everything it wrote to its terminal."""
 
     status: int
     text: str
 
     @property
     def lines(self) -> list[str]:
-        """What was written, by lines."""
+        """The output by lines."""
         return self.text.replace("\r\n", "\n").splitlines()
 
 

@@ -1,8 +1,8 @@
-"""Ask an HTTP server that may be hostile or hung: one time limit over everything, and a bounded answer.
+"""Query an HTTP server that may be hostile or hung: one time limit over everything, and a bounded answer.
 
 A socket's own timeout starts anew with each byte, so a server that dribbles (a handshake, headers,
-``100 Continue``, trailers) is never late by it. Here the connection is cut when the time is over, whatever is
-going on. Only the look-up of a name has the resolver's own limits.
+``100 Continue``, trailers) never exceeds it. Here the connection is cut when the time is over, whatever
+happens. Only name resolution has limits of its own.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ _PIECE = 1 << 16
 
 @dataclass(frozen=True)
 class Server:
-    """Where to ask; over TLS if there is a context, with ``name`` in its certificate (empty: its address)."""
+    """The server to query; with a context over TLS, with ``name`` in its certificate (empty: its address)."""
 
     address: str
     port: int
@@ -30,7 +30,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer; ``body`` is whole, or longer than was allowed by a byte or more and then not to be used."""
+    """An answer; ``body`` is complete, or longer than allowed and then must not be used."""
 
     status: int
     reason: str
@@ -39,7 +39,7 @@ class Reply:
 
 
 class TooLateError(OSError):
-    """The answer was not whole when the time was over."""
+    """The answer was not complete when the time was over."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"the answer takes longer than {seconds:.0f} s")
@@ -48,10 +48,10 @@ class TooLateError(OSError):
 def get(
     server: Server, target: str, headers: Mapping[str, str], *, seconds: float, silence: float, largest: int
 ) -> Reply:
-    """GET ``target`` within ``seconds`` from the first step on, none of which may be silent for ``silence``.
+    """GET ``target`` within ``seconds``; the server may never be silent for more than ``silence`` seconds.
 
-    A body of more than ``largest`` bytes is cut, one of another status than 200 not read. Raises OSError
-    (TooLateError, TimeoutError) and http.client.HTTPException (IncompleteRead for what breaks off).
+    A body of more than ``largest`` bytes is cut; it is read only if the status is 200. Raises OSError
+    (TooLateError, TimeoutError) and http.client.HTTPException (IncompleteRead for a truncated answer).
     """
     with _connected(server, seconds, silence) as link:
         connection = http.client.HTTPConnection(server.address, server.port)
@@ -78,7 +78,7 @@ def _connected(server: Server, seconds: float, silence: float) -> Iterator[socke
     link = _reached(server, end, silence)
     if link is None:
         raise TooLateError(seconds)
-    # TLS takes the socket over within its handshake: what is cut is another handle of the same connection.
+    # TLS takes over the socket in its handshake, so the cut uses another handle of the same connection.
     handle, late = link.dup(), threading.Event()
 
     def cut() -> None:
@@ -105,7 +105,7 @@ def _connected(server: Server, seconds: float, silence: float) -> Iterator[socke
 
 
 def _reached(server: Server, end: float, silence: float) -> socket.socket | None:
-    """A TCP connection to the first of its addresses that takes one; None when ``end`` comes before."""
+    """A TCP connection to the first of its addresses that accepts one; None if ``end`` comes first."""
     problem: OSError | None = None
     for family, kind, protocol, _, place in socket.getaddrinfo(
         server.address, server.port, type=socket.SOCK_STREAM

@@ -1,4 +1,4 @@
-"""The ``leitstand`` command: loads each program's commands only when they are asked for.
+"""The ``leitstand`` command: loads each program's commands only when they are called.
 
 So a host that installed one role's requirements can use that role, and ``--help`` is quick.
 """
@@ -34,14 +34,14 @@ _COMMIT = f", commit {REVISION}" if REVISION else ""
 
 
 class _BrokenPipe(Exception):  # noqa: N818 - it only carries the error past click
-    """A BrokenPipeError of a command. click would end with 1, silently, whatever pipe it was."""
+    """A BrokenPipeError of a command. click would exit with 1, silently, for any pipe."""
 
 
 class _Roof(LazyGroup):
     """The group of all commands."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was asked for."""
+        """Run the called command."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
@@ -81,12 +81,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; the only place where errors become lines and exit codes."""
     keep_out_of_cores()
     _have_standard_streams()
-    os.environ["PYTHONSAFEPATH"] = "1"  # no child of ours that is Python takes code from the working folder
+    os.environ["PYTHONSAFEPATH"] = "1"  # so that no Python child imports code from the working folder
     sys.exit(_interruptible(arguments))
 
 
 def _interruptible(arguments: list[str] | None) -> int:
-    """Run the command line; Ctrl-C is an exception meanwhile, and what it was before and afterwards."""
+    """Run the command line; meanwhile Ctrl-C raises an exception. Restores the handler afterwards."""
     before = signal.getsignal(signal.SIGINT)
     try:
         if before is not signal.SIG_IGN:
@@ -112,26 +112,26 @@ def run(arguments: list[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except _BrokenPipe as error:
         return _unexpected(error.__cause__ or error)
-    except Exception as error:  # noqa: BLE001 - the last place where an error can become a line
+    except Exception as error:  # noqa: BLE001 - the last place where an error can become one line
         return _unexpected(error)
     return result if isinstance(result, int) else EXIT_OK
 
 
 def _have_standard_streams() -> None:
-    """Put /dev/null in place of streams that were closed (`>&-`): else a file of ours would become one.
+    """Replace closed streams (`>&-`) by /dev/null: otherwise a file that we open would become one.
 
-    What is written to them from now on steers no terminal.
+    From now on, control characters written to them are replaced.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
-    # Open for ever, as a number is: no context manager.
+    # Stays open, like a file descriptor: no context manager.
     sys.stdout = harmless(sys.stdout or open(1, "w", closefd=False))  # noqa: SIM115
     sys.stderr = harmless(sys.stderr or open(2, "w", closefd=False))  # noqa: SIM115
 
 
 def _show(error: click.ClickException) -> None:
-    """What is wrong with the command line, as any other error; the help of a group that was called alone."""
+    """Print a usage error like any other error, or the help of a group called without a command."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return
@@ -159,14 +159,14 @@ def _unexpected(error: BaseException) -> int:
 
 
 def _nobody_reads(stream: TextIO) -> bool:
-    """Whether the reader of our output went away (`| head`); a connection that broke is another matter."""
+    """Whether the reader of our output is gone (`| head`), as opposed to a broken connection."""
     poll = select.poll()
     poll.register(stream.fileno(), 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _give_up_output() -> None:
-    # What is still buffered would fail once more when the interpreter ends, with a message of its own.
+    # Buffered output would fail again when the interpreter exits, with a message of Python's.
     try:
         sys.stdout.flush()
     except OSError:

@@ -39,7 +39,7 @@ def check(config_path: Path, as_json: bool) -> int:
     if problems:
         raise ConfigError(problems)
     counts = ", ".join(f"{section} {count}" for section, count in entries(document).items())
-    click.echo(f"{config_path}: good ({counts or 'no hosts, services or backups yet'})")
+    click.echo(f"{config_path}: valid ({counts or 'no hosts, services or backups yet'})")
     return EXIT_OK
 
 
@@ -50,7 +50,7 @@ def schema() -> None:
 
 
 def _of_one_entry(one: Problem, other: Problem) -> bool:
-    """Whether both are of the same host, job or the like: what is faulty is not understood in full."""
+    """Whether both concern the same host or job: a faulty entry is only partly understood."""
     return one.path.split(".")[:2] == other.path.split(".")[:2]
 
 

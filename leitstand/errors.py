@@ -1,4 +1,4 @@
-"""Errors that a user reads: one line of what happened, one line of what to do.
+"""Errors for users: one line that says what happened, one that says what to do.
 
 Exit codes of every command: 0 all good, 1 finished with warnings, 2 wrong usage or configuration, 3 failed,
 130 interrupted.
@@ -14,9 +14,9 @@ EXIT_INTERRUPTED = 130  # as shells report a program that SIGINT ended
 
 
 class LeitstandError(Exception):
-    """Base of everything a user is meant to read.
+    """Base of all errors that a user is meant to read.
 
-    ``message`` says what happened, ``hint`` what to do about it. Neither ever holds a secret.
+    ``message`` says what happened, ``hint`` what to do. Neither ever contains a secret.
     """
 
     exit_code = EXIT_FAILED
@@ -27,7 +27,7 @@ class LeitstandError(Exception):
         self.hint = hint
 
     def lines(self) -> list[str]:
-        """The error as printed: the message, then the hint if there is one, a line each."""
+        """The error as printed: the message and, if there is one, the hint, on a line each."""
         return [visible(line) for line in (self.message, f"  hint: {self.hint}" if self.hint else "") if line]
 
 

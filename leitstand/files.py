@@ -7,13 +7,13 @@ from pathlib import Path
 def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> None:
     """Replace ``path`` by ``content`` (text is UTF-8) in one step, durable when this returns.
 
-    The temporary file stands beside the target, as a rename is atomic within one file system only.
+    The temporary file is next to the target, as a rename is only atomic within one file system.
     Raises OSError, which names the file, and leaves the old one as it was.
     """
     try:
         _replace(path, content.encode() if isinstance(content, str) else content, mode)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk is told without one
+        error.filename = error.filename or str(path)  # the error of a full disk names no file
         raise
 
 
@@ -34,9 +34,9 @@ def _replace(path: Path, data: bytes, mode: int) -> None:
 
 
 def make_public_folder(path: Path) -> None:
-    """Make a folder, and what is missing above it, that all may read, whatever the umask.
+    """Make a folder, with missing parents, that all may read, independent of the umask.
 
-    What stands in it is for programs of other users, who must not change it. Raises OSError.
+    Its files are for programs of other users, who must not change it. Raises OSError.
     """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
@@ -45,13 +45,13 @@ def make_public_folder(path: Path) -> None:
 
 
 def make_private_folder(path: Path) -> None:
-    """Make a folder for its owner alone in a public one: metrics may stand beside it. Raises OSError."""
+    """Make a folder for its owner alone in a public one, where metrics may be as well. Raises OSError."""
     make_public_folder(path.parent)
     path.mkdir(mode=0o700, exist_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` durable: the entry lives in the folder, not in the file."""
+    """Make a rename in ``folder`` durable: the entry is part of the folder, not of the file."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

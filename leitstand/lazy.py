@@ -1,4 +1,4 @@
-"""Groups of commands that load a command when it is asked for, and list them all without loading any."""
+"""Groups of commands that load a command when it is called, and list all without loading any."""
 
 import importlib
 import sys
@@ -9,14 +9,14 @@ from click.shell_completion import CompletionItem
 
 from leitstand.errors import LeitstandError
 
-# Name -> where its click command stands (``module:attribute``), and its one line in the group's --help.
+# Name -> its click command (``module:attribute``), and its one line in the group's --help.
 Table = dict[str, tuple[str, str]]
 # Which role's requirements a program needs, for the hint when an import fails.
 ROLES = {"exporter": "exporter", "orchestrator": "orchestrator", "status_page": "status-page"}
 
 
 class LazyGroup(click.Group):
-    """A click group whose commands stand in a table and are imported when called."""
+    """A click group whose commands are listed in a table and imported when called."""
 
     def __init__(self, *args: Any, table: Table, **settings: Any) -> None:
         super().__init__(*args, **settings)

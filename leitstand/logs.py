@@ -10,12 +10,12 @@ LogFormat = Literal["text", "json"]
 
 
 class _Formatter(logging.Formatter):
-    """``zone`` is that of the times; None: this machine's."""
+    """``zone`` is the time zone of the times; None: this machine's."""
 
     zone: tzinfo | None = None
 
     def time(self, record: logging.LogRecord) -> str:
-        """When it was logged, as of RFC 3339."""
+        """When it was logged, in the format of RFC 3339."""
         return (
             datetime.fromtimestamp(record.created, UTC)
             .astimezone(self.zone)
@@ -27,7 +27,7 @@ class TextFormatter(_Formatter):
     """One line an entry: time, level, logger, message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        # A file name from elsewhere may hold a line break and forge an entry, or steer a terminal.
+        # A foreign file name may contain a line break that forges an entry, or control a terminal.
         message = "".join(
             letter if letter.isprintable() else repr(letter)[1:-1] for letter in record.getMessage()
         )
@@ -51,14 +51,14 @@ class JsonFormatter(_Formatter):
 
 
 def log_times_in(zone: tzinfo) -> None:
-    """Tell times in this zone from now on: the site's, once it is known."""
+    """Write times in this zone from now on: the site's, once it is known."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler.formatter, _Formatter):
             handler.formatter.zone = zone
 
 
 def set_up_logging(level: str = "info", log_format: LogFormat = "text") -> None:
-    """Log to standard error. botocore stays at WARNING: its debug output holds authorization headers."""
+    """Log to standard error. botocore stays at WARNING: its debug output contains authorization headers."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

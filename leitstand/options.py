@@ -18,16 +18,16 @@ INSTALLED = Path("/etc/leitstand/leitstand.yml")
 
 
 def default_config() -> Path:
-    """The configuration when none is named, in the order that the option's help tells."""
+    """The configuration if none is given, in the order that the option's help documents."""
     if named := os.environ.get("LEITSTAND_CONFIG"):
         return Path(named)
     return LOCAL if LOCAL.exists() else INSTALLED
 
 
 def refuse_foreign(config: Path) -> None:
-    """Raise UsageError for one that is only found as one stands beside it, and is another user's.
+    """Raise UsageError for one found in the working folder that belongs to another user.
 
-    It names programs to run, as root's does: of that `load_document` takes care, named or found.
+    It names programs to run. For root's own, `load_document` checks that, given or found.
     """
     if os.geteuid() != 0 and config == LOCAL and (found := foreign(config)):
         what = f"{found.place} {found.what}: another user's configuration is used only if you name it"
@@ -37,7 +37,7 @@ def refuse_foreign(config: Path) -> None:
 
 
 def config_to_complete(context: click.Context) -> Path:
-    """The configuration that a command line means which is still being written. Raises UsageError."""
+    """The configuration for a command line that is being completed. Raises UsageError."""
     named = context.params.get("config_path")
     if not named:
         refuse_foreign(default_config())
@@ -61,7 +61,7 @@ def _config_option(tell: bool) -> Callable[[Decorated], Decorated]:
         "--config",
         "-c",
         "config_path",
-        type=click.Path(readable=False, path_type=Path),  # who reads it says more than click would
+        type=click.Path(readable=False, path_type=Path),  # its reader gives a better message than click
         default=default_config,
         show_default="$LEITSTAND_CONFIG, ./leitstand.yml or /etc/leitstand/leitstand.yml",
         callback=_look_at(tell),

@@ -1,7 +1,7 @@
-"""The one door to other programs. No shell, a time limit always, the environment kept small.
+"""The only place that starts other programs. No shell, always a time limit, a small environment.
 
-Every program leads its own session: so a time limit ends its children too, and none can ask on our terminal.
-It works in /, by hand as under systemd: what lies in the folder one stands in is nothing to it.
+Every program leads its own session: a time limit ends its children, too, and none can use our terminal.
+It runs in /, by hand as under systemd, so the files in the current folder cannot affect it.
 """
 
 import ctypes
@@ -20,21 +20,21 @@ from typing import IO, Self
 
 from leitstand.errors import LeitstandError
 
-# What a child may inherit: enough to find programs and speak the user's language, and no secret of ours.
+# What a child may inherit: enough to find programs and use the user's language, and none of our secrets.
 INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ"),
     *("TMPDIR", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK"),
 )
-MOST_OUTPUT = 64 << 20  # bytes of a program's whole output that are held; what lists things writes far less
-STDERR_KEPT = 65536  # bytes; what a program says last is what explains its failure
+MOST_OUTPUT = 64 << 20  # bytes of a program's whole output that are kept; listings are far smaller
+STDERR_KEPT = 65536  # bytes; the last messages of a program explain its failure
 _ERROR = re.compile(r"\b(?:error|fatal|panic)\b", re.IGNORECASE)
-# A line that goes on with the message before: indented, or as PostgreSQL's programs and servers mark it.
+# A line that continues the message before: indented, or as PostgreSQL's programs and servers mark it.
 _MORE = re.compile(
     r"\s|(?:[\w./-]+: )?(?:detail|hint|context|line \d+|statement|command was): ", re.IGNORECASE
 )
 _LONGEST_WORDS = 1000  # characters
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
-_GRACE = 5.0  # seconds for the kernel to end what was killed, and for the last words on stderr
+_GRACE = 5.0  # seconds for the kernel to end a killed program, and to read the rest of stderr
 
 
 class ProcessError(LeitstandError):
@@ -43,9 +43,9 @@ class ProcessError(LeitstandError):
 
 @dataclass(frozen=True)
 class Finished:
-    """A program that ended: exit status (minus the signal's number if one ended it) and both outputs.
+    """A program that ended: exit status (minus the signal number if killed by one) and both outputs.
 
-    ``stdout`` is empty for a `Stream`, whose reader had it already; ``stderr`` is the last 64 KiB at most.
+    ``stdout`` is empty for a `Stream`, as its reader has consumed it; ``stderr`` has the last 64 KiB at most.
     """
 
     status: int
@@ -54,14 +54,14 @@ class Finished:
 
     @property
     def last_words(self) -> str:
-        """What explains a failure, in one line: the last message that names an error, else the last one."""
+        """The reason of a failure, in one line: the last message that names an error, else the last one."""
         found = messages(self.stderr)
         named = [message for message in found if _ERROR.search(message)]
         return (named or found or [f"exit status {self.status}"])[-1][:_LONGEST_WORDS]
 
 
 def messages(text: str) -> list[str]:
-    """What a program said, a line for each message: lines that go on with the one before are joined to it."""
+    """A program's output, one line per message: continuation lines are joined to the line before."""
     found: list[str] = []
     for line in text.splitlines():
         if found and _MORE.match(line):
@@ -84,9 +84,9 @@ class Stream:
         self._last_words = _Tail(process.stderr) if process.stderr else None
 
     def finish(self, timeout: float) -> Finished:
-        """Wait for the end. What was not read of ``stdout`` is refused: the program then fails with SIGPIPE.
+        """Wait for the end. Closes ``stdout``: a program that still writes to it fails with SIGPIPE.
 
-        Raises ProcessError when it is still running after ``timeout`` seconds (it is killed then).
+        Raises ProcessError if it is still running after ``timeout`` seconds, and kills it.
         """
         self.stdout.close()
         try:
@@ -128,25 +128,25 @@ class _Tail:
                 self._kept = (self._kept + chunk)[-STDERR_KEPT:]
 
     def text(self) -> str:
-        # A daemon that the program left behind may hold the pipe for ever: so no wait without limit.
+        # A daemon that the program started may keep the pipe open, so the wait has a limit.
         self._reader.join(_GRACE)
         return self._kept.decode(errors="replace")
 
 
 def keep_out_of_cores() -> None:
-    """Leave no memory behind when this program crashes, or one that it starts: they hold keys and passwords.
+    """Disable core dumps of this program and its children: their memory contains keys and passwords.
 
-    A limit of 0 is not enough where cores are handed to a program (core(5)); PR_SET_DUMPABLE is (prctl(2)).
+    A limit of 0 is not enough where cores are piped to a program (core(5)); PR_SET_DUMPABLE is (prctl(2)).
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(OSError, AttributeError):  # no C library of this name: the limit alone has to do
+    with suppress(OSError, AttributeError):  # no C library of this name: the limit must suffice
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment a child gets: the inherited names and ``extra``.
 
-    No program is looked for in the working folder: what is empty or relative in PATH is left out.
+    Empty and relative entries of PATH are dropped, so no program is run from the working folder.
     """
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
     found = {**kept, **(extra or {})}
@@ -162,10 +162,10 @@ def run(
     env: Mapping[str, str] | None = None,
     keep_output: bool = True,
 ) -> Finished:
-    """Run a program to its end, whatever its exit status; without ``keep_output`` what it writes is dropped.
+    """Run a program to its end, with any exit status; without ``keep_output`` its output is dropped.
 
-    Raises ProcessError when it is not there, takes longer than ``timeout`` seconds or writes more than
-    MOST_OUTPUT (it and its children are killed then). Never put a secret into ``argv``: every user of the
+    Raises ProcessError if it does not exist, takes longer than ``timeout`` seconds or writes more than
+    MOST_OUTPUT (then it and its children are killed). Never put a secret into ``argv``: every user of the
     machine can read it.
     """
     end = time.monotonic() + timeout
@@ -178,17 +178,17 @@ def run(
     except (subprocess.TimeoutExpired, TimeoutError) as error:
         raise _too_slow(argv[0], timeout) from error
     finally:
-        # Not `with process`: it waits for ever for a program that is not ours to kill (sudo).
+        # Not `with process`: it would wait without limit for a program that we may not kill (sudo).
         _kill_group(process)
         _pipe(process.stdout).close()
     return Finished(process.returncode, output, errors.text())
 
 
 def _feed(pipe: IO[bytes], data: bytes) -> None:
-    """Write into a pipe and close it; in the background, as its reader may write before it reads."""
+    """Write to a pipe and close it; in the background, as its reader may write before it reads."""
 
     def write() -> None:
-        with suppress(BrokenPipeError), pipe:  # what it does not read of its input
+        with suppress(BrokenPipeError), pipe:  # input that it does not read
             pipe.write(data)
 
     if data:
@@ -198,7 +198,7 @@ def _feed(pipe: IO[bytes], data: bytes) -> None:
 
 
 def _output(name: str, pipe: IO[bytes], end: float, keep: bool) -> bytes:
-    """All that comes until the pipe ends. Raises TimeoutError, ProcessError."""
+    """Everything up to the end of the pipe. Raises TimeoutError, ProcessError."""
     parts: list[bytes] = []
     size, waiting = 0, select.poll()
     waiting.register(pipe, select.POLLIN)
@@ -212,7 +212,7 @@ def _output(name: str, pipe: IO[bytes], end: float, keep: bool) -> bytes:
             parts.append(data)
             size += len(data)
         if size > MOST_OUTPUT:
-            raise ProcessError(f"{name}: wrote more than {MOST_OUTPUT >> 20} MiB", "it was ended")
+            raise ProcessError(f"{name}: wrote more than {MOST_OUTPUT >> 20} MiB", "it was killed")
 
 
 def open_stream(
@@ -222,11 +222,11 @@ def open_stream(
     stdin: bytes | IO[bytes] | None = None,
     keep_errors: bool = True,
 ) -> Stream:
-    """Start a program whose output is too large to hold; see `Stream`.
+    """Start a program whose output is too large for memory; see `Stream`.
 
-    ``stdin`` is what it reads: bytes, an open file (with a descriptor; it stays yours to close), or nothing.
-    Without ``keep_errors`` what it says on stderr goes to ours, while it runs.
-    Raises ProcessError when the program is not there.
+    ``stdin`` is its input: bytes, an open file (with a descriptor; the caller closes it), or nothing.
+    Without ``keep_errors`` its stderr goes to ours, while it runs.
+    Raises ProcessError if the program does not exist.
     """
     if isinstance(stdin, bytes):
         with _in_memory(stdin) as file:
@@ -245,17 +245,17 @@ def _start(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if keep_errors else None,
             env=environment(env),
-            cwd="/",  # many a program takes settings from its working folder
+            cwd="/",  # many programs read settings from their working folder
             start_new_session=True,
         )
     except FileNotFoundError as error:
-        raise ProcessError(f"{argv[0]}: no such program", "install the package that has it") from error
+        raise ProcessError(f"{argv[0]}: no such program", "install the package that contains it") from error
     except OSError as error:
         raise ProcessError(f"{argv[0]}: cannot be started: {error.strerror}") from error
 
 
 def _in_memory(content: bytes) -> IO[bytes]:
-    # A pipe would need a thread that feeds it; a file on disk would be plain text on disk.
+    # A pipe would need a thread to feed it; a file on disk would expose it in plain text.
     file = open(os.memfd_create("stdin"), "w+b")  # noqa: PTH123, SIM115 - a descriptor has no path
     file.write(content)
     file.seek(0)
@@ -263,7 +263,7 @@ def _in_memory(content: bytes) -> IO[bytes]:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    # Once it was waited for, its number may belong to a stranger: then nothing is killed.
+    # Once it has been waited for, its process id may be another program's: then nothing is killed.
     if process.returncode is None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -273,9 +273,9 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     if pipe is None:
-        raise ValueError("the output is no pipe")
+        raise ValueError("the output is not a pipe")
     return pipe
 
 
 def _too_slow(name: str, timeout: float) -> ProcessError:
-    return ProcessError(f"{name}: took longer than {timeout:g} s", "it and what it started were killed")
+    return ProcessError(f"{name}: took longer than {timeout:g} s", "it and its children were killed")

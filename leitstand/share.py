@@ -1,4 +1,4 @@
-"""Where the data files stand that Leitstand hands out: rules, dashboards, templates."""
+"""Where the data files of Leitstand are: rules, dashboards, templates."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ _PACKAGE = Path(__file__).parent
 def share(name: str, package: Path = _PACKAGE) -> Path:
     """The folder ``prometheus``, ``grafana`` or ``docs/runbooks``: in the installed wheel, or the checkout.
 
-    Raises LeitstandError when neither is there, as with a copy of the bare Python files.
+    Raises LeitstandError if neither exists, as with a copy of only the Python files.
     """
     for folder in (package / "share" / name, package.parent / name):
         if folder.is_dir():

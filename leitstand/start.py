@@ -1,14 +1,14 @@
-"""Where the ``leitstand`` command begins: it imports little, so that Ctrl-C is one line from the start."""
+"""Entry point of the ``leitstand`` command: imports little, so Ctrl-C gives one line from the start."""
 
 import os
 import signal
 
 
 def main() -> None:
-    """Load the command line and run it; while it loads, and when it has ended, Ctrl-C ends it at once."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, and stays so
+    """Load the command line and run it; Ctrl-C ends it at once while it loads and after it has run."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # otherwise it would stay ignored
         signal.signal(signal.SIGINT, _end)
-    # Which packages are installed beside it says nothing of a configuration; to look takes time, too.
+    # pydantic looks for plugins in installed packages: not needed here, and slow.
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     from leitstand.cli import main as command_line
 

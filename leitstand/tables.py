@@ -1,4 +1,4 @@
-"""Tables that fit the terminal: no word and no name is broken, and what is printed elsewhere is never cut."""
+"""Tables that fit the terminal: words and names are never broken, and other output is never cut."""
 
 import shutil
 import sys
@@ -10,11 +10,11 @@ import click
 from leitstand.text import visible
 
 _GAP = 2  # columns between cells
-_PROSE = 24  # columns that the last cell needs at least, to be wrapped by words beside the others
+_PROSE = 24  # minimum columns of the last cell for wrapping it next to the others
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal; None where standard output is none."""
+    """Columns of the terminal; None if standard output is not one."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -27,7 +27,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
 def table_lines(
     columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str], width: int | None
 ) -> list[str]:
-    """Columns if they fit ``width`` (None: always); else with the last one wrapped; else a block a row."""
+    """Columns if they fit ``width`` (None: always); else with the last one wrapped; else a block per row."""
     cells = [[visible(cell) for cell in row] for row in rows]
     widths = [max(map(_columns, column)) for column in zip(columns, *cells, strict=True)]
     before = sum(widths[:-1]) + _GAP * (len(widths) - 1)
@@ -40,13 +40,13 @@ def table_lines(
 
 
 def echo_fields(fields: Iterable[str]) -> None:
-    """Print one record: fields with tabs between them; on a terminal with blanks, wrapped between fields."""
+    """Print one record: fields separated by tabs; on a terminal by blanks, wrapped between fields."""
     parts, width = [visible(field) for field in fields if field], terminal_width()
     click.echo("\t".join(parts) if width is None else "\n".join(flow(parts, width)))
 
 
 def flow(parts: Iterable[str], width: int | None, first: str = "", indent: str = "    ") -> list[str]:
-    """``parts`` side by side, two blanks between them, in lines of ``width``; no word is broken."""
+    """``parts`` separated by two blanks, in lines of ``width``; no word is broken."""
     lines, line = [], first
     for part in parts:
         start = line if not line.strip() else line + " " * _GAP
@@ -63,7 +63,7 @@ def flow(parts: Iterable[str], width: int | None, first: str = "", indent: str =
 
 
 def _row(row: Sequence[str], widths: Sequence[int], right: Sequence[bool], room: int | None) -> Iterator[str]:
-    """A row of cells, and a line more for each that its last cell needs."""
+    """A row of cells, and the further lines that its last cell needs."""
     start = ""
     for cell, width, to_the_right in zip(row[:-1], widths, right, strict=False):
         space = " " * (width - _columns(cell))
@@ -81,7 +81,7 @@ def _block(columns: Sequence[str], row: Sequence[str], width: int | None) -> lis
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """``text`` in lines of ``width`` columns; a word that is longer stands alone and whole."""
+    """``text`` in lines of ``width`` columns; a longer word gets a line of its own, unbroken."""
     lines = [""]
     for word in text.split(" "):
         joined = f"{lines[-1]} {word}" if lines[-1] else word
@@ -93,7 +93,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _columns(text: str) -> int:
-    """How many columns of a terminal it takes: wide letters two, marks on letters none."""
+    """Columns that it takes on a terminal: wide letters two, combining marks none."""
     if text.isascii():
         return len(text)
     return sum(

@@ -1,4 +1,4 @@
-"""Text that comes from elsewhere: file names, answers of other hosts, the last words of programs."""
+"""Text from other sources: file names, answers of other hosts, output of programs."""
 
 import io
 import re
@@ -6,8 +6,8 @@ from typing import TextIO
 
 _LONGEST_ERROR = 1000  # characters
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-# What a terminal obeys, or what turns the order of letters around: control characters but line feed and tab,
-# C1 (U+009B begins a sequence as ESC [ does), other ends of lines, marks of direction, tags, lone surrogates.
+# What controls a terminal or reorders letters: control characters except line feed and tab,
+# C1 (U+009B begins a sequence as ESC [ does), other line breaks, direction marks, tags, lone surrogates.
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
@@ -15,7 +15,7 @@ _STEERING = re.compile(
 
 
 def visible(text: str) -> str:
-    """``text`` without anything that steers a terminal or begins a line; each such letter is replaced."""
+    """``text`` with each letter that controls a terminal or begins a line replaced."""
     if text.isprintable():
         return text
     return "".join([letter if letter.isprintable() else _REPLACEMENT for letter in text])
@@ -30,7 +30,7 @@ def words_of(error: BaseException) -> str:
 
 
 class HarmlessStream(io.TextIOWrapper):
-    """The one door to the terminal: what is written through it shows letters and ends lines, no more."""
+    """The only way to the terminal: it passes letters and line breaks, and replaces control characters."""
 
     def __init__(self, below: io.TextIOWrapper) -> None:
         super().__init__(
@@ -40,15 +40,15 @@ class HarmlessStream(io.TextIOWrapper):
             line_buffering=below.line_buffering,
             write_through=below.write_through,
         )
-        self.below = below  # for what draws; and it would close the descriptor when it is forgotten
+        self.below = below  # for raw drawing; and it would close the descriptor when it is collected
 
     def write(self, text: str) -> int:
-        """Write ``text``; each letter that would steer a terminal is replaced."""
+        """Write ``text``; each letter that would control a terminal is replaced."""
         return super().write(_STEERING.sub(_REPLACEMENT, text))
 
 
 def harmless(stream: TextIO) -> TextIO:
-    """A stream that writes to where ``stream`` does; one that has no bytes below it stays as it is."""
+    """A stream that writes to the same place as ``stream``; one without a buffer is returned as it is."""
     if not isinstance(stream, io.TextIOWrapper) or isinstance(stream, HarmlessStream):
         return stream
     stream.flush()

@@ -1,4 +1,4 @@
-"""Whose files a program believes: root believes none that others may change."""
+"""Which files a program trusts: root trusts none that others may change."""
 
 import os
 import pwd
@@ -9,12 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_LINKS = 40  # as the kernel follows at most
+_LINKS = 40  # the kernel's limit
 
 
 @dataclass(frozen=True)
 class Distrust:
-    """The file, folder or link that others may change, how, and the command that ends that."""
+    """The file, folder or link that others may change, how, and the command that fixes it."""
 
     place: Path
     what: str
@@ -22,10 +22,10 @@ class Distrust:
 
 
 def distrust(path: Path) -> Distrust | None:
-    """Why a file, or a folder of files, is not ours alone; None when it is.
+    """Why a file, or a folder of files, is not ours alone; None if it is.
 
-    Looked at are ``path``, the folders above it, and each link on the way. Trusted are root, the user who
-    runs this, and those who may change this very program. A folder that all may write needs the sticky bit.
+    Checks ``path``, the folders above it, and each link in between. Trusted are root, the user who
+    runs this, and those who may change this very program. A world-writable folder needs the sticky bit.
     """
     for place in _way(path):
         found = _of_owner(place, place.lstat()) or _of_mode(place, place.lstat())
@@ -35,22 +35,22 @@ def distrust(path: Path) -> Distrust | None:
 
 
 def exposed(path: Path, others: int = stat.S_IRWXG | stat.S_IRWXO) -> Distrust | None:
-    """Why a secret is not ours alone, as sshd looks at its own; ``others``: mode bits it must not have."""
+    """Why a secret is not ours alone, as sshd checks its keys; ``others``: mode bits it must not have."""
     found = distrust(path)
-    with suppress(OSError):  # what cannot be looked at is told when it is read
+    with suppress(OSError):  # what cannot be checked is reported when it is read
         if found is None and path.stat().st_mode & others:
             return Distrust(path, "may be read by others", f"chmod 600 {shlex.quote(str(path))}")
     return found
 
 
 def foreign(path: Path) -> Distrust | None:
-    """Why a file, what it links to, or the folder it is in belongs to another user; None when none does."""
+    """Why a file, what it links to, or its folder belongs to another user; None if none does."""
     places = [path.absolute().parent, path.absolute(), path.resolve().parent, path.resolve()]
     return next((found for place in places if (found := _of_owner(place, place.lstat()))), None)
 
 
 def _of_owner(place: Path, status: os.stat_result) -> Distrust | None:
-    # The owner of / decides anyway; with users mapped (rootless containers) that need not be 0.
+    # The owner of / has full control anyway; with mapped users (rootless containers) it may not be 0.
     if status.st_uid in (0, os.geteuid(), Path("/").stat().st_uid, Path(__file__).stat().st_uid):
         return None
     return Distrust(place, f"belongs to {_user(status.st_uid)}", _chown(place))
@@ -69,9 +69,9 @@ def _of_mode(place: Path, status: os.stat_result) -> Distrust | None:
 
 
 def _way(path: Path) -> Iterator[Path]:
-    """``path`` and what leads to it, from the root on: folders, links, and the folders of what these mean.
+    """``path`` and what leads to it, from the root: folders, links, and the folders of their targets.
 
-    It ends early where something is missing or may not be looked at: then reading the file says so.
+    Ends early where something is missing or not accessible: reading the file then fails with that error.
     """
     place, rest, links = Path("/"), [*reversed(path.absolute().parts[1:])], 0
     yield place

@@ -9,7 +9,7 @@ SHOWN = 12  # hexadecimal digits of a commit
 
 
 def release(package: Path = _PACKAGE) -> str:
-    """The version that is written down in the wheel; a checkout has none of its own, but its commit."""
+    """The version recorded in the wheel; a checkout has only its commit."""
     try:
         return (package / "share" / "version").read_text().strip()
     except OSError:
@@ -18,7 +18,7 @@ def release(package: Path = _PACKAGE) -> str:
 
 
 def revision(package: Path = _PACKAGE) -> str:
-    """The commit, as 12 digits: written down in the wheel, or the one that is checked out; else nothing."""
+    """The commit, as 12 digits: recorded in the wheel, or the one checked out; empty if unknown."""
     try:
         written = package / "share" / "commit"
         text = written.read_text() if written.exists() else _checked_out(package.parent / ".git")
@@ -28,9 +28,9 @@ def revision(package: Path = _PACKAGE) -> str:
 
 
 def _checked_out(git: Path) -> str:
-    """What HEAD means, read from the files of https://git-scm.com/docs/gitrepository-layout, without git.
+    """The commit of HEAD, read from the files of https://git-scm.com/docs/gitrepository-layout, without git.
 
-    git itself would run what the repository's configuration names.
+    git would run programs named in the repository's configuration.
     """
     if git.is_file():  # a further work tree
         git = git.parent / git.read_text().removeprefix("gitdir:").strip()

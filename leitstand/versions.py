@@ -1,4 +1,4 @@
-"""Compare versions in the order of the system that wrote them: dpkg, rpm, apk, and others by their habit.
+"""Compare versions in the order of the system that wrote them: dpkg, rpm, apk, and others by convention.
 
 Each order is a key function: ``key(a) < key(b)`` means that ``a`` is older. Any text has a key.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 _PIECES = re.compile(r"(\D*)(\d*)")
 _END = 0  # sorts after "~" and before everything else
-# apk-tools/src/version.c: what precedes the release, and what follows it.
+# apk-tools/src/version.c: suffixes that sort before the release, and after it.
 _APK_SUFFIXES = {
     "alpha": -4,
     "beta": -3,
@@ -31,7 +31,7 @@ Key = tuple[Any, ...]
 
 
 def _number(digits: str) -> tuple[int, str]:
-    """Digits of any length in the order of their value, without the cost of making huge integers."""
+    """Digits of any length in the order of their value, without the cost of huge integers."""
     kept = digits.lstrip("0")
     return len(kept), kept
 
@@ -92,12 +92,12 @@ def rpm_key(version: str) -> Key:
 
 
 def _apk_number(digits: str) -> tuple[int, int, str]:
-    """A number after the first: with a leading zero it sorts as text, so before all without."""
+    """A number after the first: with a leading zero it sorts as text, before all without."""
     return (0, 0, digits) if digits.startswith("0") else (1, *_number(digits))
 
 
 def apk_key(version: str) -> Key:
-    """Alpine's order; what is no Alpine version goes before all that are."""
+    """Alpine's order; other texts sort before all Alpine versions."""
     found = _APK.fullmatch(version.strip())
     if not found:
         return ((), version)

@@ -1,1 +1,1 @@
-"""What is up and what is down, for the public: a collector and ready-made pages."""
+"""The public status page: a collector and the pages that it prepares."""

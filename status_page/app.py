@@ -1,4 +1,4 @@
-"""Builds what the web workers run: the ready pages in front, Flask for everything else."""
+"""Builds the application of the web workers: ready-made pages first, Flask for everything else."""
 
 import time
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def build_application(plan: Plan, folder: Path) -> Application:
 
 
 def _nothing_known(plan: Plan) -> Release:
-    # With Babel, which no worker needs once there are pages.
+    # Imported late: it needs Babel, which a worker does without once there are pages.
     from status_page.rendering import bundle
     from status_page.round import nothing_known
 
@@ -36,7 +36,7 @@ def _nothing_known(plan: Plan) -> Release:
 
 
 def create_app(plan: Plan, current: Callable[[], Release]) -> Flask:
-    """What is not a ready page: the health check and errors. No session, no cookie, no form."""
+    """Everything but ready-made pages: the health check and errors. No session, no cookie, no form."""
     app = Flask(__name__, static_folder=None)
 
     @app.get("/-/healthy")

@@ -29,20 +29,20 @@ from status_page.server import serve_passed
     epilog="Example: leitstand status-page serve --listen 127.0.0.1:8080",
 )
 def status_page() -> None:
-    """Tell the public what is up and what is down."""
+    """Show the public which services are up and which are down."""
 
 
 @status_page.command(epilog="Example: leitstand status-page collect --config /etc/leitstand/leitstand.yml")
 @config_option
-@click.option("--once", is_flag=True, help="One round, then end; exit code 1 if a part of it failed.")
+@click.option("--once", is_flag=True, help="Run one round and exit; exit code 1 if a part of it failed.")
 def collect(config_path: Path, once: bool) -> int:
-    """Ask Prometheus every interval and write the ready-made pages, until SIGTERM.
+    """Query Prometheus every interval and write the pages, until SIGTERM.
 
-    Runs beside `serve`, on the same state folder. It keeps running when Prometheus is down: the pages then
-    say how old their data is. A changed leitstand.yml is used from the next round on; one with errors is
-    logged once and not used.
+    Runs next to `serve`, with the same state folder. It keeps running when Prometheus is down: the pages then
+    say how old their data is. A changed leitstand.yml takes effect in the next round; one with errors is
+    logged once and ignored.
     """
-    from status_page.collector import Collector  # with Babel, which `serve` does without
+    from status_page.collector import Collector  # needs Babel, which `serve` does not load
 
     watched = Watched(config_path, lambda path: _settings(path)[0])
     plan = watched.value
@@ -70,18 +70,20 @@ def collect(config_path: Path, once: bool) -> int:
 @click.option(
     "--listen",
     metavar="ADDRESS:PORT",
-    help="Port 0 takes a free one; 'systemd' the socket unit's. Default: status_page.listen.",
+    help="Port 0 means any free port; 'systemd' the socket unit's. Default: status_page.listen.",
 )
-@click.option("--workers", type=click.IntRange(1, 64), help="Processes. Default: status_page.workers.")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), help="Number of processes. Default: status_page.workers."
+)
 def serve(config_path: Path, listen: str | None, workers: int | None) -> int:
     """Serve the pages that `collect` writes, until SIGTERM. Prints the address it listens on.
 
-    Put a TLS-terminating proxy before it. It never asks Prometheus, so visitors cannot load it.
+    Put a TLS-terminating proxy in front of it. It never queries Prometheus, so visitors put no load on it.
     """
     plan, page = _settings(config_path)
     build = functools.partial(build_application, plan, plan.folder)
     if listen == SYSTEMD:
-        passed, *_ = passed_by_systemd("start the socket unit, or name an address: --listen 127.0.0.1:8080")
+        passed, *_ = passed_by_systemd("start the socket unit, or give an address: --listen 127.0.0.1:8080")
         serve_passed(build, passed, workers or page.workers, say=lambda line: click.echo(line))
         return EXIT_OK
     try:
@@ -93,7 +95,7 @@ def serve(config_path: Path, listen: str | None, workers: int | None) -> int:
 
 
 def _must_be_ours(folder: Path) -> None:
-    """Raises UsageError for root in the folder of a user who could not replace what root leaves there."""
+    """Raises UsageError for root in another user's folder, who could not replace root's files."""
     if os.geteuid() or not folder.exists() or not (number := folder.stat().st_uid):
         return
     try:
@@ -101,7 +103,7 @@ def _must_be_ours(folder: Path) -> None:
     except KeyError:
         owner = str(number)
     raise UsageError(
-        f"{folder} belongs to {owner}, who could not replace what root writes there",
+        f"{folder} belongs to {owner}, who could not replace files written by root",
         f"runuser -u {owner} -- leitstand status-page collect --once",
     )
 

@@ -1,7 +1,7 @@
-"""The collector: asks Prometheus, judges, remembers, writes the ready-made pages; again and again.
+"""The collector: in each round, queries Prometheus, judges, keeps the history and writes the pages.
 
-Each part may fail alone. Without Prometheus the states grow old and say so, without the history they are kept
-in memory, without a disk the old pages stay and turn stale by themselves.
+Each part may fail alone. Without Prometheus the states become stale and say so, without the history they stay
+in memory, without a disk the old pages stay and become stale.
 """
 
 import logging
@@ -32,12 +32,12 @@ _TODAY_EVERY_SECONDS = 60.0
 
 @dataclass
 class Collector:
-    """One collector for one site. ``problems`` holds what fails now, by part; the public never sees it."""
+    """The collector of a site. ``problems`` has the current failures, by part; the public never sees them."""
 
     plan: Plan
     prometheus: Prometheus
     clock: Callable[[], float] = time.time
-    newer_plan: Callable[[], Plan | None] = lambda: None  # asked before each round
+    newer_plan: Callable[[], Plan | None] = lambda: None  # called before each round
     memory: Memory = field(default_factory=Memory)
     problems: dict[str, str] = field(default_factory=dict)
     dropped: int = 0
@@ -46,14 +46,14 @@ class Collector:
     _past_days: list[date] = field(default_factory=list)
 
     def run(self, stop: threading.Event) -> None:
-        """Rounds, one every interval, until ``stop`` is set."""
+        """Run a round every interval until ``stop`` is set."""
         while not stop.is_set():
             begin = time.monotonic()
             self.round()
             stop.wait(max(0.0, self.plan.interval - (time.monotonic() - begin)))
 
     def round(self) -> PublicSnapshot:
-        """One round. Never raises for what a later round may find mended."""
+        """Run one round. Never raises for problems that may be gone in a later round."""
         if plan := self.newer_plan():
             self._follow(plan)
         self._guarded("history", self._open_history)
@@ -81,7 +81,7 @@ class Collector:
         self.plan = plan
 
     def _guarded(self, part: str, work: Callable[[], None]) -> None:
-        """Run one part; log when it begins to fail and when it is well again, not every round."""
+        """Run one part; log when it begins to fail and when it recovers, not every round."""
         try:
             work()
         except LeitstandError as error:
@@ -90,7 +90,7 @@ class Collector:
             self.problems[part] = error.message
         else:
             if self.problems.pop(part, None):
-                LOGGER.info("%s: well again", part)
+                LOGGER.info("%s: works again", part)
 
     def _open_history(self) -> None:
         if self._history:
@@ -110,7 +110,7 @@ class Collector:
             self.memory.first_seen.setdefault(service, now)
 
     def _tell(self, now: float) -> PublicSnapshot:
-        """Note what changed, keep it, and give the snapshot that tells it."""
+        """Record the changes of state, and return the snapshot that shows them."""
         changes = transitions(self.memory.states, snapshot(self.plan, self.memory, now))
         self.memory.states |= {service: (after, now) for service, _, after in changes}
         told = snapshot(self.plan, self.memory, now)
@@ -128,9 +128,9 @@ class Collector:
         return snapshot(self.plan, self.memory, now) if changes else told
 
     def _compute_days(self, now: float) -> None:
-        """Today once a minute, and one earlier day in turn, as long as Prometheus keeps its samples.
+        """Compute today once a minute, and one earlier day in turn, for as long as Prometheus keeps samples.
 
-        While a service is disturbed, each round: else the page would say "100 %" beside "down" for a minute.
+        In every round while a service is disturbed: else the page would show "100 %" next to "down".
         """
         if not self._history or (now < self._next_days and not self._disturbed()):
             return
@@ -146,7 +146,7 @@ class Collector:
             rows = self._day_rows(day, now, step)
             self._history.keep_days(rows, current.isoformat())
             if day == current and not rows:
-                # A new site: nobody should wait a minute for the first bar.
+                # A new site should not wait a minute for its first bar.
                 self._next_days = now
         self._past_days = self._past_days[:-1]
         self._read_days(now)
@@ -179,9 +179,9 @@ class Collector:
 
 
 def open_history(folder: Path) -> History:
-    """The history in the state folder, which is made if need be. Raises HistoryError."""
+    """The history in the state folder, which is created if necessary. Raises HistoryError."""
     try:
         make_public_folder(folder)  # its pages are for the user of `serve`
     except OSError as error:
-        raise HistoryError(f"{folder}: cannot be made: {error.strerror}") from error
+        raise HistoryError(f"{folder}: cannot be created: {error.strerror}") from error
     return History(folder / "history.sqlite")

@@ -13,21 +13,21 @@ from leitstand.settings.models import AbsolutePath, Duration, Model
 
 
 class StatusPage(Model):
-    """How the public state is collected and where the page is served."""
+    """How states are collected and where the page is served."""
 
     prometheus: ProbeUrl = Field(
         default="http://127.0.0.1:9090", description="URL of the Prometheus server to query."
     )
     interval: Duration = Field(
-        default=timedelta(seconds=15), ge=timedelta(seconds=1), description="Time between two rounds."
+        default=timedelta(seconds=15), ge=timedelta(seconds=1), description="Interval between two rounds."
     )
     listen: Listen = Field(
-        default="127.0.0.1:8080", description="Where `leitstand status-page serve` listens."
+        default="127.0.0.1:8080", description="Address and port of `leitstand status-page serve`."
     )
-    workers: int = Field(default=2, ge=1, le=64, description="Processes that serve the page.")
+    workers: int = Field(default=2, ge=1, le=64, description="Number of processes that serve the page.")
     fresh_for: Duration | None = Field(
         default=None,
-        description="Age up to which a state needs no remark; default 60s, more if probing is slower.",
+        description="Age up to which a state counts as fresh; default 60s, more if probing is slower.",
     )
     unknown_after: Duration | None = Field(
         default=None, description="Age after which a state is unknown; default three times `fresh_for`."
@@ -58,7 +58,7 @@ class StatusPageSettings(Model):
     status_page: StatusPage = StatusPage()
 
     def cross_check(self, fleet: Fleet) -> Iterator[Finding]:
-        """Intervals that would make a healthy page flicker."""
+        """Intervals that would make the page of a healthy site flicker."""
         page = self.status_page
         if page.fresh_for and page.fresh_for < 2 * max(page.interval, fleet.probing.interval):
             yield (
@@ -69,7 +69,7 @@ class StatusPageSettings(Model):
 
 
 def fresh_seconds(page: StatusPage, fleet: Fleet) -> float:
-    """How long a measurement needs no remark, in seconds: as set, or four probes, at least 60 s."""
+    """Up to this age in seconds a state is shown without it: as set, or four probes, at least 60 s."""
     if page.fresh_for:
         return page.fresh_for.total_seconds()
     return max(60.0, 4 * max(page.interval, fleet.probing.interval).total_seconds())

@@ -27,7 +27,7 @@ class Totals:
     down: float = 0
 
     def less(self, other: "Totals") -> "Totals":
-        """What is left when the part measured in ``other`` is not counted."""
+        """The seconds without those measured in ``other``."""
         return Totals(
             max(0.0, self.up - other.up),
             max(0.0, self.partial - other.partial),
@@ -79,8 +79,8 @@ def merged(spans: Iterable[Span], within: Span) -> list[Span]:
 def day_row(day: date, elapsed: float, measured: Totals, maintenance: float = 0, unseen: float = 0) -> DayRow:
     """One day's row; ``elapsed`` seconds of it are over, in the first ``unseen`` there was no service yet.
 
-    What was measured is never more than what is over: counting samples can be off by one, and each sample
-    counts for too long where probing has become slower since. All states give up the same share then.
+    Never measures more than has elapsed: counting samples can be off by one, and each sample
+    counts for too long if probing has become slower. All states are then reduced by the same factor.
     """
     over = max(0, int(elapsed - maintenance))
     counted = measured.up + measured.partial + measured.down
@@ -109,7 +109,7 @@ def disturbance(row: DayRow) -> int:
 
 
 def level(row: DayRow) -> Level:
-    """How a day's bar looks: by minutes of disturbance, else by what there was most of."""
+    """The look of a day's bar: by minutes of disturbance, else by the most frequent state."""
     disturbed = disturbance(row)
     if disturbed > _PARTIAL_SECONDS:
         return "down"

@@ -1,4 +1,4 @@
-"""The collector's memory in SQLite: newest observations, every change of state, every day."""
+"""The collector's history in SQLite: newest observations, every change of state, every day."""
 
 import contextlib
 import sqlite3
@@ -23,8 +23,8 @@ CREATE TABLE IF NOT EXISTS transition (service TEXT, at REAL, "from" TEXT, "to" 
 CREATE TABLE IF NOT EXISTS day (service TEXT, date TEXT, up INTEGER, partial INTEGER, down INTEGER,
     maintenance INTEGER, unknown INTEGER, PRIMARY KEY (service, date)) STRICT;
 """
-# Samples leave Prometheus after its retention: a row computed from fewer of them never replaces a fuller one.
-# Work that was announced leaves leitstand.yml when it is done: on a day that is over it stays announced.
+# Prometheus drops samples after its retention: a row from fewer samples never replaces one from more.
+# Past maintenance is removed from leitstand.yml: rows of past days keep it.
 _UPSERT_DAY = """
 INSERT INTO day VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (service, date) DO UPDATE SET up = excluded.up, partial = excluded.partial, down = excluded.down,
@@ -54,7 +54,7 @@ class History:
                 yield connection
         except (sqlite3.Error, OSError) as error:
             raise HistoryError(
-                f"{self._path}: {error}", "if the file is damaged, move it away: a new one is begun"
+                f"{self._path}: {error}", "if the file is damaged, move it away: a new one is created"
             ) from error
 
     def observations(self) -> dict[str, Observation]:
@@ -64,7 +64,7 @@ class History:
         return {service: Observation(state, at) for service, state, at in rows if state in get_args(Measured)}
 
     def last_states(self) -> dict[str, tuple[State, float]]:
-        """What each service changed to last, and when."""
+        """The last change of each service: to which state, and when."""
         query = 'SELECT service, "to", MAX(at) FROM transition GROUP BY service'
         with self._transaction() as connection:
             return {service: (state, at) for service, state, at in connection.execute(query)}
@@ -82,7 +82,7 @@ class History:
         transitions: Iterable[tuple[str, State | None, State]],
         snapshot: str,
     ) -> None:
-        """Keep one round: all of it or nothing."""
+        """Store one round, in one transaction."""
         with self._transaction() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO observation VALUES (?, ?, ?)",
@@ -95,9 +95,9 @@ class History:
             connection.execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?)", (at, snapshot))
 
     def keep_days(self, rows: Mapping[str, DayRow], today: str) -> None:
-        """Keep one row by service, unless one is there that knows more. Idempotent.
+        """Store one row by service, unless the stored one has more data. Idempotent.
 
-        More measured, on any day; more maintenance, on a day before ``today``.
+        That is more measured time, on any day, or more maintenance, on a day before ``today``.
         """
         values = [
             (name, row.date, row.up, row.partial, row.down, row.maintenance, row.unknown, today)
@@ -116,14 +116,14 @@ class History:
         return result
 
     def outages(self, since: float) -> list[Outage]:
-        """Times down or partly reachable that began at ``since`` or later, oldest first."""
+        """Outages (down or partly reachable) that began at ``since`` or later, oldest first."""
         query = 'SELECT service, at, "to" FROM transition WHERE at >= ? ORDER BY at'
         with self._transaction() as connection:
             return outages(connection.execute(query, (since,)).fetchall())
 
 
 def outages(changes: Iterable[tuple[str, float, State]]) -> list[Outage]:
-    """Outages from changes of state in order of time. Losing sight of a service does not end its outage."""
+    """Outages from changes of state in order of time. A service becoming unknown does not end its outage."""
     open_outages: dict[str, Outage] = {}
     finished: list[Outage] = []
     for service, at, state in changes:

@@ -1,4 +1,4 @@
-"""What is asked of Prometheus, and the little of the answers that is let through."""
+"""The queries to Prometheus, and the small part of the answers that may become public."""
 
 import re
 from collections.abc import Collection
@@ -17,7 +17,7 @@ _FAMILY = re.compile(r"[46]$")
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Verdicts and ages (seconds) by service, of public ones; ``dropped`` series were not let through."""
+    """Verdicts and ages (seconds) by service, of public ones; ``dropped`` counts the other series."""
 
     verdicts: dict[str, float]
     ages: dict[str, float]
@@ -26,7 +26,7 @@ class Measurement:
 
 
 def measure(prometheus: Prometheus, services: Collection[str]) -> Measurement:
-    """Ask for the present state. Raises PrometheusError at the first query that fails."""
+    """Query the present state. Raises PrometheusError at the first query that fails."""
     verdicts, dropped = allowed(prometheus.vector(VERDICT), services)
     sample_ages, also_dropped = allowed(prometheus.vector(SAMPLE_AGE), services)
     rule_age = max((sample.value for sample in prometheus.vector(RULE_AGE)), default=None)
@@ -39,7 +39,7 @@ def measure(prometheus: Prometheus, services: Collection[str]) -> Measurement:
 def allowed(samples: list[Sample], services: Collection[str]) -> tuple[dict[str, float], int]:
     """The values by public service, and how many series were dropped.
 
-    Two series for one service contradict each other: neither is believed.
+    Two series for one service contradict each other: neither is used.
     """
     found: dict[str, list[float]] = {}
     for sample in samples:
@@ -49,13 +49,13 @@ def allowed(samples: list[Sample], services: Collection[str]) -> tuple[dict[str,
 
 
 def count_locations(connected: list[Sample]) -> int:
-    """How many places measure and are online."""
+    """The number of locations that measure and are online."""
     names = {sample.labels.get("vantage", "") for sample in connected}
     return len({_FAMILY.sub("", name) or name for name in names if name})
 
 
 def totals(prometheus: Prometheus, span: Span, step: float, services: Collection[str]) -> dict[str, Totals]:
-    """Measured seconds by service in a span; ``step`` is the seconds that one sample stands for.
+    """Measured seconds by service in a span; ``step`` is the seconds that one sample represents.
 
     Sums of raw samples, not averages: a gap must not count as available.
     """

@@ -1,4 +1,4 @@
-"""The collector's own health as a textfile, so that alerts notice when it is not well."""
+"""The collector's own health as a textfile, for alerts about it."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ class MetricsError(LeitstandError):
 
 
 def write_metrics(folder: Path, told: PublicSnapshot, problems: dict[str, str], dropped: int) -> None:
-    """Replace ``FOLDER/status-page.prom``; nothing where the folder is not there. Raises MetricsError."""
+    """Replace ``FOLDER/status-page.prom``, if the folder exists. Raises MetricsError."""
     try:
         if not folder.is_dir():
             return
@@ -27,22 +27,24 @@ def write_metrics(folder: Path, told: PublicSnapshot, problems: dict[str, str], 
 
 
 def registry(told: PublicSnapshot, problems: dict[str, str], dropped: int) -> CollectorRegistry:
-    """What is worth an alert: when pages were written, what they are based on, which part failed."""
+    """Metrics for alerts: when pages were written, the age of their data, which parts fail."""
     made = CollectorRegistry()
 
     def gauge(name: str, documentation: str, *labels: str) -> Gauge:
         return Gauge(f"leitstand_status_page_{name}", documentation, labels, registry=made)
 
     build = gauge(
-        "build_info", "The version that runs, and the commit it was made from.", "version", "revision"
+        "build_info", "Version and commit of the status collector, as labels.", "version", "revision"
     )
     build.labels(VERSION, REVISION).set(1)
     if "pages" not in problems:
         gauge("written_timestamp_seconds", "When the pages were last written.").set(told.written_at)
     if told.measured_at is not None:
-        gauge("measured_timestamp_seconds", "When what they tell was measured.").set(told.measured_at)
+        gauge("measured_timestamp_seconds", "When the data of the pages was measured.").set(told.measured_at)
     failing = gauge("part_failing", "1 while this part of the round fails.", "part")
     for part in PARTS:
         failing.labels(part).set(part in problems)
-    gauge("dropped_series", "Series of the last answer that are not public.").set(dropped)
+    gauge("dropped_series", "Series of the last answer that were dropped, as they are not public.").set(
+        dropped
+    )
     return made

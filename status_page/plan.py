@@ -1,4 +1,4 @@
-"""What of leitstand.yml the status page needs, and nothing more: hosts and services' URLs stay outside."""
+"""The settings that the status page needs, and no others: hosts and services' URLs are left out."""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ue000-\uf8ff\ufffe\u
 
 @dataclass(frozen=True, slots=True)
 class PublicService:
-    """A service that the public may know."""
+    """A service shown to the public."""
 
     id: str
     name: Label
@@ -26,7 +26,7 @@ class PublicService:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything the collector and the web workers are told."""
+    """The settings of the collector and the web workers."""
 
     site: Label
     languages: tuple[Language, ...]
@@ -48,7 +48,7 @@ class Plan:
         return frozenset(service.id for service in self.services)
 
     def maintenance_of(self, service: str) -> list[Span]:
-        """When work on a service is announced."""
+        """The announced maintenance periods of a service."""
         return [(work.start, work.end) for work in self.work if service in work.services]
 
 

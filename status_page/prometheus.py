@@ -1,6 +1,6 @@
-"""The one door to Prometheus' HTTP API. https://prometheus.io/docs/prometheus/latest/querying/api/
+"""The client of Prometheus' HTTP API. https://prometheus.io/docs/prometheus/latest/querying/api/
 
-Whatever Prometheus does (away, hung, dribbling, garbage), a query ends within its time limit, in an error.
+A Prometheus that is down, hung, slow or sends garbage gives an error within the query's time limit.
 """
 
 import http.client
@@ -18,19 +18,19 @@ LARGEST_ANSWER = 8 * 1024 * 1024
 
 
 class PrometheusError(LeitstandError):
-    """Prometheus gave no usable answer. The message is for the operator's log, never for the public."""
+    """Prometheus gave no usable answer. The message is for the log, never for the public."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One series of an instant query; only finite values."""
+    """One series of an instant query; the value is finite."""
 
     labels: dict[str, str]
     value: float
 
 
 class Prometheus:
-    """Asks one Prometheus; ``timeout`` in seconds holds for a query from connect to last byte."""
+    """Queries one Prometheus; ``timeout`` in seconds limits a query from connect to last byte."""
 
     def __init__(self, url: str, timeout: float = 3.0) -> None:
         parts = urlsplit(url)
@@ -67,7 +67,7 @@ class Prometheus:
 def parse_vector(body: bytes) -> list[Sample]:
     """The samples of ``{"status": "success", "data": {"resultType": "vector", "result": […]}}``.
 
-    Samples that are not finite numbers are left out: they say nothing. PrometheusError for any other shape.
+    Samples that are not finite numbers are dropped. PrometheusError for any other shape.
     """
     data = _data(body)
     if data.get("resultType") != "vector" or not isinstance(data.get("result"), list):
@@ -75,12 +75,12 @@ def parse_vector(body: bytes) -> list[Sample]:
     try:
         samples = [_sample(entry) for entry in data["result"]]
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise PrometheusError("Prometheus' answer holds a malformed sample") from error
+        raise PrometheusError("Prometheus' answer contains a malformed sample") from error
     return [sample for sample in samples if math.isfinite(sample.value)]
 
 
 def parse_rule_interval(body: bytes, record: str) -> float | None:
-    """The interval in seconds of the group that holds ``record``."""
+    """The interval in seconds of the group that contains ``record``."""
     try:
         for group in _data(body).get("groups", []):
             if any(rule.get("name") == record for rule in group["rules"]):
@@ -100,7 +100,7 @@ def _data(body: bytes) -> dict[str, Any]:
         raise PrometheusError("Prometheus reports an error")
     data = answer.get("data")
     if not isinstance(data, dict):
-        raise PrometheusError("Prometheus' answer holds no data")
+        raise PrometheusError("Prometheus' answer contains no data")
     return data
 
 

@@ -1,6 +1,6 @@
-"""Ready-made files on disk: written by the collector, read by the web workers, atomically replaced.
+"""Ready-made pages on disk: written by the collector, read by the web workers, replaced atomically.
 
-``FOLDER/releases/NAME/`` holds a round's files and ``manifest.json``; ``FOLDER/current`` is a link to the
+``FOLDER/releases/NAME/`` has a round's files and ``manifest.json``; ``FOLDER/current`` is a link to the
 newest, replaced in one step. A reader checks each file against the manifest's SHA-256: nothing half-written
 is served even after a power failure, and no write needs to wait for the disk.
 """
@@ -20,13 +20,13 @@ from status_page.ages import Ages
 from status_page.states import Variant
 
 FORMAT = 2
-# Age of the data and of every cache on the way stay below the three minutes after which a state is unknown.
+# The ages of the data and in all caches add up to less than the three minutes until a state is unknown.
 CACHE_PAGE = "public, max-age=10, stale-while-revalidate=20, stale-if-error=60"
-_KEPT = 3  # a worker may be reading the one before
+_KEPT = 3  # a worker may still be reading the previous one
 
 
 class ReadyError(LeitstandError):
-    """The ready-made files cannot be written, or are not whole."""
+    """The ready-made pages cannot be written, or are incomplete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ Documents = dict[str, Document]  # by path, such as /de/
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Everything that is served until the next round, in a variant for each age, and what pages refer to.
+    """Everything that is served until the next round: each variant by age, and the assets of pages.
 
-    ``errors`` are the pages of those who ask for what is not there, at each language's path.
+    ``errors`` are the pages for unknown paths, at each language's path.
     """
 
     variants: dict[Variant, Documents]
@@ -75,7 +75,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What the web workers serve: ``variants`` by name, then by path."""
+    """The documents of the web workers: ``variants`` by name, then by path."""
 
     variants: dict[str, dict[str, Ready]]
     ages: Ages
@@ -84,7 +84,7 @@ class Release:
     expires_at: float
 
     def variant(self, now: float) -> str:
-        """Which variant may be told at ``now``."""
+        """The variant to serve at ``now``."""
         if now < self.stale_at:
             return "fresh"
         return "stale" if now < self.expires_at else "expired"
@@ -97,7 +97,7 @@ def made_ready(document: Document) -> Ready:
 
 
 def release(bundle: Bundle) -> Release:
-    """A bundle as it is served, without a disk between."""
+    """A bundle as it is served, without writing it to disk."""
     variants = {
         name: {path: made_ready(document) for path, document in documents.items()}
         for name, documents in _parts(bundle)
@@ -165,7 +165,7 @@ def _entry(name: str, ready: Ready) -> dict[str, Any]:
 
 
 def load(folder: Path) -> Release | None:
-    """What ``folder/current`` holds; None when nothing was written yet. ReadyError when it is not whole."""
+    """The content of ``folder/current``; None if nothing was written yet. ReadyError if it is incomplete."""
     try:
         current = (folder / "current").resolve(strict=True)
         manifest = json.loads((current / "manifest.json").read_bytes())
@@ -186,7 +186,7 @@ def load(folder: Path) -> Release | None:
 def _read(current: Path, entry: dict[str, Any]) -> Ready:
     body, zipped = (current / entry["file"]).read_bytes(), (current / f"{entry['file']}.gz").read_bytes()
     if (_hash(body), _hash(zipped)) != (entry["sha256"], entry["gzip_sha256"]):
-        raise ReadyError(f"{current / entry['file']}: not whole")
+        raise ReadyError(f"{current / entry['file']}: incomplete")
     document = Document(body, entry["type"], entry["language"], entry["cache"], entry["open"])
     return Ready(document, zipped, entry["sha256"], entry["gzip_sha256"])
 

@@ -1,4 +1,4 @@
-"""Every output as bytes: pages, JSON, badges, feeds, each from the PublicSnapshot and nothing else."""
+"""Every output as bytes: pages, JSON, badges, feeds, made from the PublicSnapshot alone."""
 
 import hashlib
 import uuid
@@ -69,14 +69,14 @@ def _document(
 
 
 def error_page(language: Language) -> Document:
-    """What is sent for a path that is not there."""
+    """The page for an unknown path."""
     text = environment().get_template("error.html").render(language=language, _=texts(language).gettext)
     return Document(text.encode(), HTML, language)
 
 
 @cache
 def environment() -> Environment:
-    """Jinja with escaping always on, whatever the file's name."""
+    """Jinja with escaping on for all files."""
     made = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -95,7 +95,7 @@ def environment() -> Environment:
 
 @cache
 def assets() -> Documents:
-    """Style, script and icons under names that hold their hash, so that caches may keep them for ever."""
+    """Style, script and icons under names with their hash, so that caches may keep them indefinitely."""
     found = {}
     for file in sorted((HERE / "static").iterdir()):
         body = file.read_bytes()

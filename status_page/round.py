@@ -1,4 +1,4 @@
-"""One round of the collector, pure: from what was measured and remembered to the snapshot."""
+"""One round of the collector, pure: from measurements and memory to the snapshot."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,10 +15,12 @@ OUTAGES_SHOWN = 20
 
 @dataclass(slots=True)
 class Memory:
-    """What the collector knows between two rounds; kept in the history, and in memory should that fail."""
+    """The collector's state between rounds; kept in the history, and in memory if that fails."""
 
     observations: dict[str, Observation] = field(default_factory=dict)
-    states: dict[str, tuple[State, float]] = field(default_factory=dict)  # the last change: to what, and when
+    states: dict[str, tuple[State, float]] = field(
+        default_factory=dict
+    )  # the last change: new state, and when
     first_seen: dict[str, float] = field(default_factory=dict)
     days: dict[str, dict[str, DayRow]] = field(default_factory=dict)
     outages: list[Outage] = field(default_factory=list)
@@ -28,7 +30,7 @@ class Memory:
 def observe_all(
     plan: Plan, memory: Memory, measurement: Measurement | None, now: float
 ) -> dict[str, Observation]:
-    """The newest observation of each public service that was ever seen."""
+    """The newest observation of each public service that was ever measured."""
     result = {}
     for service in plan.services:
         verdict = measurement.verdicts.get(service.id) if measurement else None
@@ -86,7 +88,7 @@ def _services(plan: Plan, memory: Memory, now: float) -> Iterable[ServiceStatus]
 def transitions(
     states: Mapping[str, tuple[State, float]], told: PublicSnapshot
 ) -> list[tuple[str, State | None, State]]:
-    """Which services changed: id, from, to. A service never told of before changes from nothing."""
+    """Which services changed: id, from, to. A new service changes from an empty state."""
     changes = []
     for service in told.services:
         before = states[service.id][0] if service.id in states else None

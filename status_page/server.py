@@ -1,4 +1,4 @@
-"""granian around the WSGI application: listen, serve, end without leaving a process behind."""
+"""granian around the WSGI application: listen, serve, and end with all its processes."""
 
 import ctypes
 import os
@@ -16,7 +16,7 @@ from granian.server.mp import MPServer
 from leitstand.errors import LeitstandError
 from status_page.web import Application
 
-# A ready page takes microseconds of a thread: more threads would only wait for the interpreter's lock.
+# A ready-made page takes microseconds: more threads would only wait for the interpreter's lock.
 THREADS = 2
 CONNECTIONS = 4096
 HEADER_SECONDS = 10
@@ -25,7 +25,7 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class _Server(MPServer):
-    """granian on a socket that listens already, where there is one: granian itself takes addresses only."""
+    """granian on a socket that is already listening, if there is one: granian itself only takes addresses."""
 
     passed: socket.socket | None = None
 
@@ -42,7 +42,7 @@ class _Server(MPServer):
 def serve(
     build: Callable[[], Application], address: str, port: int, workers: int, say: Callable[[str], None]
 ) -> None:
-    """Serve until SIGTERM or SIGINT. ``say`` is told the address; port 0 takes a free one.
+    """Serve until SIGTERM or SIGINT. ``say`` gets the address; port 0 means any free one.
 
     Raises LeitstandError when the address is taken or not ours.
     """
@@ -54,7 +54,7 @@ def serve(
 def serve_passed(
     build: Callable[[], Application], passed: socket.socket, workers: int, say: Callable[[str], None]
 ) -> None:
-    """The same on a socket that systemd listens on: so this process needs no right to open any connection."""
+    """The same on a socket that systemd listens on: this process needs no permission to open connections."""
     address, port, *_ = passed.getsockname()
     server = _server(address, port, workers, say)
     server.passed = passed
@@ -85,7 +85,7 @@ def _server(address: str, port: int, workers: int, say: Callable[[str], None]) -
 def reserved(address: str, port: int) -> socket.socket:
     """A bound socket that holds the port, without listening, while the workers bind it too (SO_REUSEPORT).
 
-    Bound exclusively at first: two servers on one port would share its visitors in silence.
+    Bound exclusively at first: two servers on one port would silently share its visitors.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
@@ -99,7 +99,7 @@ def reserved(address: str, port: int) -> socket.socket:
     except OSError as error:
         raise LeitstandError(
             f"cannot listen on {address}:{port}: {error.strerror or error}",
-            "name another address with --listen",
+            "use another address: --listen ADDRESS:PORT",
         ) from error
     return reservation
 

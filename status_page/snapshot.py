@@ -1,4 +1,4 @@
-"""What the public may know: one frozen value, built from an allow-list, from which every output is made.
+"""The public data: one frozen value, built from an allow-list, from which every output is made.
 
 Times are seconds since 1970 (UTC), durations whole seconds.
 """
@@ -15,7 +15,7 @@ Label = Mapping[Language, str]  # a name in every language
 
 @dataclass(frozen=True, slots=True)
 class DayRow:
-    """The seconds of one local day (23, 24 or 25 hours of it), by what is known of them."""
+    """The seconds of one local day (23, 24 or 25 hours of it), by state."""
 
     date: str  # 2026-10-25
     up: int = 0
@@ -32,10 +32,10 @@ class DayRow:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the page says of a service now, and what it last knew.
+    """The current state of a service on the page, and the last known one.
 
-    ``live`` is what was measured, also below a maintenance. ``held``: the newest measurement is older than
-    usual, yet not too old to be told.
+    ``live`` is the measured state, even during maintenance. ``held``: the newest measurement is older than
+    usual, but not yet too old.
     """
 
     state: State
@@ -47,7 +47,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """One service as the public sees it; ``days`` are oldest first, one per calendar day of the window."""
+    """One service as the public sees it; ``days`` is oldest first, one per calendar day of the window."""
 
     id: str
     name: Label
@@ -59,7 +59,7 @@ class ServiceStatus:
 
 @dataclass(frozen=True, slots=True)
 class PlannedWork:
-    """A maintenance that runs or is announced."""
+    """A current or announced maintenance."""
 
     services: tuple[str, ...]
     start: float
@@ -79,11 +79,11 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class PublicSnapshot:
-    """Everything any output may hold.
+    """Everything that any output may contain.
 
-    ``url`` is where the public finds the page, without a slash at its end; empty where that is not said.
-    ``measured_at`` is the oldest measurement among those told as current, or the newest one if none is.
-    From ``stale_at`` on, the states are too old to be told: ``certain`` is False in the variants for that.
+    ``url`` is where the public finds the page, without a slash at its end; empty if not configured.
+    ``measured_at`` is the oldest measurement among those shown as current, or the newest one if none is.
+    From ``stale_at`` on, the states are too old to show: the variants for that have ``certain`` False.
     """
 
     site: Label

@@ -1,6 +1,6 @@
-"""From measurements to what may be said: pure, no clock, no input or output.
+"""From measurements to published states: pure, no clock, no input or output.
 
-A state is told while its measurement is young. Then it is unknown: never green because nobody looked.
+A state is shown while its measurement is recent. Then it is unknown: without data it is never green.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from typing import Literal
 
 from status_page.snapshot import Judgement, Measured, PublicSnapshot, ServiceStatus, State
 
-# Worst first: what the headline speaks of. Maintenance never hides another service's outage.
+# Worst first, for the headline. Maintenance never hides another service's outage.
 SEVERITY: tuple[State, ...] = ("down", "partial", "unknown", "maintenance", "up")
 _MEASURED: dict[float, Measured] = {1.0: "up", 0.5: "partial", 0.0: "down"}
 Variant = Literal["fresh", "stale", "expired"]
@@ -17,7 +17,7 @@ Variant = Literal["fresh", "stale", "expired"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Ages in seconds: to ``fresh`` no remark, above ``unknown`` not told, above ``forget`` forgotten."""
+    """Ages in seconds: up to ``fresh`` as is, above ``unknown`` not shown, above ``forget`` forgotten."""
 
     fresh: float = 60
     unknown: float = 180
@@ -35,9 +35,9 @@ class Observation:
 def observe(
     previous: Observation | None, verdict: float | None, age: float | None, now: float
 ) -> Observation | None:
-    """The newest observation. A verdict without an age, or one that is none of 1, 0.5, 0, tells nothing.
+    """The newest observation. A verdict without an age, or one other than 1, 0.5, 0, is ignored.
 
-    An age below 0 is a clock that is ahead: the measurement is then as old as now, not younger.
+    An age below 0 means a clock that is ahead: the age then counts as 0.
     """
     state = _MEASURED.get(verdict) if verdict is not None else None
     if state is None or age is None or not 0 <= max(age, 0.0) < float("inf"):
@@ -51,9 +51,9 @@ def observe(
 def judge(
     observation: Observation | None, now: float, limits: Limits, in_maintenance: bool = False
 ) -> Judgement:
-    """What may be said of a service at ``now``.
+    """The state of a service to show at ``now``.
 
-    A measurement of the future (the clock was set back) is as good as one that old, not better.
+    A measurement from the future (the clock was set back) counts as that far in the past.
     """
     if observation is None or abs(now - observation.measured_at) > limits.forget:
         return Judgement("maintenance" if in_maintenance else "unknown")
@@ -70,7 +70,7 @@ def worst(services: Iterable[ServiceStatus]) -> State:
 
 
 def measured_at(services: Sequence[ServiceStatus]) -> float | None:
-    """The oldest measurement among those told as current, or the newest one if none is."""
+    """The oldest measurement among those shown as current, or the newest one if none is."""
     current = [
         s.now.measured_at for s in services if s.now.live != "unknown" and s.now.measured_at is not None
     ]
@@ -79,9 +79,9 @@ def measured_at(services: Sequence[ServiceStatus]) -> float | None:
 
 
 def stale_at(services: Sequence[ServiceStatus], now: float, limits: Limits, interval: float) -> float:
-    """When a page written ``now`` must no longer be told, should no newer one come.
+    """When a page written ``now`` becomes stale if no newer one follows.
 
-    A held state must not outlive its own limit, but two rounds are always allowed, or the page would flicker.
+    A held state must not exceed its own limit, but two rounds are always allowed, or the page would flicker.
     """
     oldest = measured_at(services)
     if oldest is None:
@@ -90,7 +90,7 @@ def stale_at(services: Sequence[ServiceStatus], now: float, limits: Limits, inte
 
 
 def uncertain(snapshot: PublicSnapshot, variant: Variant) -> PublicSnapshot:
-    """The same page for the case that nobody writes a newer one: nothing is told as current.
+    """The same page for the case that no newer one is written: no state is shown as current.
 
     ``stale`` keeps the last known states, ``expired`` does not.
     """

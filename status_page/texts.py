@@ -1,7 +1,7 @@
 """One language of the page: its texts by gettext, its dates and numbers by Babel.
 
 The texts in the code are English. A catalogue in ``leitstand/languages`` translates them; its header names
-the locale. Babel takes 7 MiB: the web workers do without these modules.
+the locale. Babel takes 7 MiB: the web workers do not load these modules.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def texts(language: Language) -> Texts:
     with (FOLDER / f"{language}.po").open("rb") as file:
         catalogue = read_po(file)
     if catalogue.locale is None:
-        raise ValueError(f"{FOLDER / language}.po: the header names no Language")
+        raise ValueError(f"{FOLDER / language}.po: the header has no Language")
     compiled = BytesIO()
     write_mo(compiled, catalogue)
     compiled.seek(0)
@@ -47,5 +47,5 @@ def texts(language: Language) -> Texts:
 
 
 def N_(text: str) -> str:  # noqa: N802 - gettext's name for it
-    """Mark a text that is translated later, so that it gets into the catalogues."""
+    """Mark a text that is translated later, so that it is extracted into the catalogues."""
     return text

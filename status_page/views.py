@@ -1,4 +1,4 @@
-"""What the templates need, worked out: no template decides anything. Built from the PublicSnapshot alone."""
+"""The data of the templates, which decide nothing. Built from the PublicSnapshot alone."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class DayView:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """One service, ready to be written down."""
+    """One service, ready for the template."""
 
     id: str
     name: str
@@ -125,7 +125,7 @@ def page_view(snapshot: PublicSnapshot, language: Language) -> PageView:
 
 
 def _ever_measured(snapshot: PublicSnapshot) -> bool:
-    """That no disturbance was seen is worth saying only if somebody looked."""
+    """Only say that there was no disturbance if there were measurements."""
     return any(row.known for service in snapshot.services for row in service.days)
 
 
@@ -187,7 +187,7 @@ def _service(
 
 
 def _note(service: ServiceStatus, snapshot: PublicSnapshot, zone: ZoneInfo, language: Language) -> str:
-    """The small line under a state: what was last known, how old a held state is, or since when it is bad."""
+    """The small line below a state: the last known one, the age of a held one, or since when it is bad."""
     say, now = texts(language), service.now
     if now.live == "unknown" and now.last_known and now.measured_at is not None:
         when = _when(now.measured_at, snapshot, zone, language)
@@ -216,7 +216,7 @@ def _share(figures: Uptime, language: Language) -> str:
 
 
 def _coverage(service: ServiceStatus, figures: Uptime, zone: ZoneInfo, language: Language) -> str:
-    """Since when, if not all the window, and how much of the time was measured, if not nearly all of it."""
+    """The start of measurements, if within the window, and the measured share of time, if not nearly all."""
     if figures.percent is None:
         return ""
     say, measured = texts(language), [row.known > 0 for row in service.days]
@@ -288,7 +288,7 @@ def _works(snapshot: PublicSnapshot, zone: ZoneInfo, language: Language) -> Iter
 
 
 def _span(start: float, end: float, zone: ZoneInfo, language: Language) -> tuple[Moment, Moment]:
-    """Begin and end, the date only once where it is the same."""
+    """Begin and end, with one date if it is the same."""
     same_day = days.today(start, zone) == days.today(end, zone)
     begin = f"{words.day(start, zone, language)}, {words.clock(start, zone, language)}"
     until = (words.clock_and_zone if same_day else words.date_and_clock)(end, zone, language)

@@ -1,7 +1,7 @@
 """The thin WSGI layer: sends ready bytes by path, encoding and ETag; anything else goes to the Flask app.
 
-Asks nobody anything: neither Prometheus nor SQLite. On each request it compares the age of the pages with the
-clock, so that a dead collector cannot leave a green page standing.
+It queries neither Prometheus nor SQLite. On each request it compares the age of the pages with the
+clock, so that the page does not stay green when the collector is dead.
 """
 
 import logging
@@ -23,7 +23,7 @@ from status_page.ages import filled
 from status_page.ready import Ready, ReadyError, Release, made_ready
 from status_page.snapshot import Language
 
-_LONGEST = 1000  # characters of a header that are read
+_LONGEST = 1000  # maximum characters of a header that are read
 LOGGER = logging.getLogger(__name__)
 Headers = list[tuple[str, str]]
 StartResponse = Callable[..., Any]
@@ -66,8 +66,8 @@ class Answer:
 class CurrentRelease:
     """The release on disk, read again when the collector replaced it.
 
-    What cannot be read is logged once and the last good one kept: its age tells what it is worth. As long as
-    there is none, what ``fallback`` makes is served.
+    One that cannot be read is logged once and the last valid one kept, which shows its age. While
+    there is none, the result of ``fallback`` is served.
     """
 
     def __init__(self, folder: Path, fallback: Callable[[], Release]) -> None:
@@ -77,7 +77,7 @@ class CurrentRelease:
         self._lock = threading.Lock()
 
     def __call__(self) -> Release:
-        """The newest release. The link is looked at on each request: all workers tell the same."""
+        """The newest release. The link is checked on each request, so all workers agree."""
         if self._lock.acquire(blocking=False):
             try:
                 self._look()
@@ -111,7 +111,7 @@ class ReadyPages:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._current, self._languages, self._other, self._clock = current, tuple(languages), other, clock
-        # Representations of the release in use, worked out at the first request for each.
+        # Representations of the current release, built at the first request for each.
         self._answers: tuple[Release | None, str, dict[tuple[str, ...], Answer]] = (None, "", {})
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -135,7 +135,7 @@ class ReadyPages:
         self, release: Release, path: str, zipped: bool, negotiated: bool, now: float
     ) -> Answer | None:
         variant = release.variant(now)
-        # A page that is not fresh says how long ago it was measured; a minute is fine enough for that.
+        # A page that is not fresh shows its age, to the minute.
         minute = "" if variant == "fresh" else str(int(now // 60))
         known, when, answers = self._answers
         if known is not release or when != minute:
@@ -194,7 +194,7 @@ def _send(
 
 
 def _age_headers(release: Release, now: float) -> Headers:
-    """When and how many seconds ago was measured what this answer tells; nothing if nothing was."""
+    """When the data of this answer was measured, and its age in seconds; empty without data."""
     if release.measured_at is None:
         return []
     measured = datetime.fromtimestamp(int(release.measured_at), UTC)
@@ -217,6 +217,6 @@ def accepts_gzip(header: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def best_language(header: str, languages: tuple[Language, ...]) -> Language:
-    """The language an Accept-Language likes best (``de-AT`` is German), the site's first if it names none."""
+    """The language an Accept-Language prefers (``de-AT`` is German), or the site's first one."""
     tags = parse_accept_header(header[:_LONGEST])
     return max(languages, key=Accept((tag.split("-")[0], weight) for tag, weight in tags).quality)

@@ -1,4 +1,4 @@
-"""Sentences, times and figures as the public reads them."""
+"""Sentences, times and numbers for the public."""
 
 # ruff: noqa: RUF001 - the texts use the dash
 from datetime import datetime
@@ -16,7 +16,7 @@ from status_page.snapshot import Judgement, Language, Measured, PublicSnapshot, 
 from status_page.states import worst
 from status_page.texts import N_, Texts, texts
 
-NAMES_TOLD = 8  # in one sentence
+NAMES_SHOWN = 8  # in one sentence
 Unit = Literal["second", "minute", "hour", "day"]
 _UNITS: dict[Unit, int] = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 _STALE = N_("We cannot check right now.")
@@ -47,9 +47,9 @@ _TITLES: dict[State, str] = {
 
 
 def duration(seconds: float, language: Language, ago: bool = False) -> str:
-    """``1 Minute``, ``12 minutes``: a length of time in the unit that reads best, rounded down.
+    """``1 Minute``, ``12 minutes``: a duration in the most readable unit, rounded down.
 
-    With ``ago`` how long something is past: ``vor 1 Minute``, ``12 minutes ago``.
+    With ``ago``, how long ago: ``vor 1 Minute``, ``12 minutes ago``.
     """
     whole = max(0, int(seconds))
     limits: tuple[tuple[Unit, int], ...] = (("second", 60), ("minute", 7200), ("hour", 172_800))
@@ -73,14 +73,14 @@ def ages(snapshot: PublicSnapshot) -> Ages:
 def count(number: int, unit: Unit, language: Language, ago: bool = False) -> str:
     """A number of units, as `duration` writes them."""
     if ago and not number:
-        return texts(language).gettext("0 seconds ago")  # CLDR knows "in 0 seconds" alone
+        return texts(language).gettext("0 seconds ago")  # CLDR only has "in 0 seconds"
     seconds = number * _UNITS[unit] * (-1 if ago else 1)
     locale = texts(language).locale
     return format_timedelta(seconds, unit, threshold=float("inf"), add_direction=ago, locale=locale)
 
 
 def minutes(seconds: int, language: Language) -> str:
-    """Whole minutes, rounded up: a disturbance of seconds is not none."""
+    """Whole minutes, rounded up: a disturbance of seconds is not zero."""
     return count(-(-seconds // 60), "minute", language)
 
 
@@ -93,7 +93,7 @@ def clock(at: float, zone: ZoneInfo, language: Language) -> str:
 
 @lru_cache(maxsize=4096)
 def day(at: float, zone: ZoneInfo, language: Language, year: bool = True) -> str:
-    """``5. Oktober 2026``, ``5 October 2026``; without the year if not asked for."""
+    """``5. Oktober 2026``, ``5 October 2026``; the year is optional."""
     local, locale = datetime.fromtimestamp(at, zone), texts(language).locale
     return format_date(local, "long", locale) if year else format_skeleton("MMMMd", local, locale=locale)
 
@@ -117,7 +117,7 @@ def iso(at: float, zone: ZoneInfo) -> str:
 
 
 def percent(hundredths: int, language: Language) -> str:
-    """9995 as ``99,95``; 10000 as ``100``: only what is whole is written so."""
+    """9995 as ``99,95``; 10000 as ``100``: only an exact 100 has no decimals."""
     pattern = "0" if hundredths == 10_000 else "0.00"
     return format_decimal(Decimal(hundredths) / 100, pattern, texts(language).locale)
 
@@ -138,12 +138,12 @@ def state_name(state: State, language: Language) -> str:
 
 
 def last_known(state: Measured, language: Language) -> str:
-    """The state that was measured last, before there was no more measurement."""
+    """The last measured state in words."""
     return texts(language).gettext(_LAST_KNOWN[state])
 
 
-def names(services: list[ServiceStatus], language: Language, most: int = NAMES_TOLD) -> str:
-    """Names in a row, ``A, B``; of more than ``most`` the first ones and how many are left."""
+def names(services: list[ServiceStatus], language: Language, most: int = NAMES_SHOWN) -> str:
+    """Names as a list, ``A, B``; of more than ``most`` the first ones and the number of the others."""
     told = services if len(services) <= most else services[: most - 1]
     row = ", ".join(service.name[language] for service in told)
     left = len(services) - len(told)
@@ -156,7 +156,7 @@ def in_state(snapshot: PublicSnapshot, state: State) -> list[ServiceStatus]:
 
 
 def headline(snapshot: PublicSnapshot, language: Language) -> str:
-    """The one sentence: names the culprits when they are one or two, counts them otherwise."""
+    """The main sentence: names the affected services if they are one or two, else counts them."""
     say, state = texts(language), worst(snapshot.services)
     if not snapshot.certain:
         return say.gettext(_STALE)
@@ -172,7 +172,7 @@ def headline(snapshot: PublicSnapshot, language: Language) -> str:
 
 
 def _affected(state: State, n: int, say: Texts) -> tuple[str, str]:
-    """The headline for ``n`` services in a bad state: the one with their names, the one with their number."""
+    """The headlines for ``n`` services in a bad state: with their names, and with their number."""
     if state == "down":
         return (
             say.ngettext("{names} is down", "{names} are down", n),
@@ -194,7 +194,7 @@ def _some_unknown(snapshot: PublicSnapshot, language: Language) -> str:
     say, total = texts(language), len(snapshot.services)
     lost, up = len(in_state(snapshot, "unknown")), len(in_state(snapshot, "up"))
     if lost == total:
-        # Once there was a measurement it is us who cannot look; before that there is just nothing to tell.
+        # After a first measurement we cannot check; before it there is just no data.
         known = any(service.now.last_known for service in snapshot.services)
         return say.gettext(_STALE if known else _STATES["unknown"])
     available = say.ngettext(
@@ -205,7 +205,7 @@ def _some_unknown(snapshot: PublicSnapshot, language: Language) -> str:
 
 
 def also(snapshot: PublicSnapshot, language: Language) -> list[str]:
-    """What the headline leaves out: the names of those it counts, and what is less bad."""
+    """What the headline omits: the names of services it counts, and those in less bad states."""
     if not snapshot.certain:
         return []
     main, say = worst(snapshot.services), texts(language)
@@ -213,7 +213,7 @@ def also(snapshot: PublicSnapshot, language: Language) -> list[str]:
     if main in ("down", "partial", "maintenance") and len(counted := in_state(snapshot, main)) > 2:
         sentences.append(say.gettext("Affected: {names}.").format(names=names(counted, language)))
     for state, text in _ALSO.items():
-        # Where the headline speaks of the unknown ones it counts them, unless it speaks of nothing else.
+        # A headline about unknown services counts them without names, unless all are unknown.
         told = state == main and (
             state != "unknown" or len(in_state(snapshot, state)) == len(snapshot.services)
         )

@@ -1,4 +1,4 @@
-"""What is no mistake by itself but rarely meant: `leitstand check` warns of it and ends well all the same."""
+"""Settings that are valid but rarely intended: `leitstand check` warns about them and still succeeds."""
 
 import ipaddress
 import os
@@ -18,7 +18,7 @@ NamedFile = tuple[KeyPath, Path]
 
 
 def of_fleet(fleet: Fleet, _: Fleet) -> Iterator[Finding]:
-    """Hosts and services that are the same twice, and files that are not there."""
+    """Duplicate hosts and services, and missing files."""
     for (one, host), (other, same) in combinations(fleet.hosts.items(), 2):
         if (_normal(host.address), host.exporter_port) == (_normal(same.address), same.exporter_port):
             what = f"has the same address and port as '{one}': one machine would be monitored as two"
@@ -30,7 +30,7 @@ def of_fleet(fleet: Fleet, _: Fleet) -> Iterator[Finding]:
 
 
 def _normal(address: str) -> str:
-    """An address or URL as all its spellings mean it, as far as spelling goes."""
+    """An address or URL in one form for all of its spellings."""
     try:
         return ipaddress.ip_address(address).compressed
     except ValueError:
@@ -40,7 +40,7 @@ def _normal(address: str) -> str:
 
 
 def named_files(settings: object, path: KeyPath) -> Iterator[NamedFile]:
-    """Every file that a setting names, and where the setting stands."""
+    """Every file named by a setting, with the setting's path."""
     if isinstance(settings, BaseModel):
         for name, value in settings:
             if name.endswith("_file") and isinstance(value, Path):
@@ -53,24 +53,24 @@ def named_files(settings: object, path: KeyPath) -> Iterator[NamedFile]:
 
 
 def faulty_files(files: Iterator[NamedFile]) -> Iterator[Finding]:
-    """A finding for each file that is not there, once. What may not be looked at is not known."""
+    """One finding per file that is missing, not a file, or exposed; one that is not accessible is unknown."""
     for file, path in {file: path for path, file in reversed([*files])}.items():
         try:
             status = file.stat()
         except PermissionError:
             yield path, f"{file} cannot be checked by this user", "check again as root"
         except OSError as error:
-            what = "is not there" if isinstance(error, FileNotFoundError) else str(error.strerror)
+            what = "does not exist" if isinstance(error, FileNotFoundError) else str(error.strerror)
             yield path, f"{file}: {what}", _how_to_make(str(path[-1]))
         else:
             if not stat.S_ISREG(status.st_mode):
-                yield path, f"{file} is no file", _how_to_make(str(path[-1]))
+                yield path, f"{file} is not a file", _how_to_make(str(path[-1]))
             elif found := _exposed(path, file):
                 yield path, f"{found.place} {found.what}", found.cure
 
 
 def _exposed(path: KeyPath, file: Path) -> Distrust | None:
-    """How a file is open to others; only root, whose files they are as a rule, can tell."""
+    """How a file is open to others; only checked by root, who usually owns them."""
     setting = str(path[-1])
     if os.geteuid() != 0:
         return None
@@ -89,4 +89,4 @@ def _how_to_make(setting: str) -> str:
         "credentials_file": "an ini file, mode 0600, with access_key and secret_key",
         "identity_file": "ssh-keygen -t ed25519 -N '' -f FILE; then: leitstand backup authorize HOST",
         "known_hosts_file": "leitstand backup authorize HOST says how to fetch the host's key",
-    }.get(setting, "create it before it is used; if it is on another machine, all is well")
+    }.get(setting, "create it before it is used, unless it is on another machine")

@@ -1,6 +1,6 @@
 """leitstand.yml as frozen models, each validated by the program that owns its section.
 
-``read(document, Owner)`` gives one owner's settings; ``check(document)`` asks all owners for every problem.
+``read(document, Owner)`` gives one owner's settings; ``check(document)`` collects the problems of all owners.
 """
 
 import copy
@@ -25,17 +25,17 @@ class Owner(Protocol):
     """A model whose fields are the sections that one program owns."""
 
     def cross_check(self, fleet: Fleet) -> Iterator[Finding]:
-        """What is wrong between sections, such as a name that is not defined.
+        """Problems between sections, such as a name that is not defined.
 
-        A faulty entry (it has its own problem) is known by its name only: ``in`` finds it, nothing else does.
+        Of a faulty entry (it has its own problem) only the name is known: ``in`` finds it, nothing else does.
         """
 
 
 Settings = TypeVar("Settings", bound=BaseModel)
 _PYDANTIC_KINDS = frozenset(get_args(ErrorType))
 
-# Who owns which sections (the fields of each model), and the function that looks for what is no mistake but
-# rarely meant, given fleet and settings.
+# The owners of the sections (the fields of each model), and the function that looks for settings that are
+# valid but rarely intended, given fleet and settings.
 OWNERS: dict[str, str | None] = {
     "leitstand.settings.fleet:Fleet": "leitstand.settings.cautions:of_fleet",
     "orchestrator.config.settings:BackupSettings": "orchestrator.config.cautions:of_backups",
@@ -68,12 +68,12 @@ def check(document: Document) -> list[Problem]:
 
 
 def warnings(document: Document) -> list[Problem]:
-    """What is no mistake but rarely meant, as far as the sections can be understood; looks at files, too."""
+    """Settings that are valid but rarely intended, in sections that can be understood; checks files, too."""
     fleet = _understood(document, Fleet)
     found: list[Finding] = []
     for owner, cautions in OWNERS.items() if fleet is not None else ():
         settings = _understood(document, _named(owner))
-        with suppress(KeyError, AttributeError):  # as for problems: an entry that is known by its name only
+        with suppress(KeyError, AttributeError):  # as for problems: an entry of which only the name is known
             for finding in _named(cautions)(fleet, settings) if cautions and settings is not None else ():
                 found.append(finding)
     return sorted(
@@ -87,14 +87,14 @@ def _problems(document: Document, models: list[type[Any]]) -> list[Problem]:
         problems += _faults(document, model)
         problems += without_value(document, model)
         problems += cross_problems(document, model)
-    # What could not even be read has no meaning that could be wrong as well.
+    # A value that could not be read gets no second problem about its meaning.
     unread = {(problem.file, problem.path) for problem in document.problems}
     meant_wrongly = {problem for problem in problems if (problem.file, problem.path) not in unread}
     return sorted({*document.problems, *meant_wrongly})
 
 
 def entries(document: Document) -> dict[str, int]:
-    """How many names each section has that holds names, for a summary."""
+    """The number of names in each section of named entries, for a summary."""
     fields = {name: info for model in owners() for name, info in model.model_fields.items()}
     named = [name for name, info in fields.items() if get_origin(info.annotation) is dict]
     return {name: len(document.data[name]) for name in named if document.data.get(name)}
@@ -116,9 +116,9 @@ def unknown_sections(document: Document) -> list[Problem]:
 
 
 def without_value(document: Document, owner: type[BaseModel]) -> list[Problem]:
-    """A problem for each setting that is written without a value, where that would mean to leave it out.
+    """A problem for each setting written without a value, where that would be the same as omitting it.
 
-    ``ssh:`` with nothing behind it would else read the backups of another host from this one.
+    An empty ``ssh:`` would otherwise back up this host in place of another one.
     """
     settings = _understood(document, owner)
     found = [] if settings is None else _empty(settings, ())
@@ -129,21 +129,23 @@ def without_value(document: Document, owner: type[BaseModel]) -> list[Problem]:
 
 
 def cross_problems(document: Document, owner: type[BaseModel]) -> list[Problem]:
-    """What is wrong between sections, as far as they can be understood."""
+    """Problems between sections, as far as they can be understood."""
     fleet, settings = _understood(document, Fleet), _understood(document, owner)
     findings: list[Finding] = []
     if fleet is not None and settings is not None:
         for each in (settings, *_with_what_is_good_of_faulty_entries(document, settings)):
-            with suppress(KeyError, AttributeError):  # an entry, or a setting, that is known by its name only
+            with suppress(
+                KeyError, AttributeError
+            ):  # an entry, or a setting, of which only the name is known
                 for finding in each.cross_check(fleet):  # type: ignore[attr-defined]
-                    findings.append(finding)  # so what came before the error is kept
+                    findings.append(finding)  # one by one, to keep those before the error
     return [document.problem(path, what, hint) for path, what, hint in findings]
 
 
 def _with_what_is_good_of_faulty_entries(document: Document, settings: Settings) -> Iterator[Settings]:
-    """The settings once more for each entry of a section that was left out: with that alone in its section.
+    """For each faulty entry of a section, the settings with only that entry in its section.
 
-    A backup that names no keys may name an unknown host as well.
+    A backup without keys may name an unknown host as well.
     """
     for section, name, model in _entries(type(settings), document.data):
         if name not in set(getattr(settings, section)):
@@ -152,7 +154,7 @@ def _with_what_is_good_of_faulty_entries(document: Document, settings: Settings)
 
 
 def _good_part(model: type[BaseModel], data: Any) -> BaseModel:
-    """What can be understood of ``data``; settings that are missing or faulty are no attributes of it."""
+    """The valid part of ``data``; missing and faulty settings are not among its attributes."""
     good: dict[str, Any] = {}
     for name in model.model_fields.keys() & (data if isinstance(data, dict) else {}):
         with suppress(ValidationError):
@@ -173,14 +175,14 @@ def _known_sections() -> list[str]:
 
 
 def _misplaced(document: Document) -> dict[str, str]:
-    """Sections that no program owns, each with the one that was meant; empty where there is no telling."""
+    """Sections that no program owns, each with the one that was probably meant, or an empty text."""
     known = _known_sections()
     empty = next((name for name in known if name in document.data and document.data[name] is None), "")
     return {name: meant(name, known) or empty for name in document.data if name not in known}
 
 
 def _empty(value: Any, path: KeyPath) -> Iterator[KeyPath]:
-    """Where a setting is given as nothing, although nothing is what it is when left out."""
+    """The paths of settings given as null where null is also the default."""
     if isinstance(value, BaseModel):
         for name in value.model_fields_set:
             inner = getattr(value, name)
@@ -194,12 +196,12 @@ def _empty(value: Any, path: KeyPath) -> Iterator[KeyPath]:
 
 
 def _sections(document: Document, owner: type[BaseModel]) -> dict[str, Any]:
-    # A section that is written but empty ("hosts:") means the same as one that is not there.
+    # An empty section ("hosts:") means the same as a missing one.
     return {name: document.data[name] for name in owner.model_fields if document.data.get(name) is not None}
 
 
 def _validated(document: Document, owner: type[Settings]) -> Settings | ValidationError:
-    """An owner's settings, or why there are none. A document is validated once, however often it is asked."""
+    """An owner's settings, or their errors. Cached: a document is validated once."""
     if owner not in document.validated:
         try:
             document.validated[owner] = owner.model_validate(_sections(document, owner))
@@ -210,7 +212,7 @@ def _validated(document: Document, owner: type[Settings]) -> Settings | Validati
 
 
 def _faults(document: Document, owner: type[BaseModel]) -> list[Problem]:
-    """What is wrong within the owner's sections."""
+    """Problems within the owner's sections."""
     error = _validated(document, owner)
     if not isinstance(error, ValidationError):
         return []
@@ -229,23 +231,23 @@ def _faults(document: Document, owner: type[BaseModel]) -> list[Problem]:
 
 
 def _is_an_echo(document: Document, detail: dict[str, Any]) -> bool:
-    """Whether a bad name only refers to an entry that has that name, and so the same problem."""
+    """Whether a bad name only refers to an entry with that name, which has the same problem."""
     bad_name = isinstance(detail.get("ctx", {}).get("error"), BadNameError)
     named = [section for section in document.data.values() if isinstance(section, dict)]
     return bad_name and detail["loc"][-1] != "[key]" and any(detail["input"] in section for section in named)
 
 
 def _behind(document: Document, owner: type[BaseModel], faulty: set[KeyPath]) -> Iterator[Problem]:
-    """What is wrong with an entry as a whole, which pydantic looks at once each of its settings is good."""
+    """Problems of an entry as a whole, which pydantic only checks once each of its settings is valid."""
     for section, name, model in _entries(owner, document.data):
         below = {str(path[2]) for path in faulty if path[:2] == (section, name) and len(path) > 2}
         for what, hint in _of_the_whole(_good_part(model, document.data[section][name])) if below else ():
-            if not any(setting in what + hint for setting in below):  # else that one may be the reason
+            if not any(setting in what + hint for setting in below):  # otherwise that one may be the reason
                 yield document.problem((section, name), what, hint)
 
 
 def _entries(owner: type[BaseModel], data: dict[str, Any]) -> Iterator[tuple[str, str, type[BaseModel]]]:
-    """Section, name and model of each entry of the sections that hold names."""
+    """Section, name and model of each entry in the sections of named entries."""
     for section, info in owner.model_fields.items():
         model = get_args(info.annotation)[1] if get_origin(info.annotation) is dict else None
         written = data.get(section)
@@ -258,7 +260,7 @@ def _of_the_whole(entry: BaseModel) -> Iterator[tuple[str, str]]:
         if decorator.info.mode == "after":
             try:
                 getattr(entry, name)()
-            except (AttributeError, TypeError):  # of a setting that is faulty, missing, or as by default
+            except (AttributeError, TypeError):  # of a setting that is faulty, missing, or the default
                 continue
             except SettingError as error:
                 yield error.what, error.hint
@@ -272,7 +274,7 @@ def _problem(document: Document, detail: dict[str, Any], place: Place) -> Proble
 
 
 class _Known(dict[str, Any]):
-    """The good entries of a section, and the names of its faulty ones; None where nobody can know them."""
+    """The valid entries of a section, and the names of its faulty ones; None if they cannot be known."""
 
     def __init__(self, good: dict[str, Any], names: Iterable[str] | None) -> None:
         super().__init__(good)
@@ -283,7 +285,7 @@ class _Known(dict[str, Any]):
 
 
 def _understood(document: Document, owner: type[Settings]) -> Settings | None:
-    """The settings without what is wrong in them; None where too much is."""
+    """The settings without their faulty parts; None if too little is left."""
     settings = _validated(document, owner)
     if isinstance(settings, ValidationError):
         settings = _without_what_is_wrong(document, owner, settings)
@@ -294,7 +296,7 @@ def _without_what_is_wrong(
     document: Document, owner: type[Settings], error: ValidationError
 ) -> Settings | ValidationError:
     data = copy.deepcopy(_sections(document, owner))
-    for longest in (None, 2):  # first the settings that are wrong, then the entries that hold them
+    for longest in (None, 2):  # first the faulty settings, then the entries that contain them
         for detail in error.errors():
             _drop(data, locate(owner, detail["loc"]).path[:longest])
         try:
@@ -305,7 +307,7 @@ def _without_what_is_wrong(
 
 
 def _drop(data: Any, path: KeyPath) -> None:
-    """Remove what stands at ``path``; an item of a list stays, as the paths of later items must not move."""
+    """Remove what stands at ``path``; a list item is kept, so that the paths of later items do not change."""
     for part in path[:-1]:
         try:
             data = data[part]

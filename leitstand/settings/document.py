@@ -1,4 +1,4 @@
-"""Read leitstand.yml, or a folder of such files merged by section, and know where everything stands."""
+"""Read leitstand.yml, or a folder of such files merged by section, with the position of everything."""
 
 import os
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ MAXIMUM_BYTES = 8 * 1024 * 1024
 
 @dataclass
 class Document:
-    """The parsed configuration and where each of its keys and list items stands.
+    """The parsed configuration and the position of each of its keys and list items.
 
-    ``positions`` has file and line under the path from the top; ``validated``, per owner of sections, the
+    ``positions`` maps the path from the top to file and line; ``validated`` maps an owner of sections to the
     settings or the ValidationError.
     """
 
@@ -27,7 +27,7 @@ class Document:
     validated: dict[type, Any] = field(default_factory=dict)
 
     def problem(self, path: KeyPath, what: str, hint: str = "") -> Problem:
-        """A problem at ``path``, shown at the nearest place around it that is in a file."""
+        """A problem at ``path``, located at its nearest parent that is in a file."""
         known = path
         while known and known not in self.positions:
             known = known[:-1]
@@ -38,8 +38,8 @@ class Document:
 def load_document(source: Path) -> Document:
     """Read ``source``, a file or a folder of ``*.yml``/``*.yaml`` files merged by section.
 
-    Raises ConfigError with a problem of each file that cannot be read or is not YAML. What is wrong beyond
-    that (a name given twice) is kept in ``problems``, to be shown with all the rest.
+    Raises ConfigError with a problem for each file that cannot be read or is not YAML. Other problems
+    (a name given twice) are kept in ``problems``, to be shown with the rest.
     """
     if os.geteuid() == 0:
         _refuse_what_others_may_change(source)
@@ -58,7 +58,7 @@ def load_document(source: Path) -> Document:
 
 
 def _refuse_what_others_may_change(source: Path) -> None:
-    """It names programs to run and where backups go: whoever writes it would be root."""
+    """It names programs to run and where backups go: anyone who may write it could become root."""
     for path in (source, *_files(source)):
         if os.access(path, os.R_OK) and (found := distrust(path)):
             what = f"{found.what}, so root refuses the configuration {path}"
@@ -76,7 +76,7 @@ def _files(source: Path) -> list[Path]:
         raise _unreadable(
             source, str(error.strerror), "the user who runs this must be able to read it"
         ) from error
-    # Editors keep their unfinished copies in hidden files.
+    # Editors keep unfinished copies in hidden files.
     visible = [path for path in found if not path.name.startswith(".")]
     if not visible:
         raise _unreadable(
@@ -90,13 +90,15 @@ def _read(file: Path) -> str:
         with file.open("rb") as stream:
             content = stream.read(MAXIMUM_BYTES + 1)
     except FileNotFoundError as error:
-        hint = "name it with --config, or write one: docs/quickstart.md"
+        hint = "pass it with --config, or write one: docs/quickstart.md"
         raise _unreadable(file, "no such file", hint) from error
     except OSError as error:
         hint = "it must be a file that the user who runs this may read"
         raise _unreadable(file, f"cannot be read: {error.strerror}", hint) from error
     if len(content) > MAXIMUM_BYTES:
-        raise _unreadable(file, f"larger than {MAXIMUM_BYTES // 1024**2} MiB", "is it the right file?")
+        raise _unreadable(
+            file, f"larger than {MAXIMUM_BYTES // 1024**2} MiB", "check that it is the right file"
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -126,7 +128,7 @@ def _merge(document: Document, file: Path, content: Content) -> None:
 def _merge_section(
     document: Document, file: Path, content: Content, section: str, value: Any
 ) -> set[str | int]:
-    """Put one file's section into the document; returns which of its keys came from this file."""
+    """Merge one file's section into the document; returns the keys that came from this file."""
     present = document.data.get(section)
     if present is None or value is None:
         document.data[section] = value if present is None else present

@@ -43,7 +43,7 @@ def _address_hint(value: str) -> str:
 
 @cache
 def _time_zones() -> set[str]:
-    # Some 20 ms each time: it looks through the whole folder of zones.
+    # About 20 ms each time: it reads the whole folder of zones.
     return available_timezones()
 
 
@@ -72,14 +72,14 @@ def split_url(value: str) -> SplitResult:
         raise SettingError("a URL must not contain a user name or password")
     host = parts.hostname or ""
     start = value.lower().find(host)
-    require_host(value[start : start + len(host)] or host)  # as it is written
+    require_host(value[start : start + len(host)] or host)  # as written
     return parts
 
 
 def require_host(host: str) -> None:
     """Raises SettingError unless a URL's host is an IP address or a host name of ASCII letters."""
     if not host.isascii():
-        # blackbox_exporter looks up the letters as they stand, and such a service would be down for ever.
+        # blackbox_exporter looks up the letters as written, so such a service would always be down.
         raise SettingError("a host name in a URL must be ASCII", _ascii_hint(host))
     try:
         is_address(host)
@@ -94,21 +94,21 @@ def _ascii_hint(host: str) -> str:
         name = host.encode("idna").decode()
     except UnicodeError:
         name = ""
-    # Python follows the rules of 2003: with these letters that is another name, perhaps somebody else's.
+    # Python follows the rules of 2003: these letters would give another name, perhaps of another owner.
     changed = set(host) & set("ß\u03c2\u200c\u200d")
     return f"write {name}" if name and not changed else "write it in its xn-- form"
 
 
 def _is_url(value: str) -> str:
     scheme = split_url(value).scheme
-    # Prometheus and Alertmanager would take it for a template, or not for a URL, and refuse the whole file.
+    # Prometheus and Alertmanager would read it as a template, or not as a URL, and reject the whole file.
     if "{{" in value or "}}" in value:
         raise SettingError("a URL must not contain '{{' or '}}'", "write braces as %7B and %7D")
     if re.search(r"%(?![0-9A-Fa-f]{2})", value):
         raise SettingError(
             "in a URL, each '%' must be followed by two hexadecimal digits", "write '%' itself as %25"
         )
-    # Phones write "Https://", which blackbox_exporter takes for the name of a host.
+    # Phones write "Https://", which blackbox_exporter reads as a host name.
     return scheme + value[len(scheme) :]
 
 
@@ -122,7 +122,7 @@ def _is_regular_expression(value: str) -> str:
             f"not a regular expression: {error}",
             "put a backslash before a literal . * + ? ( ) [ {",
         ) from None
-    # One such pattern in its configuration, and blackbox_exporter does not start: no service is probed then.
+    # With one such pattern in its configuration, blackbox_exporter does not start, so no service is probed.
     if reason := why_not_re2(value):
         raise SettingError(
             f"blackbox_exporter cannot match this: {reason}", "it only supports RE2 regular expressions"
@@ -131,7 +131,7 @@ def _is_regular_expression(value: str) -> str:
 
 
 def _is_mail_address(value: str) -> str:
-    # Alertmanager takes '{{' for a template, and some other letters for the syntax of a list.
+    # Alertmanager reads '{{' as a template, and some other letters as the syntax of a list.
     if not re.fullmatch(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+", value) or "{{" in value:
         raise SettingError("a mail address is needed", "such as admin@example.org")
     return value

@@ -1,4 +1,4 @@
-"""The vocabulary that every program shares: site, hosts, services, maintenance, alerts."""
+"""The sections that every program shares: site, hosts, services, maintenance, alerts."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -69,7 +69,7 @@ class Text(Model):
             raise SettingError(
                 "a text is needed in at least one language", f"write {_SAMPLE} or one text for all"
             )
-        # Marks that only join or divide letters are good; a line feed divides paragraphs.
+        # Marks that join or separate letters are allowed; a line feed separates paragraphs.
         if any(category(letter) in ("Cc", "Cs") for letter in re.sub(r"[\n\t]", "", given)):
             raise SettingError("a text contains a control character", "leave it out")
         return self
@@ -147,9 +147,9 @@ class ExporterAccess(Model):
     def what_belongs_together_is_given_together(self) -> Self:
         for one, other in (("username", "password_file"), ("cert_file", "key_file")):
             if (getattr(self, one) is None) != (getattr(self, other) is None):
-                raise SettingError(f"{one} and {other} belong together", "give both or neither")
+                raise SettingError(f"{one} and {other} must be given together", "give both or neither")
         if not self.tls and any((self.ca_file, self.server_name, self.cert_file)):
-            raise SettingError("certificates are used with TLS only", "add 'tls: true'")
+            raise SettingError("certificates are only used with TLS", "add 'tls: true'")
         return self
 
 
@@ -167,12 +167,12 @@ class Host(Model):
     )
     runs: list[Part] | None = Field(
         default=None,
-        description="Parts of Leitstand that run here, whose metrics are accepted from here. Default: all "
-        "on a loopback address; otherwise only backups that this host makes of itself, without SSH.",
+        description="Parts of Leitstand that run here: their metrics are accepted from it. Default: all "
+        "for a loopback address; otherwise only this host's backups of itself, without SSH.",
     )
 
     def runs_part(self, part: Part) -> bool:
-        """Whether the host runs a part of Leitstand that tells of other hosts, too."""
+        """Whether the host runs a part of Leitstand that reports on other hosts, too."""
         return self._is_this_machine if self.runs is None else part in self.runs
 
     @property
@@ -184,7 +184,7 @@ class Host(Model):
 
 
 class Service(Model):
-    """Something the public uses; probed from outside, shown on the status page."""
+    """A service for the public; probed from outside and shown on the status page."""
 
     name: Text = Field(description="Name on the status page.")
     url: ProbeUrl = Field(description="URL to probe, as a visitor would request it.")
@@ -201,7 +201,7 @@ class Service(Model):
 
 
 class Maintenance(Model):
-    """Planned work: shown to the public; the alerts of its services do not fire meanwhile."""
+    """Planned work: shown to the public; alerts of its services do not fire during it."""
 
     services: list[Name] = Field(min_length=1, description="Affected services (names from services).")
     start: Moment = Field(description="Beginning, with time zone: 2026-12-01T20:00:00+01:00.")
@@ -233,23 +233,23 @@ class Mail(Model):
     @model_validator(mode="after")
     def username_and_password_come_together(self) -> Self:
         if (self.username is None) != (self.password_file is None):
-            raise SettingError("username and password_file belong together", "give both or neither")
+            raise SettingError("username and password_file must be given together", "give both or neither")
         return self
 
     @property
     def needs_tls(self) -> bool:
-        """Whether nothing may be sent unencrypted. A local server rarely has a certificate for this name."""
+        """Whether encryption is required. A local server rarely has a certificate for this name."""
         if self.require_tls is not None:
             return self.require_tls
         return self.smarthost.rpartition(":")[0].strip("[]") not in ("localhost", "127.0.0.1", "::1")
 
 
 class Alerts(Model):
-    """Who is notified when something is wrong. Secrets are given by file."""
+    """Where alerts are sent. Secrets are given as files."""
 
     mail: Mail | None = Field(default=None, description="Alerts by mail.")
     webhook_url: ProbeUrl | None = Field(
-        default=None, description="URL that gets each alert as a POST request."
+        default=None, description="URL that receives each alert as a POST request."
     )
     webhook_url_file: AbsolutePath | None = Field(
         default=None,
@@ -258,7 +258,7 @@ class Alerts(Model):
     )
     watchdog_url_file: AbsolutePath | None = Field(
         default=None,
-        description="File with the URL of an external dead man's switch that gets the Watchdog. Needs "
+        description="File with the URL of an external dead man's switch that receives the Watchdog. Needs "
         "Alertmanager 0.26; Debian 12 has 0.25.",
     )
     watchdog_url: ProbeUrl | None = Field(default=None, description="The same, for a URL that is not secret.")
@@ -277,22 +277,22 @@ class Alerts(Model):
 class Probing(Model):
     """How services are probed."""
 
-    # Longer, and an outage would be told late: it takes four samples in a row to be believed.
+    # Longer intervals would report outages late: an outage needs four failed samples in a row.
     interval: Duration = Field(
         default="15s",
         validate_default=True,
         ge=timedelta(seconds=1),
         le=timedelta(minutes=1),
-        description="Time between two probes of a service.",
+        description="Interval between two probes of a service.",
     )
     canaries: list[ProbeUrl] = Field(
         default=[],
-        description="Well-known external URLs: if they fail, too, the vantage point itself is offline.",
+        description="Well-known external URLs; if they fail, too, the vantage point itself is offline.",
     )
 
 
 class Paths(Model):
-    """Where Leitstand keeps what it writes on this host."""
+    """Folders for the files that Leitstand writes on this host."""
 
     state: AbsolutePath = Field(
         default=Path("/var/lib/leitstand"), description="Folder for the catalog, status history and pages."
@@ -309,22 +309,26 @@ class Fleet(Model):
     site: Site = Field(
         default=Site(), description="The organisation that runs this fleet, as the public sees it."
     )
-    hosts: dict[Name, Host] = Field(default={}, description="Machines, each with an exporter.")
-    services: dict[Name, Service] = Field(default={}, description="What the public uses; probed and shown.")
+    hosts: dict[Name, Host] = Field(default={}, description="Monitored machines, each with an exporter.")
+    services: dict[Name, Service] = Field(
+        default={}, description="Services for the public; probed and shown on the status page."
+    )
     maintenance: dict[Name, Maintenance] = Field(
         default={},
-        description="Planned work: shown to the public; its services' alerts do not fire meanwhile.",
+        description="Planned work: shown to the public; alerts of its services do not fire during it.",
     )
-    alerts: Alerts = Field(default=Alerts(), description="Who is notified when something is wrong.")
+    alerts: Alerts = Field(default=Alerts(), description="Where alerts are sent.")
     probing: Probing = Field(default=Probing(), description="How services are probed.")
-    paths: Paths = Field(default=Paths(), description="Where Leitstand keeps what it writes on this host.")
+    paths: Paths = Field(
+        default=Paths(), description="Folders for the files that Leitstand writes on this host."
+    )
 
     def cross_check(self, fleet: "Fleet") -> Iterator[Finding]:
-        """Names that are used but not defined; a machine without time zones, where UTC is unknown, too."""
+        """Names that are used but not defined; missing time zone data, without which UTC is unknown, too."""
         try:
             _ = self.site.zone
         except ZoneInfoNotFoundError:
-            yield ("site", "time_zone"), "this machine knows no time zones", "apt install tzdata"
+            yield ("site", "time_zone"), "this machine has no time zone data", "apt install tzdata"
         for name, service in self.services.items():
             path = ("services", name, "hosts")
             yield from undefined(path, "host", service.hosts, self.hosts)
@@ -336,7 +340,7 @@ class Fleet(Model):
 def undefined(
     path: tuple[str | int, ...], kind: str, names: list[str], known: Mapping[str, Any]
 ) -> Iterator[Finding]:
-    """A finding for each of the ``names``, a list that stands at ``path``, that is not ``known``."""
+    """A finding for each of ``names``, the list at ``path``, that is not ``known``."""
     for index, name in enumerate(names):
         if name not in known:
             yield unknown((*path, index), kind, name, known)

@@ -1,4 +1,4 @@
-"""The ground every section's model stands on, and the types that several sections use."""
+"""The base of every section's model, and types used by several sections."""
 
 import re
 from datetime import timedelta
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-# A name ends up in metric labels, object keys, file names and URLs: so it is kept to what all of them take.
+# A name is used in metric labels, object keys, file names and URLs: only letters that all of them accept.
 NAME_PATTERN = re.compile(r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 DURATION_PATTERN = r"^\s*([0-9]+(\.[0-9]+)?(ms|[smhdw])\s*)+$"
@@ -17,7 +17,7 @@ _SPELT_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
 
 
 class SettingError(ValueError):
-    """What a validator raises: what is wrong, what to do about it. Never holds a value that may be secret."""
+    """Raised by validators: what is wrong, what to do. Never contains a value that may be secret."""
 
     def __init__(self, what: str, hint: str = "") -> None:
         super().__init__(f"{what}; {hint}" if hint else what)
@@ -25,7 +25,7 @@ class SettingError(ValueError):
 
 
 class Model(BaseModel):
-    """A frozen settings model: unknown keys are refused, and no value is converted in silence."""
+    """A frozen settings model: unknown keys are refused, and no value is converted silently."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, validate_default=True
@@ -33,7 +33,7 @@ class Model(BaseModel):
 
 
 class BadNameError(SettingError):
-    """A name that is none; where it refers to something, that has the same problem."""
+    """An invalid name; where it is a reference, the entry it refers to has the same problem."""
 
 
 def _is_a_name(value: str) -> str:
@@ -58,12 +58,12 @@ def parse_duration(value: Any) -> timedelta:
         raise SettingError("a duration is a number with a unit", "write it as 30s, 15m, 1h30m, 2d or 1w")
     seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION.findall(text))
     if seconds > _LONGEST.total_seconds():
-        raise SettingError("a duration is at most 36500d", "is the unit correct?")
+        raise SettingError("a duration is at most 36500d", "check the unit")
     return timedelta(seconds=seconds)
 
 
 def duration_text(duration: timedelta) -> str:
-    """A duration as it is written in the file: ``1h30m``; ``0s`` for none."""
+    """A duration as written in the file: ``1h30m``; ``0s`` for zero."""
     left, text = round(duration.total_seconds() * 1000), ""
     for unit in ("d", "h", "m", "s", "ms"):
         count, left = divmod(left, round(_UNIT_SECONDS[unit] * 1000))
@@ -79,7 +79,7 @@ def _is_absolute(path: Path) -> Path:
 
 
 def _is_one_line(value: str) -> str:
-    # In other programs' configuration such letters would begin lines, or be refused by their parsers.
+    # In the configuration of other programs such letters would begin lines or be refused.
     if not value.isprintable():
         letter = next(letter for letter in value if not letter.isprintable())
         raise SettingError(f"it contains a non-printable character (U+{ord(letter):04X})", "leave it out")

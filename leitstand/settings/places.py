@@ -1,4 +1,4 @@
-"""Where in the file, and where among the models, pydantic's location of an error is."""
+"""Map pydantic's location of an error to a place in the file and in the models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ _KEY = "[key]"  # pydantic's mark for "the key itself, not its value"
 
 @dataclass(frozen=True)
 class Place:
-    """A path in the file; the keys that are known beside and below it; the description of its field."""
+    """A path in the file; the known keys next to it and below it; the description of its field."""
 
     path: KeyPath = ()
     beside: list[str] = field(default_factory=list)
@@ -23,7 +23,7 @@ class Place:
 
 
 def locate(model: type[BaseModel], location: Sequence[str | int]) -> Place:
-    """The place of pydantic's ``location``, without what is not in the file: labels of unions, ``[key]``."""
+    """The place of pydantic's ``location``, without what the file lacks: union labels, ``[key]``."""
     kinds: list[Any] = [model]
     place, chosen = Place(below=_keys(kinds)), False
     for part in location:
@@ -54,7 +54,7 @@ def _members(kind: Any) -> list[Any]:
 
 
 def _labels(kind: Any) -> set[str]:
-    """What pydantic calls a member of a union in a location."""
+    """Pydantic's label for a member of a union in a location."""
     tags = {part.tag for part in get_args(kind)[1:] if isinstance(part, Tag)}
     bare = _bare(kind)
     if not _is_model(bare):

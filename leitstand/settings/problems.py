@@ -1,4 +1,4 @@
-"""What is wrong with the configuration: where, what, and what to do about it."""
+"""Problems of the configuration: where, what, and what to do."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +8,12 @@ from leitstand.errors import UsageError
 from leitstand.text import visible
 
 KeyPath = tuple[str | int, ...]
-_LONGEST = 300  # characters of what is printed of a key or a message; a file may hold anything
+_LONGEST = 300  # printed characters of a key or message; a file may contain anything
 
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing that is wrong: ``file:line: path: what; hint``. Line 0 is the file as a whole."""
+    """One problem: ``file:line: path: what; hint``. Line 0 is the file as a whole."""
 
     file: Path
     line: int
@@ -32,14 +32,14 @@ class Problem:
 
 
 class ConfigError(UsageError):
-    """Everything that is wrong with the configuration, at once."""
+    """All problems of the configuration at once."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = sorted(set(problems))
         super().__init__("\n".join(map(str, self.problems)))
 
     def lines(self) -> list[str]:
-        """A line for each problem."""
+        """One line per problem."""
         return [visible(str(problem)) for problem in self.problems]
 
 
@@ -50,6 +50,6 @@ def dotted(path: KeyPath) -> str:
 
 
 def _printable(text: str) -> str:
-    # Keys come from a file: a line break in one would make two lines of one problem.
+    # Keys come from a file: a line break in one would split the problem into two lines.
     short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in short)

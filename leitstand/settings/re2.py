@@ -1,12 +1,12 @@
-"""Which of Python's regular expressions Go's RE2 refuses: probes are matched by a program written in Go.
+"""Finds regular expressions of Python that Go's RE2, which matches the probes, refuses.
 
-Source: https://github.com/google/re2/wiki/Syntax. RE2 never looks back, so that its time is bounded.
+Source: https://github.com/google/re2/wiki/Syntax. RE2 never backtracks, so its time is bounded.
 """
 
 import re
 
 _TOO_MANY = 1000
-# In this order: a token that is fine hides what only looks like a refused one inside it.
+# In this order: a supported token hides what only looks like an unsupported one inside it.
 _TOKEN = re.compile(
     r"(?P<look>\(\?(?:=|!|<=|<!))"
     r"|(?P<group>\(\?(?:>|\(|\#|P=))"
@@ -22,19 +22,19 @@ _TOKEN = re.compile(
 )
 _ESCAPE_IN_SET = re.compile(r"\\(?:[bZuUN]|[^\x00-\x7f])|\\.", re.DOTALL)
 _REASONS = {
-    "look": "it looks ahead or behind",
-    "group": "it has a group other than (…), (?:…) and (?P<name>…)",
-    "flag": "it has a flag other than i, m and s",
-    "reference": "it refers back to a group",
-    "escape": "it has an escape that only Python knows",
-    "possessive": "it has a possessive repetition",
-    "open": "it has a repetition without a lower bound; write {0,n}",
-    "repeat": f"it repeats more than {_TOO_MANY} times",
+    "look": "lookahead and lookbehind are not supported",
+    "group": "only the groups (…), (?:…) and (?P<name>…) are supported",
+    "flag": "only the flags i, m and s are supported",
+    "reference": "backreferences are not supported",
+    "escape": "this escape is only supported by Python",
+    "possessive": "possessive repetition is not supported",
+    "open": "a repetition needs a lower bound; write {0,n}",
+    "repeat": f"more than {_TOO_MANY} repetitions are not supported",
 }
 
 
 def why_not_re2(pattern: str) -> str | None:
-    """What in a regular expression that Python accepts is not RE2; None when it is fine."""
+    """The part of a valid Python regular expression that RE2 does not support, or None."""
     for match in _TOKEN.finditer(pattern):
         kind = match.lastgroup
         if kind == "set":

@@ -15,7 +15,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def json_schema(owners: list[type[BaseModel]]) -> dict[str, Any]:
     """One schema (draft 2020-12) with every owner's sections.
 
-    It knows shapes, not what lies between sections: `leitstand check` says more.
+    It describes shapes, not relations between sections: `leitstand check` finds more.
     """
     references, definitions = models_json_schema([(owner, "validation") for owner in owners])
     models = definitions["$defs"]
@@ -39,26 +39,26 @@ def json_schema(owners: list[type[BaseModel]]) -> dict[str, Any]:
 
 
 def _or_nothing(section: dict[str, Any]) -> dict[str, Any]:
-    """A section, or its name with nothing below it."""
+    """A section, or its name with an empty value."""
     description = {"description": section["description"]} if "description" in section else {}
     return {**description, "anyOf": [section, {"type": "null"}]}
 
 
 def _tidy(schema: dict[str, Any]) -> dict[str, Any]:
-    """Without what repeats the key or the defaults of keys below; names that fit no pattern are refused."""
+    """Drop titles and defaults that only repeat others; refuse names that match no pattern."""
     noise = {
         "title": isinstance(schema.get("title"), str),
         "default": isinstance(schema.get("default"), dict | None) and "properties" not in schema,
     }
     tidy = {key: _tidy_value(value) for key, value in _with_a_value(schema).items() if not noise.get(key)}
     if tidy.get("pattern") == DURATION_PATTERN and str(tidy.get("default", "")).startswith("P"):
-        # pydantic writes a default as ISO 8601 does, which the file does not take.
+        # pydantic writes a default as ISO 8601, which the file does not accept.
         tidy["default"] = duration_text(TypeAdapter(timedelta).validate_python(tidy["default"]))
     return tidy | ({"additionalProperties": False} if "patternProperties" in tidy else {})
 
 
 def _with_a_value(schema: dict[str, Any]) -> dict[str, Any]:
-    """Without null where it means the same as leaving out: `leitstand check` refuses that as no value."""
+    """Drop null where it means the same as omitting the key: `leitstand check` refuses it."""
     members = [member for member in schema.get("anyOf", []) if member != {"type": "null"}]
     if "default" not in schema or schema["default"] is not None or not members:
         return schema

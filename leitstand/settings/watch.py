@@ -1,4 +1,4 @@
-"""The configuration as it is now: read again when one of its files changes."""
+"""The current configuration: read again when one of its files changes."""
 
 import logging
 from collections.abc import Callable
@@ -13,10 +13,10 @@ Loaded = TypeVar("Loaded")
 
 
 class Watched(Generic[Loaded]):
-    """``value`` is made of the last configuration that was good; ``good`` tells whether that is the newest.
+    """``value`` is made from the last valid configuration; ``good`` is whether that is the newest.
 
-    ``load`` makes it of the path and raises LeitstandError, at the start to the caller; later an error is
-    told once, and the value before stays in use.
+    ``load`` makes it from the path. Its LeitstandError reaches the caller at the start; later it is
+    logged once, and the previous value stays in use.
     """
 
     def __init__(self, path: Path, load: Callable[[Path], Loaded]) -> None:
@@ -25,7 +25,7 @@ class Watched(Generic[Loaded]):
         self.value = load(path)
 
     def refresh(self) -> bool:
-        """Read the files again if they changed. Whether there is another configuration now."""
+        """Read the files again if they changed; returns whether ``value`` is new."""
         state = self._look(self.path)
         if state == self._state:
             return False
@@ -34,10 +34,10 @@ class Watched(Generic[Loaded]):
             self.value = self._load(self.path)
         except LeitstandError as error:
             self.good = False
-            _log.error("%s changed and is not used: %s", self.path, "; ".join(error.lines()))
+            _log.error("%s has changed but is not used: %s", self.path, "; ".join(error.lines()))
             return False
         self.good = True
-        _log.info("%s changed and was read again", self.path)
+        _log.info("%s has changed and was read again", self.path)
         return True
 
     @staticmethod
@@ -46,5 +46,5 @@ class Watched(Generic[Loaded]):
             files = sorted(path.iterdir()) if path.is_dir() else [path]
             found = [(file.name, file.stat()) for file in files if not file.name.startswith(".")]
         except OSError:
-            return ()  # being replaced at this moment, or gone: then loading says so
+            return ()  # being replaced right now, or deleted: loading then reports it
         return tuple((name, status.st_mtime_ns, status.st_size, status.st_ino) for name, status in found)

@@ -46,10 +46,10 @@ _LIMITS = {
     "less_than_equal": "must be {le} or less",
     "less_than": "must be less than {lt}",
     "multiple_of": "must be a multiple of {multiple_of}",
-    "too_short": "must hold {min_length} or more entries",
-    "too_long": "must hold {max_length} or fewer entries",
-    "string_too_short": "must have {min_length} or more letters",
-    "string_too_long": "must have {max_length} or fewer letters",
+    "too_short": "must have {min_length} or more entries",
+    "too_long": "must have {max_length} or fewer entries",
+    "string_too_short": "must have {min_length} or more characters",
+    "string_too_long": "must have {max_length} or fewer characters",
     "literal_error": "must be {expected}",
     "enum": "must be {expected}",
     "union_tag_invalid": "must be one of {expected_tags}",
@@ -75,18 +75,18 @@ def explain(detail: Mapping[str, Any], place: Place) -> Words:
         return _wrong_type(_WANTED[kind], detail["input"], place)
     if kind in _LIMITS:
         return _LIMITS[kind].format_map(detail["ctx"]), _choice_hint(detail)
-    # A kind that pydantic does not know is one of our own, with our own message.
+    # A kind unknown to pydantic is our own, with its own message.
     return (detail["msg"] if detail.get("own") else "is not allowed here"), place.description
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """The known word that is nearest, or all of them."""
+    """A hint with the closest known word, or all of them."""
     near = _nearest(word, known)
     return f"did you mean '{near}'?" if near else f"known here: {', '.join(sorted(set(known)))}"
 
 
 def meant(key: str, known: Sequence[str]) -> str:
-    """The known key that a user meant by an unknown one; empty when there is no telling."""
+    """The known key probably meant by an unknown one; empty if none is close."""
     return _file_for_secret(key, known) or _nearest(key, known)
 
 
@@ -95,7 +95,7 @@ def _nearest(word: str, known: Sequence[str]) -> str:
 
 
 def _file_for_secret(key: str, known: Sequence[str]) -> str:
-    """The key that names the file for a secret that was given by value."""
+    """The key for the file of a secret that was given by value."""
     files = [name for name in known if name.endswith("_file")]
     if not _SECRET.search(key.lower()) or key.lower().endswith("file"):
         return ""
@@ -135,7 +135,9 @@ def _wrong_type(wanted: str, found: Any, place: Place) -> Words:
     if wanted == _GROUP:
         return (
             what,
-            f"known here: {', '.join(place.below)}" if place.below else "begin each with its name: 'name:'",
+            f"known here: {', '.join(place.below)}"
+            if place.below
+            else "begin each entry with its name: 'name:'",
         )
     return what, place.description
 

@@ -1,7 +1,7 @@
-"""Turn YAML text into plain data, and remember on which line everything stands.
+"""Turn YAML text into plain data, with the line of everything in it.
 
 YAML 1.2's core schema (https://yaml.org/spec/1.2.2/#103-core-schema): ``no`` is a text, not false; ``03:00``
-is a text, not 180. Nothing but text, numbers, true, false, null, lists and mappings can come out of it.
+is a text, not 180. The result only contains text, numbers, true, false, null, lists and mappings.
 """
 
 import re
@@ -15,7 +15,7 @@ import yaml
 from leitstand.settings.problems import ConfigError, KeyPath, Problem, dotted
 from leitstand.settings.yaml_syntax import NO_BREAK_SPACE, syntax_problem
 
-MAXIMUM_NODES = 200_000  # a few hundred bytes of YAML aliases can stand for gigabytes
+MAXIMUM_NODES = 200_000  # a few hundred bytes of YAML aliases can expand to gigabytes
 MAXIMUM_DEPTH = 50
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
@@ -25,7 +25,7 @@ _TOO_LARGE = ("expands to more than a configuration can contain", "look for alia
 
 
 class _Loader(yaml.SafeLoader):
-    """Resolves plain scalars as YAML 1.2 does. `None` is every first letter."""
+    """Resolves plain scalars as YAML 1.2 does. The key `None` means any first letter."""
 
     yaml_implicit_resolvers: ClassVar[dict[str | None, list[tuple[str, re.Pattern[str]]]]] = {  # type: ignore[misc]
         None: [
@@ -60,7 +60,7 @@ _COLLECTIONS = (f"{_TAG}map", f"{_TAG}seq")
 
 @dataclass
 class Content:
-    """What one file holds: its data, the line of every key and list item, and what is wrong in it."""
+    """The content of a file: its data, the line of every key and list item, and its problems."""
 
     data: Any = None
     lines: dict[KeyPath, int] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Content:
 
 
 def parse_yaml(file: Path, text: str) -> Content:
-    """The content of ``text``, which stands in ``file``. Raises ConfigError when it is not YAML."""
+    """Parse ``text``, the content of ``file``. Raises ConfigError if it is not YAML."""
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -104,7 +104,7 @@ class _Builder:
             self.refuse_tag(node, path)
             return str(node.value)
         if node.style is None and re.fullmatch(r"[„“”«»].*[“”«»]", node.value):
-            # A word processor's. As a part of `expect` they would never match, and the service would be down.
+            # From a word processor. In `expect` they would never match, and the service would be down.
             self.problem(node, path, "typographic quotes become part of the text", 'write "…"')
         text = _joined(node.value)
         if text is None:
@@ -139,7 +139,7 @@ class _Builder:
         return result
 
     def merged(self, node: yaml.MappingNode, path: KeyPath) -> Iterator[tuple[yaml.Node, yaml.Node]]:
-        """Keys and values that ``<<: *alias`` brings in, nearest first."""
+        """Keys and values merged by ``<<: *alias``, nearest first."""
         for source in [value for key, value in node.value if key.tag == _MERGE]:
             for mapping in source.value if isinstance(source, yaml.SequenceNode) else [source]:
                 self.visit(mapping, path)
@@ -160,7 +160,7 @@ class _Builder:
             if name != key.value:
                 self.problem(key, (*path, name), *NO_BREAK_SPACE)
             return name
-        self.problem(key, path, "a key must be a plain text", "quote a text that begins with { or [")
+        self.problem(key, path, "a key must be plain text", "quote a text that begins with { or [")
         return None
 
     def visit(self, node: yaml.Node, path: KeyPath) -> None:
@@ -173,14 +173,14 @@ class _Builder:
     def refuse_tag(self, node: yaml.Node, path: KeyPath) -> None:
         tag = str(node.tag).replace(_TAG, "!!")
         hint = "write the value itself, in quotes if it begins with '!'; a secret belongs in a separate file"
-        self.problem(node, path, f"the tag '{tag}' is not known here", hint)
+        self.problem(node, path, f"the tag '{tag}' is not supported", hint)
 
     def problem(self, node: yaml.Node, path: KeyPath, what: str, hint: str) -> None:
         self.content.problems.append(Problem(self.file, line_of(node), dotted(path), what, hint))
 
 
 def _joined(text: str) -> str | None:
-    """``text`` with those letters whole that JSON writes as two halves; None where a half is alone."""
+    """``text`` with surrogate pairs joined, as JSON writes them; None if one is unpaired."""
     if text.isascii():
         return text
     try:

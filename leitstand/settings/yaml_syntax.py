@@ -1,4 +1,4 @@
-"""What a YAML parser's complaint means to the person who wrote the file."""
+"""Explain the errors of a YAML parser to the author of the file."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import yaml
 
 from leitstand.settings.problems import Problem
 
-# The parser's words (context, then problem); whether its context's place says more; what we say; what to do.
+# Pattern for the parser's message (context, problem); whether to use the context's position; message; hint.
 _MEANINGS = (
     (
         r"while scanning a quoted scalar.*end of stream",
@@ -69,12 +69,12 @@ _MEANINGS = (
 )
 _COLON_IN_TEXT = ("a ':' in an unquoted text", "put quotes around the whole text")
 _UNFINISHED_MERGE = ("an unfinished merge", "keep one of the two versions")
-# It comes along when lines are copied from a web page or a mail.
+# It is often copied with lines from a web page or a mail.
 NO_BREAK_SPACE = ("a no-break space, which only looks like a space", "write an ordinary space")
 
 
 def syntax_problem(file: Path, text: str, error: yaml.YAMLError) -> Problem:
-    """The parser's complaint about ``text`` in a newcomer's words."""
+    """The parser's error about ``text``, explained for a newcomer."""
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
         return Problem(file, line, "", "an invisible control character", "remove it")
@@ -94,7 +94,7 @@ def syntax_problem(file: Path, text: str, error: yaml.YAMLError) -> Problem:
 
 
 def _seen_in_line(file: Path, text: str, mark: yaml.Mark) -> Problem | None:
-    """What the line itself tells, or the one before it, whatever the parser made of it."""
+    """A problem visible in the line or the one before it, independent of the parser's message."""
     for number in (mark.line, mark.line - 1):
         line = _line(text, number)
         if re.match(r"(<{7}|={7}|>{7})( |$)", line):
@@ -110,7 +110,7 @@ def _seen_in_line(file: Path, text: str, mark: yaml.Mark) -> Problem | None:
 
 
 def _is_colon_in_text(line: str, column: int) -> bool:
-    """Whether a colon stands in the value of a setting in braces: ``{name: Racing: team, address: ::1}``."""
+    """Whether a colon is in the value of a setting in braces: ``{name: Racing: team, address: ::1}``."""
     setting = re.split(r"[{\[,]", line[:column])[-1]
     return line[column : column + 1] == ":" and (": " in setting or line[column : column + 2] == "::")
 

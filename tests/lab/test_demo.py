@@ -79,7 +79,7 @@ def test_a_folder_is_meant_from_where_the_demo_was_called(tmp_path: Path) -> Non
     argv = [str(REPOSITORY / "demo"), "--folder", "mine"]
     ran = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert ran.returncode == 2
-    assert ran.stderr.startswith(f"error: {tmp_path}/mine is not empty and holds no demo\n")
+    assert ran.stderr.startswith(f"error: {tmp_path}/mine is not empty and is not from a demo\n")
 
 
 def test_a_second_demo_in_the_same_folder_is_refused_and_harms_nothing(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_second_demo_in_the_same_folder_is_refused_and_harms_nothing(tmp_path:
         ran = subprocess.run(argv, capture_output=True, text=True, check=False)
         assert (folder / "leitstand.yml").read_text() == "site: {}"
     assert ran.returncode == 2
-    assert ran.stderr == f"error: another demo is running in {folder}\n  hint: name another --folder\n"
+    assert ran.stderr == f"error: another demo is running in {folder}\n  hint: choose another --folder\n"
 
 
 def test_an_ended_demo_makes_room_for_the_next(tmp_path: Path) -> None:

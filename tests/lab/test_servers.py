@@ -111,7 +111,7 @@ def test_a_stack_finds_other_ports_when_one_is_taken(tmp_path: Path, monkeypatch
         with Stack(tmp_path / "stack", told.append) as stack:
             stack.start()
             assert stack.query("vector(1)")
-            assert "prometheus ended at once: another program has its port; all take others" in told
+            assert "prometheus ended at once: another program took its port; retrying with others" in told
 
 
 @pytest.mark.slow
@@ -119,7 +119,7 @@ def test_a_demo_whose_server_ends_names_it_and_ends(tmp_path: Path) -> None:
     argv = [ROOT / "demo", "--once", "--folder", tmp_path / "state"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
-        assert any("checking: host is measured" in line for line in demo.stdout)
+        assert any("checking: host is monitored" in line for line in demo.stdout)
         os.kill(_pid_of(demo.pid, "prometheus"), signal.SIGKILL)
         out, errors = demo.communicate(timeout=patient(60))
     assert demo.returncode == 1

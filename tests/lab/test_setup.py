@@ -177,7 +177,7 @@ def test_remove_keeps_what_is_used_since(machine: Machine) -> None:
     machine.put("enabled", "tool")
     (machine.folder / "auto" / "asked-for").unlink()  # as apt does for what an admin installs by name
     told = machine.done("--remove")
-    assert told == "Debian packages removed: 1; kept, as others use them since: tool server library\n"
+    assert told == "Debian packages removed: 1; kept, because they are in use by now: tool server library\n"
     assert machine.names("installed") == {"admins-own", "tool", "asked-for", "server", "library"}
 
 
@@ -204,11 +204,11 @@ def test_help_needs_no_set_up_and_no_python(bare: dict[str, str], program: str) 
     [
         (["demo", "--bogus"], "unknown option: --bogus"),
         (["demo", "once"], "unknown option: once"),
-        (["demo", "--once", "--incident"], "--once and --incident exclude each other"),
+        (["demo", "--once", "--incident"], "--once and --incident cannot be combined"),
         (["demo", "--folder"], "--folder needs the name of a folder"),
         (["demo", "--once", "--folder", ""], "--folder needs the name of a folder"),
         (["check", "--bogus"], "unknown option: --bogus"),
-        (["check", "tests", "--fast"], "--fast comes first"),
+        (["check", "tests", "--fast"], "--fast must be the first argument"),
     ],
 )
 def test_a_wrong_option_is_named_before_anything_is_set_up(

@@ -226,7 +226,7 @@ def test_what_is_below_the_level_is_not_logged(role):
 def test_check_tells_what_is_there(leitstand, tmp_path):
     (tmp_path / "leitstand.yml").write_text("hosts:\n  web1: {address: 192.0.2.11}\n")
     done = leitstand("check")
-    assert (done.returncode, done.stdout) == (0, "leitstand.yml: good (hosts 1)\n")
+    assert (done.returncode, done.stdout) == (0, "leitstand.yml: valid (hosts 1)\n")
 
 
 def test_check_prints_every_problem_and_ends_with_2(leitstand, corpus):
@@ -249,17 +249,17 @@ def test_check_for_scripts_prints_json(leitstand, corpus):
 
 def test_the_configuration_is_found_by_variable_then_here_then_installed(leitstand, corpus, tmp_path):
     named = {**os.environ, "LEITSTAND_CONFIG": str(corpus / "good" / "smallest.yml")}
-    assert "smallest.yml: good" in leitstand("check", env=named).stdout
+    assert "smallest.yml: valid" in leitstand("check", env=named).stdout
     assert leitstand("check").stderr.startswith("/etc/leitstand/leitstand.yml: ")
     (tmp_path / "leitstand.yml").write_text("hosts: {}\n")
-    assert leitstand("check").stdout.startswith("leitstand.yml: good")
+    assert leitstand("check").stdout.startswith("leitstand.yml: valid")
 
 
 def test_a_missing_file_is_one_line_with_what_to_do(leitstand):
     done = leitstand("check", "--config", "nowhere.yml")
     assert done.returncode == 2
     assert (
-        done.stderr == "nowhere.yml: no such file; name it with --config, or write one: docs/quickstart.md\n"
+        done.stderr == "nowhere.yml: no such file; pass it with --config, or write one: docs/quickstart.md\n"
     )
 
 

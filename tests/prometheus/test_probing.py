@@ -176,7 +176,7 @@ def test_a_pattern_is_refused_exactly_when_the_prober_would_refuse_it(pattern, r
 
 
 def test_a_repetition_that_go_would_take_for_plain_text_is_refused():
-    assert why_not_re2("a{,3}") == "it has a repetition without a lower bound; write {0,n}"
+    assert why_not_re2("a{,3}") == "a repetition needs a lower bound; write {0,n}"
 
 
 def probe(port: int, module: str, target: str) -> bool:
