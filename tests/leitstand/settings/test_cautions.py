@@ -19,7 +19,7 @@ def warned(leitstand: Run, file: Path, **sections: Any) -> dict[str, str]:
     file.write_text(yaml.safe_dump(sections))
     done: subprocess.CompletedProcess[str] = leitstand("check", "--config", file)
     assert done.returncode == 0, done.stderr
-    assert "good (" in done.stdout
+    assert "valid (" in done.stdout
     found = [line.split(": warning: ", 1)[1] for line in done.stderr.splitlines()]
     return dict(line.split(": ", 1) for line in found)
 
