@@ -1,6 +1,6 @@
-"""Try before the first night what a run needs: keys, stores, sources, room.
+"""Try everything that a run needs before the first night: keys, stores, sources, space.
 
-Nothing is left behind, but for the small object of credentials that may write and not delete.
+Nothing is left behind, except a small object where credentials may write but not delete.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from orchestrator.stores import Store, StoreError
 from orchestrator.verify.databases import CannotLoadError, require_server
 
 TASTE_BYTES = 1 << 20  # of each dump: enough for a refused password or a missing database to show
-CLOCK_SECONDS = 60.0  # S3 refuses requests that are 15 minutes off; stores tell whole seconds
+CLOCK_SECONDS = 60.0  # S3 refuses requests that are 15 minutes off; stores report whole seconds
 
 Got = TypeVar("Got")
 Verdict = Literal["good", "warning", "bad"]
@@ -49,7 +49,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Check:
-    """What was tried of a job, and what was found."""
+    """What was checked, and the result."""
 
     job: str
     what: str
@@ -62,7 +62,7 @@ def examine(context: Context, job_name: str) -> Iterator[Check]:
         try:
             found = check()
         except LeitstandError as error:
-            # The name of a source stands in the line already.
+            # The name of a source is in the line already.
             found = Found("bad", error.message.removeprefix(f"{what}: "), error.hint)
         except OSError as error:
             found = Found("bad", f"{error.filename}: {error.strerror}")
@@ -93,7 +93,7 @@ def _keys(job: Job) -> Found:
 
 
 def _store(context: Context, job_name: str, job: Job, name: str) -> Found:
-    """Write an object, read it, list it, remove it; what these credentials may not do is no error."""
+    """Write an object, read it, list it, remove it; missing permissions are not errors."""
     prefix, data = f"{job_prefix(job.host, job_name)}{CANARY}/", secrets.token_bytes(64)
     key = f"{prefix}{secrets.token_hex(8)}"
     with context.stores(job, name) as (store,):
@@ -109,7 +109,7 @@ def _store(context: Context, job_name: str, job: Job, name: str) -> Found:
             deleted = _unless_denied(lambda: _delete(store, key))
         lacks = [*store.lacks, *(["refusal of what If-None-Match forbids"] if overwritten else [])]
     if content not in (None, data) and not overwritten:
-        return Found("bad", "gave back other bytes than were sent there")
+        return Found("bad", "returned other bytes than were sent")
     ahead = info.modified.timestamp() - before if info else 0.0
     if abs(ahead) > CLOCK_SECONDS:
         return Found(
@@ -117,14 +117,14 @@ def _store(context: Context, job_name: str, job: Job, name: str) -> Found:
         )
     tried = (("read", content), ("list", listed), ("delete", deleted))
     if refused := [verb for verb, result in tried if result is None]:
-        hint = "if that is meant so: run verify, drill and prune elsewhere, with credentials that may"
+        hint = "if this is intended, run verify, drill and prune elsewhere, with credentials that allow it"
         return Found("warning", f"wrote an object; these credentials may not {', '.join(refused)}", hint)
-    without = "".join(f"; it does not have {each}" for each in lacks)
+    without = "".join(f"; it lacks {each}" for each in lacks)
     return Found("good", f"wrote, read, listed and deleted an object{without}")
 
 
 def _overwrites(store: Store, key: str) -> bool:
-    """Whether other bytes under the same key are taken, too. Nothing relies on it: keys are unique."""
+    """Whether the store overwrites an existing key. Nothing relies on it: keys are unique."""
     other = secrets.token_bytes(64)
     try:
         store.put(key, other, sha256=hashlib.sha256(other).hexdigest())
@@ -165,7 +165,7 @@ def _host(context: Context, job: Job) -> Found:
 def _files(job: Job, host: Host) -> Found:
     for fault in faulty_files(job, host):
         return Found("warning", f"{fault.place} {fault.what}", fault.cure)
-    return Found("good", "those that the job names are ours alone")
+    return Found("good", "no other user can change them, or read the secret ones")
 
 
 def _is_in_reach(context: Context, job: Job) -> bool:
@@ -177,10 +177,10 @@ def _is_in_reach(context: Context, job: Job) -> bool:
 
 
 def _source(source: Source) -> Found:
-    """Its first path; of each dump the beginning, so that its program has started and was let in."""
+    """Read its first path, or the beginning of each dump, which shows that its program could log in."""
     if isinstance(source, Hindered) and (why := source.hindrance()):
-        # Trying would leave files beside it, and succeed where the unit does not.
-        hint = "start that program again, or have SQLite take them in: PRAGMA wal_checkpoint(TRUNCATE)"
+        # A try would leave files in its folder, and succeed where the unit does not.
+        hint = "start that program again, or merge them into the database: PRAGMA wal_checkpoint(TRUNCATE)"
         return Found("warning", f"under the unit this will fail: {why}", hint)
     problems: list[Problem] = []
     with closing(source):
@@ -194,7 +194,7 @@ def _source(source: Source) -> Found:
         path = f"{os.fsdecode(problems[0].path)}: " if problems[0].path else ""
         return Found("warning", f"{path}{problems[0].what}", "the snapshot would be partial")
     if not count:
-        return Found("warning", "there is nothing in it", "is the path, or the name, right?")
+        return Found("warning", "it is empty", "check the path or the name")
     return Found("good", "can be read")
 
 
@@ -210,7 +210,7 @@ def _taste(entry: Entry) -> None:
 
 def _room(folder: Path, needed: int) -> Found:
     if not folder.is_dir():
-        return Found("bad", f"there is no folder {folder}", "make it, or name another one")
+        return Found("bad", f"there is no folder {folder}", "create it, or name another one")
     with tempfile.TemporaryFile(dir=folder):
         free = shutil.disk_usage(folder).free
     told = f"{folder}: {size(free)} free"
@@ -220,19 +220,21 @@ def _room(folder: Path, needed: int) -> Found:
 
 
 def _servers(job: Job) -> Found:
-    """Whether this machine can load the dumps at all."""
+    """Whether this machine can load the dumps."""
     for source in job.sources:
         try:
             require_server(source_label(source))
         except CannotLoadError as error:
             hint = f"{error.hint}; or drill on a machine that has it, and set drill.schedule: never here"
             return Found("warning", error.message, hint)
-    return Found("good", "all that its dumps need is installed")
+    return Found("good", "everything that its dumps need is installed")
 
 
 def _writable(folder: Path) -> Found:
     """The folder, or the nearest one above it, in which the first run makes it."""
     place = next(each for each in (folder, *folder.parents) if each.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
-        return Found("bad", f"{place}: this user may not write there", "run this as the user of the backups")
-    return Found("good", f"{folder}: may be written")
+        return Found(
+            "bad", f"{place}: this user may not write there", "run this as the user that runs the backups"
+        )
+    return Found("good", f"{folder}: writable")

@@ -1,4 +1,4 @@
-"""``leitstand backup authorize``: what an admin puts where, so that a host can be read over SSH."""
+"""``leitstand backup authorize``: what to install where, so that a host can be read over SSH."""
 
 import json
 from dataclasses import asdict
@@ -19,9 +19,9 @@ from orchestrator.state.context import Context
 @json_option
 @with_context
 def authorize(context: Context, host: str, as_json: bool) -> None:
-    """Print what HOST must be given so that its backups can be read over SSH, and nothing else of it.
+    """Print what to install on HOST so that its backups, and nothing else, can be read over SSH.
 
-    Do it again when a source of these backups changes: the host allows their commands to the letter.
+    Repeat this when a source of these backups changes: the host allows exactly their commands.
     """
     found = context.fleet.hosts.get(host)
     if found is None:
@@ -60,6 +60,6 @@ On this machine:
 
    on {name}:  for key in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf "$key"; done
 
-   Remove the line again if they differ: then somebody else answers at that address.
+   Remove the line again if they differ: then another machine answers at that address.
 
 4. Try it: leitstand backup run {authorization.jobs[0]}"""

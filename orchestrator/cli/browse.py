@@ -51,7 +51,7 @@ def ls(
     only: str | None,
     as_json: bool,
 ) -> int:
-    """List what a snapshot of JOB holds, or what the PATTERNs select of it.
+    """List the contents of a snapshot of JOB, or the part that the PATTERNs select.
 
     Exit codes: 0 all good, 1 nothing matches.
     """
@@ -73,10 +73,10 @@ def ls(
 @json_option
 @with_context
 def find(context: Context, job: str, patterns: tuple[str, ...], only: str | None, as_json: bool) -> int:
-    """Say in which snapshots of JOB the PATTERNs are found, oldest first.
+    """Show which snapshots of JOB have files that match the PATTERNs, oldest first.
 
-    Each snapshot is read from the first store that can give it. Exit codes: 0 found, 1 nowhere, 3 a snapshot
-    could not be looked into.
+    Each snapshot is read from the first store that can provide it. Exit codes: 0 found, 1 not found, 3 a
+    snapshot could not be read.
     """
     found = False
     for snapshot in every_snapshot(context, job, only, warn):
@@ -94,7 +94,7 @@ def find(context: Context, job: str, patterns: tuple[str, ...], only: str | None
 @store_option
 @with_context
 def cat(context: Context, job: str, path: str, snapshot_id: str | None, only: str | None) -> None:
-    """Write one file of a snapshot to standard output, proven before the first byte."""
+    """Write one file of a snapshot to standard output; it is verified before the first byte."""
     with readable_snapshot(context, context.job(job), job, snapshot_id, only, warn) as snapshot:
         row = next(snapshot.manifest.rows(lambda each: _is(each, path)), None)
         if row is None:
@@ -115,7 +115,7 @@ def _write(content: BinaryIO, sparse: int) -> None:
 
 
 def _shown() -> Callable[[bytes], int]:
-    """Writes content as text, as all that a terminal is shown: it may be a log that others wrote into."""
+    """Writes content as text, like all output to a terminal: it may be a log that others wrote to."""
     text = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
     return lambda data: sys.stdout.write(text.decode(data))
 
@@ -136,9 +136,9 @@ def _is(path: bytes, wanted: str) -> bool:
 def diff(
     context: Context, job: str, older: str | None, newer: str | None, only: str | None, as_json: bool
 ) -> int:
-    """Say what differs between two snapshots of JOB: up to the newest, or without OLDER between the last two.
+    """Show the differences between two snapshots of JOB: the last two, or from OLDER to the newest.
 
-    '+' new, '-' gone, 'M' other content, 'm' other owner, rights or times. Exit codes: 0 the same, 1
+    '+' new, '-' gone, 'M' changed content, 'm' changed owner, mode or times. Exit codes: 0 the same, 1
     different.
     """
     settings = context.job(job)
@@ -159,7 +159,7 @@ def _last_two(context: Context, job: str, only: str | None) -> tuple[str, str]:
     listed = list_snapshots(context, [job], only, warn_of, warn)
     found = in_order({each.id: each for each in listed if not each.doubt}.values())
     if len(found) < 2:
-        raise UsageError(f"{job}: there are no two snapshots to compare", "see: leitstand backup list")
+        raise UsageError(f"{job}: it needs two snapshots to compare", "see: leitstand backup list")
     return found[-2].id, found[-1].id
 
 
@@ -192,7 +192,7 @@ def _facts(record: FileRecord, zone: tzinfo) -> dict[str, Any]:
 
 
 def _iso(seconds: float, zone: tzinfo) -> str | None:
-    """None for a time beyond the calendar, which a file may have all the same."""
+    """None for a time beyond the calendar, which a file may have."""
     try:
         return datetime.fromtimestamp(seconds, zone).isoformat()
     except (ValueError, OverflowError):
@@ -200,7 +200,7 @@ def _iso(seconds: float, zone: tzinfo) -> str | None:
 
 
 def _tell(record: FileRecord, zone: tzinfo, as_json: bool, found: dict[str, str] | None = None) -> None:
-    """An entry of a snapshot; ``found`` says in which, where that was the question."""
+    """An entry of a snapshot; ``found`` names the snapshot and store, for ``find``."""
     if as_json:
         click.echo(json.dumps({**(found or {}), **_facts(record, zone)}))
         return
@@ -208,14 +208,14 @@ def _tell(record: FileRecord, zone: tzinfo, as_json: bool, found: dict[str, str]
     about, path = _about(record, zone)
     line, width = "  ".join([*name, f"{about} {path}"]), terminal_width()
     narrow = width is not None and len(line) > width
-    # Blocks: a path stays whole, whatever blanks are in it.
+    # Two lines: a path stays whole, also one with spaces.
     click.echo("\n    ".join([*name, path, " ".join(about.split())]) if narrow else line)
 
 
 def _about(record: FileRecord, zone: tzinfo) -> tuple[str, str]:
     """Mode, owner, size and time as ``ls -l`` has them; the path, and where a link leads."""
     metadata = record.metadata
-    # A device's type stands in its mode.
+    # A device's type is in its mode.
     kind = _TYPES.get(metadata.kind) or stat.S_IFMT(metadata.mode) or stat.S_IFREG
     mode = stat.filemode(kind | stat.S_IMODE(metadata.mode))
     owner = f"{metadata.user or metadata.uid}:{metadata.group or metadata.gid}"

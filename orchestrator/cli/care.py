@@ -1,4 +1,4 @@
-"""``leitstand backup prune``: what is done to snapshots later on."""
+"""``leitstand backup prune``: delete the snapshots that ``keep`` does not retain."""
 
 import json
 from collections import Counter
@@ -90,7 +90,7 @@ def prune(
 def _prune(
     context: Context, job_name: str, store: Store, dry_run: bool, force: bool, marks: int | None
 ) -> list[Step]:
-    # A run must not build on what goes meanwhile, and two prunes would count each other's marks.
+    # A run must not build on a snapshot that is being deleted; two prunes would count each other's marks.
     with nullcontext() if dry_run else job_lock(context.state, job_name):
         job, facts, zone = context.job(job_name), context.facts(), context.fleet.site.zone
         now = datetime.now(zone)
@@ -116,18 +116,18 @@ def _tell_held(job_name: str, store: str, steps: list[Step]) -> None:
     held = [step for step in steps if step.action == "hold"]
     for step in held[:1]:
         warn(f"{job_name}: {store}: {len(held)} held, first {step.listed.id}: {step.why}")
-        warn(f"  hint: was the source emptied? If all is well: leitstand backup prune {job_name} --force")
+        warn(f"  hint: was the source emptied? If not: leitstand backup prune {job_name} --force")
     if (count := too_many(steps)) is not None:
         why = next(step.why for step in steps if step.action == "stop").partition(":")[0]
         warn(f"{job_name}: {store}: stopped, nothing was deleted: {why}")
-        warn("  hint: are the times of the snapshots, and 'keep', as they should be? See --dry-run. If so:")
+        warn("  hint: check the times of the snapshots and 'keep' with --dry-run. If they are right:")
         warn(f"  hint: leitstand backup prune {job_name} --store {store} --yes-really {count}")
 
 
 def _note(
     facts: FactsKeeper, job_name: str, store: str, steps: list[Step], lost: Mapping[str, str], force: bool
 ) -> None:
-    """What is left, and what waits for a person's word, or has it."""
+    """Note the snapshots that are left, and those that need, or have, an admin's confirmation."""
     left = [step for step in steps if step.listed.committed and step.action not in ("delete", "sweep")]
     names = {step.listed.name.id for step in left}
     going = [step.listed.name.id for step in left if force and step.action in ("mark", "wait")]
@@ -175,4 +175,4 @@ def _tell_prune(rows: list[dict[str, Any]], as_json: bool, dry_run: bool) -> Non
         columns = ("job", "store", "snapshot", "action", "why")
         table([column.upper() for column in columns], [[row[each] for each in columns] for row in rows])
     counts = Counter(row["action"] for row in rows)
-    click.echo(", ".join(f"{count} {action}" for action, count in sorted(counts.items())) or "nothing there")
+    click.echo(", ".join(f"{count} {action}" for action, count in sorted(counts.items())) or "no snapshots")

@@ -1,4 +1,4 @@
-"""What a shell offers for HOST, JOB, --store and --snapshot. Whatever goes wrong, it offers nothing."""
+"""Shell completion of HOST, JOB, --store and --snapshot; on any error it offers nothing."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -14,7 +14,7 @@ from orchestrator.repository.catalog import scan
 from orchestrator.state.context import Context
 from orchestrator.stores import Store, open_store
 
-_PATIENCE = {"tries": 1, "timeout": timedelta(seconds=3)}  # somebody waits at the prompt
+_PATIENCE = {"tries": 1, "timeout": timedelta(seconds=3)}  # the user waits at the prompt
 Offer = Callable[[Context, str], Sequence[str]]  # configuration and the job that was named, "" for none
 
 
@@ -28,7 +28,7 @@ class _Offered(click.types.StringParamType):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """The names that begin so."""
-        # What stands before an option that still lacks its value is left in `args`.
+        # Arguments before an option that still lacks its value are in `args`.
         job = ctx.params.get("job") or next(iter(ctx.args), "")
         try:
             context = Context.load(config_to_complete(ctx))

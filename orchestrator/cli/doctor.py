@@ -20,9 +20,9 @@ _EXITS = {"good": 0, "warning": EXIT_WARNINGS, "bad": EXIT_FAILED}
 @json_option
 @with_context
 def doctor(context: Context, job: str | None, as_json: bool) -> int:
-    """Try what a run of JOB, or of all jobs, needs: keys, stores, sources, room.
+    """Try everything that a run of JOB, or of all jobs, needs: keys, stores, sources, space.
 
-    An object is written to each store, read, listed and removed. Of each dump the beginning is read. Exit
+    An object is written to each store, read, listed and removed. The beginning of each dump is read. Exit
     codes: 0 all good, 1 warnings, 3 a run would fail.
     """
     checks: list[Check] = []

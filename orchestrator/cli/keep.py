@@ -1,4 +1,4 @@
-"""``leitstand backup hold|forget``: a snapshot stays until released, or goes, whatever ``keep`` says."""
+"""``leitstand backup hold|forget``: keep or delete one snapshot regardless of ``keep``."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,20 +15,20 @@ from orchestrator.retention.prune import put_note
 from orchestrator.state.context import Context, keys_of
 from orchestrator.stores import Store
 
-_job_option = click.option("--job", "job_name", help="Its job; default: every job is looked through.")
+_job_option = click.option("--job", "job_name", help="Job of the snapshot; default: search all jobs.")
 Found = tuple[str, Store, Listed, list[Listed]]  # job, store, the snapshot, all that are there
 
 
 @click.command(epilog="Example: leitstand backup hold 20261121T030000Z-abcdefgh")
 @click.argument("snapshot")
-@click.option("--release", is_flag=True, help="Let 'keep' decide again.")
+@click.option("--release", is_flag=True, help="Release the snapshot: 'keep' decides again.")
 @_job_option
 @store_option
 @with_context
 def hold(context: Context, snapshot: str, release: bool, job_name: str | None, only: str | None) -> int:
     """Keep one SNAPSHOT until it is released, in every store that has it.
 
-    An object KEEP beside it says so to the prune of any machine.
+    An object KEEP in its folder makes prune keep it, on every machine.
     """
 
     def change(job: str, store: Store, listed: Listed, _: list[Listed]) -> None:
@@ -44,31 +44,36 @@ def hold(context: Context, snapshot: str, release: bool, job_name: str | None, o
 
 @click.command(epilog="Example: leitstand backup forget 20261121T030000Z-abcdefgh")
 @click.argument("snapshot")
-@click.option("--yes-really", is_flag=True, help="Also the last good one, or the last one of all.")
+@click.option(
+    "--yes-really", is_flag=True, help="Also delete the last good snapshot, or the last one of all."
+)
 @_job_option
 @store_option
 @with_context
 def forget(context: Context, snapshot: str, yes_really: bool, job_name: str | None, only: str | None) -> int:
     """Delete one SNAPSHOT, regardless of 'keep', in every store that has it.
 
-    It is marked now, and deleted by the first prune of this machine after the grace time; 'hold --release'
-    takes that back. A held one is not, and the last good one of a store only with --yes-really.
+    It is marked now, and deleted by this machine's first prune after the grace period; 'hold --release'
+    undoes that. A held snapshot is refused; the last good one of a store needs --yes-really.
     """
 
     def change(job: str, store: Store, listed: Listed, there: list[Listed]) -> None:
         if is_held(listed):
-            raise UsageError(f"{store.name}: {listed.id} is held", "first: leitstand backup hold --release")
+            raise UsageError(
+                f"{store.name}: {listed.id} is held", "release it first: leitstand backup hold --release"
+            )
         going = context.facts().of(job, store.name).forgotten
         left = [each for each in there if not each.doubt and each.id not in {*going, listed.id}]
         is_good = listed.state == "complete"
         if not yes_really and not any(each.state == "complete" or not is_good for each in left):
             raise UsageError(
-                f"{store.name}: {listed.id} is the last {'good ' * is_good}one of {job}", "--yes-really"
+                f"{store.name}: {listed.id} is the last {'good ' * is_good}one of {job}",
+                "confirm with --yes-really",
             )
         if not any(info.key == listed.name.key(MARK) for info in listed.objects):
             put_note(store, listed.name, MARK)
         _note(context, job, store, listed, forgotten=True, held=False)
-        click.echo(f"{job}: {store.name}: {listed.id} is marked; prune deletes it after the grace time")
+        click.echo(f"{job}: {store.name}: {listed.id} is marked; prune deletes it after the grace period")
 
     return _for_each(context, snapshot, job_name, only, change)
 

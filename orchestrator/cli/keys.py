@@ -21,7 +21,7 @@ from orchestrator.stores import ObjectMissingError, get_small
 
 @click.group(epilog="Example: leitstand backup keys generate")
 def keys() -> None:
-    """Make the master keys, print them for the safe, show one archive's password."""
+    """Create the master keys, print the recovery kit, show one archive's password."""
 
 
 @keys.command(epilog="Example: leitstand backup keys generate website")
@@ -30,13 +30,15 @@ def keys() -> None:
 @json_option
 @config_option
 def generate(config_path: Path, job: str | None, add: bool, as_json: bool) -> None:
-    """Make the keys file that JOB names (or all jobs, if they name the same). Never overwrites keys."""
+    """Create the keys file of JOB (or of all jobs, if they share one). Never overwrites keys."""
     path = _keys_file(Context.load(config_path), job)
     ring = append_generation(path) if add else generate_file(path)
     found = {"keys_file": str(path), "generation": ring.current}
     click.echo(json.dumps(found) if as_json else f"{path}: generation {ring.current}, 256 bits")
-    click.echo("Without it nobody restores anything: print it with 'leitstand backup keys export'", err=True)
-    click.echo("and keep that off this machine.", err=True)
+    click.echo(
+        "Without these keys nothing can be restored: print them with 'leitstand backup keys export'", err=True
+    )
+    click.echo("and keep the printout off this machine.", err=True)
 
 
 @keys.command(epilog="Example: leitstand backup keys retire 1")
@@ -45,9 +47,9 @@ def generate(config_path: Path, job: str | None, add: bool, as_json: bool) -> No
 @json_option
 @config_option
 def retire(config_path: Path, generation: int, job: str | None, as_json: bool) -> None:
-    """Let a GENERATION of the keys sign nothing from now on, because others may have it.
+    """Retire a GENERATION of the keys that others may have: it signs nothing from now on.
 
-    Its snapshots stay readable, but what it signs later is refused, also what was stored later under an older
+    Its snapshots stay readable, but anything that it signs later is refused, also if stored under an older
     name. Every machine that has a copy of the keys file needs the new one.
     """
     path = _keys_file(Context.load(config_path), job)
@@ -70,7 +72,7 @@ def retire(config_path: Path, generation: int, job: str | None, as_json: bool) -
 def export(config_path: Path, job: str | None, raw: bool, out: Path | None) -> None:
     """Print the recovery kit: the keys, where the snapshots are, how to open them without Leitstand.
 
-    A file that others may read gets none: '> kit.txt' makes one, --out kit.txt does not.
+    It is not written to a file that others may read: use --out kit.txt, not '> kit.txt'.
     """
     if out is None:
         _refuse_a_readable_file()
@@ -103,16 +105,16 @@ def _write_new(path: Path, text: str) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except FileExistsError:
-        raise UsageError(f"{path} is there already", "name a new file") from None
+        raise UsageError(f"{path} exists already", "name a new file") from None
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
-    click.echo(f"{path}: the recovery kit, for you alone; keep it off this machine", err=True)
+    click.echo(f"{path}: the recovery kit, readable by you alone; keep it off this machine", err=True)
 
 
 @keys.command(epilog="Example: leitstand backup keys show 20261121T030000Z-abcdefgh")
 @click.argument("snapshot")
-@click.option("--job", help="The snapshot's job; default: every job is looked through.")
-@click.option("--generation", type=int, help="The keys' generation, to do without a store.")
+@click.option("--job", help="Job of the snapshot; default: search all jobs.")
+@click.option("--generation", type=int, help="Generation of the keys; with it no store is read.")
 @json_option
 @config_option
 def show(config_path: Path, snapshot: str, job: str | None, generation: int | None, as_json: bool) -> None:
@@ -147,7 +149,7 @@ def _generation(context: Context, job_name: str, snapshot_id: str) -> int | None
 def _keys_file(context: Context, job: str | None) -> Path:
     files = {context.job(name).keys_file for name in context.job_names(job)}
     if len(files) > 1:
-        raise UsageError("the jobs name different keys", "name one job")
+        raise UsageError("the jobs use different keys", "name one job")
     path = next(iter(files), None)
     if path is None:
         raise UsageError("no job names a keys_file", "add 'keys_file: /etc/leitstand/keys' to the job")

@@ -22,15 +22,15 @@ from orchestrator.state.operations import list_snapshots
 @json_option
 @with_context
 def list_(context: Context, job: str | None, only: str | None, as_json: bool) -> int:
-    """List the snapshots of JOB, or of all jobs, as the stores have them, and say which are gone.
+    """List the snapshots of JOB, or of all jobs, in the stores, and name those that are gone.
 
     Each is compared with its COMMIT: complete, partial (files are missing), not proven (made with other keys,
-    or there are no keys here), forged, or unreadable. Exit codes: 0 the stores were listed, 3 one could not
-    be.
+    or there are no keys here), forged, or unreadable. Exit codes: 0 all stores were listed, 3 one could
+    not be listed.
     """
     errors: list[LeitstandError] = []
-    told: list[str] = []
-    found = list(list_snapshots(context, context.job_names(job), only, errors.append, told.append))
+    notes: list[str] = []
+    found = list(list_snapshots(context, context.job_names(job), only, errors.append, notes.append))
     rows = [_row(listed, context.fleet.site.zone) for listed in found]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
@@ -39,7 +39,7 @@ def list_(context: Context, job: str | None, only: str | None, as_json: bool) ->
     for listed in found:
         if listed.doubt and listed.doubt != NO_KEYS:
             warn(f"{listed.name.job}: {listed.store}: {listed.id} is {listed.state}: {listed.doubt}")
-    for line in told:
+    for line in notes:
         warn(line)
     for error in errors:
         warn_of(error)

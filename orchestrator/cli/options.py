@@ -1,4 +1,4 @@
-"""What several commands of ``leitstand backup`` have in common."""
+"""Options and helpers shared by the commands of ``leitstand backup``."""
 
 import functools
 import sys
@@ -36,7 +36,7 @@ Command = Callable[..., int]
 
 
 class NothingYetError(LeitstandError):
-    """There is no snapshot yet that a task which nobody asked for could be about: no failure."""
+    """A default task has no snapshot to work on yet; not a failure."""
 
     exit_code = EXIT_WARNINGS
 
@@ -65,7 +65,7 @@ def when_due(action: Action) -> Callable[[Command], Command]:
             began, status = time.time(), EXIT_FAILED
             try:
                 status = command(context, *given, **arguments)
-            finally:  # what was broken off is due again
+            finally:  # an interrupted task is due again
                 if not isinstance(sys.exception(), click.Abort | KeyboardInterrupt):
                     found.ended(context, began, good=status in (EXIT_OK, EXIT_WARNINGS))
             return status
@@ -79,7 +79,7 @@ _COUNT = click.IntRange(min=1)
 
 
 def with_path(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the configuration as its first argument, and where it stands as ``config_path``."""
+    """Give a command the configuration as its first argument, and its path as ``config_path``."""
 
     @config_option
     @functools.wraps(command)
@@ -140,7 +140,7 @@ def is_left_to_others(context: Context, job: str, action: Action, error: Leitsta
         return False
     context.facts().denied(job, error.whose, action)
     warn(f"{error.message}: {action} is left to another machine")
-    warn(f"  hint: write '{action}: never' into the job here, and do it with credentials that may")
+    warn(f"  hint: set '{action}: never' in the job here, and run it with credentials that allow it")
     return True
 
 

@@ -1,6 +1,6 @@
-"""How things look on a terminal: sizes, ages, progress.
+"""Output on a terminal: sizes, ages, progress.
 
-``rich`` is imported where it draws: it takes 0.1 s, and a timer's run draws nothing.
+``rich`` is imported only to draw: the import takes 0.1 s, and a timer's run draws nothing.
 """
 
 import logging
@@ -19,9 +19,9 @@ _log = logging.getLogger(__name__)
 
 
 def moment(seconds: float, zone: tzinfo | None) -> str:
-    """A time for people with its zone, the site's as a rule; ``never`` for 0.
+    """A readable time with its zone, usually the site's; ``never`` for 0.
 
-    Of a time beyond the calendar, which a file may have all the same, the seconds.
+    A time beyond the calendar, which a file may have, is given in seconds.
     """
     try:
         return f"{datetime.fromtimestamp(seconds, zone):%Y-%m-%d %H:%M %Z}" if seconds else "never"
@@ -31,7 +31,7 @@ def moment(seconds: float, zone: tzinfo | None) -> str:
 
 @contextmanager
 def progress(title: str, done: Callable[[], float], total: float | None) -> Iterator[None]:
-    """A bar on standard error while the block runs; when that is no terminal a line in the log a minute."""
+    """A progress bar on standard error while the block runs; if not a terminal, a log line each minute."""
     if not sys.stderr.isatty():
         with _repeating(lambda: _log.info("%s: %s", title, _so_far(done(), total)), LOG_SECONDS):
             yield
@@ -49,10 +49,10 @@ def _bar(title: str, total: float | None) -> Iterator[Callable[[float], None]]:
         *(bars.TextColumn("{task.description}", markup=False), bars.BarColumn(), bars.DownloadColumn()),
         *(bars.TransferSpeedColumn(), bars.TimeElapsedColumn(), bars.TimeRemainingColumn()),
     )
-    below = getattr(sys.stderr, "below", sys.stderr)  # as `HarmlessStream` lets nothing through that draws
+    below = getattr(sys.stderr, "below", sys.stderr)  # `HarmlessStream` would filter the drawing
     with bars.Progress(*columns, console=Console(file=below), transient=True) as drawn:
         task = drawn.add_task(visible(title), total=total)
-        # The total is what the last run had: more may come.
+        # The total is the last run's; there may be more.
         yield lambda done: drawn.update(task, completed=done, total=total and max(total, done))
 
 
@@ -62,7 +62,7 @@ def _so_far(done: float, total: float | None) -> str:
 
 @contextmanager
 def _repeating(action: Callable[[], object], seconds: float) -> Iterator[None]:
-    """Do something every so many seconds while the block runs."""
+    """Call ``action`` every ``seconds`` while the block runs."""
     ended = threading.Event()
 
     def repeat() -> None:

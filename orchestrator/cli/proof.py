@@ -1,4 +1,4 @@
-"""``leitstand backup verify|drill|catalog``: prove snapshots, in small steps and in earnest."""
+"""``leitstand backup verify|drill|catalog``: verify snapshots and test restores."""
 
 import functools
 import json
@@ -88,11 +88,11 @@ def verify(
     host knows of still exists, unless 'keep' would not retain it. With --share 1/30, run daily, every volume
     and manifest of every snapshot is read within 30 days, and each run checks that all of them exist. --spot
     100 compares 100 files that have not changed at the source since the run, and the number of paths; a host
-    that is read over SSH sends all of its files for that, as for a run. Exit codes: 0 all good, 3 something
-    is not. Only tests of the newest snapshot, or of a share, count for 'status' and alerts.
+    read over SSH sends all its files for this, as in a run. Exit codes: 0 all good, 3 a problem
+    was found. Only tests of the newest snapshot, or of a share, count for 'status' and alerts.
     """
     if share is not None and spot is not None:
-        raise UsageError("--share and --spot are two proofs", "one after the other")
+        raise UsageError("--share and --spot cannot be combined", "run them separately")
     prove = functools.partial(_verify_one, context, job, snapshot_id)
     if share is not None:
         prove = functools.partial(_verify_share, context, job, _parts(share, snapshot_id))
@@ -115,7 +115,7 @@ def verify(
 def _weekly_spot(
     context: Context, job: str, only: str | None, count: int
 ) -> tuple[list[dict[str, Any]], list[LeitstandError]]:
-    """In one store: what the others hold is proven to be the same."""
+    """In one store only: the other copies are proven to be identical."""
     store = only or context.job(job).stores[0]
     if not spot_is_due(context, job, store):
         return [], []
@@ -124,7 +124,7 @@ def _weekly_spot(
 
 def _parts(share: str, snapshot_id: str | None) -> int:
     if snapshot_id is not None:
-        raise UsageError("--share is of all snapshots", "leave out --snapshot")
+        raise UsageError("--share cannot be combined with --snapshot", "leave one of them out")
     try:
         return parse_share(share)
     except ValueError as error:
@@ -185,12 +185,12 @@ def _tell_checks(checks: list[dict[str, Any]], as_json: bool) -> None:
 
 
 def _what_was_read(check: dict[str, Any], verdict: str) -> str:
-    """One line of a check of any level: what was looked at, what came out, how much was read."""
+    """One line of a check of any level: what was checked, the verdict, and how much was read."""
     store = check["store"]
     if "changed" in check:
         files = f"{check['files']} files compared with the source, {size(check['content_bytes'])}"
         counts = (
-            f"{check['changed']} others changed there; {check['paths_stored']} paths, {check['paths_live']}"
+            f"{check['changed']} others have changed; {check['paths_stored']} paths, {check['paths_live']}"
         )
         return f"{check['snapshot']} in {store}: {verdict}: {files}; {counts} at the source"
     read = f"{size(check['archive_bytes'])} read back"
@@ -222,11 +222,12 @@ def drill(
     if_allowed: bool,
     as_json: bool,
 ) -> int:
-    """Restore a snapshot of JOB (the newest) to a scratch place and prove that it can be used.
+    """Restore a snapshot of JOB (by default the newest) to a scratch folder and prove that it is usable.
 
-    The tree is compared with the manifest, dumps are loaded into databases made for it (as many rows as were
-    saved?), the job's check command is run. All of it is removed at the end. Exit codes: 0 proven, 1 this
-    machine cannot load it (it lacks a server, a version, an extension), 3 loads but differs, or damaged.
+    The tree is compared with the manifest, dumps are loaded into temporary databases and their rows
+    are counted, and the job's check command is run. Everything is removed at the end. Exit codes: 0 proven,
+    1 this machine cannot load it (a server, version or extension is missing), 3 it loads but differs, or is
+    damaged.
     """
     live = Restored()
     known = read_facts(context.state, context.settings.backups).get(job, {}).values()
@@ -265,7 +266,7 @@ def _tell_drill(job: str, name: str, store: str, result: Drilled) -> None:
 
 @click.group(epilog="Example: leitstand backup catalog rebuild")
 def catalog() -> None:
-    """What this host remembers of its jobs. A cache: the stores alone are enough."""
+    """This host's records of its jobs. A cache: it can be rebuilt from the stores."""
 
 
 @catalog.command(epilog="Example: leitstand backup catalog rebuild")
@@ -275,7 +276,7 @@ def catalog() -> None:
 def rebuild(context: Context, job: str | None, as_json: bool) -> int:
     """Rebuild this host's records for JOB, or for all jobs, from the stores: for status and metrics.
 
-    Snapshots that were missed until now are named, and missed no more.
+    Snapshots reported as lost until now are listed, and no longer reported.
     """
     failed, rows = False, []
     for name in context.job_names(job):

@@ -40,7 +40,7 @@ PROBLEMS_SHOWN = 10
     type=click.Choice(["keep", "refuse"]),
     default="keep",
     show_default=True,
-    help="Symbolic links that lead out of the target are named, and made or not; devices with them.",
+    help="Restore or refuse devices and symbolic links that lead out of the target; the links are listed.",
 )
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out matching paths.")
 @click.option("--dry-run", is_flag=True, help="Only show how much would be restored and removed.")
@@ -68,7 +68,7 @@ def restore(
     returns the folder of an earlier restore of JOB to the state of the snapshot; any other folder needs
     --into-existing, too.
 
-    Exit codes: 0 all good, 1 something was left out, or a PATTERN selects nothing: it is named, 3 failed.
+    Exit codes: 0 all good, 1 something was left out, or a PATTERN matches nothing (both are named), 3 failed.
     """
     live, existing = Restored(), Existing(overwrite, delete_extra)
     owners = Owners(may_give=os.geteuid() == 0, numeric=numeric_owner)
@@ -90,8 +90,8 @@ def _tell(snapshot: Snapshot, target: Path, patterns: tuple[str, ...], live: Res
         raise LeitstandError("nothing in the snapshot matches", "patterns: docs/backups.md")
     if as_json:
         facts = {"entries": live.entries, "content_bytes": live.content_bytes, "removed": live.removed}
-        told = {"notes": live.notes, **_outside(live)}
-        click.echo(json.dumps({**_about(snapshot, target), **facts, **told}))
+        notes = {"notes": live.notes, **_outside(live)}
+        click.echo(json.dumps({**_about(snapshot, target), **facts, **notes}))
         return EXIT_WARNINGS if live.notes else 0
     removed = f", {live.removed} removed there" if live.removed else ""
     click.echo(
@@ -127,7 +127,7 @@ def _tell_some(lines: Sequence[str], count: int) -> None:
     for line in lines[:PROBLEMS_SHOWN]:
         warn(line)
     if count > PROBLEMS_SHOWN:
-        warn(f"… and {count - PROBLEMS_SHOWN} more; --json names them")
+        warn(f"… and {count - PROBLEMS_SHOWN} more; --json lists them")
 
 
 def _outside(live: Restored) -> dict[str, object]:
@@ -162,7 +162,7 @@ def _tell_dry_run(
         return 0
     for extra in extras:
         name = visible(os.fsdecode(extra.path))
-        click.echo(f"would be removed: {name}{'/ with all that is in it' if extra.folder else ''}")
+        click.echo(f"would be removed: {name}{'/ with everything in it' if extra.folder else ''}")
     _tell_notes(live)
     click.echo(
         f"{snapshot.name.job}: {live.entries} entries, {size(live.content_bytes)} would be restored"

@@ -38,10 +38,10 @@ _RIGHT = ("ENTRIES", "READ", "STORED", "TIME")
 def run(
     context: Context, config_path: Any, job: str | None, every: bool, limits: Parallelism, as_json: bool
 ) -> int:
-    """Make a snapshot of JOB: its sources, sealed, to all its stores.
+    """Make a snapshot of JOB: encrypt its sources and send them to all its stores.
 
-    SIGTERM or Ctrl-C breaks it off: what it stored is removed, its hooks clean up. Exit codes: 0 all stores
-    have it, 1 some files could not be read, 3 a store has no snapshot of this run, 130 broken off.
+    SIGTERM or Ctrl-C interrupts it: what it stored is removed, its hooks clean up. Exit codes: 0 all stores
+    have it, 1 some files could not be read, 3 a store has no snapshot of this run, 130 interrupted.
     """
     if (job is None) != every:
         raise UsageError("name one job, or --all", "leitstand backup run website")
@@ -68,7 +68,7 @@ def _tell_ended(ended: Ended) -> None:
 def _report_of(ended: Ended) -> dict[str, Any]:
     if isinstance(ended.report, dict):
         return ended.report
-    problem = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    problem = (ended.stderr.strip().splitlines() or ["no error message"])[-1]
     return {
         "job": ended.task.job,
         "status": ended.status,
@@ -112,7 +112,7 @@ def _run_one(context: Context, job: str, as_json: bool) -> int:
 
 
 def _expected_bytes(context: Context, job: str) -> float | None:
-    """What the last run read: the best guess at what this one will."""
+    """Bytes that the last run read, as an estimate for this one; None if unknown."""
     facts = read_facts(context.state, context.settings.backups).get(job, {})
     return max((each.source_bytes for each in facts.values()), default=0) or None
 

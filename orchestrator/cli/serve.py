@@ -1,4 +1,4 @@
-"""``leitstand backup serve|install-timers``: two ways to have jobs run by themselves."""
+"""``leitstand backup serve|install-timers``: two ways to run jobs on schedule."""
 
 import json
 import signal
@@ -29,10 +29,10 @@ PROGRAM = "/opt/leitstand/bin/leitstand"
 @config_option
 @click.pass_context
 def serve(click_context: click.Context, config_path: Path, stop_within: int, limits: Parallelism) -> int:
-    """Run every job by its schedule, and its verify, drill and prune by theirs, until SIGTERM.
+    """Run every job on its schedule, and its verify, drill and prune on theirs, until SIGTERM.
 
-    What was missed while this was not running is made up for once. What failed is tried again. A changed
-    configuration is read by itself. At SIGTERM running tasks are broken off cleanly; they are due again.
+    Tasks missed while this was not running are run once. Failed tasks are retried. A changed configuration is
+    reloaded automatically. At SIGTERM running tasks are interrupted cleanly; they are due again.
     """
     shown = click_context.find_root().params
     log_options = ("--log-level", shown["log_level"], "--log-format", shown["log_format"])
@@ -47,21 +47,21 @@ def serve(click_context: click.Context, config_path: Path, stop_within: int, lim
 
 @click.command("install-timers", epilog="Example: leitstand backup install-timers --out /etc/systemd/system")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the units.")
-@click.option("--program", default=PROGRAM, show_default=True, help="The leitstand command, absolute.")
+@click.option("--program", default=PROGRAM, show_default=True, help="Absolute path of the leitstand command.")
 @json_option
 @with_path
 def install_timers(context: Context, config_path: Path, out: Path, program: str, as_json: bool) -> None:
-    """Write a systemd service and timer for each job that has a schedule: instead of 'serve'.
+    """Write a systemd service and timer for each job that has a schedule; an alternative to 'serve'.
 
-    Units of jobs that are gone are removed. Each service may write only where its job needs it.
+    Units of removed jobs are deleted. Each service may write only where its job needs to.
     """
     if not program.startswith("/"):
         raise UsageError(f"--program {program}: not an absolute path", f"write it as {PROGRAM}")
     if not out.is_dir():
         raise UsageError(f"--out {out}: there is no such folder", "usually /etc/systemd/system")
     written, removed = write_units(out, units(context, config_path.absolute(), program))
-    context.facts().publish()  # so that a job whose timer never starts is missed
-    with suppress(OSError):  # 'serve' is not missed any more
+    context.facts().publish()  # so that a timer that never starts is noticed
+    with suppress(OSError):  # 'serve' is no longer expected
         (context.fleet.paths.metrics / TEXTFILE).unlink()
     if as_json:
         click.echo(json.dumps({"folder": str(out), "written": list(written), "removed": list(removed)}))

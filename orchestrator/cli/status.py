@@ -1,4 +1,4 @@
-"""``leitstand backup status``: how all jobs are, as this host knows it."""
+"""``leitstand backup status``: the status of each job as recorded on this host."""
 
 import json
 import time
@@ -17,9 +17,7 @@ from orchestrator.config.tasks import Task, TaskPlan, is_default, plans, schedul
 from orchestrator.state.context import Context
 from orchestrator.state.facts import StoreFacts, read_facts
 
-NEW_SECONDS = (
-    86400.0  # a job that does not ask for drills gets a day for its first one, as by BackupNotProven
-)
+NEW_SECONDS = 86400.0  # a job with default drills has a day for its first one, as in BackupNotProven
 
 
 @click.command(epilog="Example: leitstand backup status")
@@ -81,7 +79,7 @@ def _lateness_of_drills(context: Context, job_name: str, facts: StoreFacts, now:
     schedule = schedule_of(job_name, context.job(job_name), "drill")
     if schedule is None or not facts.last_success or "drill" in facts.denied:
         return ""
-    # One good drill proves the job, from whichever store.
+    # One good drill, from any store, proves the job.
     known = read_facts(context.state, context.settings.backups)[job_name].values()
     drilled = max(each.verified.get("drill", 0) for each in known)
     if not drilled:
@@ -107,5 +105,6 @@ def _tell_status(rows: list[dict[str, Any]], zone: tzinfo) -> None:
         for row in rows
     ]
     table(columns, cells, right=("STORED", "COUNT"))
-    note = f"as of {output.moment(time.time(), zone)}; what the stores really hold: leitstand backup list"
+    actual = "for the actual contents of the stores, run: leitstand backup list"
+    note = f"as of {output.moment(time.time(), zone)}; {actual}"
     click.echo("\n".join(flow([note], terminal_width())))

@@ -1,4 +1,4 @@
-"""What is rarely meant in the sections ``stores`` and ``backups``; `leitstand check` warns of it."""
+"""Likely mistakes in the sections ``stores`` and ``backups``; `leitstand check` warns of them."""
 
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -9,17 +9,17 @@ from leitstand.settings.fleet import Finding, Fleet
 from orchestrator.config.settings import BackupSettings, FilesSettings, Job, SqliteSettings
 from orchestrator.config.tasks import Action, schedule_of
 
-# What a task that is off means, and what to write to have it.
+# The consequence of a task that is off, and an example schedule.
 _OFF: Mapping[Action, tuple[str, str]] = {
-    "verify": ("no snapshot is ever read back: what decays in a store is not noticed", "daily 05:00"),
-    "drill": ("no restore is ever tried: its snapshots are never proven", "monthly 1 06:00"),
+    "verify": ("no snapshot is ever read back: damage in a store goes unnoticed", "daily 05:00"),
+    "drill": ("no restore is ever tested: its snapshots are never proven", "monthly 1 06:00"),
     "prune": ("nothing is ever deleted: its stores fill up", "weekly sun 07:00"),
 }
-_ELSEWHERE = "if another machine does it, all is well"
+_ELSEWHERE = "ignore this if another machine does it"
 
 
 def of_backups(fleet: Fleet, settings: BackupSettings) -> Iterator[Finding]:
-    """Tasks that are off, keys that lie badly, stores beside what they save, files that are not there."""
+    """Tasks that are off, keys in a bad place, stores on the disk they save, missing files."""
     files = [each for each in named_files(settings, ()) if not _is_of_another_host(fleet, settings, each[0])]
     yield from faulty_files(iter(files))
     for name, job in settings.backups.items():
@@ -44,7 +44,7 @@ def _tasks_that_are_off(path: tuple[str, ...], name: str, job: Job) -> Iterator[
     if job.schedule is None and not any(schedule_of(name, job, action) for action in _OFF):
         yield (
             path,
-            "has no schedule: it is run, read back, proven and pruned by hand only",
+            "has no schedule: it is run, verified, tested and pruned by hand only",
             "add 'schedule: …'",
         )
         return
@@ -52,7 +52,7 @@ def _tasks_that_are_off(path: tuple[str, ...], name: str, job: Job) -> Iterator[
         if schedule_of(name, job, action) is not None:
             continue
         if action == "prune" and job.keep.keeps_everything:
-            yield (*path, "keep"), f"no rule of 'keep' is given: {what}", "add 'keep: {daily: 7, weekly: 4}'"
+            yield (*path, "keep"), f"'keep' has no rule: {what}", "add 'keep: {daily: 7, weekly: 4}'"
         else:
             yield (
                 (*path, action),
@@ -64,9 +64,7 @@ def _tasks_that_are_off(path: tuple[str, ...], name: str, job: Job) -> Iterator[
 def _keys_in_a_store(path: tuple[str, ...], settings: BackupSettings, job: Job) -> Iterator[Finding]:
     for name, folder in settings.folders(job).items():
         if job.keys_file is not None and job.keys_file.is_relative_to(folder):
-            what = (
-                f"lies in the store '{name}': anyone with access to the store can read every snapshot in it"
-            )
+            what = f"is in the store '{name}': anyone with access to the store can read every snapshot in it"
             yield (*path, "keys_file"), what, "keep it elsewhere, such as /etc/leitstand/keys"
 
 
@@ -74,12 +72,12 @@ def _keys_in_a_source(path: tuple[str, ...], job: Job) -> Iterator[Finding]:
     for index, source in enumerate(job.sources):
         if isinstance(source, FilesSettings) and job.keys_file is not None and _saves(source, job.keys_file):
             what = f"saves the keys file {job.keys_file}: one opened snapshot would open all of them"
-            hint = f"exclude: [{job.keys_file}]; the recovery kit brings the keys back, no snapshot does"
+            hint = f"exclude: [{job.keys_file}]; the recovery kit brings the keys back, not a snapshot"
             yield (*path, "sources", index), what, hint
 
 
 def _saves(source: FilesSettings, file: PurePath) -> bool:
-    """Whether a file lies in a source and no simple pattern leaves it out."""
+    """Whether a file is in a source and no simple pattern leaves it out."""
     folder = PurePath(source.files)
     if not file.is_relative_to(folder) or (source.include and not _fits(source.include, folder, file)):
         return False
@@ -112,7 +110,7 @@ def _stores_beside_sources(path: tuple[str, ...], settings: BackupSettings, job:
         if isinstance(each, FilesSettings | SqliteSettings)
     }
     if set(folders) == set(job.stores) and sources & {*devices.values()} - {None}:
-        what = "every store lies on the disk that it saves: one failure takes both"
+        what = "every store is on the same disk as the data: one failure destroys both"
         yield (*path, "stores"), what, "add a store elsewhere: docs/backups.md, Stores"
 
 

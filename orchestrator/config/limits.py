@@ -1,4 +1,4 @@
-"""The section ``limits`` of a job: how much one of its sources may give."""
+"""The section ``limits`` of a job: how much one of its sources may send."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from orchestrator.config.fields import Size
 
 
 class SourceLimitError(LeitstandError):
-    """A source gave more than the job's limits allow: the run fails and leaves no snapshot."""
+    """A source sent more than the job's limits allow: the run fails and leaves no snapshot."""
 
 
 class Limits(Model):
@@ -30,9 +30,9 @@ class Limits(Model):
     )
 
     def exceeded(self, label: str, limit: str) -> SourceLimitError:
-        """The error of a source that gives more."""
+        """The error of a source that sends more."""
         most = f"{self.time.total_seconds():g} s" if limit == "time" else f"{getattr(self, limit)} {limit}"
         return SourceLimitError(
-            f"{label}: more than {most}, so nothing was kept",
-            f"is that what it should hold? backups.NAME.limits.{limit} in leitstand.yml sets the limit",
+            f"{label}: more than {most}, so no snapshot was made",
+            f"if that is expected, raise backups.NAME.limits.{limit} in leitstand.yml",
         )

@@ -1,4 +1,4 @@
-"""The files a job names beside its keys and its stores' credentials, looked at as sshd looks at its own."""
+"""Owner and mode of a job's files other than its keys and credentials, checked as sshd checks its own."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from orchestrator.config.settings import Job, MysqlSettings, PostgresqlSettings
 
 
 def faulty_files(job: Job, host: Host) -> Iterator[Distrust]:
-    """What is wrong with each file that others could read or change; a missing one is reported elsewhere."""
+    """A finding for each file that others could read or change; missing files are reported elsewhere."""
     for path, is_secret in _files(job, host):
         found = exposed(path) if is_secret else distrust(path)
         if found is not None:
@@ -17,7 +17,7 @@ def faulty_files(job: Job, host: Host) -> Iterator[Distrust]:
 
 
 def _files(job: Job, host: Host) -> Iterator[tuple[Path, bool]]:
-    """Files of this machine, and whether they are secrets; of a host over SSH its own ones are read there."""
+    """Files of this machine, and whether they are secrets; a host over SSH reads its own files there."""
     if host.ssh is not None:
         named = [(host.ssh.identity_file, True), (host.ssh.known_hosts_file, False)]
     else:

@@ -27,7 +27,7 @@ _TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 
 @dataclass(frozen=True)
 class Schedule:
-    """Minutes of the day and days on which a job starts, or a fixed distance between two starts."""
+    """Minutes of the day and days on which a job starts, or a fixed interval between two starts."""
 
     text: str
     every: timedelta | None = None
@@ -53,7 +53,7 @@ class Schedule:
         for offset in range(_CALENDAR_DAYS):
             day = moment.date() + timedelta(days=offset)
             if self.starts_on(day):
-                # The earliest, not the first: what the skipped hour puts off may come after its successor.
+                # The earliest, not the first: one put off by the skipped hour may come after its successor.
                 starts = (_at(day, minute, moment) for minute in self.minutes)
                 later = [start for start in starts if start > moment.astimezone(UTC)]
                 if later:
@@ -62,7 +62,7 @@ class Schedule:
 
     @property
     def interval(self) -> timedelta:
-        """The longest time between two starts, which the age of a backup is measured against."""
+        """The longest time between two starts, for judging the age of a backup."""
         if self.every is not None:
             return self.every
         within_day = max((later - earlier for earlier, later in pairwise(self.minutes)), default=0)
@@ -105,12 +105,12 @@ def parse_schedule(text: str) -> Schedule:
 
 
 def _advice(words: list[str]) -> str:
-    """What is wrong with a text that begins like a schedule; else how to write one."""
+    """The fault of a text that begins like a schedule; otherwise how to write one."""
     match words:
         case ["monthly", day, *_] if day.isdecimal() and 29 <= int(day) <= 31:
             return "29 to 31 are not in every month: write it as monthly 28 03:00 or monthly 1 03:00"
         case ["weekly" | "monthly" as pace, *_]:
-            return f"'{pace}' stands alone, or with day and time: write it as {pace} {_DEFAULTS[pace]}"
+            return f"'{pace}' takes a day and a time, or neither: write it as {pace} {_DEFAULTS[pace]}"
         case [clock] if _TIME.match(clock):
             return f"how often? write it as daily {clock}"
     return HELP
@@ -119,7 +119,7 @@ def _advice(words: list[str]) -> str:
 def _every(text: str, length: str) -> Schedule:
     every = parse_duration(length)
     if every < timedelta(minutes=1):
-        raise ValueError("the shortest distance between two runs is 1m")
+        raise ValueError("the shortest interval between two runs is 1m")
     return Schedule(text, every=every)
 
 
@@ -161,6 +161,6 @@ def _field(text: str, lowest: int, highest: int, names: Iterable[str] = ()) -> s
         except ValueError:
             raise ValueError(HELP) from None
         if not lowest <= low <= high <= highest or pace < 1:
-            raise ValueError(f"'{part}' must lie within {lowest}-{highest}")
+            raise ValueError(f"'{part}' must be within {lowest}-{highest}")
         result.update(range(low, high + 1, pace))
     return result

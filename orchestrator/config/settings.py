@@ -1,6 +1,6 @@
-"""The sections ``stores`` and ``backups`` of leitstand.yml; `orchestrator.config.stores` has what a store is.
+"""The sections ``stores`` and ``backups`` of leitstand.yml; for a store see `orchestrator.config.stores`.
 
-pydantic alone: checking needs nothing else.
+Imports pydantic alone: checking needs nothing else.
 """
 
 from collections.abc import Iterator
@@ -36,9 +36,7 @@ from orchestrator.config.schedule import Schedule, parse_schedule
 from orchestrator.config.stores import FolderSettings, StoreSettings, place_of
 
 ALL_DATABASES = "*"
-OWN_TIME = (
-    f"{WHEN} 'never' for not at all. By default, where the job has a schedule, some time after its runs:"
-)
+OWN_TIME = f"{WHEN} 'never' turns it off. Default if the job has a schedule, some time after its runs:"
 
 
 class FilesSettings(Model):
@@ -76,7 +74,7 @@ class SqliteSettings(Model):
 
 
 class DumpSettings(Model):
-    """What every source that is a program's output has."""
+    """Settings of every source that is the output of a program."""
 
     timeout: Duration = Field(
         default="6h", validate_default=True, description="A dump that takes longer fails."
@@ -124,7 +122,7 @@ class PostgresqlSettings(DumpSettings):
 
 
 class CommandSettings(DumpSettings):
-    """What a program writes to its standard output."""
+    """The standard output of a program."""
 
     command: Argv = Field(description="The program and its arguments, word by word.")
     name: Name = Field(description="Name of its folder in the archive.")
@@ -254,7 +252,7 @@ class Pruning(Model):
         default=30,
         ge=1,
         le=100,
-        description="A prune that would mark at least 3 snapshots, and more than this, stops and asks.",
+        description="A prune that would mark 3 or more snapshots, and more than this, stops until confirmed.",
     )
 
 
@@ -269,7 +267,7 @@ def _or_never(kind: type[Model]) -> BeforeValidator:
 
 
 class Job(Model):
-    """What is backed up together: sources of one host, sealed in one archive, sent to one or more stores."""
+    """Sources of one host, backed up together: encrypted in one archive, sent to one or more stores."""
 
     host: Name = Field(description="Host to back up (a name from hosts).")
     sources: list[SourceSettings] = Field(min_length=1, description="What to back up.")
@@ -312,7 +310,7 @@ class Job(Model):
         default="warn", description="What happens if a file cannot be read: a warning, or the run fails."
     )
     scratch: AbsolutePath = Field(
-        default=Path("/var/tmp"),  # noqa: S108 - only unlinked files of mode 0600 stand there
+        default=Path("/var/tmp"),  # noqa: S108 - only unlinked files of mode 0600 are there
         description="Folder with space for three volumes (encrypted) and SQLite databases (not encrypted).",
     )
 
@@ -325,7 +323,7 @@ class Job(Model):
     @model_validator(mode="after")
     def volume_size_is_sensible(self) -> Self:
         if not 64 * KIBIBYTE <= self.volume_size <= 4096 * MEBIBYTE:
-            raise ValueError("volume_size must lie between 64KiB and 4GiB")
+            raise ValueError("volume_size must be between 64KiB and 4GiB")
         return self
 
     @property
@@ -373,7 +371,7 @@ class BackupSettings(Model):
 def source_label(
     source: FilesSettings | SqliteSettings | MysqlSettings | PostgresqlSettings | CommandSettings,
 ) -> str:
-    """What a source is called in messages, and the folder in the archive that its entries stand under.
+    """The name of a source in messages, and the folder of its entries in the archive.
 
     ``files/var/www``, ``sqlite/srv/guestbook.sqlite``, ``mysql/website``: kinds never meet.
     """

@@ -1,4 +1,4 @@
-"""What a store has in the section ``stores`` of leitstand.yml."""
+"""The settings of a store in the section ``stores`` of leitstand.yml."""
 
 from typing import Annotated, Any, Literal
 
@@ -65,7 +65,7 @@ def _store_tag(value: Any) -> str | None:
 
 
 def place_of(store: FolderSettings | S3Settings) -> tuple[str, ...]:
-    """What is the same of two stores that are one."""
+    """A key that is equal for two stores that are the same place."""
     if isinstance(store, FolderSettings):
         return (str(store.path),)
     return store.endpoint.rstrip("/"), store.bucket, store.prefix

@@ -1,4 +1,4 @@
-"""Restore into a folder that holds something already: what is there is overwritten, what is extra may go."""
+"""Restore into a folder that is not empty: files are overwritten, extra ones may be removed."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from orchestrator.sources.patterns import Selection
 
 @dataclass(frozen=True)
 class Existing:
-    """What may happen to a target that is not empty."""
+    """What the user allows for a target that is not empty."""
 
     overwrite: bool = False
     delete_extra: bool = False
@@ -25,16 +25,16 @@ class Existing:
     def check(self, snapshot: Snapshot, target: Path, selection: Selection) -> bool:
         """Whether this is a restore into something existing.
 
-        Raises UsageError where that would be no good.
+        Raises UsageError where that would do harm.
         """
         if self.delete_extra and not selection.all:
             raise UsageError(
-                "--delete-extra is of the whole snapshot", "leave out the patterns and --exclude"
+                "--delete-extra cannot be combined with patterns", "leave out the patterns and --exclude"
             )
         if not (self.overwrite or self.delete_extra) or not strangers(target, snapshot.name.id):
             return False
         if target.is_symlink() or not target.is_dir():
-            raise UsageError(f"{target} is no folder", "name the folder itself, no link to it")
+            raise UsageError(f"{target} is not a folder", "name the folder itself, not a link to it")
         if self.delete_extra:
             self._check_it_is_a_restore(snapshot, target)
         return True
@@ -44,11 +44,14 @@ class Existing:
         if not self.overwrite and not has_mark(target, job):
             raise UsageError(
                 f"{target} was not made by a restore of {job}",
-                "see with --into-existing --dry-run what would be removed; then leave out --dry-run",
+                "check with --into-existing --dry-run what would be removed; then leave out --dry-run",
             )
         tops = Known(snapshot.manifest).tops
         if not any(os.fsencode(path.name) in tops for path in target.iterdir()):
-            raise UsageError(f"{target} holds nothing of {job}: all of it would be removed", "is it right?")
+            raise UsageError(
+                f"nothing in {target} came from {job}; --delete-extra would remove everything",
+                "check --target",
+            )
 
 
 def restore_to(
@@ -75,11 +78,11 @@ def restore_to(
 
 
 def extra_in(snapshot: Snapshot, target: Path, notes: list[str]) -> list[Extra]:
-    """What ``delete_extra`` would remove; ``notes`` are told what stays. Raises RestoreError."""
+    """What ``delete_extra`` would remove; ``notes`` gets what stays. Raises RestoreError."""
     with _errors(target.absolute()):
         found = list(find_extra(target.absolute(), Known(snapshot.manifest)))
     notes += [
-        f"{os.fsdecode(extra.path)}: the snapshot could not read it, it stays as it is"
+        f"{os.fsdecode(extra.path)}: the run could not read it; it is left as it is"
         for extra in found
         if extra.lacked
     ]
@@ -91,11 +94,11 @@ def _restore_into(restoring: Restoring, target: Path, delete_extra: bool) -> Non
     found = extra_in(restoring.snapshot, target, result.notes) if delete_extra else []
     _remove(target, [extra for extra in found if extra.in_the_way], result)
     restoring.write()
-    # Not before: a restore that stops, or is not whole, takes nothing away that it does not replace.
+    # Only now: a restore that stops, or is incomplete, removes nothing that it does not replace.
     if not restoring.damaged:
         _remove(target, [extra for extra in found if not extra.in_the_way], result)
     restoring.finish_folders()
-    restoring.require_all("all others are whole; the same command with --store may bring these")
+    restoring.require_all("all others are complete; the same command with --store may restore these")
 
 
 def _remove(target: Path, extras: list[Extra], result: Restored) -> None:
@@ -103,7 +106,7 @@ def _remove(target: Path, extras: list[Extra], result: Restored) -> None:
         stays = list(remove_extra(target, extra))
         result.removed += not stays
         for path in stays:
-            result.notes.append(f"{os.fsdecode(path)}: something is mounted there, it stays")
+            result.notes.append(f"{os.fsdecode(path)}: something is mounted there; it is left as it is")
 
 
 @contextmanager
@@ -114,5 +117,5 @@ def _errors(target: Path) -> Iterator[None]:
         name = os.fsdecode(error.filename) if isinstance(error.filename, bytes | str) else ""
         raise RestoreError(
             f"{target}: {name + ': ' if name else ''}{error.strerror}",
-            "what was restored so far is whole; --delete-extra removes what is in the way",
+            "files restored so far are complete; --delete-extra removes what is in the way",
         ) from error

@@ -1,9 +1,9 @@
 """Bring a snapshot, or some paths of it, back into an empty or new folder.
 
-Everything is made in a staging folder inside the target, each file under its name only after its SHA-256 was
-proven. At the end the staging folder's content moves up: what stands in the target is whole. An interrupted
-restore into the same target goes on where it stopped. What is damaged stops no other file: all that can be
-proven is in the staging folder then, and another store may complete it.
+Everything is written to a staging folder inside the target; a file gets its name only after its SHA-256 was
+checked. At the end the staging folder's content moves up, so files in the target are complete. An interrupted
+restore into the same target continues where it stopped. Damage stops no other file: all intact files are then
+in the staging folder, and another store may complete it.
 """
 
 import errno
@@ -35,7 +35,7 @@ _NO_OTHER_NAME = (errno.EPERM, errno.EMLINK, errno.EXDEV)
 
 
 class RestoreError(LeitstandError):
-    """The restore stopped; what has its final name is whole."""
+    """The restore stopped; files with their final names are complete."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Restored:
     """Counters of a restore, moved on as it goes.
 
     ``notes`` are paths that are not as they were at the source; ``removed`` what the snapshot did not have;
-    ``outside_links`` symbolic links that lead out of the target, of which ``outside`` names the first ones.
+    ``outside_links`` symbolic links that lead out of the target, ``outside`` names the first ones.
     """
 
     entries: int = 0
@@ -85,7 +85,7 @@ def restore(
             restoring.write()
             restoring.finish_folders()
         restoring.require_all(
-            f"all others are whole, in {staging}; the same command with --store goes on there"
+            f"all others are complete, in {staging}; the same command with --store continues there"
         )
         _move_up(staging, target, snapshot.name.id)
     except OSError as error:
@@ -104,7 +104,7 @@ def prepare_target(target: Path, snapshot_id: str) -> Path:
         staging.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise UsageError(
-            f"{target}: {error.strerror}", "name a folder that can be made and written"
+            f"{target}: {error.strerror}", "name a folder that can be created and written"
         ) from error
     return staging
 
@@ -114,7 +114,8 @@ def check_target(target: Path, snapshot_id: str) -> Path:
     others = strangers(target, snapshot_id)
     if others:
         raise UsageError(
-            f"{target} is not empty: {others[0]}", "restore into an empty or new folder, or --into-existing"
+            f"{target} is not empty: {others[0]}",
+            "restore into an empty or new folder, or use --into-existing",
         )
     return target / f"{_STAGING}{snapshot_id}"
 
@@ -131,7 +132,7 @@ def strangers(target: Path, snapshot_id: str) -> list[str]:
 
 
 def _take_back(target: Path, staging: Path, snapshot_id: str) -> None:
-    """What an earlier restore had moved up when it was ended goes back into its staging folder."""
+    """Move what an interrupted restore had moved up back into its staging folder."""
     moving_up = target / f"{_MOVING_UP}{snapshot_id}"
     if not moving_up.exists():
         return
@@ -143,7 +144,7 @@ def _take_back(target: Path, staging: Path, snapshot_id: str) -> None:
 
 @dataclass
 class Restoring:
-    """One restore under way."""
+    """One restore in progress."""
 
     snapshot: Snapshot
     selection: Selection
@@ -153,7 +154,7 @@ class Restoring:
     # Files that are not selected themselves, but whose other names are: path -> those names.
     wanted_by_links: dict[bytes, list[bytes]] = field(default_factory=dict)
     folders: list[Metadata] = field(default_factory=list)
-    # What was not made: no other name may be made for what stands in its place.
+    # Files that were not restored: nothing may be hard-linked to what is in their place.
     left_out: set[bytes] = field(default_factory=set)
     # Files that this store cannot give: path -> why.
     damaged: dict[bytes, str] = field(default_factory=dict)
@@ -169,7 +170,7 @@ class Restoring:
                 raise _named(error, row.record.path) from error
 
     def finish_folders(self) -> None:
-        """Metadata of the folders, the innermost first: what is done in one changes its times."""
+        """Metadata of the folders, the innermost first: a change inside one changes its times."""
         for metadata in reversed(self.folders):
             self.tree.finish_folder(metadata)
 
@@ -202,7 +203,7 @@ class Restoring:
             self.result.entries += 1
 
     def _make(self, row: Row, metadata: Metadata) -> None:
-        """What the row is of, under the path in ``metadata``."""
+        """Create the row's file, under the path in ``metadata``."""
         if why := refusal(metadata, row.record.size):
             raise ValueError(why.removeprefix("refused: "))
         match metadata.kind:
@@ -246,7 +247,7 @@ class Restoring:
             self._leave_out(metadata, "refused: a device reaches out of the target")
             return
         if metadata.kind is Kind.DEVICE and stat.S_IFMT(metadata.mode) not in (stat.S_IFCHR, stat.S_IFBLK):
-            self._leave_out(metadata, "a device of an older snapshot, which does not tell its type")
+            self._leave_out(metadata, "a device of an older snapshot, which does not record its type")
             return
         try:
             self.tree.make_node(metadata)
@@ -275,7 +276,7 @@ class Restoring:
         except OSError as error:
             if error.errno != errno.EFBIG:
                 raise
-            self._leave_out(metadata, "larger than a file may be here")
+            self._leave_out(metadata, "larger than this file system allows")
             return
         self.result.content_bytes += record.size
 
@@ -290,7 +291,7 @@ def _copy(archive: SealedReader, record: FileRecord, file: SparseFile) -> None:
 
 
 def _named(error: Exception, path: bytes) -> Exception:
-    """What stops the restore, with the path. Numbers and names that no system takes are refused."""
+    """The error that stops the restore, with the path. Invalid numbers and names are refused."""
     if isinstance(error, OSError):
         return OSError(error.errno, error.strerror, path)
     return ArchiveError(f"refused: {printable(path)}: {error}", "leave it out with --exclude")
@@ -305,7 +306,7 @@ def _move_up(staging: Path, target: Path, snapshot_id: str) -> None:
 
 def _stopped(target: Path, staging: Path, error: OSError) -> RestoreError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        hint = f"make room and run the same command again: it goes on; or remove {staging}"
+        hint = f"free some space and run the same command again to continue, or remove {staging}"
     else:
         hint = f"what was restored so far is in {staging}; --exclude leaves a path out"
     name = os.fsdecode(error.filename) if isinstance(error.filename, bytes | str) else ""

@@ -1,6 +1,6 @@
-"""Write into a folder and never outside it, whatever the names and links in it say.
+"""Write into a folder and never outside it, regardless of the names and links in it.
 
-Every step goes from an open folder to the next one (``dir_fd``, ``O_NOFOLLOW``): a link on the way is an
+Every step goes from an open folder to the next one (``dir_fd``, ``O_NOFOLLOW``): a link in the path is an
 error.
 """
 
@@ -34,7 +34,7 @@ _PRIVILEGED_XATTRS = (b"security.", b"trusted.")
 class Tree:
     """A folder to restore into. Paths are relative bytes, with ``/`` between their parts.
 
-    ``exact``: others wrote there, too. What is there counts by its content and loses attributes of its own.
+    ``exact``: others wrote there, too. Existing files are compared by content and lose extra attributes.
     """
 
     def __init__(self, root: Path, owners: Owners, *, exact: bool = False) -> None:
@@ -68,7 +68,7 @@ class Tree:
         return False
 
     def _adopt(self, name: bytes, parent: int, metadata: Metadata, content: tuple[int, bytes]) -> bool:
-        """Take a file as it is if it has this content. One with several names may be somebody else's, too."""
+        """Take a file as it is if it has this content. One with several names may belong to others, too."""
         try:
             descriptor = os.open(name, _OPEN_FILE, dir_fd=parent)
         except OSError:
@@ -89,7 +89,7 @@ class Tree:
             _open_up(parent, name)
 
     def make_link(self, metadata: Metadata) -> None:
-        """A symbolic link, leading where it led; it is never followed here."""
+        """Create a symbolic link; it is never followed here."""
         parent, name = self._parent(metadata.path)
         _remove(parent, name)
         os.symlink(metadata.link, name, dir_fd=parent)
@@ -98,7 +98,7 @@ class Tree:
         os.utime(name, ns=(metadata.mtime_ns, metadata.mtime_ns), dir_fd=parent, follow_symlinks=False)
 
     def remove(self, path: bytes) -> None:
-        """Remove what stands in the place of something that is not restored; a folder is an error."""
+        """Remove what is in the place of a file that is not restored; a folder is an error."""
         parent, name = self._parent(path)
         _remove(parent, name)
 
@@ -132,7 +132,7 @@ class Tree:
         parent, name = self._parent(metadata.path)
         temporary = _PART + secrets.token_hex(8).encode()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        # Beside its final name: a file system keeps the files of a folder together where they are made.
+        # In its final folder: a file system keeps the files of a folder together where they are made.
         descriptor = os.open(temporary, flags, 0o600, dir_fd=parent)
         try:
             file = SparseFile(descriptor)
@@ -195,7 +195,7 @@ class Tree:
         if other != path:
             raise ArchiveError(
                 f"refused: {printable(path)} and {printable(other)} are one name on this file system",
-                "restore to a file system that tells capital letters from small ones",
+                "restore to a case-sensitive file system",
             )
 
     def _open_folder(self, path: bytes) -> int:
@@ -280,7 +280,7 @@ def _open_up(parent: int, name: bytes) -> None:
 
 
 def _node_type(metadata: Metadata) -> int:
-    """The type as mknod(2) takes it; a device's stands in its mode."""
+    """The type as mknod(2) takes it; a device's is in its mode."""
     types = {Kind.FIFO: stat.S_IFIFO, Kind.SOCKET: stat.S_IFSOCK}
     return types.get(metadata.kind) or stat.S_IFMT(metadata.mode)
 

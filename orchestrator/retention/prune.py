@@ -1,8 +1,8 @@
-"""Delete what `keep` no longer keeps: marked first, deleted after a grace time, by the store's own times.
+"""Delete what `keep` does not retain: marked first, deleted after a grace period, by the store's own times.
 
 Which snapshots stay is decided by what they sign of themselves. Only those whose COMMIT was made with our
-keys count and are ever deleted: nobody can push good snapshots out of `keep` with forged ones. What has no
-COMMIT and did not grow for two days is the rest of a run that died.
+keys count and are ever deleted: forged ones cannot push good snapshots out of `keep`. A snapshot without
+COMMIT that did not grow for two days was left by an interrupted run.
 """
 
 import hashlib
@@ -31,12 +31,12 @@ from orchestrator.stores import Store, StoreError
 
 _log = logging.getLogger(__name__)
 ABANDONED = timedelta(hours=48)
-AHEAD = timedelta(days=1)  # a mark that is so much newer than now was made by a clock that was ahead
+AHEAD = timedelta(days=1)  # a mark further in the future was made by a clock that was ahead
 _FORGOTTEN = "forgotten by hand"
 LITTER = (LEASE, CANARY)
 
 
-FEWEST = 3  # so many marks at once, and more than the job's share: a person should look
+FEWEST = 3  # with this many marks at once, more than the job's share, an admin must confirm
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Word:
-    """What a person, or an earlier proof, has said of a job's snapshots in a store.
+    """What an admin, or an earlier check, has determined about a job's snapshots in a store.
 
     ``damaged`` do not count as good ones. Of those much larger than the newest good one only the ``released``
-    are not held; None: all. ``marks`` is how many may be marked at once, whatever the job's share is.
+    are not held; None: all. ``marks`` is how many may be marked at once, regardless of the job's share.
     ``pruned`` are those that the last prune left; None: there was none yet. ``forgotten`` are to go.
     """
 
@@ -152,7 +152,7 @@ def _shown(moment: datetime, now: datetime) -> str:
 def _sweep_step(listed: Listed, now: datetime) -> Step:
     newest = _newest_object(listed)
     if now - newest < ABANDONED:
-        return Step(listed, "wait", "no COMMIT: a run that is under way, or died")
+        return Step(listed, "wait", "no COMMIT: a run in progress, or one that died")
     return Step(listed, "sweep", f"no COMMIT, nothing new since {_shown(newest, now)}")
 
 
@@ -161,14 +161,14 @@ def _newest_object(listed: Listed) -> datetime:
 
 
 def sweep_rests(store: Store, listed: Sequence[Listed]) -> None:
-    """Remove what runs that died left in a store, by its own times; quietly where that may not be done."""
+    """Remove leftovers of interrupted runs from a store, by its own times; denials are ignored."""
     now = max((_newest_object(each) for each in listed), default=None)
     for each in listed:
         if now is not None and each.committed is None and now - _newest_object(each) >= ABANDONED:
             try:
                 _delete(store, each)
             except StoreError as error:
-                _log.debug("%s: the rest of %s stays: %s", store.name, each.name.id, error)
+                _log.debug("%s: the leftovers of %s stay: %s", store.name, each.name.id, error)
 
 
 def _marked(listed: Listed) -> datetime | None:
@@ -203,13 +203,13 @@ def carry_out(store: Store, steps: list[Step]) -> Iterator[Step]:
 
 
 def put_note(store: Store, name: SnapshotName, kind: str) -> None:
-    """Lay a MARK or a HOLD beside a snapshot's objects."""
+    """Add a MARK or a HOLD to a snapshot's objects."""
     data = json.dumps({"version": 1, "snapshot": name.id}).encode()
     store.put(name.key(kind), data, sha256=hashlib.sha256(data).hexdigest())
 
 
 def _delete(store: Store, listed: Listed) -> None:
-    """COMMIT goes first, so that what is half deleted is no snapshot any more; the mark goes last."""
+    """COMMIT goes first, so that a half-deleted snapshot no longer counts; the mark goes last."""
     first, last = listed.name.key(COMMIT), listed.name.key(MARK)
     keys = [info.key for info in listed.objects]
     for key in sorted(keys, key=lambda key: (key != first, key == last, key)):
@@ -217,7 +217,7 @@ def _delete(store: Store, listed: Listed) -> None:
 
 
 def sweep_litter(store: Store, job_name: str, job: Job, now: datetime) -> None:
-    """Remove leases and canaries that nobody took back: their owners died, or may not delete."""
+    """Remove abandoned leases and canaries: their owners died, or may not delete."""
     for name in LITTER:
         prefix = f"{job_prefix(job.host, job_name)}{name}/"
         for info in store.list(prefix):

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from orchestrator.config.settings import Keep
 from orchestrator.repository.order import in_order
 
-SHRUNK = 2  # a snapshot so many times as large as the newest good one is deleted by a person's word only
+SHRUNK = 2  # a snapshot more than this many times as large as the newest good one needs an admin's word
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def decide(candidates: Iterable[Candidate], keep: Keep, zone: ZoneInfo) -> list[
     ``hourly: 3`` keeps the newest snapshot of each of the three newest hours that have one, and so on; days
     begin at midnight in ``zone``. ``within`` counts back from the newest snapshot, not from the clock of this
     machine. The newest ``min`` snapshots without errors always stay, and so does each one that holds files of
-    one that stays. What is more than twice as large as the newest good one is held: was the source emptied?
+    one that stays. One more than twice as large as the newest good one is held: was the source emptied?
     """
     decisions = [Decision(each) for each in reversed(in_order(candidates))]
     if keep.keeps_everything:
@@ -95,7 +95,7 @@ def _periods(
     period: Callable[[datetime], object],
     zone: ZoneInfo,
 ) -> None:
-    # A run that could not read everything stands for its day only if no better one does.
+    # A partial snapshot represents its period only if there is no complete one.
     seen: dict[object, Decision] = {}
     for decision in decisions:
         which = period(decision.candidate.time.astimezone(zone))

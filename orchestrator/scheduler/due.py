@@ -1,6 +1,6 @@
-"""Whether a task is due, for timers that ask every few minutes: 'every 6h' is counted from its last run.
+"""Whether a task is due, for timers that check every few minutes: 'every 6h' is counted from its last run.
 
-What was done stands in the file that `serve` keeps it in, and the same agenda reads it: both start a task at
+Completed tasks are recorded in the file that `serve` uses, and the same agenda reads it: both start a task at
 the same times, also after a reboot.
 """
 
@@ -29,7 +29,7 @@ class DueTask:
     start: datetime
 
     def ended(self, context: Context, began: float, *, good: bool) -> None:
-        """Note a try. One that failed is made again as late as one that went well."""
+        """Note a try. A failed one is repeated as late as a good one."""
         with _agenda(context) as agenda:
             stamps = agenda.done if good else agenda.seen
             stamps[self.task.name] = began
@@ -46,7 +46,7 @@ def due_task(context: Context, task: Task) -> DueTask:
 
 @contextmanager
 def _agenda(context: Context) -> Iterator[Agenda]:
-    """What is planned, done and seen; written down at the end, one process at a time."""
+    """The agenda from its file; written back at the end, one process at a time."""
     path, jobs = context.state / STAMPS, context.settings.backups
     now = datetime.fromtimestamp(time.time(), context.fleet.site.zone)
     with context.facts().locked():
@@ -61,4 +61,4 @@ def _agenda(context: Context) -> Iterator[Agenda]:
         try:
             write_stamps(path, agenda)
         except OSError as error:  # a full disk keeps no backup from being made
-            _log.warning("what was done cannot be noted: %s", error)
+            _log.warning("completed tasks cannot be recorded: %s", error)

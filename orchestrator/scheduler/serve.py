@@ -1,4 +1,4 @@
-"""``leitstand backup serve``: starts every job's tasks when they are due, until it is told to stop."""
+"""``leitstand backup serve``: starts every job's tasks when they are due, until it is stopped."""
 
 import logging
 import queue
@@ -28,12 +28,12 @@ from orchestrator.state.metrics import write_textfile
 _log = logging.getLogger(__name__)
 TEXTFILE = "leitstand_backup_scheduler.prom"
 TICK_SECONDS = 1.0
-LOOK_SECONDS = 5.0  # how often files are looked at: the configuration, what other runs did
+LOOK_SECONDS = 5.0  # how often to check files: the configuration, the facts of other runs
 CLOCK_SET = 5.0  # seconds that the clock may drift from the monotonic one between two ticks
 
 
 class Workers(Protocol):
-    """What carries tasks out; see `orchestrator.scheduler.children.Children`."""
+    """Runs tasks; see `orchestrator.scheduler.children.Children`."""
 
     ended: "queue.Queue[Ended]"
 
@@ -47,7 +47,7 @@ class Workers(Protocol):
 
 @dataclass
 class Service:
-    """The loop. ``wall`` is the time of day in seconds since 1970, ``monotonic`` a clock that nobody sets."""
+    """The loop. ``wall`` is the time of day in seconds since 1970, ``monotonic`` one that is never set."""
 
     config: Watched[Context]
     workers: Workers
@@ -76,7 +76,7 @@ class Service:
         return datetime.fromtimestamp(self.wall(), UTC)
 
     def run(self) -> None:
-        """Until ``stop`` is set; then every running task is broken off, and cleans up."""
+        """Run until ``stop`` is set."""
         _log.info("serving %d tasks of %d jobs", len(self.agenda.plans), len(self._jobs))
         while not self.stop.is_set():
             self.tick()
@@ -84,7 +84,7 @@ class Service:
                 self._end(self.workers.ended.get(timeout=TICK_SECONDS))
 
     def close(self, seconds: float) -> None:
-        """Break off what is running; after so many seconds, end it. What was broken off is due again."""
+        """Interrupt running tasks; after ``seconds``, kill them. Interrupted tasks are due again."""
         self.waiting.clear()
         deadline = self.monotonic() + seconds
         self.workers.break_off()
@@ -92,12 +92,14 @@ class Service:
             with suppress(queue.Empty):
                 self._end(self.workers.ended.get(timeout=max(0.01, deadline - self.monotonic())))
                 continue
-            _log.error("%s did not end and is killed", ", ".join(task.name for task in self.workers.running))
+            _log.error(
+                "%s did not end and is being killed", ", ".join(task.name for task in self.workers.running)
+            )
             self.workers.kill()
             deadline = self.monotonic() + seconds
 
     def tick(self) -> None:
-        """Queue what is due, start what may start, and now and then look whether something changed."""
+        """Queue due tasks, start what the limits allow, and check for changes now and then."""
         known = {*self.waiting, *self.workers.running}
         self.waiting += [task for task in self.agenda.due(self.now) if task not in known]
         self._start()
@@ -179,14 +181,14 @@ class Service:
         try:
             write_stamps(self._stamps, self.agenda)
         except OSError as error:
-            _log.warning("what was done cannot be noted: %s", error)
+            _log.warning("completed tasks cannot be recorded: %s", error)
 
 
 def scheduler_metrics(moment: float, *, config_good: bool) -> CollectorRegistry:
     """The scheduler's own health."""
     registry = CollectorRegistry()
-    text = "Whether the configuration could be read last."
+    text = "Whether the last read of the configuration succeeded."
     Gauge("leitstand_backup_config_good", text, registry=registry).set(config_good)
-    text = "When the scheduler last looked for tasks that are due."
+    text = "When the scheduler last checked for due tasks."
     Gauge("leitstand_backup_scheduler_timestamp_seconds", text, registry=registry).set(moment)
     return registry

@@ -19,9 +19,9 @@ from orchestrator.state.context import Context
 MARK = "# Written by 'leitstand backup install-timers'; changes here are lost.\n"
 PREFIX = "leitstand-backup-"
 PUT_OFF_YEARS = 10  # for which starts that the clock skips are written down
-LONGEST_PAUSE = timedelta(minutes=5)  # between two looks whether 'every 6h' is over
+LONGEST_PAUSE = timedelta(minutes=5)  # between two checks whether 'every 6h' is over
 
-# What no task needs, whatever it reads.
+# Rights that no task needs.
 _ALWAYS = """\
 UMask=0077
 LimitCORE=0
@@ -37,7 +37,7 @@ RestrictRealtime=yes
 LockPersonality=yes
 SystemCallArchitectures=native
 """
-# What programs of the admin's own may need, in hooks and command sources: sudo, mount, lvcreate, a compiler.
+# Rights that the admin's programs may need, in hooks and command sources: sudo, mount, a compiler.
 _WITHOUT_PROGRAMS = """\
 NoNewPrivileges=yes
 RestrictSUIDSGID=yes
@@ -80,8 +80,8 @@ def _service(context: Context, task: Task, plan: TaskPlan, config: Path, program
         f"[Unit]\nDescription=Leitstand: {task.action} of backup {task.job}\n",
         "Wants=network-online.target\nAfter=network-online.target\n\n",
         f"[Service]\nType=oneshot\nExecStart={' '.join(map(_quoted, words))}\n",
-        "# 1: finished with warnings, which Prometheus tells.\nSuccessExitStatus=1\n",
-        "# SIGTERM goes to leitstand alone, which ends what it started and cleans up.\nKillMode=mixed\n",
+        "# 1: finished with warnings, which Prometheus reports.\nSuccessExitStatus=1\n",
+        "# SIGTERM goes to leitstand alone, which stops its children and cleans up.\nKillMode=mixed\n",
         "TimeoutStartSec=infinity\nTimeoutStopSec=15min\n",
         "Nice=10\nCPUSchedulingPolicy=batch\nIOSchedulingClass=best-effort\nIOSchedulingPriority=7\n\n",
         _ALWAYS,
@@ -91,7 +91,7 @@ def _service(context: Context, task: Task, plan: TaskPlan, config: Path, program
 
 
 def _allowed(context: Context, task: Task, job: Job) -> Iterator[str]:
-    """What depends on the job: where it writes, what it reads, whose programs it runs."""
+    """Settings that depend on the job: where it writes, what it reads, which programs it runs."""
     local = context.fleet.hosts[job.host].ssh is None
     runs_here = local and task.action == "run"
     reads_here = runs_here or (local and task.action == "verify" and job.verify.spot is not None)
@@ -118,7 +118,7 @@ def _allowed(context: Context, task: Task, job: Job) -> Iterator[str]:
 
 
 def _covers(job: Job, *places: str) -> bool:
-    """Whether a source of files holds one of these places, or stands in one."""
+    """Whether a source of files contains one of these places, or is in one."""
     sources = [PurePath(s.files) for s in job.sources if isinstance(s, FilesSettings)]
     sources += [PurePath(s.sqlite) for s in job.sources if isinstance(s, SqliteSettings)]
     found = [(source, PurePath(place)) for source in sources for place in places]
@@ -146,7 +146,7 @@ def _timer(task: Task, plan: TaskPlan, job: Job, zone: str) -> str:
         lines += ["Persistent=true"]
     elif plan.schedule.every is None:
         delay = longest_offset(job.jitter, plan.schedule.interval).total_seconds()
-        lines += ["# What was missed while this host was down is made up for.", "Persistent=true"]
+        lines += ["# Starts missed while this host was down are made up for.", "Persistent=true"]
         lines += [f"RandomizedDelaySec={delay:.0f}", "FixedRandomDelay=true"]
     when = "".join(f"{line}\n" for line in lines)
     return (
@@ -188,8 +188,8 @@ def _skipped(day: date, minute: int, zone: ZoneInfo) -> datetime | None:
 def timer_lines(schedule: Schedule, zone: str, year: int | None = None) -> list[str]:
     """A schedule as systemd writes it, from ``year`` (this one) on. Cron's 'either day' becomes two lines.
 
-    ``every`` is counted from the last run, which systemd forgets at a reboot: the task is asked now and then
-    whether it is due.
+    ``every`` is counted from the last run, which systemd forgets at a reboot: the timer checks now and
+    then whether the task is due.
     """
     if schedule.every is not None:
         pause = min(LONGEST_PAUSE, max(timedelta(minutes=1), schedule.every / 10))

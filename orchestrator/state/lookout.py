@@ -1,4 +1,4 @@
-"""Look at a store as it is and hold it against what is known: what was there, should still be, and is gone.
+"""Compare a store with what is known of it, to find snapshots that should still be there and are gone.
 
 Known is what this host has seen there, in its state folder; to a host that has seen nothing yet, what each
 snapshot signs of the one before it. What a prune removed, here or elsewhere, is not missed: `keep` would not
@@ -109,7 +109,7 @@ def learn(context: Context, job_name: str, store: Store, keys: KeyRing) -> Seque
             context, job_name, store, [*(each for each in there if each.id in known), *new], known, now
         )
     except StoreError as error:
-        _log.debug("%s: what is there cannot be seen: %s", store.name, error)
+        _log.debug("%s: its snapshots cannot be listed: %s", store.name, error)
         return list(known)
     for what in lost.values():
         _log.info("%s: %s: %s", job_name, store.name, what)

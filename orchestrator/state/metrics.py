@@ -1,4 +1,4 @@
-"""Metrics of backups for Prometheus, from what is known of each job in each store."""
+"""Metrics of backups for Prometheus, from the facts of each job in each store."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ Sample = tuple[tuple[str, ...], float]
 
 
 def _of_success(name: str) -> Read:
-    """Reads a fact that means something once there was a good run."""
+    """Reads a fact that exists after a good run."""
     return lambda facts: getattr(facts, name) if facts.last_run and facts.last_success else None
 
 
@@ -30,7 +30,7 @@ def _of_run(value: Read) -> Read:
 
 
 def _of_store(value: Read) -> Read:
-    """Reads a fact that means something once the store was looked into, by whichever machine runs the job."""
+    """Reads a fact that exists once the store was listed, no matter which machine runs the job."""
     return lambda facts: value(facts) if facts.last_run or facts.snapshots is not None else None
 
 
@@ -38,13 +38,13 @@ def _of_store(value: Read) -> Read:
 _GAUGES: tuple[tuple[str, str, Read], ...] = (
     (
         "last_run_success",
-        "Whether the last run put a snapshot there.",
+        "Whether the last run stored a snapshot there.",
         _of_run(lambda f: int(f.last_run_success)),
     ),
     ("last_run_timestamp_seconds", "When the last run ended.", lambda f: f.last_run or None),
     (
         "last_run_warnings",
-        "Files that the last run could not read, or not surely.",
+        "Files that the last run could not read reliably.",
         _of_run(lambda f: f.warnings),
     ),
     ("shrunk_sources", "Sources that held far less in the last run than before.", _of_success("shrunk")),
@@ -53,31 +53,31 @@ _GAUGES: tuple[tuple[str, str, Read], ...] = (
     ("stored_bytes", "Size of the newest good snapshot as stored.", _of_success("stored_bytes")),
     (
         "uploaded_bytes",
-        "Bytes that the last good run sent there, again and again included.",
+        "Bytes that the last good run sent there, retries included.",
         _of_success("uploaded_bytes"),
     ),
     ("source_bytes", "Bytes that the last good run read.", _of_success("source_bytes")),
     ("files", "Files and folders in the newest good snapshot.", _of_success("files")),
     ("snapshots", "Complete snapshots in the store, as last seen.", lambda f: f.snapshots),
-    ("files_new", "Of these, so many that the run before did not have.", _of_success("new")),
+    ("files_new", "Files and folders that the previous run did not have.", _of_success("new")),
     (
         "files_changed",
-        "Of these, so many with another content than in the run before.",
+        "Files and folders that have changed since the previous run.",
         _of_success("changed"),
     ),
     (
         "files_gone",
-        "Files and folders that the run before had and the last one had not.",
+        "Files and folders that the previous run had and the last one did not.",
         _of_success("gone"),
     ),
     (
         "damaged_snapshots",
-        "Snapshots that are known to be damaged, or not proven any more.",
+        "Snapshots that are known to be damaged, or are no longer proven.",
         _of_store(lambda f: len(f.damaged.keys() | f.doubtful.keys())),
     ),
     (
         "lost_snapshots",
-        "Snapshots that were there, should still be, and are gone.",
+        "Snapshots that should still be there and are gone.",
         _of_store(lambda f: len(f.lost)),
     ),
     (
@@ -98,7 +98,7 @@ def write_metrics(folder: Path, facts: Facts, jobs: Mapping[str, Job], zone: tzi
 
 
 def write_textfile(path: Path, registry: CollectorRegistry) -> None:
-    """Replace a textfile, readable for the exporter whatever the umask. Raises OSError."""
+    """Replace a textfile, readable for the exporter regardless of the umask. Raises OSError."""
     make_public_folder(path.parent)
     write_atomically(path, generate_latest(registry))
 
@@ -131,15 +131,14 @@ class BackupCollector(Collector):
         yield _gauge("interval_seconds", text, _LABELS, self._intervals())
         text = "The longest time between two scheduled drills."
         yield _gauge("drill_interval_seconds", text, ("backup", "host"), self._drill_intervals())
-        text = "1 for what this host does not do by itself: it is turned off,"
-        yield _gauge("off", f"{text} or these credentials may not do it.", (*_LABELS, "action"), self._off())
+        text = "1 for a task that this host does not run on schedule: it is turned off,"
+        yield _gauge("off", f"{text} or its credentials do not allow it.", (*_LABELS, "action"), self._off())
         text = "When the task starts next, or was due."
         yield _gauge("next_run_timestamp_seconds", text, ("backup", "host", "action"), self._next_runs())
-        text = "When all was last found good, by how much was looked at: "
-        text += "of the newest snapshot, or a share of all."
+        text = "When the newest snapshot, or a share of all, was last found good at this level."
         levels = self._by_level(lambda facts: facts.verified)
         yield _gauge("last_verified_timestamp_seconds", text, (*_LABELS, "level"), levels)
-        text = "When the newest of the snapshots that were found good at this level was made."
+        text = "When the newest snapshot that was found good at this level was made."
         levels = self._by_level(lambda facts: facts.proven)
         yield _gauge("proven_snapshot_timestamp_seconds", text, (*_LABELS, "level"), levels)
 

@@ -92,7 +92,7 @@ def readable_snapshot(
             yield snapshot
             return
     failure = next((error for error in errors if not isinstance(error, NoSuchSnapshotError)), errors[0])
-    failure.hint = failure.hint or f"take an older one with --snapshot: leitstand backup list {job_name}"
+    failure.hint = failure.hint or f"choose an older one with --snapshot: leitstand backup list {job_name}"
     raise failure
 
 
@@ -157,7 +157,7 @@ def _copies(
                 found.setdefault(listed.id, []).append((store, listed))
         except StoreError as error:
             errors.append(error)
-            tell(f"{error.message}; what only {store.name} has is not looked at")
+            tell(f"{error.message}; snapshots that only {store.name} has are skipped")
     if len(errors) == len(stores):
         raise errors[-1]
     return [found[each.id] for each in in_order([copies[0][1] for copies in found.values()])]

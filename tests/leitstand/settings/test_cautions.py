@@ -99,7 +99,7 @@ def test_keys_in_a_store_or_a_source(leitstand: Run, tmp_path: Path) -> None:
     (tmp_path / "disk" / "keys").touch(mode=0o600)
     sections["backups"]["site"]["keys_file"] = str(tmp_path / "disk" / "keys")
     found = warned(leitstand, tmp_path / "l.yml", **sections)
-    assert found["backups.site.keys_file"].startswith("lies in the store 'disk'")
+    assert found["backups.site.keys_file"].startswith("is in the store 'disk'")
 
 
 @pytest.mark.parametrize("exclude", [["/*/etc/keys"], ["keys"], ["etc/keys"], ["etc"], ["etc/"]])
@@ -120,7 +120,7 @@ def test_keys_in_a_source_unless_they_are_left_out(
 def test_a_store_on_the_disk_that_it_saves(leitstand: Run, tmp_path: Path) -> None:
     sections = backups(tmp_path)
     found = warned(leitstand, tmp_path / "l.yml", **sections)
-    assert found["backups.site.stores"].startswith("every store lies on the disk that it saves")
+    assert found["backups.site.stores"].startswith("every store is on the same disk as the data")
     (tmp_path / "s3.ini").touch(mode=0o600)
     away = {"type": "s3", "endpoint": "https://s3.example.org", "bucket": "backups"}
     sections["stores"]["away"] = {**away, "credentials_file": str(tmp_path / "s3.ini")}

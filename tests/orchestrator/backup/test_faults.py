@@ -353,6 +353,6 @@ def test_the_accounts_of_a_server_are_saved_once(site: Site) -> None:
     site.job["sources"] += [{"mysql": name, "users": True} for name in ("shop", "forum")]
     ran = site.leitstand("run", "site")
     assert ran.status == 2
-    assert "sources[3].users: 'users' is set at two sources" in ran.stderr
+    assert "sources[3].users: 'users' is set on two sources" in ran.stderr
     site.job["sources"][3] = {"postgresql": "forum", "globals": True}
     assert "two sources" not in site.leitstand("status").stderr

@@ -141,4 +141,4 @@ def test_the_recovery_kit_goes_into_no_file_that_others_may_read(site: Site) -> 
     assert exported(site, "--out", str(kit)).returncode == 0
     assert (kit.stat().st_mode & 0o777, secret in kit.read_text()) == (0o600, True)
     again = exported(site, "--out", str(kit))
-    assert (again.returncode, again.stderr.splitlines()[0]) == (2, f"{kit} is there already")
+    assert (again.returncode, again.stderr.splitlines()[0]) == (2, f"{kit} exists already")

@@ -89,7 +89,7 @@ def test_find_looks_into_every_snapshot_that_any_store_can_give(on_swift: Site) 
     on_swift.document["stores"]["swift"]["endpoint"] = "http://127.0.0.1:1"
     ran = on_swift.good("find", "site", "secret.php")
     assert [line.split()[0] for line in ran.stdout.splitlines()] == [both, disk_alone]
-    assert "what only swift has is not looked at" in ran.stderr
+    assert "snapshots that only swift has are skipped" in ran.stderr
     (manifest,) = on_swift.disk.rglob(f"{both}/manifest.zip")
     manifest.unlink()
     ran = on_swift.leitstand("find", "site", "secret.php")
@@ -152,7 +152,7 @@ def test_status_shows_every_job_and_its_problem(on_swift: Site) -> None:
 
 
 def test_diff_without_names_compares_the_last_two(saved: Site) -> None:
-    assert saved.leitstand("diff", "site").errors == ["site: there are no two snapshots to compare"]
+    assert saved.leitstand("diff", "site").errors == ["site: it needs two snapshots to compare"]
     saved.good("run", "site")
     (saved.www / "new.html").write_text("new")
     saved.good("run", "site")

@@ -267,7 +267,7 @@ def test_a_device_of_no_type_is_not_made(forger: Forger) -> None:
     target = forger.site.folder / "out"
     ran = forger.site.leitstand("restore", "site", "--target", target)
     assert (ran.status, list(target.iterdir())) == (1, [])
-    assert ran.errors == ["odd: a device of an older snapshot, which does not tell its type"]
+    assert ran.errors == ["odd: a device of an older snapshot, which does not record its type"]
 
 
 @pytest.fixture

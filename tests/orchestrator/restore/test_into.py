@@ -62,9 +62,9 @@ def test_delete_extra_makes_a_restored_folder_what_the_snapshot_was(
     told = [line.removeprefix("would be removed: ") for line in dry.stdout.splitlines()[:-1]]
     names = [
         "closed",
-        "new/ with all that is in it",
+        "new/ with everything in it",
         "shell.php",
-        "sparse/ with all that is in it",
+        "sparse/ with everything in it",
         "way out",
     ]
     assert told == [f"{place}/{name}" for name in names]
@@ -118,13 +118,13 @@ def test_delete_extra_is_refused_where_it_would_remove_what_is_not_of_the_job(
             "restore", "site", "--target", outside, "--delete-extra", "--into-existing", *more
         )
         assert ran.status == 2
-        assert "holds nothing of site" in ran.errors[0]
+        assert "came from site; --delete-extra would remove everything" in ran.errors[0]
     with_pattern = site.leitstand("restore", "site", "--target", target, "--delete-extra", "*.php")
     assert (with_pattern.status, "leave out the patterns" in with_pattern.stderr) == (2, True)
     link = outside.parent / "link"
     link.symlink_to(target)
     through = site.leitstand("restore", "site", "--target", link, "--delete-extra")
-    assert (through.status, "is no folder" in through.errors[0]) == (2, True)
+    assert (through.status, "is not a folder" in through.errors[0]) == (2, True)
     assert set(outside.iterdir()) == others
 
 
@@ -194,8 +194,7 @@ def test_what_the_snapshot_could_not_read_is_nothing_extra(site: Site, tmp_path:
     (vm / "compact_memory").write_text("nowhere else")
     (vm / "intruder").touch()
     assert (
-        "compact_memory: the snapshot could not read it, it stays"
-        in site.leitstand(*into, "--dry-run").stderr
+        "compact_memory: the run could not read it; it is left" in site.leitstand(*into, "--dry-run").stderr
     )
     assert site.leitstand(*into).status == 1
     assert (vm / "compact_memory").read_text() == "nowhere else"

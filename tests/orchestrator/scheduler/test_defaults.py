@@ -140,9 +140,9 @@ def warnings_of(site: Site, capsys: pytest.CaptureFixture[str]) -> list[str]:
     ("changes", "expected"),
     [
         ({"prune": "never"}, "backups.site.prune: 'prune' is off: nothing is ever deleted"),
-        ({"drill": "never"}, "backups.site.drill: 'drill' is off: no restore is ever tried: its snapshots"),
+        ({"drill": "never"}, "backups.site.drill: 'drill' is off: no restore is ever tested: its snapshots"),
         ({"verify": {"schedule": "never"}}, "backups.site.verify: 'verify' is off: no snapshot is ever read"),
-        ({"keep": {}}, "backups.site.keep: no rule of 'keep' is given: nothing is ever deleted"),
+        ({"keep": {}}, "backups.site.keep: 'keep' has no rule: nothing is ever deleted"),
         ({"schedule": None}, "backups.site: has no schedule"),
     ],
 )  # fmt: skip
@@ -151,7 +151,7 @@ def test_check_warns_of_each_task_that_is_off(
 ) -> None:
     by_itself(site).update(changes)
     site.document["backups"]["site"] = {name: value for name, value in site.job.items() if value is not None}
-    found = [line for line in warnings_of(site, capsys) if "disk that it saves" not in line]
+    found = [line for line in warnings_of(site, capsys) if "same disk as the data" not in line]
     assert len(found) == 1
     assert found[0].startswith(expected)
 
@@ -161,7 +161,7 @@ def test_check_has_nothing_to_say_of_a_job_that_has_all(
 ) -> None:
     by_itself(site)
     (line,) = warnings_of(site, capsys)
-    assert "every store lies on the disk that it saves" in line
+    assert "every store is on the same disk as the data" in line
     site.write()
     run_leitstand(["check", "--json", "--config", str(site.config)])
     assert [each["level"] for each in json.loads(capsys.readouterr().out)] == ["warning"]

@@ -158,7 +158,7 @@ def test_cron_has_two_numbers_for_sunday(sunday: str) -> None:
     ],
 )
 def test_what_is_no_schedule_is_refused_with_a_reason(text: str) -> None:
-    with pytest.raises(ValueError, match=r"write it as|must lie within|never comes|shortest distance"):
+    with pytest.raises(ValueError, match=r"write it as|must be within|never comes|shortest interval"):
         parse_schedule(text)
 
 

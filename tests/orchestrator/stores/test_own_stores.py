@@ -24,9 +24,9 @@ def test_a_source_in_a_store_of_its_job_is_refused(site: Site) -> None:
     site.job["sources"] = [{"files": str(site.disk / "here")}]
     ran = site.leitstand("run", "site")
     assert ran.status == 2
-    assert "lies in 'disk', a store of this job" in ran.stderr
+    assert "is in 'disk', a store of this job" in ran.stderr
     site.document["hosts"]["here"]["ssh"] = {"user": "root"}
-    assert "lies in" not in site.leitstand("status").stderr, "it is a folder of another machine"
+    assert "a store of this job" not in site.leitstand("status").stderr, "it is a folder of another machine"
 
 
 def test_two_stores_that_are_one_place_are_refused(site: Site) -> None:
