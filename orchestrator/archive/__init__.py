@@ -1,7 +1,7 @@
 """The sealed archive: an inner plain ZIP inside one WinZip AES-256 (AE-2) entry, cut into volumes.
 
-The format is described in ``docs/archive-format.md``. Its reader and writer are in modules of their own: they
-load ciphers and compressors, which a command that only lists does not need.
+``docs/archive-format.md`` describes the format. The reader and writer are separate modules because they load
+ciphers and compressors, which a command that only lists does not need.
 """
 
 from orchestrator.archive.entry import (

@@ -1,7 +1,7 @@
 """WinZip AES-256: key derivation, the little-endian counter cipher, and the MAC.
 
 Source: "AES Encryption Information", version 1.04, of WinZip. OpenSSL counts big-endian only, so its ECB mode
-encrypts the counters in slices and the key stream is laid over the data. Slices of 256 KiB stay in the
+encrypts the counters in slices, and the key stream is XORed with the data. Slices of 256 KiB stay in the
 processor's cache, and the buffers are reused: fresh ones cost more in page faults than the cipher itself.
 """
 
@@ -22,7 +22,7 @@ from orchestrator.archive.mapped_memory import Buffer
 SALT_BYTES = 16
 VERIFIER_BYTES = 2
 MAC_BYTES = 10
-# What AES adds to an entry's data.
+# What AES adds to the data of an entry.
 OVERHEAD = SALT_BYTES + VERIFIER_BYTES + MAC_BYTES
 _KEY_BYTES = 32
 _ROUNDS = 1000
@@ -34,7 +34,9 @@ SLICE = _SLICE_BLOCKS * _BLOCK
 
 @dataclass(frozen=True)
 class Keys:
-    """What a password and a salt give: cipher key, MAC key, and two bytes that tell most wrong passwords."""
+    """What is derived from password and salt: cipher key, MAC key, and two bytes that reveal most wrong
+    passwords.
+    """
 
     cipher: bytes = field(repr=False)
     mac: bytes = field(repr=False)
@@ -42,7 +44,7 @@ class Keys:
 
 
 def derive(password: str, salt: bytes) -> Keys:
-    """PBKDF2-HMAC-SHA1 with 1000 rounds, as the format fixes it: the password itself must be strong."""
+    """PBKDF2-HMAC-SHA1 with 1000 rounds, which the format prescribes: the password itself must be strong."""
     size = 2 * _KEY_BYTES + VERIFIER_BYTES
     material = hashlib.pbkdf2_hmac("sha1", password.encode(), salt, _ROUNDS, size)
     return Keys(material[:_KEY_BYTES], material[_KEY_BYTES:-VERIFIER_BYTES], material[-VERIFIER_BYTES:])
@@ -78,8 +80,8 @@ class KeyStream:
         return self._view
 
     def _count_from(self, number: int) -> None:
-        # A slice holds 2^14 counters: six bits of their second byte are the slice's own, the rest is its
-        # number.
+        # A slice holds 2^14 counters: six bits of their second byte count within the slice, the rest is the
+        # slice's number.
         self._counters[1::_BLOCK] = self._seconds[number & 3]
         for place, value in enumerate((number >> 2).to_bytes(8, "little"), start=2):
             if self._counters[place] != value:
@@ -87,19 +89,19 @@ class KeyStream:
 
 
 def _xor(left: memoryview, right: memoryview, out: memoryview) -> None:
-    # Its declared types know bytes only; it takes any buffer, and ``out`` may be one of the two.
+    # It is typed for bytes only, but takes any buffer, and ``out`` may be one of the two.
     strxor(cast(bytes, left), cast(bytes, right), out)
 
 
 class CounterCipher:
-    """Encrypts or decrypts any part of an entry: both are the same. May be used by several threads."""
+    """Encrypts or decrypts any part of an entry (the operation is the same). Thread-safe."""
 
     def __init__(self, key: bytes) -> None:
         self._stream = KeyStream(key)
         self._lock = Lock()
 
     def apply(self, data: Buffer, position: int) -> bytearray:
-        """``data`` standing at byte ``position`` of the entry, encrypted or decrypted."""
+        """Encrypts or decrypts ``data``, which is at byte ``position`` of the entry."""
         source, out = memoryview(data), bytearray(len(data))
         target, done = memoryview(out), 0
         while done < len(out):
@@ -113,7 +115,7 @@ class CounterCipher:
 
 
 class Sealer:
-    """Encrypts a stream and authenticates it. The salt is fresh for each: a repeated one would be a two-time
+    """Encrypts a stream and authenticates it. Each has a new salt: a repeated one would make a two-time
     pad."""
 
     def __init__(self, password: str) -> None:
@@ -129,7 +131,7 @@ class Sealer:
         self._start = self._end = _BLOCK
 
     def takes(self, data: Buffer) -> bool:
-        """Take few bytes, if they fill no slice: the quick way for the headers of small files."""
+        """Take a few bytes if they do not fill a slice: the quick way for the headers of small files."""
         end = self._end + len(data)
         if end >= SLICE:
             return False
@@ -138,7 +140,7 @@ class Sealer:
         return True
 
     def pieces(self, data: Buffer) -> Iterator[memoryview]:
-        """Take bytes, give what is ready: each piece is valid until the next one is asked for."""
+        """Take bytes, yield what is ready. Each piece is valid until the next one is requested."""
         source, taken = memoryview(data), 0
         while taken < len(source):
             count = min(SLICE - self._end, len(source) - taken)
@@ -149,7 +151,7 @@ class Sealer:
                 yield self._sealed()
 
     def finish(self) -> bytes:
-        """What is left, and the MAC."""
+        """The rest, and the MAC."""
         return bytes(self._sealed()) + self._mac.digest()[:MAC_BYTES]
 
     def _sealed(self) -> memoryview:
@@ -162,7 +164,7 @@ class Sealer:
 
 
 class Checker:
-    """The MAC of a stream that is read."""
+    """The MAC of a stream while it is read."""
 
     def __init__(self, keys: Keys) -> None:
         self._mac = hmac.new(keys.mac, digestmod="sha1")

@@ -1,4 +1,4 @@
-"""Prove one file's content against its record."""
+"""Check the content of one file against its record."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -9,10 +9,10 @@ from orchestrator.archive.mapped_memory import Buffer
 
 
 class ContentCheck:
-    """Takes a file's bytes as they stand in the archive, hands its content to ``write``, and says what is
+    """Takes a file's bytes as stored in the archive, passes its content to ``write``, and reports what is
     wrong.
 
-    After the first thing that is wrong nothing more is handed on.
+    After the first error nothing more is passed on.
     """
 
     def __init__(self, record: FileRecord, write: Callable[[Buffer], object] | None = None) -> None:
@@ -34,14 +34,14 @@ class ContentCheck:
             self._problem = f"damaged: {error}"
 
     def problem(self) -> str:
-        """What is wrong once all bytes were fed; nothing if the content is proven."""
+        """What is wrong, once all bytes were fed; None if the content matches its record."""
         if not self._problem and self._inflater:
             try:
                 self._inflater.finish()
             except DAMAGED as error:
                 self._problem = f"damaged: {error}"
         if not self._problem and self._sha256.digest() != self._record.sha256:
-            self._problem = "damaged: its SHA-256 is not the one that was recorded"
+            self._problem = "damaged: SHA-256 mismatch"
         return self._problem
 
     def _content(self, data: Buffer) -> Iterator[Buffer]:
@@ -49,7 +49,7 @@ class ContentCheck:
 
 
 def check_whole(record: FileRecord, pieces: list[Buffer]) -> str:
-    """What is wrong with a file whose bytes are all there."""
+    """What is wrong with a file of which all bytes were read."""
     check = ContentCheck(record)
     for piece in pieces:
         check.feed(piece)

@@ -1,4 +1,4 @@
-"""Deflate by ISA-L where its wheel is installed, by zlib else; both write the same format."""
+"""Deflate with ISA-L where its wheel is installed, otherwise with zlib; both write the same format."""
 
 import zlib
 from collections.abc import Iterator
@@ -9,19 +9,19 @@ from orchestrator.archive.holes import ZEROS
 
 try:
     from isal import isal_zlib as fast
-except ImportError:  # there is no wheel for this processor: five times the CPU, a little smaller
+except ImportError:  # no wheel for this processor: five times the CPU, a little smaller
     import zlib as fast  # type: ignore[no-redef]
 
-# Raw deflate, as ZIP has it.
+# Raw deflate, as in ZIP.
 _RAW = -15
 _WINDOW = 32 << 10
 PROBE_BYTES, _PROBE_LEVEL = 64 << 10, 1
 _INPUT_BYTES, _OUTPUT_BYTES = 256 << 10, 1 << 20
-# Ends a deflate stream whose last block was flushed: one empty final block.
+# One empty final block: ends a deflate stream whose last block was flushed.
 STREAM_END = b"\x03\x00"
 
 crc32 = fast.crc32
-# What reading a damaged stream raises.
+# Raised when a damaged stream is read.
 DAMAGED: tuple[type[Exception], ...] = (zlib.error, cast(type[Exception], fast.error), ValueError, EOFError)
 
 
@@ -39,7 +39,8 @@ def compressor(level: int) -> Compressor:
 
 
 def shrink(data: bytes, level: int) -> bytes | None:
-    """``data`` deflated, or None when that is not worth it: so for pictures and archives, after 64 KiB."""
+    """``data`` deflated, or None when that is not worth it, as for pictures and archives (judged by 64
+    KiB)."""
     if len(data) > PROBE_BYTES and not shrinks(data):
         return None
     deflated: bytes = fast.compress(data, level, _RAW)
@@ -47,21 +48,21 @@ def shrink(data: bytes, level: int) -> bytes | None:
 
 
 def shrinks(data: bytes) -> bool:
-    """Whether the first 64 KiB say that deflating is worth it, asked at the level that costs least."""
+    """Whether deflating is worth it, judged by the first 64 KiB at the cheapest level."""
     probed = data[:PROBE_BYTES]
     return _worth(len(fast.compress(probed, _PROBE_LEVEL, _RAW)), len(probed))
 
 
 def _worth(deflated: int, plain: int) -> bool:
-    # Pictures shrink by a percent or less; inflating them at each restore and check costs more than that is
-    # worth.
+    # Pictures shrink by one percent or less, which is not worth inflating them at each restore and
+    # verification.
     return deflated < plain - plain // 64
 
 
 def deflate_block(block: bytes, before: bytes, level: int) -> bytes:
     """One block of a longer stream, deflated on its own but with the window of the block before it.
 
-    So blocks are deflated side by side; joined, and ended by ``STREAM_END``, they are one stream.
+    So blocks can be deflated in parallel; joined, and ended by ``STREAM_END``, they form one stream.
     """
     return _deflated_hole(level) if block is ZEROS and before is ZEROS else _deflated(block, before, level)
 
@@ -81,7 +82,7 @@ def _deflated(block: bytes, before: bytes, level: int) -> bytes:
 
 
 class Inflater:
-    """Inflates one stream of a size known before; refuses to give a byte more (bombs) or less.
+    """Inflates one stream of a size known in advance; refuses one byte more (bombs) or less.
 
     Raises zlib's or ISA-L's error and ValueError: both are in ``DAMAGED``.
     """
@@ -91,21 +92,21 @@ class Inflater:
         self._left = size
 
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[bytes]:
-        """The content that ``data`` completes, in blocks of at most 1 MiB, never more than is still
-        expected."""
+        """The content up to the end of ``data``, in blocks of at most 1 MiB, never more than is still
+        expected.
+        """
         source = memoryview(data)
         for start in range(0, len(source), _INPUT_BYTES):
             yield from self._inflate(source[start : start + _INPUT_BYTES])
 
     def finish(self) -> None:
-        """Raises ValueError unless the stream ended and gave all of its content."""
+        """Raises ValueError unless the stream ended and yielded all of its content."""
         if self._left or not self._stream.eof:
             raise ValueError("its deflate stream ends early")
 
     def _inflate(self, data: bytes | memoryview) -> Iterator[bytes]:
         while True:
-            # One byte over the limit is asked for, so that a stream that holds more is seen, yet not
-            # unpacked.
+            # Request one byte over the limit: a stream that holds more is noticed, but not unpacked.
             most = min(_OUTPUT_BYTES, self._left + 1)
             content: bytes = self._stream.decompress(data, most)
             self._left -= len(content)

@@ -1,4 +1,4 @@
-"""Whether all of very many paths differ, in 16 bytes for each."""
+"""Find duplicates among very many paths, in 16 bytes for each."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ _PARTS = 256
 
 
 class Distinct:
-    """Takes paths and says at the end whether one came twice.
+    """Takes paths and reports at the end whether one was repeated.
 
-    Remembers a digest of each, sorted into parts by its first byte, so that only one part at a time becomes
+    Keeps a digest of each, sorted into parts by its first byte, so that only one part at a time becomes
     objects.
     """
 

@@ -1,4 +1,4 @@
-"""What goes into an archive and what is known of it afterwards: plain values, no I/O."""
+"""What goes into an archive, and the records of it afterwards: plain values, no I/O."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from leitstand.errors import LeitstandError
 
 
 class ArchiveError(LeitstandError):
-    """An archive, a manifest or a part of them is damaged, forged, or cannot be made."""
+    """An archive, a manifest or a part of one is damaged, forged, or cannot be created."""
 
 
 class WrongPasswordError(ArchiveError):
     """The password does not open this archive."""
 
 
-class EntryChanged(Exception):  # noqa: N818 - a report, not a failure: the bytes that were read are kept
+class EntryChanged(Exception):  # noqa: N818 - a report, not a failure: the bytes read are kept
     """Raised by an entry's blocks after the last one: the file changed while it was read."""
 
 
 class Kind(StrEnum):
-    """What a path is. ``fifo``, ``socket`` and ``device`` are known to the manifest only, not to the ZIP."""
+    """The type of a path. ``fifo``, ``socket`` and ``device`` are in the manifest only, not in the ZIP."""
 
     FILE = "file"
     DIRECTORY = "directory"
@@ -32,25 +32,24 @@ class Kind(StrEnum):
 
 
 class Method(StrEnum):
-    """How the bytes stand in the inner ZIP; ``none``: the manifest alone knows the path."""
+    """How the bytes are stored in the inner ZIP; ``none``: the path is in the manifest only."""
 
     STORE = "store"
     DEFLATE = "deflate"
     NONE = "none"
 
 
-# Metadata, Entry and FileRecord are not frozen: that takes four times as long to make, and there may be a
-# million. Nobody changes them.
+# Metadata, Entry and FileRecord are not frozen: creating frozen ones takes four times as long, and there may
+# be a million. They are never changed.
 @dataclass(slots=True, kw_only=True)
 class Metadata:
-    """What a path has besides its content.
+    """The metadata of a path.
 
-    ``path`` is relative, with ``/`` between its parts and none at its ends; any bytes but NUL.
-    ``mode`` holds permission bits (0o7777). ``link`` is a symbolic link's target as it stands, or the path
-    (in this archive) of the first name of a hard link. ``ctime_ns``, ``inode`` and ``device`` tell a later
-    run whether a file changed; for ``Kind.DEVICE`` ``device`` is the node's own number, and ``mode`` holds
-    its type as well. ``sparse`` is the size of a file of which the archive has the data alone (see `sparse`),
-    and 0 for every other.
+    ``path`` is relative, without ``/`` at either end; any bytes except NUL. ``mode`` holds permission bits
+    (0o7777). ``link`` is the target of a symbolic link, unchanged, or the path (in this archive) of the first
+    name of a hard link. ``ctime_ns``, ``inode`` and ``device`` show a later run whether a file changed; for
+    ``Kind.DEVICE`` ``device`` is the node's own number, and ``mode`` includes its type. ``sparse`` is the
+    size of a file of which the archive holds only the data (see `sparse`), otherwise 0.
     """
 
     path: bytes
@@ -70,7 +69,7 @@ class Metadata:
 
 
 def no_blocks() -> Iterable[bytes]:
-    """The content of what has none: directories, links, special files."""
+    """For kinds without content: directories, links, special files."""
     return ()
 
 
@@ -78,10 +77,9 @@ def no_blocks() -> Iterable[bytes]:
 class Entry:
     """One path to be saved.
 
-    ``size`` is a hint in bytes (None: unknown, as of a dump). ``blocks`` is called once, perhaps in another
-    thread, and gives the content in blocks of any length. What it raises: OSError (the file vanished or
-    cannot be read), ``EntryChanged`` after the last block, ``ArchiveError`` or anything else to fail the
-    archive.
+    ``size`` is a hint in bytes (None: unknown, as for a dump). ``blocks`` is called once, possibly in another
+    thread, and yields the content in blocks of any length. It raises OSError (the file vanished or cannot be
+    read), ``EntryChanged`` after the last block, or ``ArchiveError`` or anything else to fail the archive.
     """
 
     metadata: Metadata
@@ -95,12 +93,12 @@ class Entry:
 
 @dataclass(slots=True)
 class FileRecord:
-    """One saved path: what the manifest keeps of it and what a restore of it alone needs.
+    """One saved path: what the manifest stores, enough to restore this path alone.
 
-    ``size``, ``sha256`` (32 bytes) and ``crc32`` are those of the content: of a link, of the text that stands
-    in the ZIP. ``offset`` and ``length`` are bytes of the inner ZIP and span the content as it stands there
-    (deflated or stored). ``problem`` is empty, or says why the content may not be the file's
-    (``changed while it was read``, or the error that cut it short).
+    ``size``, ``sha256`` (32 bytes) and ``crc32`` describe the content; for a link, its text in the ZIP.
+    ``offset`` and ``length`` are the byte range of the content in the inner ZIP (deflated or stored).
+    ``problem`` is empty, or says why the content may not be that of the file (``changed while it was read``,
+    or the error that cut it short).
     """
 
     metadata: Metadata
@@ -119,7 +117,7 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A path that is not, or not surely, what the source has: ``what`` is one line, without the path."""
+    """A path that was not saved, or not reliably: ``what`` is one line, without the path."""
 
     path: bytes
     what: str
@@ -127,7 +125,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSummary:
-    """A finished archive: bytes of the content, and of the whole."""
+    """A finished archive: bytes of its content, and in total."""
 
     content_bytes: int
     archive_bytes: int
@@ -135,9 +133,9 @@ class ArchiveSummary:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """One finished part of the archive's byte stream; ``index`` counts from 1, ``data`` may be kept.
+    """One finished part of the archive's byte stream; ``index`` starts at 1, ``data`` may be kept.
 
-    ``md5`` is empty unless it was asked for.
+    ``md5`` is empty unless it was requested.
     """
 
     index: int

@@ -1,6 +1,6 @@
-"""Holes of sparse files as content: one and the same block of zeros, again and again.
+"""Holes of sparse files as content: the same block of zeros, repeated.
 
-It is recognised by ``is ZEROS`` and need not be deflated twice.
+It is recognised by ``is ZEROS``, so that it is deflated only once.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ ZEROS = bytes(BLOCK_BYTES)
 
 
 def zeros(start: int, end: int) -> Iterator[bytes]:
-    """The bytes of a hole, cut at multiples of BLOCK_BYTES."""
+    """The bytes of a hole, split at multiples of BLOCK_BYTES."""
     while start < end:
         length = min(end - start, BLOCK_BYTES - start % BLOCK_BYTES)
         yield ZEROS if length == BLOCK_BYTES else ZEROS[:length]

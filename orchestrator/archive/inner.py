@@ -1,7 +1,7 @@
-"""The records of the inner ZIP, as bytes: a pure function of an entry's metadata, sizes and place.
+"""The records of the inner ZIP, as bytes: a pure function of an entry's metadata, sizes and position.
 
 Source: PKWARE APPNOTE 6.3.10, Info-ZIP's extra fields 0x5455 and 0x7875. The reader builds the same bytes
-from the manifest and compares, so whatever differs anywhere between the contents is found.
+from the manifest and compares them, so any difference between the contents is found.
 """
 
 import stat
@@ -26,7 +26,7 @@ _END = struct.Struct("<4s4H2LH")
 
 _METHODS = {Method.STORE: 0, Method.DEFLATE: 8}
 _FORMATS = {Kind.DIRECTORY: stat.S_IFDIR, Kind.SYMLINK: stat.S_IFLNK, Kind.HARDLINK: stat.S_IFLNK}
-# Kinds that only the manifest knows: no ZIP program makes them, and some make files of them.
+# Kinds that are in the manifest only: no ZIP program creates them, and some create files instead.
 UNSTORED = frozenset({Kind.FIFO, Kind.SOCKET, Kind.DEVICE})
 
 _UNIX = 3 << 8
@@ -34,13 +34,13 @@ _ZIP64_VERSION, _VERSION = 45, 20
 _UTF8_FLAG, _DESCRIPTOR_FLAG = 1 << 11, 1 << 3
 _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
 _FOLDER_ATTRIBUTE = 0x10
-# The largest size of what is no stream.
+# The largest size of an entry that is not a stream.
 LARGEST_SMALL = _MAX32 - 1
 
 
 @dataclass(slots=True)
 class HeaderFields:
-    """Where an entry's header starts, what it holds, and whether its sizes follow the data (a stream)."""
+    """Where an entry's header starts, its contents, and whether its sizes follow the data (a stream)."""
 
     header: int
     method: Method
@@ -52,7 +52,7 @@ class HeaderFields:
 
 @dataclass(slots=True)
 class Common:
-    """What both headers of an entry say of its path; made once for each, as there may be a million."""
+    """The part that both headers of an entry share; built once for each, as there may be a million."""
 
     name: bytes
     flags: int
@@ -62,7 +62,7 @@ class Common:
 
 
 def common(metadata: Metadata) -> Common:
-    """The part of the headers that follows from the metadata alone."""
+    """The part of the headers that depends on the metadata only."""
     name = stored_name(metadata.path)
     if metadata.sparse:
         name += SUFFIX
@@ -75,7 +75,7 @@ def common(metadata: Metadata) -> Common:
 
 
 def fixed_content(metadata: Metadata) -> bytes | None:
-    """The content that follows from the metadata alone: nothing, or a link's text; None for a file's."""
+    """The content, where the metadata determines it: nothing, or the text of a link; None for a file."""
     match metadata.kind:
         case Kind.FILE:
             return None
@@ -88,7 +88,7 @@ def fixed_content(metadata: Metadata) -> bytes | None:
 
 
 def local_header(both: Common, fields: HeaderFields) -> bytes:
-    """The header before an entry's data; of a stream, the sizes are left to the descriptor."""
+    """The header before an entry's data; for a stream, the sizes are in the descriptor."""
     name, flags, extra = both.name, both.flags, both.extra
     version, crc, length, size = _VERSION, fields.crc32, fields.length, fields.size
     if fields.streamed:
@@ -99,12 +99,12 @@ def local_header(both: Common, fields: HeaderFields) -> bytes:
 
 
 def small_header_length(both: Common) -> int:
-    """The length of ``local_header`` for what is no stream."""
+    """The length of ``local_header`` for an entry that is not a stream."""
     return LOCAL.size + len(both.name) + len(both.extra)
 
 
 def descriptor(fields: HeaderFields) -> bytes:
-    """What follows the data of a stream."""
+    """The descriptor after the data of a stream."""
     return DESCRIPTOR.pack(b"PK\7\x08", fields.crc32, fields.length, fields.size) if fields.streamed else b""
 
 
@@ -133,7 +133,7 @@ def central_header(both: Common, fields: HeaderFields) -> bytes:
 
 
 def end_records(entries: int, start: int, length: int) -> bytes:
-    """What follows the central directory of ``entries`` rows, ``length`` bytes from ``start`` on."""
+    """The end records after a central directory of ``entries`` rows, ``length`` bytes from ``start``."""
     counts = (min(entries, _MAX16), min(entries, _MAX16))
     end = _END.pack(b"PK\5\6", 0, 0, *counts, min(length, _MAX32), min(start, _MAX32), 0)
     if entries < _MAX16 and length < _MAX32 and start < _MAX32:
@@ -144,7 +144,7 @@ def end_records(entries: int, start: int, length: int) -> bytes:
 
 
 def _extra(metadata: Metadata, seconds: int) -> bytes:
-    """Modification time and owner, where the fields can hold them: the manifest always does."""
+    """Modification time and owner, if the fields can hold them; the manifest always can."""
     extra = b""
     if -(1 << 31) <= seconds < 1 << 31:
         extra = _TIME.pack(0x5455, 5, 1, seconds)
@@ -155,7 +155,7 @@ def _extra(metadata: Metadata, seconds: int) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _dos_time(seconds: int) -> tuple[int, int]:
-    """Time and date as DOS has them, in UTC, within the years it knows."""
+    """Time and date in DOS format, in UTC, within the years that it can express."""
     # 315532800 is the start of 1980, 4354819198 the end of 2107.
     moment = time.gmtime(min(max(seconds, 315_532_800), 4_354_819_198))
     clock = moment.tm_hour << 11 | moment.tm_min << 5 | moment.tm_sec // 2

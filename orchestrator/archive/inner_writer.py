@@ -24,14 +24,14 @@ BLOCK = 1 << 20
 
 
 class Work(Protocol):
-    """Where jobs are done: side by side, or at once."""
+    """Where jobs are done: in parallel, or immediately."""
 
     def put(self, job: Callable[[], T], finish: Callable[[T], None], weight: int) -> None: ...
     def then(self, finish: Callable[[], None], weight: int = 0) -> None: ...
 
 
 class AtOnce:
-    """Does each job when it comes: for what must be written now, ahead of jobs already waiting."""
+    """Does each job immediately: for what must be written now, ahead of jobs that wait."""
 
     def put(self, job: Callable[[], T], finish: Callable[[T], None], weight: int) -> None:
         finish(job())
@@ -41,8 +41,9 @@ class AtOnce:
 
 
 class InnerZip:
-    """A plain ZIP written to ``write``. The central directory waits in a spool: a million names fit in no
-    memory."""
+    """A plain ZIP written to ``write``. The central directory waits in a spool: a million names do not fit in
+    memory.
+    """
 
     def __init__(self, write: Callable[[bytes], object], on_record: Callable[[FileRecord], None]) -> None:
         self._write = write
@@ -58,7 +59,7 @@ class InnerZip:
         self.position += len(data)
 
     def add(self, packed: Packed) -> None:
-        """An entry that is ready."""
+        """Write an entry that is ready."""
         start, made = self.position, packed.fields
         self.put(packed.header + packed.data)
         fields = HeaderFields(start, made.method, made.crc32, made.length, made.size, False)
@@ -68,7 +69,7 @@ class InnerZip:
     def record(
         self, metadata: Metadata, both: Common, fields: HeaderFields, offset: int, sha256: bytes, problem: str
     ) -> None:
-        """Enter a written entry into the central directory, and tell of it."""
+        """Add a written entry to the central directory, and report its record."""
         stored = fields.method is not Method.NONE
         if stored:
             row = central_header(both, fields)
@@ -82,7 +83,7 @@ class InnerZip:
         )
 
     def close(self) -> None:
-        """Write the central directory and what ends it."""
+        """Write the central directory and its end records."""
         start = self.position
         for block in self._directory.blocks():
             self.put(block)
@@ -105,9 +106,9 @@ class StreamedEntry:
         self._method = Method.STORE
 
     def save(self, blocks: Iterable[bytes]) -> str:
-        """Read all blocks and put the work in order; returns the problem met, or nothing.
+        """Read all blocks and queue the work; returns the problem, or "".
 
-        What fails before its first byte leaves no entry.
+        An error before the first byte leaves no entry.
         """
         pieces, problem, begun = evenly(blocks), "", False
         try:
@@ -169,8 +170,9 @@ class StreamedEntry:
 
 
 def evenly(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in blocks of 1 MiB, the last one shorter. What is raised comes after the bytes before
-    it."""
+    """The same bytes in blocks of 1 MiB, the last one shorter. An error is raised after the bytes read before
+    it.
+    """
     waiting = bytearray()
     failure: BaseException | None = None
     try:

@@ -1,4 +1,4 @@
-"""Bytes that may be mapped from a file, piece by piece, without filling the memory with what was seen."""
+"""Bytes that may be mapped from a file, piece by piece, without keeping in memory what was read."""
 
 import mmap
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ _RELEASE_BYTES = 8 << 20
 
 
 def pieces(data: Buffer, size: int = PIECE_BYTES) -> Iterator[memoryview]:
-    """``data`` in pieces of ``size``, none of them a copy; pages of a mapped file are given back behind."""
+    """``data`` in pieces of ``size``, without copying; pages of a mapped file are released once read."""
     view, unreleased = memoryview(data).cast("B"), 0
     for start in range(0, len(view), size):
         yield view[start : start + size]
@@ -21,9 +21,9 @@ def pieces(data: Buffer, size: int = PIECE_BYTES) -> Iterator[memoryview]:
 
 
 def release_pages(data: Buffer) -> None:
-    """Give back the memory in which a mapped file was read; it is read again when somebody looks.
+    """Release the memory of a mapped file; it is read again on the next access.
 
-    Volumes are mapped from a file: once hashed or sent, their pages would fill the memory to no use.
+    Volumes are mapped from a file: once hashed or sent, their pages would only fill the memory.
     """
     mapping = data.obj if isinstance(data, memoryview) else None
     if isinstance(mapping, mmap.mmap):

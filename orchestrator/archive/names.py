@@ -1,8 +1,9 @@
-"""Paths of any bytes as names that every ZIP program takes, and back; and paths that are refused.
+"""Convert paths of any bytes to names that every ZIP program accepts, and back; refuse unsafe paths.
 
-A path that is clean UTF-8 is its own name. Of any other, the bytes that trouble readers (not UTF-8, control
-characters, backslash, a leading drive letter's colon) are percent-coded, and so is ``%``. To stay reversible,
-a path that happens to look like such a name is coded, too; ``50%20off.jpg`` is not one and stays as it is.
+A path in clean UTF-8 is its own name. In any other path the bytes that trouble readers (not UTF-8, control
+characters, backslash, the colon of a leading drive letter) are percent-encoded, and so is ``%``. To stay
+reversible, a path that happens to look like such a name is encoded, too; ``50%20off.jpg`` does not, so it is
+not changed.
 """
 
 import posixpath
@@ -18,7 +19,7 @@ _LONGEST = 65_000
 
 
 def stored_name(path: bytes) -> str:
-    """The name in the ZIP and in the manifest of a path."""
+    """The name of a path in the ZIP and in the manifest."""
     if path.translate(None, _SUSPECT) == path:
         return path.decode("ascii")
     return _code(path) if _needs_coding(path) else path.decode()
@@ -62,7 +63,7 @@ def _percent(match: re.Match[str]) -> str:
 
 
 def is_hostile(path: bytes) -> bool:
-    """Whether a path could lead anywhere but below the folder it is restored to."""
+    """Whether a path could lead outside the folder that it is restored to."""
     return len(path) > _LONGEST or b"\0" in path or not _HOSTILE_PARTS.isdisjoint(path.split(b"/"))
 
 
@@ -74,16 +75,16 @@ def refuse_hostile(path: bytes) -> bytes:
 
 
 def link_to(path: bytes, first: bytes) -> bytes:
-    """The text of a symbolic link standing at ``path`` that leads to ``first``, as stored names."""
+    """The text of a symbolic link at ``path`` that leads to ``first``, as stored names."""
     folder = posixpath.dirname(stored_name(path))
     return posixpath.relpath(stored_name(first), folder or ".").encode()
 
 
 def leaves_tree(path: bytes, target: bytes) -> bool:
-    """Whether a symbolic link at ``path`` with this ``target`` leads out of the tree that ``path`` stands in.
+    """Whether a symbolic link at ``path`` with this ``target`` leads out of the tree that contains ``path``.
 
-    One that climbs after it went down somewhere is said to: what it went down into may be a link itself. So
-    nobody leaves the tree by links alone of which none does.
+    A target with ``..`` after a name counts as leading out, because that name may be a link itself. So
+    links that each stay inside the tree cannot be combined to leave it.
     """
     parts = [part for part in target.split(b"/") if part not in (b"", b".")]
     climbs = next((index for index, part in enumerate(parts) if part != b".."), len(parts))

@@ -1,4 +1,4 @@
-"""Read small entries whole and make their part of the inner ZIP: what the worker threads do."""
+"""Read small entries whole and build their part of the inner ZIP: the work of the worker threads."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -8,15 +8,15 @@ from orchestrator.archive.deflate import crc32, shrink
 from orchestrator.archive.entry import Entry, EntryChanged, Metadata, Method, Problem
 from orchestrator.archive.inner import UNSTORED, Common, HeaderFields, common, fixed_content, local_header
 
-# Entries up to here are held in memory whole, so that their headers carry true sizes; a file that grew past
-# twice that since it was listed goes on as a stream.
+# Entries up to this size are held in memory whole, so that their headers have the true sizes; a file that has
+# grown past twice that since it was listed is written as a stream.
 SMALL_BYTES = 4 << 20
 CHANGED = "changed while it was read"
 
 
 @dataclass(slots=True)
 class Gathered:
-    """The start of an entry's content; ``rest`` goes on with it unless it ended within the limit."""
+    """The start of an entry's content; ``rest`` yields the remainder unless it ended within the limit."""
 
     content: bytes
     rest: Iterator[bytes] | None = None
@@ -25,7 +25,7 @@ class Gathered:
 
 @dataclass(slots=True)
 class Packed:
-    """One entry ready to be written; ``fields.header`` is still 0, as only the writer knows where it goes."""
+    """One entry ready to be written; ``fields.header`` is still 0, as only the writer knows its position."""
 
     metadata: Metadata
     both: Common
@@ -38,7 +38,7 @@ class Packed:
 
 @dataclass(slots=True)
 class Grown:
-    """An entry that turned out too large to be held: it goes on as a stream."""
+    """An entry that turned out too large to hold in memory: it is written as a stream."""
 
     entry: Entry
     start: Gathered
@@ -48,8 +48,9 @@ PackResult = Packed | Grown | Problem
 
 
 def gather(blocks: Iterable[bytes], limit: int) -> Gathered:
-    """Read until the end or until more than ``limit`` bytes are there. Raises what the blocks raise, but
-    EntryChanged."""
+    """Read to the end or until there are more than ``limit`` bytes. Raises what the blocks raise, except
+    EntryChanged.
+    """
     parts, size, iterator = [], 0, iter(blocks)
     try:
         for block in iterator:
@@ -63,7 +64,7 @@ def gather(blocks: Iterable[bytes], limit: int) -> Gathered:
 
 
 def pack_all(entries: list[tuple[Entry, Gathered | None]], level: int) -> list[PackResult]:
-    """Pack a batch of entries; what was gathered already is not read again."""
+    """Pack a batch of entries; what has been gathered is not read again."""
     return [_pack(entry, gathered, level) for entry, gathered in entries]
 
 
@@ -94,5 +95,5 @@ def _packed(metadata: Metadata, gathered: Gathered, level: int) -> Packed:
 
 
 def describe(error: OSError) -> str:
-    """One line without the path, which stands beside it."""
+    """The error in one line, without the path, which is shown next to it."""
     return error.strerror or str(error) or type(error).__name__

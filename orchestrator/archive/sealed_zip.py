@@ -1,7 +1,7 @@
 """A ZIP of one AES-256 (AE-2) entry, written through pyzipper to a sink that cannot seek.
 
-pyzipper writes the format; this subclass changes what is unsafe in it: extra fields were lost, an error left
-a well-formed archive of half a dump, entries could be written plain, a 64-bit stream announced the wrong
+pyzipper writes the format; this subclass corrects what is unsafe in it: extra fields were lost, an error left
+a well-formed archive of half a dump, entries could be written unencrypted, a 64-bit stream had the wrong
 version and sizes.
 """
 
@@ -26,13 +26,12 @@ _AES_VERSION = 51
 _ZIP64_FIELD = b"\x01\x00"
 _MAX32 = 0xFFFFFFFF
 _LEVEL = 2
-# pyzipper turns to 64-bit fields here.
+# From here on pyzipper uses 64-bit fields.
 _ZIP64_LIMIT = (1 << 31) - 1
 
 
 class SealedZipInfo(AESZipInfo):  # type: ignore[misc]  # pyzipper has no types
-    """An entry's headers: with its own extra fields, and with sizes and version as a 64-bit stream has
-    them."""
+    """An entry's headers, with its own extra fields and with the sizes and version of a 64-bit stream."""
 
     __slots__ = ()
 
@@ -65,14 +64,14 @@ class _Encrypter:
         _mark_as_aes(info)
 
     def finalize_zipinfo(self, info: SealedZipInfo) -> None:
-        """The headers never change: nothing can seek back to them."""
+        """Does nothing: the sink cannot seek back to the headers."""
 
     def encryption_header(self) -> bytes:
         return self.sealer.header
 
 
 class SealedEntryFile(_ZipWriteFile):  # type: ignore[misc]
-    """The open entry. Left by an error or forgotten, it spoils the archive instead of looking finished."""
+    """The open entry. If an error ends it, or it is never closed, the archive is invalid, not half a dump."""
 
     def __init__(
         self, archive: "SealedZipFile", info: SealedZipInfo, zip64: bool, encrypter: _Encrypter
@@ -83,7 +82,7 @@ class SealedEntryFile(_ZipWriteFile):  # type: ignore[misc]
 
     def write(self, data: Buffer) -> int:
         if self.closed or self._zipfile.aborted:
-            raise ArchiveError("the archive was closed or given up")
+            raise ArchiveError("the archive was closed or aborted")
         self._file_size += len(data)
         self._seal(self._compressor.compress(data) if self._compressor else data)
         return len(data)
@@ -95,7 +94,7 @@ class SealedEntryFile(_ZipWriteFile):  # type: ignore[misc]
             self._seal(self._compressor.flush())
             self._compressor = None
         self._put(self._encrypter.sealer.finish())
-        # The rest of pyzipper's close asks the encrypter again: nothing is left for it to do.
+        # The rest of pyzipper's close calls the encrypter again, for nothing.
         self._encrypter.encrypt = self._encrypter.flush = lambda *_: b""
         super().close()
 
@@ -105,7 +104,7 @@ class SealedEntryFile(_ZipWriteFile):  # type: ignore[misc]
         self.close()
 
     def __del__(self) -> None:
-        # Forgotten means not whole: Python would close it, and so make it look finished.
+        # Never closed means incomplete: Python would close it, and so make it look finished.
         if not self.closed:
             self._zipfile.abort()
 
@@ -121,7 +120,7 @@ class SealedEntryFile(_ZipWriteFile):  # type: ignore[misc]
 
 
 class _Output:
-    """A sink with the two methods pyzipper calls."""
+    """A sink with the two methods that pyzipper calls."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -131,13 +130,13 @@ class _Output:
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is held back here."""
+        """Does nothing: there is no buffer."""
 
 
 class SealedZipFile(AESZipFile):  # type: ignore[misc]
-    """Cannot be made without a password, and refuses to finish an archive that holds a plain entry.
+    """Requires a password, and refuses to finish an archive that has an unencrypted entry.
 
-    Used by ``start``, writes to what it gives, its ``close``, then ``close``. Left without it: ``abort``.
+    Call ``start``, write to what it returns and close that, then call ``close``; or ``abort``.
     """
 
     zipinfo_cls = SealedZipInfo
@@ -162,19 +161,19 @@ class SealedZipFile(AESZipFile):  # type: ignore[misc]
         return entry
 
     def write(self, *_arguments: Any, **_options: Any) -> None:
-        """Refused: pyzipper's way follows links and may write plain entries."""
+        """Refused: pyzipper's method follows links and may write unencrypted entries."""
         raise NotImplementedError("use start")
 
     writestr = extract = extractall = write
 
     def abort(self) -> None:
-        """Give the archive up: without its central directory no program opens it."""
+        """Abandon the archive: without its central directory no program opens it."""
         self.aborted = True
         self._writing = False
         self.fp = None
 
     def close(self) -> None:
-        """Write the central directory, once every entry is seen to be encrypted."""
+        """Write the central directory, after checking that every entry is encrypted."""
         if self.fp is None:
             return
         plain = [info.filename for info in self.filelist if not _is_sealed(info)]
@@ -194,7 +193,7 @@ class SealedZipFile(AESZipFile):  # type: ignore[misc]
 
 
 class _Frame(SealedZipFile):
-    """Writes no entry: gives the bytes that stand around one."""
+    """Writes no entry, only the bytes around one."""
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
@@ -203,7 +202,7 @@ class _Frame(SealedZipFile):
     def tail(self, info: SealedZipInfo, start: int) -> bytes:
         self.parts.clear()
         self.filelist = [info]
-        # The counting output that pyzipper puts around one that cannot tell its position.
+        # The counting wrapper that pyzipper puts around an output without a position.
         output: Any = self.fp
         output.offset = self.start_dir = start
         self._write_end_record()
@@ -226,7 +225,7 @@ def frame(name: str, length: int, size: int, *, deflated: bool = False) -> tuple
 
 
 def probes(deflated: bool) -> list[tuple[int, int]]:
-    """Lengths and sizes for ``frame`` such that each length it can have occurs.
+    """Lengths and sizes that produce every possible length of ``frame``.
 
     Around 2 GiB its fields become 64 bits wide one after another.
     """

@@ -1,6 +1,6 @@
-"""Files whose holes are large, as their data alone: a tar with one sparse member, that any GNU tar unpacks.
+"""Files with large holes, stored without them: a tar with one sparse member, which any GNU tar unpacks.
 
-So a log of a terabyte that was never written costs what it holds: to read, to hash, to store, to send. It has
+So a mostly unwritten log of a terabyte costs only what it holds: to read, hash, store and send. The tar has
 no times and owners: the same data and holes give the same bytes. Format: GNU tar manual, D.2 Storing Sparse
 Files, version 1.0.
 """
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 SUFFIX = ".leitstand-sparse.tar"
 MEMBER = b"leitstand-sparse-content"
-LARGE_HOLES = 1 << 30  # bytes; smaller ones stand in the archive as zeros, and in the file's SHA-256
-MOST_PIECES = 1 << 20  # of one file; a list of more is not read
+LARGE_HOLES = 1 << 30  # bytes; smaller ones are zeros in the archive and in the file's SHA-256
+MOST_PIECES = 1 << 20  # of one file; a longer list is not read
 _BLOCK = 512
 _NUMBERS_AT_ONCE = 1 << 14
 _LONGEST_NUMBER = 20  # digits
@@ -20,9 +20,9 @@ _USTAR = b"ustar\x0000"
 
 
 def packed(size: int, extents: "array[int]", data: Iterable[bytes]) -> Iterator[bytes]:
-    """The tar of a file of this size; ``extents`` are offset and length of each piece of ``data``, flat.
+    """The tar of a file of this size; ``extents`` has the offset and length of each piece of ``data``, flat.
 
-    For GNU tar each piece but the last must be of whole blocks.
+    GNU tar requires each piece except the last to be a multiple of the block size.
     """
     listed = _padded(_listed(size, extents))
     stored = len(listed) + sum(extents[1::2])
@@ -37,7 +37,7 @@ def packed(size: int, extents: "array[int]", data: Iterable[bytes]) -> Iterator[
 
 
 def _listed(size: int, extents: "array[int]") -> bytes:
-    """The list of pieces, made in steps: a text for each number of a million would take 200 MB."""
+    """The list of pieces, built in steps: a string for each of a million numbers would take 200 MB."""
     parts = [b"%d\n" % (len(extents) // 2 + 1)]
     for start in range(0, len(extents), _NUMBERS_AT_ONCE):
         numbers = extents[start : start + _NUMBERS_AT_ONCE]
@@ -50,7 +50,7 @@ def _padded(data: bytes) -> bytes:
 
 
 def _record(keyword: bytes, value: bytes) -> bytes:
-    """``LENGTH KEYWORD=VALUE``, where the length counts its own digits."""
+    """``LENGTH KEYWORD=VALUE``, where the length includes its own digits."""
     length = len(keyword) + len(value) + 3
     length += len(str(length + len(str(length))))
     return b"%d %s=%s\n" % (length, keyword, value)
@@ -64,17 +64,17 @@ def _header(name: bytes, kind: bytes, size: int) -> bytes:
 
 
 class Unpacking:
-    """Takes the bytes of such a tar; gives the data to ``write`` and the length of each hole to ``skip``."""
+    """Takes the bytes of such a tar; passes the data to ``write`` and the length of each hole to ``skip``."""
 
     def __init__(self, size: int, write: Callable[[bytes], object], skip: Callable[[int], object]) -> None:
         self._size, self._write, self._skip = size, write, skip
-        self._start = b""  # what is not read yet of the head, or of the list of pieces
+        self._start = b""  # the unread part of the head, or of the list of pieces
         self._head, self._numbers, self._listed = _HEAD, array("q"), 0
         self._extents: Iterator[tuple[int, int]] | None = None
         self._left = self._position = 0
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
-        """Any piece of the tar, in order. Raises ValueError for what `packed` does not make."""
+        """Take any piece of the tar, in order. Raises ValueError for what `packed` does not create."""
         if self._extents is None:
             data = self._begin(self._start + data)
         view = memoryview(data)
@@ -86,11 +86,11 @@ class Unpacking:
             view = view[len(piece) :]
 
     def finish(self) -> None:
-        """The hole at the end, and what is missing of a tar that was cut short."""
+        """Write the hole at the end; check that the tar was not cut short."""
         self._skip(self._size - self._position)
 
     def _begin(self, data: bytes) -> bytes:
-        """Read on in the list of pieces; what follows it once it is whole."""
+        """Continue reading the list of pieces; returns what follows it once it is complete."""
         passed = min(self._head, len(data))
         self._head -= passed
         data = data[passed:]
@@ -98,7 +98,7 @@ class Unpacking:
         while (missing := self._count() - len(numbers)) > 0:
             *lines, rest = data.split(b"\n", missing)
             if len(rest) > _LONGEST_NUMBER and len(lines) < missing:
-                raise ValueError("the list of its pieces has no end")
+                raise ValueError("its list of pieces does not end")
             self._listed += len(data) - len(rest)
             numbers.extend(_number(line) for line in lines)
             data = rest
@@ -113,15 +113,15 @@ class Unpacking:
         return data[padding:]
 
     def _count(self) -> int:
-        """How many numbers the list has, the first one included, which says how many pieces."""
+        """How many numbers the list has, including the first one, the number of pieces."""
         if not self._numbers:
             return 1
         if not 0 < self._numbers[0] <= MOST_PIECES + 1:
-            raise ValueError("the list of its pieces has no end")
+            raise ValueError("its list of pieces does not end")
         return 1 + 2 * self._numbers[0]
 
     def _next(self) -> bool:
-        """Go on to the next piece when one is done; False at the end."""
+        """Move to the next piece when one is done; False at the end."""
         while not self._left and self._extents is not None:
             offset, self._left = next(self._extents, (-1, 0))
             if offset < 0:
@@ -135,5 +135,5 @@ class Unpacking:
 
 def _number(line: bytes) -> int:
     if not line.isdigit() or len(line) >= _LONGEST_NUMBER or (number := int(line)) >= 1 << 63:
-        raise ValueError("the list of its pieces is none")
+        raise ValueError("its list of pieces is invalid")
     return number

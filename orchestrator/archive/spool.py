@@ -1,7 +1,6 @@
-"""Temporary bytes that may be many: in memory up to a limit, then in an unlinked file, encrypted with a key
-of its own.
+"""Temporary data of any size: in memory up to a limit, then in an unlinked file, encrypted with its own key.
 
-So neither names nor contents touch a disk in plain, and the memory stays flat.
+So neither names nor contents reach a disk unencrypted, and memory use is bounded.
 """
 
 import io
@@ -24,7 +23,8 @@ _READ_BYTES = 256 << 10
 class CipherFile(io.RawIOBase):
     """A seekable temporary file, written once from its start, whose bytes on disk are AES-256-CTR.
 
-    The key lives in this object alone. ``folder`` is where the unlinked file stands (default: the system's).
+    The key exists only in this object. ``folder`` is where the unlinked file is created (default: the
+    system's).
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -73,7 +73,7 @@ class CipherFile(io.RawIOBase):
 
 
 class Spool:
-    """A growing file: in memory, compressed if wished, and turned into a CipherFile when it exceeds the
+    """A growing file: in memory, optionally compressed, and converted to a CipherFile when it exceeds the
     limit.
     """
 
@@ -94,14 +94,14 @@ class Spool:
             self._waiting.clear()
 
     def reader(self) -> BinaryIO:
-        """End the writing; the plain bytes as a seekable file (with ``compress``: use ``blocks``)."""
+        """Stop writing; returns the plain bytes as a seekable file (with ``compress``: use ``blocks``)."""
         self._file.seek(0)
         if isinstance(self._file, CipherFile):
             return io.BufferedReader(self._file, _READ_BYTES)
         return self._file
 
     def blocks(self) -> Iterator[bytes]:
-        """End the writing; what was written, in blocks."""
+        """Stop writing; yields what was written, in blocks."""
         plain = zlib.decompressobj() if self._compressor else None
         if self._compressor:
             self._put(self._compressor.compress(self._waiting) + self._compressor.flush())

@@ -1,5 +1,4 @@
-"""Read what SealedZipFile wrote: the one encrypted entry, and the bytes around it, which must be exactly
-these."""
+"""Read what SealedZipFile wrote: one encrypted entry, and the bytes around it, which must match exactly."""
 
 import struct
 from collections.abc import Callable, Iterator
@@ -24,11 +23,10 @@ _DESCRIPTOR = struct.Struct("<4sLQQ")
 
 
 class SealedEntry:
-    """The entry ``name`` of a sealed ZIP of ``total`` bytes; its content is ``length`` bytes long as it
-    stands there.
+    """The entry ``name`` of a sealed ZIP of ``total`` bytes; its content takes ``length`` bytes in it.
 
-    Raises ArchiveError when the first bytes or the length are not those of such a ZIP (prepended or missing
-    bytes, AE-1, ZipCrypto, a plain entry, another name), and WrongPasswordError.
+    Raises WrongPasswordError, and ArchiveError when the first bytes or the length do not match such a ZIP
+    (prepended or missing bytes, AE-1, ZipCrypto, an unencrypted entry, another name).
     """
 
     def __init__(
@@ -45,17 +43,19 @@ class SealedEntry:
         if self._keys.verifier != prefix[-VERIFIER_BYTES:]:
             raise WrongPasswordError(
                 "the password does not open this archive, or its first bytes are damaged",
-                "keys of another generation or snapshot?",
+                "are these the keys of another generation or snapshot?",
             )
         self._cipher = CounterCipher(self._keys.cipher)
         self._problems: list[str] = []
 
     def read(self, offset: int, length: int) -> bytearray:
-        """Bytes of the content, unproven: the MAC covers the whole only. Short where the archive is."""
+        """Bytes of the content, not authenticated: the MAC covers only the whole. Short if the archive is
+        short.
+        """
         return self._cipher.apply(self._read_range(self._start + offset, length), offset)
 
     def blocks(self) -> Iterator[bytearray]:
-        """The whole content, unproven until the end: ``problems`` says then what is wrong."""
+        """The whole content, not authenticated until the end: then ``problems`` says what is wrong."""
         check, position = Checker(self._keys), 0
         for data in self._ahead(READ_BYTES):
             check.update(data)
@@ -64,7 +64,7 @@ class SealedEntry:
         self._problems = list(self._wrong(check, position))
 
     def problems(self) -> list[str]:
-        """What ``blocks`` found wrong with the archive as a whole, once it came to its end."""
+        """What is wrong with the archive as a whole, known once ``blocks`` has ended."""
         return self._problems
 
     def _wrong(self, check: Checker, position: int) -> Iterator[str]:
@@ -72,12 +72,12 @@ class SealedEntry:
         if position != self.length or len(end) != MAC_BYTES + len(self._tail):
             yield "it is shorter than it should be"
         if not check.matches(end[:MAC_BYTES]):
-            yield "its MAC does not fit: bytes were changed"
+            yield "its MAC does not match: bytes were changed"
         if end[MAC_BYTES:] != self._tail:
-            yield "what follows its data was changed"
+            yield "the bytes after its data were changed"
 
     def _ahead(self, size: int) -> Iterator[bytes]:
-        """All encrypted bytes in blocks, each read while the one before it is worked on."""
+        """All encrypted bytes in blocks; each is read while the one before it is processed."""
         starts = range(0, self.length, size)
         with ThreadPoolExecutor(1, "read-ahead") as pool:
             waiting = None
@@ -91,8 +91,9 @@ class SealedEntry:
 
 
 def _lengths(read_range: ReadRange, total: int, name: str, deflated: bool) -> tuple[int, int]:
-    """The lengths of the entry's data and content, from the archive's length and, deflated, its data
-    descriptor."""
+    """The lengths of the entry's data and content, from the archive's length and, if deflated, its data
+    descriptor.
+    """
     for length_probe, size_probe in probes(deflated):
         head, tail = frame(name, length_probe, size_probe, deflated=deflated)
         length = total - len(head) - len(tail) - OVERHEAD
@@ -101,7 +102,7 @@ def _lengths(read_range: ReadRange, total: int, name: str, deflated: bool) -> tu
             size = _size_in_descriptor(read_range(len(head) + OVERHEAD + length, _DESCRIPTOR.size))
         if length >= 0 and size >= 0 and len(frame(name, length, size, deflated=deflated)[1]) == len(tail):
             return length, size
-    raise ArchiveError(f"{total} bytes are not the length of such an archive: it was cut short or added to")
+    raise ArchiveError(f"{total} bytes is not a valid length of such an archive: it was cut or extended")
 
 
 def _size_in_descriptor(data: bytes) -> int:

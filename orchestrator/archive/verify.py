@@ -1,8 +1,8 @@
-"""Prove a whole archive against its manifest.
+"""Verify a whole archive against its manifest.
 
-Every byte between the contents follows from the manifest, so it is built again and compared: local and
-central headers that differ, entries too many, too few, twice or overlapping, foreign methods and trailing
-bytes are all found by that.
+The manifest determines every byte between the contents, so these bytes are rebuilt and compared. That finds
+changed headers, entries that are added, missing, duplicated or overlapping, other compression methods and
+trailing bytes.
 """
 
 import hashlib
@@ -27,11 +27,11 @@ from orchestrator.archive.unseal import SealedEntry
 from orchestrator.archive.work import OrderedWork
 
 _LONGEST_HEADER = 1 << 17
-_MISPLACED = "the manifest places it where it cannot be"
+_MISPLACED = "the manifest gives it an impossible position"
 
 
 class Stream:
-    """The inner ZIP's bytes, taken in order."""
+    """The bytes of the inner ZIP, in order."""
 
     def __init__(self, blocks: Iterator[bytearray]) -> None:
         self._blocks = blocks
@@ -39,7 +39,7 @@ class Stream:
         self.position = 0
 
     def pieces(self, count: int) -> Iterator[memoryview]:
-        """The next ``count`` bytes, as they come; fewer at the end of the archive."""
+        """The next ``count`` bytes, in pieces; fewer at the end of the archive."""
         while count > 0:
             if not self._block:
                 self._block = memoryview(next(self._blocks, b""))
@@ -68,7 +68,7 @@ class ArchiveVerification:
         self.problems: list[Problem] = []
 
     def run(self, records: Iterable[FileRecord]) -> list[Problem]:
-        """All that is wrong; first what concerns the archive as a whole."""
+        """Everything that is wrong; first what concerns the archive as a whole."""
         try:
             whole = self._records(records) and self._end()
             self._end_batch()
@@ -81,7 +81,7 @@ class ArchiveVerification:
             whole = False
         general = self._entry.problems()
         if not whole and not general:
-            general = ["it holds other bytes than its manifest says"]
+            general = ["its bytes are not those that its manifest describes"]
         return [*(Problem(b"", what) for what in general), *self.problems]
 
     def _records(self, records: Iterable[FileRecord]) -> bool:
@@ -104,7 +104,7 @@ class ArchiveVerification:
         self._content(record)
         trailer = descriptor(fields)
         if header != local_header(both, fields) or self._stream.take(len(trailer)) != trailer:
-            self.problems.append(Problem(record.path, "damaged: its header is not the one that was recorded"))
+            self.problems.append(Problem(record.path, "damaged: its header differs from its record"))
         row = central_header(both, fields)
         self._directory.update(row)
         self._directory_bytes += len(row)
@@ -121,7 +121,7 @@ class ArchiveVerification:
             self._end_batch()
 
     def _large_content(self, record: FileRecord) -> None:
-        # One thread, so that the pieces come in their order.
+        # One thread, so that the pieces stay in order.
         check = ContentCheck(record)
         for piece in self._stream.pieces(record.length):
             self._serial.put(partial(check.feed, piece), _nothing, len(piece))
@@ -145,12 +145,12 @@ class ArchiveVerification:
         end = end_records(self._entries, start, self._directory_bytes)
         same = found.digest() == expected.digest() and self._stream.take(len(end)) == end
         if not same:
-            self.problems.append(Problem(b"", "its central directory is not the one that was recorded"))
+            self.problems.append(Problem(b"", "its central directory differs from its record"))
         return same
 
 
 def _nothing(_result: None) -> None:
-    """What is left to do when a piece was taken."""
+    """The work that remains once a piece was read."""
 
 
 def _check_all(batch: list[tuple[FileRecord, list[Buffer]]]) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""Cut the archive's byte stream into volumes, and read them back as one."""
+"""Split the archive's byte stream into volumes, and read them back as one."""
 
 import hashlib
 import mmap
@@ -18,12 +18,11 @@ _MEMORY_BYTES = 16 << 20
 
 
 class VolumeSink:
-    """Collects bytes into volumes of ``volume_bytes`` (the last one is shorter) and delivers each in its
-    order.
+    """Collects bytes into volumes of ``volume_bytes`` (the last one is shorter) and delivers them in order.
 
-    ``deliver`` runs in a thread of the sink, one volume at a time, while the next one fills: so at most two
-    volumes are there (plus the ``kept`` ones that ``deliver`` keeps), in ``folder`` when they would fill the
-    memory. What it raises is raised by the next ``write`` or by ``close``.
+    ``deliver`` runs in a thread of the sink, one volume at a time, while the next one fills: so there are at
+    most two volumes (plus the ``kept`` ones that ``deliver`` keeps), in ``folder`` when they would fill the
+    memory. The next ``write`` or ``close`` raises what it raises.
     """
 
     def __init__(
@@ -36,7 +35,7 @@ class VolumeSink:
         kept: int = 1,
     ) -> None:
         if volume_bytes < 1:
-            raise ArchiveError("a volume needs at least one byte")
+            raise ArchiveError("a volume must have at least one byte")
         self._deliver = deliver
         self._volume_bytes = volume_bytes
         self._folder = folder
@@ -70,7 +69,7 @@ class VolumeSink:
         self._pool.shutdown()
 
     def abort(self) -> None:
-        """Deliver nothing more; wait for the one under way. After ``close`` this does nothing."""
+        """Stop delivering; wait for the delivery in progress. After ``close`` this does nothing."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._filling.discard()
 
@@ -87,7 +86,7 @@ class VolumeSink:
 
 
 class _Filling:
-    """A volume that grows: in memory, then in a file, so that no number of large volumes fills the memory."""
+    """A growing volume: in memory, then in a file, so that large volumes never fill the memory."""
 
     def __init__(self, folder: Path | None, memory_bytes: int) -> None:
         self._folder = folder
@@ -133,7 +132,7 @@ def joined(
 ) -> Callable[[int, int], bytes]:
     """``read_range(offset, length)`` over the concatenated volumes of ``sizes``.
 
-    ``read_volume(index, start, length)`` reads from one volume; ``index`` counts from 1.
+    ``read_volume(index, start, length)`` reads from one volume; ``index`` starts at 1.
     """
     starts = [0, *accumulate(sizes)]
 

@@ -1,4 +1,4 @@
-"""Work that is done side by side and finished in order, with a bound on what is under way."""
+"""Work that is done in parallel and finished in order, with a bound on what is in progress."""
 
 from collections import deque
 from collections.abc import Callable
@@ -8,13 +8,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-# Content under way, so the memory the pipeline holds (twice: read and deflated).
+# Content in progress: the memory that the pipeline needs (twice: read and deflated).
 _BYTES_UNDER_WAY = 12 << 20
 
 
 class OrderedWork:
-    """Runs jobs in ``threads`` threads; each job's ``finish`` runs in the calling thread, in the order of
-    ``put``."""
+    """Runs jobs in ``threads`` threads; the ``finish`` of each runs in the calling thread, in the order of
+    ``put``.
+    """
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, "archive")
@@ -23,12 +24,12 @@ class OrderedWork:
         self._weight = 0
 
     def put(self, job: Callable[[], T], finish: Callable[[T], None], weight: int) -> None:
-        """Start a job of ``weight`` bytes, and finish older ones while too much is under way."""
+        """Start a job of ``weight`` bytes, and finish older ones while too much is in progress."""
         future = self._pool.submit(job)
         self._enqueue(lambda: finish(_result(future)), weight)
 
     def then(self, finish: Callable[[], None], weight: int = 0) -> None:
-        """Only a ``finish``, in its turn."""
+        """Queue a ``finish`` without a job, in order."""
         self._enqueue(finish, weight)
 
     def drain(self) -> None:
@@ -37,7 +38,7 @@ class OrderedWork:
             self._finish_one()
 
     def stop(self) -> None:
-        """Drop what has not begun, and wait for what has."""
+        """Drop jobs that have not started, and wait for those that have."""
         self._queue.clear()
         self._pool.shutdown(wait=True, cancel_futures=True)
 

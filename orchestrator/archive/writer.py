@@ -21,9 +21,9 @@ from orchestrator.archive.pack import (
 from orchestrator.archive.sealed_zip import SealedZipFile, Sink
 from orchestrator.archive.work import OrderedWork
 
-# The one entry a person sees before the password is given.
+# The only entry that is visible without the password.
 ENTRY_NAME = "backup.zip"
-# A batch of small entries is one job: enough to be worth handing over.
+# A batch of small entries is one job: large enough to be worth passing to a thread.
 _BATCH_BYTES = 1 << 20
 _BATCH_ENTRIES = 128
 
@@ -31,13 +31,11 @@ _BATCH_ENTRIES = 128
 class SealedWriter:
     """The inner plain ZIP inside one WinZip AES-256 (AE-2) entry, streamed to ``sink``.
 
-    Used from one thread. ``on_record`` gets each saved path in the order of the stream, which is the order of
-    ``add``; ``on_problem`` each path that could not be read (no record follows) or whose content is doubtful
-    (a record with ``problem`` follows). Both run in the calling thread, inside ``add``, ``add_stream`` or
+    Not thread-safe. ``on_record`` gets each saved path in stream order, which is the order of ``add``;
+    ``on_problem`` gets each path that could not be read (no record follows) or whose content is doubtful (a
+    record with ``problem`` follows). Both run in the calling thread, inside ``add``, ``add_stream`` or
     ``close``; what they raise fails the archive. ``sink`` gets buffers that are only valid during the call.
-
-    Left without ``close()`` (an error in the ``with`` block), nothing usable is left behind: no archive that
-    opens.
+    Without ``close()`` (an error in the ``with`` block) no usable archive is left behind.
     """
 
     def __init__(
@@ -78,10 +76,11 @@ class SealedWriter:
             self._add_to_batch(entry, None, entry.size or 0)
 
     def add_stream(self, entry: Entry) -> None:
-        """Save one path whose ``blocks`` are read now, in this thread: for dumps and streams of many files.
+        """Save one path and read its ``blocks`` now, in this thread: for dumps and streams of many files.
 
         An OSError before the first block is a problem of that path. A later one cuts the entry short, which
-        is a problem, too; but it fails the archive when the size was unknown: half a dump is worse than none.
+        is also a problem; it fails the archive if the size was unknown, because half a dump is worse than
+        none.
         """
         self._check(entry)
         if entry.metadata.kind is not Kind.FILE:
@@ -93,14 +92,14 @@ class SealedWriter:
             self._add_small_stream(entry)
 
     def flush(self) -> None:
-        """Write what is pending: a record of each path was given when this returns."""
+        """Write what is pending: when this returns, every path has been reported."""
         self._end_batch()
         self._work.drain()
 
     def close(self) -> ArchiveSummary:
-        """Write what is pending and both central directories; the archive is whole when this returns."""
+        """Write what is pending and both central directories; when this returns, the archive is complete."""
         if not self._open:
-            raise ArchiveError("the archive was closed or given up")
+            raise ArchiveError("the archive was closed or aborted")
         self._end_batch()
         self._work.drain()
         self._inner.close()
@@ -119,7 +118,7 @@ class SealedWriter:
 
     def _check(self, entry: Entry) -> None:
         if not self._open:
-            raise ArchiveError("the archive was closed or given up")
+            raise ArchiveError("the archive was closed or aborted")
         refuse_hostile(entry.path)
 
     def _write(self, data: Buffer) -> None:
@@ -177,5 +176,5 @@ class SealedWriter:
 
 
 def _blocks_of(entry: Entry) -> Iterator[bytes]:
-    # What opening raises comes with the first block, as what reading raises does.
+    # Errors of opening are raised with the first block, like errors of reading.
     yield from entry.blocks()

@@ -1,4 +1,4 @@
-"""Every kind of store, by its settings."""
+"""The kinds of stores, by their settings."""
 
 from pathlib import Path
 
@@ -18,13 +18,13 @@ def open_store(
 ) -> Store:
     """The store these settings describe; nothing is sent yet. Raises UsageError for unusable credentials.
 
-    Of a store that ``is_new`` the bucket is made; later a missing one is an error. ``credit`` is the file by
-    which all processes of this host keep its ``upload_limit`` together.
+    If the store ``is_new``, its bucket is created; later a missing one is an error. ``credit`` is the file
+    through which all processes of this host share its ``upload_limit``.
     """
     match settings:
         case FolderSettings():
             return FolderStore(name, settings, credit)
         case S3Settings():
-            from orchestrator.stores.s3 import S3Store  # boto3 takes 0.2 s to import: only who needs it pays
+            from orchestrator.stores.s3 import S3Store  # importing boto3 takes 0.2 s: only when needed
 
             return S3Store(name, settings, is_new=is_new, credit=credit)

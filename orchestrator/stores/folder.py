@@ -22,15 +22,15 @@ from orchestrator.stores.store import (
 )
 
 _TEMPORARY = ".partial-"
-_NO_FILE = "it is there, but no regular file"
+_NO_FILE = "exists, but is not a regular file"
 _LAST_SECOND = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
-_CHANGED = (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST)  # another run removed the folder, or wrote into it
+_CHANGED = (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST)  # another run removed the folder, or wrote to it
 _FOLDER_TRIES = 20
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # exFAT, FAT and some shares have none
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # exFAT, FAT and some shares have no hard links
 
 
 class FolderStore:
-    """A store in a folder. A file appears under its name only when all of it is on the disk."""
+    """A store in a folder. A file gets its name only when all of it is on the disk."""
 
     checks_md5 = False
     lacks = ()
@@ -40,20 +40,22 @@ class FolderStore:
         self.line = Line(settings.upload_limit, credit)
 
     def prepare(self) -> None:
-        """The folder must be there: making it could fill the root disk when a disk is not mounted."""
+        """The folder must exist: creating it could fill the root disk when a disk is not mounted."""
         if not self.root.is_dir():
             raise StoreError(
-                f"{self.name}: there is no folder {self.root}", "mount the disk, or mkdir it", permanent=True
+                f"{self.name}: there is no folder {self.root}",
+                "mount the disk, or mkdir it",
+                permanent=True,
             )
 
     def put(self, key: str, data: Buffer, *, sha256: str, md5: str = "") -> None:
-        """Write beside, sync, then link under the final name: a link never replaces what is there."""
+        """Write a temporary file, sync, then link it to its final name: linking never replaces a file."""
         self.prepare()
         path = self._path(key)
         temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
         try:
             if _write_durably(self._create(temporary), data, self.line) != sha256:
-                message = f"{self.name}: {key}: the bytes do not have the SHA-256 they should"
+                message = f"{self.name}: {key}: the data to store has another SHA-256 than expected"
                 raise StoreError(message, permanent=True)
             self._link(temporary, path, sha256)
         except OSError as error:
@@ -62,7 +64,7 @@ class FolderStore:
             temporary.unlink(missing_ok=True)
 
     def _create(self, path: Path) -> int:
-        """A new, empty file, open for writing. Another run may remove the folder in between as empty."""
+        """A new, empty file, open for writing. Another run may remove the empty folder meanwhile."""
         for left in reversed(range(_FOLDER_TRIES)):
             try:
                 self._make_folders(path)
@@ -74,7 +76,7 @@ class FolderStore:
         raise AssertionError("unreachable: the last try returns or raises")
 
     def _make_folders(self, path: Path) -> None:
-        # mkdir(parents=True) would open the outer ones to everybody.
+        # mkdir(parents=True) would make the outer ones accessible to all users.
         for folder in reversed(path.relative_to(self.root).parents[:-1]):
             (self.root / folder).mkdir(mode=0o700, exist_ok=True)
 
@@ -91,7 +93,7 @@ class FolderStore:
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            temporary.rename(path)  # nothing is there, or the link would have failed as above
+            temporary.rename(path)  # the name is free, or the link would have failed as above
         sync_folder(path.parent)
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
@@ -115,7 +117,7 @@ class FolderStore:
             raise self._error(key, error) from error
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Walk only the folder that the prefix names. A disk that is not mounted is no empty one."""
+        """Walk only the folder that the prefix names. A disk that is not mounted is not an empty store."""
         self.prepare()
         folder = self.root / prefix.rpartition("/")[0]
         try:
@@ -131,7 +133,7 @@ class FolderStore:
             return None
 
     def delete(self, key: str) -> None:
-        """Remove a file and the folders that are empty without it."""
+        """Remove a file, and the folders that this leaves empty."""
         path = self._path(key)
         try:
             path.unlink(missing_ok=True)
@@ -144,7 +146,7 @@ class FolderStore:
                 raise self._error(key, error) from error
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Does nothing: no file is kept open."""
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
@@ -166,7 +168,7 @@ def _write_durably(descriptor: int, data: Buffer, line: Line) -> str:
 
 
 def _open(path: Path) -> BufferedReader:
-    """A regular file. What is none is no object: a pipe would never end, a link may lead anywhere."""
+    """A regular file. Nothing else is an object: reading a pipe could block, a link may lead anywhere."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -185,7 +187,7 @@ def _sha256(path: Path) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """What is below a folder and is none itself. Raises OSError: what may not be read is not absent."""
+    """Everything below a folder that is not a folder. Raises OSError: unreadable is not absent."""
 
     def fail(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError | NotADirectoryError):  # another run has removed it since
@@ -196,7 +198,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _info(key: str, path: Path) -> ObjectInfo | None:
-    """None for what is no regular file, and so no object."""
+    """None for anything that is not a regular file, and so not an object."""
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode):
         return None
@@ -204,5 +206,5 @@ def _info(key: str, path: Path) -> ObjectInfo | None:
 
 
 def _sane(seconds: float) -> float:
-    """A file's time within the calendar: who may write there sets any."""
+    """A file's time, limited to valid dates: anyone who can write there can set any time."""
     return min(max(seconds, 0), _LAST_SECOND)

@@ -1,4 +1,4 @@
-"""No more than so many bytes a second, so that a backup leaves room on the line or the disk for others."""
+"""Limit bytes per second, so that a backup leaves bandwidth of the line or disk to others."""
 
 import fcntl
 import logging
@@ -15,18 +15,19 @@ from leitstand.files import make_private_folder
 from orchestrator.archive.mapped_memory import Buffer, pieces
 
 BURST_SECONDS = 1.0
-# Small, so that a slow line still moves every few seconds and the other end does not give up on it.
+# Small, so that a slow line sends something every few seconds and the other end does not time out.
 _LIMITED_PIECE_BYTES = 64 << 10
 _log = logging.getLogger(__name__)
-_CREDIT = struct.Struct("dd")  # bytes, and when that was so, by the clock that all processes share
+_CREDIT = struct.Struct("dd")  # bytes, and the time, by the clock that all processes share
 
 
 @dataclass
 class TokenBucket:
-    """``rate`` bytes a second over time, and at once no more than fits the bucket, which fills while idle.
+    """A token bucket: ``rate`` bytes per second on average, in bursts of at most the bucket, which fills
+    while idle.
 
-    Whatever is larger than the bucket is let through on credit: what comes after it waits until that is paid.
-    With a file in ``shared``, all processes that name it have one bucket; the default clock is one for all.
+    A piece larger than the bucket is let through on credit: the next one waits until that is repaid.
+    Processes with the same file ``shared`` have one bucket; the default clock is the same in all of them.
     """
 
     rate: float
@@ -38,7 +39,7 @@ class TokenBucket:
     _seen: float | None = None
 
     def take(self, count: int) -> None:
-        """Wait until there is credit again, then take ``count`` bytes of it. For any number of threads.
+        """Wait until there is credit, then take ``count`` bytes of it. Thread-safe.
 
         Raises OSError when the shared file cannot be used.
         """
@@ -69,19 +70,19 @@ class TokenBucket:
 
 
 def credit_file(folder: Path, store: str) -> Path | None:
-    """The file for a store's shared bucket; None where this user may not write: each run has its own then."""
+    """The file for a store's shared bucket; None where this user may not write: then each run has its own."""
     path = folder / store
     try:
         make_private_folder(folder)
         path.touch(mode=0o600)
     except OSError as error:
-        _log.warning("%s: upload_limit holds for each run alone: %s", store, error)
+        _log.warning("%s: upload_limit applies to each run separately: %s", store, error)
         return None
     return path
 
 
 class Line:
-    """The way into one store: what goes over it is held to a limit in bytes a second, and counted."""
+    """The line to one store: limits the bytes per second that are sent to it, and counts them."""
 
     def __init__(self, limit: int | None, shared: Path | None = None) -> None:
         self.bucket = TokenBucket(limit, shared=shared) if limit else None
@@ -89,7 +90,7 @@ class Line:
         self._lock = threading.Lock()
 
     def pieces(self, data: Buffer) -> Iterator[memoryview]:
-        """``data`` in pieces, each when there is credit for it."""
+        """``data`` in pieces, each as soon as there is credit for it."""
         for piece in pieces(data, _LIMITED_PIECE_BYTES) if self.bucket else pieces(data):
             if self.bucket:
                 self.bucket.take(len(piece))

@@ -1,4 +1,4 @@
-"""The one loop that tries a store's call again."""
+"""The one loop that retries calls of a store."""
 
 import logging
 import random
@@ -17,9 +17,9 @@ _log = logging.getLogger(__name__)
 class Retry:
     """Tries a call up to ``tries`` times; pauses double from ``first_pause`` to ``longest_pause`` seconds.
 
-    Each pause is drawn between half and all of that, so that several writers do not come back together.
-    It is longer when the store asks for it, but never longer than ``longest_pause``.
-    ``stop`` ends the waiting, for instance when another volume of the same run has failed for good.
+    Each pause is random between half and all of that, so that several writers do not retry together. It is
+    longer if the store asks for that, but never longer than ``longest_pause``. ``stop`` ends the wait, for
+    instance when another volume of the same run has failed permanently.
     """
 
     tries: int = 6
@@ -28,7 +28,7 @@ class Retry:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def call(self, what: str, action: Callable[[], Answer]) -> Answer:
-        """The result of ``action``. Raises its StoreError when that is permanent or was the last try."""
+        """The result of ``action``. Raises its StoreError if that is permanent or the last try failed."""
         for attempt in range(1, self.tries + 1):
             try:
                 return action()
@@ -36,7 +36,7 @@ class Retry:
                 if error.permanent or attempt == self.tries or self.stop.is_set():
                     raise
                 pause = self._pause(attempt, error)
-                # The reason is told once, at the end, if no try succeeds.
+                # The reason is reported once, at the end, if no try succeeds.
                 _log.info("%s: try %d of %d failed, next one in %.1f s", what, attempt, self.tries, pause)
                 _log.debug("%s: %s", what, error)
                 self.stop.wait(pause)

@@ -1,7 +1,7 @@
-"""Objects in a bucket over the S3 API: OpenStack Swift first, any other S3 as well.
+"""Objects in a bucket of the S3 API: made for OpenStack Swift, works with any S3.
 
-Only calls that Swift's s3api answers as S3 does: no retention, lifecycle, tagging or encryption calls (on
-Swift some of them replace the object or delete the bucket), no multipart uploads, no delete of several keys.
+Uses only calls that Swift's s3api answers like S3: no retention, lifecycle, tagging or encryption calls (on
+Swift some of them replace the object or delete the bucket), no multipart uploads, no multi-object deletes.
 """
 
 import base64
@@ -31,12 +31,12 @@ from orchestrator.stores.s3_hints import HINTS, NEVER_TWICE, NO_ANSWER, NO_MD5, 
 from orchestrator.stores.store import ObjectInfo, ObjectMissingError, StoreError, check_key
 
 Answer = TypeVar("Answer")
-_Page = tuple[list[ObjectInfo], dict[str, str]]  # what is on it, and what to ask the next one with
+_Page = tuple[list[ObjectInfo], dict[str, str]]  # its objects, and the parameters of the next page
 _log = logging.getLogger(__name__)
 _MD5_DIGITS = 32
 _NO_HEAD_OF_A_BUCKET = ("405", "501", "MethodNotAllowed", "NotImplemented")
 _MISSING = ("NoSuchKey", "404", "NotFound")
-# Refusals that are worth another try all the same: the bytes were damaged or cut on the way.
+# Refusals that are still worth a retry: the bytes were damaged or cut in transit.
 _DAMAGED = (
     "BadDigest",
     "IncompleteBody",
@@ -46,13 +46,13 @@ _DAMAGED = (
     "ConditionalRequestConflict",
     "OperationAborted",
 )
-# Any other 403 (a wrong clock, a quota, a block page) says nothing of what these credentials may do.
+# Any other 403 (a wrong clock, a quota, a block page) does not show what these credentials may do.
 _MAY_NOT = ("AccessDenied", "Forbidden", "403")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class S3Store:
-    """A store in a bucket. Every body is checked by the server: its MD5, and its SHA-256 in the signature."""
+    """A store in a bucket. The server checks every body: its MD5, and its SHA-256 in the signature."""
 
     checks_md5 = True
 
@@ -78,7 +78,7 @@ class S3Store:
         return self.dialect.lacks
 
     def prepare(self) -> None:
-        """Make the bucket of a new store when it is not there. A writer that may not ask is believed."""
+        """Create the missing bucket of a new store. Without the right to check, it is assumed to exist."""
         bucket = self.settings.bucket
         try:
             self._call("bucket", lambda: self.client.head_bucket(Bucket=bucket))
@@ -86,14 +86,14 @@ class S3Store:
             if not self.is_new:
                 raise StoreError(
                     f"{self.name}: there is no bucket '{bucket}', though this store was used before",
-                    "is it mistyped? A new bucket is a store of its own: give it a name of its own",
+                    "is it mistyped? A new bucket is a new store: give the store another name",
                     permanent=True,
                 ) from None
             self._make(bucket)
-            _log.info("%s: there was no bucket '%s': it was made", self.name, bucket)
+            _log.info("%s: created bucket '%s'", self.name, bucket)
         except StoreError as error:
             code = _code(error.__cause__)
-            if code == "400":  # HEAD has no text: a signed path is not the one it got, or a region
+            if code == "400":  # HEAD has no text: another path was signed, or another region
                 raise StoreError(error.message, NO_S3, permanent=True) from error
             if code not in ("403", "AccessDenied", *_NO_HEAD_OF_A_BUCKET):
                 raise
@@ -104,11 +104,11 @@ class S3Store:
         except StoreError as error:  # ObjectMissingError: Swift's own API, a web server
             if not isinstance(error, ObjectMissingError):
                 raise
-            message = f"{self.name}: {self.settings.endpoint} neither has nor makes a bucket '{bucket}'"
+            message = f"{self.name}: {self.settings.endpoint} has no bucket '{bucket}' and does not create it"
             raise StoreError(message, NO_S3, permanent=True) from error
 
     def put(self, key: str, data: Buffer, *, sha256: str, md5: str = "") -> None:
-        """One PutObject, refused by the server when there is an object under this key."""
+        """One PutObject, refused by the server if there is an object under this key."""
         digest = bytes.fromhex(md5) if md5 else _md5(data)
         headers = {
             "IfNoneMatch": "*",
@@ -121,11 +121,11 @@ class S3Store:
             if _code(error.__cause__) != "PreconditionFailed":
                 raise
             if not self._holds(key, sha256, digest.hex()):
-                message = f"{self.name}: {key} is there already, with other bytes than were sent"
+                message = f"{self.name}: {key} exists already, with other content"
                 raise StoreError(message, NEVER_TWICE, permanent=True) from error
 
     def _put(self, key: str, data: Buffer, sha256: str, headers: dict[str, str], md5: str) -> None:
-        """One PutObject, and once more without each header that the store may have refused."""
+        """One PutObject, repeated without each header that the store may have refused."""
         refusal: StoreError | None = None
         for left_out in self.dialect.ways():
             chosen = {name: value for name, value in headers.items() if name not in left_out}
@@ -139,20 +139,20 @@ class S3Store:
             else:
                 self._learn(left_out)
                 return
-        raise refusal or AssertionError("unreachable: there is always one way")
+        raise refusal or AssertionError("unreachable: there is always one attempt")
 
     def _put_once(self, key: str, body: Body, headers: dict[str, str], md5: str) -> None:
         place = {"Bucket": self.settings.bucket, "Key": self.root + check_key(key)}
         answer = self._once(key, lambda: self.client.put_object(Body=body, **place, **headers))
         etag = _etag(answer)
         if not etag:
-            raise StoreError(f"{self.name}: {key}: the answer is not that of an S3", NO_ANSWER)
+            raise StoreError(f"{self.name}: {key}: this is not an answer of an S3 API", NO_ANSWER)
         if etag == md5 or not self.dialect.knows(ETAGS):
             return
         if len(etag) != _MD5_DIGITS or is_encrypted(answer):
             self._learn([ETAGS])
             return
-        message = f"{self.name}: {key}: the store took other bytes than were sent"
+        message = f"{self.name}: {key}: the store has other bytes than were sent"
         raise StoreError(message, f"or {NO_MD5}")
 
     def _learn(self, lacking: Collection[str]) -> None:
@@ -160,7 +160,7 @@ class S3Store:
             _log.info("%s does not have %s", self.name, each)
 
     def _holds(self, key: str, sha256: str, md5: str) -> bool:
-        """Whether an object has these bytes: by its MD5, or read back where the store tells none."""
+        """Whether an object has these bytes: by its MD5, or by reading it back if the store has none."""
         info = self.stat(key)
         if info is None or info.md5:
             return info is not None and info.md5 == md5
@@ -177,14 +177,14 @@ class S3Store:
         def read() -> bytes:
             answer = self.client.get_object(Bucket=self.settings.bucket, Key=full_key, **span)
             with answer["Body"] as body:
-                _ = answer["ETag"]  # without it, it is a page of something in between
-                # A server may ignore the range, and send all of an object of any size.
+                _ = answer["ETag"]  # missing in pages of a proxy
+                # A server may ignore the range and send all of an object of any size.
                 data: bytes = body.read(None if length is None else length + 1)
             if (length is not None and len(data) > length) or (start and "ContentRange" not in answer):
-                message = f"{self.name}: {key}: the store sent more than the part that was asked for"
-                raise StoreError(message, "it must know requests with a Range", permanent=True)
+                message = f"{self.name}: {key}: the store sent more than the requested range"
+                raise StoreError(message, "it must support requests with a Range", permanent=True)
             if not _is_whole(answer, data, self.dialect.knows(ETAGS)):
-                raise StoreError(f"{self.name}: {key}: the answer was cut or damaged on its way")
+                raise StoreError(f"{self.name}: {key}: the answer was cut or damaged in transit")
             return data
 
         try:
@@ -216,11 +216,11 @@ class S3Store:
         if is_encrypted(answer):
             self._learn([ETAGS])
         modified = max(answer["LastModified"].astimezone(UTC), _EPOCH)
-        _ = answer["ETag"]  # a web page may have the other two as well
+        _ = answer["ETag"]  # a web page may have the other two
         return ObjectInfo(key, answer[size], modified, self._md5_of(answer))
 
     def _md5_of(self, answer: dict[str, Any]) -> str:
-        """The MD5 that an answer tells; none where ETags mean something else."""
+        """The MD5 in an answer; "" where ETags mean something else."""
         etag = _etag(answer)
         return etag if len(etag) == _MD5_DIGITS and self.dialect.knows(ETAGS) else ""
 
@@ -237,11 +237,12 @@ class S3Store:
             if not following:
                 return
             if following.items() <= request.items():
-                raise StoreError(f"{self.name}: the listing does not go on, each page is the same", NO_ANSWER)
+                raise StoreError(f"{self.name}: the listing repeats the same page", NO_ANSWER)
             request |= following
 
     def _page(self, request: dict[str, Any]) -> _Page:
-        """A page of a listing, in the version that the store speaks, and what to ask the next one with."""
+        """A page of a listing, in the version that the store supports, and the parameters of the next
+        page."""
         if self.dialect.knows(LISTING):
             try:
                 return self._call("listing", lambda: self._read_page(self.client.list_objects_v2(**request)))
@@ -259,11 +260,11 @@ class S3Store:
             for key, entry in zip(keys, found, strict=True)
             if key.startswith(self.root)
         ]
-        if not page["IsTruncated"]:  # which no listing is without
+        if not page["IsTruncated"]:  # which every listing has
             return infos, {}
         if token := page.get("NextContinuationToken"):
             return infos, {"ContinuationToken": token}
-        self._learn([LISTING])  # it speaks the first version only, whatever it was asked
+        self._learn([LISTING])  # it answers with the first version only
         return infos, {"Marker": page.get("NextMarker") or keys[-1]}
 
     def delete(self, key: str) -> None:
@@ -282,8 +283,8 @@ class S3Store:
         """One try of a call, with boto's errors translated."""
         try:
             return action()
-        except (LookupError, ValueError, TypeError, OverflowError) as error:  # boto lets these through, too
-            message = f"{self.name}: {key}: the answer is not that of an S3"
+        except (LookupError, ValueError, TypeError, OverflowError) as error:  # boto does not translate these
+            message = f"{self.name}: {key}: this is not an answer of an S3 API"
             raise StoreError(message, NO_ANSWER) from error
         except ClientError as error:
             if _code(error) in _MISSING:
@@ -294,13 +295,11 @@ class S3Store:
             raise StoreError(message, "is the store running, and the endpoint right?") from error
         except SSLError as error:
             message = f"{self.name}: {self.settings.endpoint}: TLS failed: {error}"
-            raise StoreError(
-                message, "name the authority's certificate as ca_file", permanent=True
-            ) from error
+            raise StoreError(message, "set ca_file to the certificate of its CA", permanent=True) from error
         except (
             BotoCoreError,
             HTTPError,
-        ) as error:  # the latter leaves the body of an answer uncaught by boto
+        ) as error:  # boto does not catch the latter in the body of an answer
             raise StoreError(f"{self.name}: {key}: {error}") from error
 
     def _refused(self, key: str, error: ClientError) -> StoreError:
@@ -311,7 +310,7 @@ class S3Store:
         permanent = permanent or code == "NotImplemented"
         hint = HINTS.get(code) or HINTS.get(str(status), "")
         if region := error.response.get("Error", {}).get("Region"):
-            hint = f"the store's region is another one: set 'region: {region}'"
+            hint = f"the store is in another region: set 'region: {region}'"
         wait = _retry_after(error)
         denied = status == 403
         whose = self.name if denied and code in _MAY_NOT else ""
@@ -319,16 +318,16 @@ class S3Store:
 
 
 def read_credentials(path: Path) -> tuple[str, SecretStr]:
-    """access_key and secret_key from an ini file that others must not read. Raises UsageError."""
+    """access_key and secret_key from an INI file that others must not read. Raises UsageError."""
     parser = configparser.ConfigParser(interpolation=None)
     try:
         if found := exposed(path, stat.S_IRWXO):
             readable = found.place == path and "read" in found.what
-            what = ": every user may read these credentials" if readable else f" {found.what}"
+            what = ": all users can read these credentials" if readable else f" {found.what}"
             raise UsageError(f"{found.place}{what}", found.cure)
         parser.read_string(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", "it holds access_key and secret_key") from error
+        raise UsageError(f"{path}: {error.strerror}", "it must hold access_key and secret_key") from error
     except (configparser.Error, UnicodeDecodeError):
         # The parser's own message would quote the line, and so the secret.
         parser.clear()
@@ -336,7 +335,7 @@ def read_credentials(path: Path) -> tuple[str, SecretStr]:
         if "access_key" in section and "secret_key" in section:
             return section["access_key"], SecretStr(section["secret_key"])
     raise UsageError(
-        f"{path}: no access_key and secret_key in it", "[default], access_key = …, secret_key = …"
+        f"{path}: access_key or secret_key is missing", "[default], access_key = …, secret_key = …"
     )
 
 
@@ -360,7 +359,7 @@ def _etag(answer: dict[str, Any]) -> str:
 
 
 def _is_whole(answer: dict[str, Any], data: bytes, knows_md5: bool) -> bool:
-    """Whether the bytes are as many as the answer says, and, of a whole object, have its MD5."""
+    """Whether the length is the one in the answer, and, for a whole object, the MD5 matches."""
     span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.get("ContentRange", ""))
     if span:
         first, last, size = map(int, span.groups())

@@ -1,4 +1,4 @@
-"""boto3 as a store uses it: signed once, sent in pieces, nothing tried again."""
+"""boto3 as a store uses it: signed once, sent in pieces, without retries."""
 
 import io
 import os
@@ -21,13 +21,14 @@ from orchestrator.config.stores import S3Settings
 from orchestrator.stores.limit import Line
 
 CONNECT_SECONDS = 10
-CONNECTIONS = 12  # more than a run and its checks ever use at a time
+CONNECTIONS = 12  # more than a run and its checks ever use at once
 
 
 class Body(io.RawIOBase):
-    """An object's bytes as boto3 takes them: a file, whose length is all that it asks before it is sent.
+    """An object's bytes in the form that boto3 takes: a file, of which it reads only the length before
+    sending.
 
-    What is sent are its ``pieces``: boto3 would read a file in blocks of 16 KiB, thousands for each volume.
+    Its ``pieces`` are sent: boto3 would read a file in blocks of 16 KiB, thousands for each volume.
     """
 
     def __init__(self, data: Buffer, line: Line, sha256: str) -> None:
@@ -38,24 +39,24 @@ class Body(io.RawIOBase):
 
 
 class _Signer(S3SigV4Auth):
-    """SigV4 with the SHA-256 that is known already: the body is not read once more for it."""
+    """SigV4 with the SHA-256 that is already known, so that the body is not read again."""
 
     def payload(self, request: Any) -> str:
         return str(request.data.sha256)
 
 
-# Of each: its name in a file, in the environment, its default, how it is read (botocore.configprovider).
+# For each: its name in a file, in the environment, its default, its converter (botocore.configprovider).
 _NO_FILES: dict[str, tuple[None, None, str | None, None]] = {
     "profile": (None, None, None, None),
     "config_file": (None, None, os.devnull, None),
     "credentials_file": (None, None, os.devnull, None),
     "data_path": (None, None, None, None),
 }
-_SESSION = threading.Lock()  # clients are made one after the other, a session is no place for two threads
+_SESSION = threading.Lock()  # clients are created one at a time: sessions are not thread-safe
 
 
 def connect(settings: S3Settings, credentials: tuple[str, SecretStr]) -> Any:
-    """A client of S3 that signs and sends PutObject our way: its body is a `Body`."""
+    """A client of S3 with our own signing and sending of PutObject, whose body is a `Body`."""
     access_key, secret_key = credentials[0], credentials[1].get_secret_value()
     config = Config(
         signature_version="s3v4",
@@ -90,8 +91,7 @@ def _addressing(settings: S3Settings) -> Literal["path", "virtual"]:
 def _session() -> boto3.session.Session:
     """One for all stores: it keeps boto3's description of S3, which takes 0.1 s to read.
 
-    What other programs are told (``~/.aws``, AWS_PROFILE, AWS_DATA_PATH: profiles, descriptions of services)
-    are none of ours.
+    Settings of other programs (``~/.aws``, AWS_PROFILE, AWS_DATA_PATH) are ignored.
     """
     bare = botocore.session.Session(_NO_FILES)
     own = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
@@ -100,7 +100,7 @@ def _session() -> boto3.session.Session:
 
 
 def _sign_and_send_puts(client: Any, signer: _Signer) -> None:
-    """Let ``signer`` sign every PutObject in place of boto3, and send its body in pieces."""
+    """Let ``signer`` sign every PutObject instead of boto3, and send its body in pieces."""
 
     def sign(request: Any, **_: Any) -> None:
         signer.add_auth(request)
@@ -109,10 +109,10 @@ def _sign_and_send_puts(client: Any, signer: _Signer) -> None:
         request.body = request.body.pieces
 
     def stay(params: Any, **_: Any) -> None:
-        # boto would go to another region or host by itself, but cannot sign or send this body once more.
+        # boto would redirect to another region or host, but cannot sign or send this body again.
         params["context"].setdefault("s3_redirect", {})["redirected"] = True
 
-    client.meta.events.unregister("request-created", add_retry_headers)  # unsigned, and of no use to a store
+    client.meta.events.unregister("request-created", add_retry_headers)  # unsigned, and useless to a store
     client.meta.events.register("before-call.s3", stay)
     client.meta.events.register_first("choose-signer.s3.PutObject", lambda **_: UNSIGNED)
     client.meta.events.register_last("before-sign.s3.PutObject", sign)

@@ -102,7 +102,7 @@ def test_a_mistyped_bucket_of_a_known_store_is_not_made(on_swift: Site) -> None:
 
 def test_a_bucket_that_is_made_is_told(on_swift: Site) -> None:
     on_swift.document["stores"]["swift"]["bucket"] = "first-use"
-    assert "swift: there was no bucket 'first-use': it was made" in on_swift.good("run", "site").stderr
+    assert "swift: created bucket 'first-use'" in on_swift.good("run", "site").stderr
 
 
 def test_changes_beside_a_database_that_the_unit_cannot_read_are_told_and_left_alone(

@@ -88,7 +88,7 @@ def test_4_a_lowered_size_in_the_central_directory_is_found(seal, entry):
     size = struct.unpack_from("<L", sealed.data, central + 24)[0]
     assert size > 102_400
     struct.pack_into("<L", sealed.data, central + 24, 1000)
-    assert [problem.what for problem in sealed.verify()] == ["what follows its data was changed"]
+    assert [problem.what for problem in sealed.verify()] == ["the bytes after its data were changed"]
 
 
 def test_5_swapped_names_are_found_and_named(seal, entry, unseal, resealed, password):

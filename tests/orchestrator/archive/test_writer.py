@@ -196,9 +196,9 @@ def test_a_writer_is_of_no_use_after_close_or_abort(entry, empty_sealed, passwor
     for end in ("close", "abort"):
         writer = SealedWriter(empty_sealed.data.extend, password, on_record=print, on_problem=print)
         getattr(writer, end)()
-        with pytest.raises(ArchiveError, match="closed or given up"):
+        with pytest.raises(ArchiveError, match="closed or aborted"):
             writer.add(entry(b"a"))
-        with pytest.raises(ArchiveError, match="closed or given up"):
+        with pytest.raises(ArchiveError, match="closed or aborted"):
             writer.close()
 
 
