@@ -1,4 +1,4 @@
-"""Which snapshots there are: read from the store alone, so that a restore needs nothing of this machine."""
+"""The snapshots of a job: read from the store alone, so that a restore needs nothing on this machine."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ from orchestrator.repository.snapshot import NoSuchSnapshotError, NotProvenError
 from orchestrator.stores import ObjectInfo, Store, StoreError, get_small
 
 _log = logging.getLogger(__name__)
-NO_KEYS = "there are no keys to prove it with"
+NO_KEYS = "there are no keys to verify it with"
 PASSED_OVER_SHOWN = 5
 
 
@@ -23,9 +23,8 @@ PASSED_OVER_SHOWN = 5
 class Listed:
     """One snapshot as a listing shows it: its objects, and what meta.json says.
 
-    ``committed`` is the store's own time of COMMIT, None for a run that did not end. ``doubt`` says why
-    COMMIT does not prove the rest, "" when it does. Of the ``volumes``, which may be many, only the number is
-    kept.
+    ``committed`` is the store's own time of COMMIT, None for an unfinished run. ``doubt`` says why COMMIT
+    does not prove the rest, "" if it does. ``volumes`` is their number.
     """
 
     store: str
@@ -55,12 +54,12 @@ class Listed:
 
     @property
     def stored_bytes(self) -> int:
-        """What the snapshot takes in the store."""
+        """The size of the snapshot in the store."""
         return sum(info.size for info in self.objects)
 
 
 def scan(store: Store, host: str, job: str) -> list[Listed]:
-    """Every snapshot of a job, complete or not, by the time in its name; nothing of it is read or proven."""
+    """Every snapshot of a job, finished or not, by the time in its name; nothing is read or proven."""
     grouped: dict[SnapshotName, list[ObjectInfo]] = {}
     for info in store.list(job_prefix(host, job)):
         found = parse_key(info.key)
@@ -76,16 +75,17 @@ def _listed(store: str, name: SnapshotName, objects: Iterable[ObjectInfo]) -> Li
 
 
 def is_held(listed: Listed) -> bool:
-    """Whether a person said that this snapshot stays until it is released."""
+    """Whether an admin holds this snapshot until it is released."""
     return any(info.key == listed.name.key(HOLD) for info in listed.objects)
 
 
 def proven(
     store: Store, listed: Iterable[Listed], keys: KeyRing | None, now: datetime | None = None
 ) -> list[Listed]:
-    """The complete ones of what was scanned, each held against its COMMIT, in the one order of all commands.
+    """The finished ones of the scanned snapshots, each checked against its COMMIT, in the order of all
+    commands.
 
-    Without keys none is proven. Raises StoreError when the store does not answer.
+    Without keys none is proven. Raises StoreError if the store does not answer.
     """
     found = [each for each in listed if each.committed is not None]
     read = [_unproven(store, each) if keys is None else _prove(store, each, keys) for each in found]
@@ -94,7 +94,7 @@ def proven(
 
 
 def snapshots(store: Store, host: str, job: str, keys: KeyRing | None) -> list[Listed]:
-    """Every complete snapshot of a job in a store, proven where it can be, oldest first."""
+    """Every finished snapshot of a job in a store, proven where possible, oldest first."""
     return proven(store, scan(store, host, job), keys)
 
 
@@ -135,19 +135,19 @@ def _unproven(store: Store, listed: Listed) -> Listed:
 def newest(store: Store, host: str, job: str, keys: KeyRing, tell: Callable[[str], None]) -> Listed:
     """The newest snapshot of a job that is proven. Raises NoSuchSnapshotError or NotProvenError without one.
 
-    ``tell`` is given a line for each that claims to be newer.
+    ``tell`` gets a line for each that claims to be newer.
     """
     return newest_of(store.name, job, snapshots(store, host, job, keys), tell)
 
 
 def newest_of(store: str, job: str, found: Sequence[Listed], tell: Callable[[str], None]) -> Listed:
-    """The newest proven one of what was found in order; see `newest`."""
+    """The newest proven one of these, which are in order; see `newest`."""
     good = [each for each in found if not each.doubt]
     if not good:
         raise _none_is_good(store, job, found)
     newer = [each for each in found if each.doubt and each.began >= good[-1].time]
     for each in newer[:PASSED_OVER_SHOWN]:
-        tell(f"{store}: {each.id} is passed over, it is {each.state}: {each.doubt}")
+        tell(f"{store}: {each.id} is skipped because it is {each.state}: {each.doubt}")
     if len(newer) > PASSED_OVER_SHOWN:
         tell(f"{store}: and {len(newer) - PASSED_OVER_SHOWN} more: leitstand backup list {job}")
     return good[-1]
@@ -159,5 +159,5 @@ def _none_is_good(store: str, job: str, found: Sequence[Listed]) -> LeitstandErr
             f"{store}: there is no complete snapshot of {job} yet", f"make one: leitstand backup run {job}"
         )
     last = found[-1]
-    hint = f"no snapshot of {job} there is proven by these keys: leitstand backup list {job}"
+    hint = f"these keys prove no snapshot of {job} there: leitstand backup list {job}"
     return NotProvenError(f"{store}: {last.id}: {last.doubt}", hint, "not proven")

@@ -1,4 +1,4 @@
-"""``meta.json`` and ``COMMIT``: what a snapshot says of itself in the open, and the proof of it."""
+"""``meta.json`` and ``COMMIT``: a snapshot's public description, and the proof that it is authentic."""
 
 import hashlib
 import hmac
@@ -14,17 +14,20 @@ from orchestrator.repository.volume_info import VolumeInfo, volume_from_json, vo
 
 META_VERSION = 2  # version 1 does not name the snapshot before it
 COMMIT_VERSION = 1
-META_BYTES, COMMIT_BYTES = 16 << 20, 1 << 20  # no more is read: others may write to a store, too
-MOST_VOLUMES = 80_000  # so that meta.json stays below its limit
+META_BYTES, COMMIT_BYTES = (
+    16 << 20,
+    1 << 20,
+)  # the most that is read: others may write there
+MOST_VOLUMES = 80_000  # keeps meta.json below its limit
 _META_FORMAT, _COMMIT_FORMAT = "leitstand-meta", "leitstand-commit"
 _STATES = ("complete", "partial")
 _LARGEST = 2**63 - 1
-_NO_JSON = "it is not the JSON it should be"
+_NO_JSON = "it is not valid JSON"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meta:
-    """What anyone who may read the store may know: no file names, no secrets.
+    """What everyone with read access to the store may know: no file names, no secrets.
 
     ``started`` and ``finished`` are UTC in ISO 8601. ``volumes`` are those of this snapshot's archive, in
     order. ``previous`` is the newest snapshot that each store which got this one had before it; "": none.
@@ -58,9 +61,9 @@ _Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class _Strict(BaseModel):
-    """JSON that was written by us, or not: every type and number is held to what it must be."""
+    """JSON that we may not have written: every type and number is validated."""
 
-    # What is not known is refused below: pydantic would gather an error for each of a million such keys.
+    # Unknown keys are refused below: pydantic would collect an error for each of a million.
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
@@ -108,7 +111,7 @@ class _Commit(_Strict):
 
 
 class OtherKeysError(ArchiveError):
-    """COMMIT is of this snapshot and meta.json, but was not made with these keys."""
+    """COMMIT belongs to this snapshot and meta.json, but was not made with these keys."""
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -134,7 +137,7 @@ def decode_meta(data: bytes) -> Meta:
     meta = Meta(**{**content, "layers": tuple(content["layers"]), "volumes": volumes})
     complete = meta.state in _STATES and meta.archive_bytes == sum(volume.size for volume in volumes)
     if not complete or [volume.index for volume in volumes] != list(range(1, len(volumes) + 1)):
-        raise ArchiveError("meta.json contradicts itself: its volumes or its state are not as it says")
+        raise ArchiveError("meta.json contradicts itself in its volumes or its state")
     return meta
 
 
@@ -155,7 +158,7 @@ def committed_manifest(commit: bytes, snapshot: str, *, meta: bytes, key: bytes)
     _version(commit, _COMMIT_FORMAT, COMMIT_VERSION, "COMMIT")
     content = _understood(_Commit, _parsed(commit, "COMMIT"), "COMMIT")
     manifest_sha256 = bytes.fromhex(content.manifest_sha256)
-    # COMMIT can be written in one way only, so whatever differs from it by a byte is not it.
+    # COMMIT has only one encoding, so any other byte means another COMMIT.
     if not hmac.compare_digest(
         commit, encode_commit(snapshot, manifest_sha256=manifest_sha256, meta=meta, key=key)
     ):
@@ -164,15 +167,15 @@ def committed_manifest(commit: bytes, snapshot: str, *, meta: bytes, key: bytes)
 
 
 def _why_not(content: _Commit, snapshot: str, meta: bytes) -> ArchiveError:
-    """Tell keys of another fleet from damage: only the HMAC depends on the keys."""
+    """Distinguish keys of another fleet from damage: only the HMAC depends on the keys."""
     if (content.snapshot, content.meta_sha256) == (snapshot, hashlib.sha256(meta).hexdigest()):
         return OtherKeysError(
-            "these keys do not fit this snapshot's COMMIT",
-            "is it the keys file that the snapshot was made with? If it is, COMMIT was damaged or forged",
+            "these keys do not match this snapshot's COMMIT",
+            "was the snapshot made with this key file? If it was, COMMIT is damaged or forged",
         )
     return ArchiveError(
         "COMMIT does not vouch for this meta.json and snapshot",
-        "it was damaged or forged, or belongs to another snapshot",
+        "it is damaged or forged, or belongs to another snapshot",
     )
 
 
@@ -186,7 +189,7 @@ def _version(data: bytes, form: str, newest: int, name: str) -> int:
         raise ArchiveError(f"{name} is damaged: {_NO_JSON}")
     if not 1 <= head.version <= newest:
         raise ArchiveError(
-            f"{name} is of version {head.version}, which this program does not know", "update Leitstand"
+            f"{name} has version {head.version}, which this Leitstand does not know", "update Leitstand"
         )
     return head.version
 
@@ -213,6 +216,4 @@ def _understood(model: type[_Model], content: Any, name: str) -> _Model:
 def _refuse_unknown(content: dict[str, Any], model: type[BaseModel], name: str) -> None:
     for key in content:
         if key not in model.model_fields:
-            raise ArchiveError(
-                f"{name} is damaged: it has a key '{key[:40]}', which this program does not know"
-            )
+            raise ArchiveError(f"{name} is damaged: it has an unknown key '{key[:40]}'")

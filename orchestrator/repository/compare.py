@@ -1,4 +1,4 @@
-"""What differs between two snapshots, from their manifests. Pure."""
+"""The differences between two snapshots, from their manifests. Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from orchestrator.repository.manifest import Row
 
 _DIGEST_BYTES = 12
 
-# What is compared of a path: its content, and all else.
+# What is compared: the content of a path, and everything else.
 Contents = tuple[object, object]
 
 
@@ -23,10 +23,11 @@ class Change:
 
 
 def compare(before: Iterable[Row], after: Iterable[Row]) -> Iterator[Change]:
-    """Every change: of what both have, in the order in which it was met in both, then what is new, then gone.
+    """Every change: first of paths that both have, in the order in which they were seen in both, then new,
+    then gone.
 
-    Both are read side by side. Their paths come in the same order but for what changed, so that few have to
-    wait for their counterpart, however many there are; of those two short digests are held.
+    Both are read in parallel. Except for changes their paths are in the same order, so only a few wait for
+    their counterpart; two short digests of each are kept in memory.
     """
     old_ones: dict[bytes, Contents] = {}
     new_ones: dict[bytes, Contents] = {}

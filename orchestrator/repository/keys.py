@@ -1,4 +1,4 @@
-"""Master keys: generations of 32 random bytes, and what each archive gets from them.
+"""Master keys: generations of 32 random bytes, and the secrets derived from them for each archive.
 
 The file is text, mode 0600, one line per generation, the highest that is not retired is used for new
 snapshots::
@@ -7,8 +7,8 @@ snapshots::
     1 <secret: 52 letters and digits of base32> <check: 8 of them> retired 2026-11-30T12:00:00Z
     2 <secret> <check>
 
-The check is the start of the base32 SHA-256 of ``<number> <secret>``, so that a kit typed in by hand is not
-silently wrong.
+The check is the start of the base32 SHA-256 of ``<number> <secret>``, so that a mistake in a kit typed by
+hand is noticed.
 """
 
 import base64
@@ -38,13 +38,13 @@ _LINE = re.compile(rf"([1-9][0-9]{{0,8}}) ([A-Z2-7]{{52}}) ([A-Z2-7]{{8}})(?: re
 
 
 class KeysError(LeitstandError):
-    """The key file cannot be read, is open to others, or lacks a generation."""
+    """The key file is unreadable, readable by others, or lacks a generation."""
 
 
 class KeyRing:
     """Master generations: number -> secret. Shows no secret when printed.
 
-    A generation that is ``retired`` signs nothing new: what claims to be made or stored later is refused.
+    A ``retired`` generation signs nothing new: snapshots that claim to be made or stored later are refused.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class KeyRing:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """The key file. Raises KeysError when others may read it, too."""
+        """Read the key file. Raises KeysError if others can read it, too."""
         return cls(*_parse(_read(path), str(path)))
 
     @classmethod
     def from_command(cls, argv: Sequence[str], timeout: float = 60) -> Self:
-        """The output of a program (a password manager, say) in the key file's format."""
+        """The output of a program, such as a password manager, in the format of the key file."""
         done = process.run(argv, timeout=timeout)
         if done.status:
             raise KeysError(f"{argv[0]} ended with status {done.status} instead of printing the keys")
@@ -86,7 +86,8 @@ class KeyRing:
         return tuple(self._generations)
 
     def archive_password(self, snapshot: str, generation: int) -> str:
-        """What opens this snapshot's archive and manifest in 7-Zip: 32 letters and digits, 160 bits."""
+        """The password of this snapshot's archive and manifest, also in 7-Zip: 32 letters and digits, 160
+        bits."""
         digest = self._derive(generation, f"leitstand archive password:{snapshot}")
         return base64.b32encode(digest[:PASSWORD_BYTES]).decode()
 
@@ -95,22 +96,24 @@ class KeyRing:
         return self._derive(generation, "leitstand commit key")
 
     def with_new_generation(self) -> "KeyRing":
-        """This ring and one more generation, which new snapshots will use. Older ones stay readable."""
+        """This ring with one more generation for new snapshots. Older snapshots stay readable."""
         number = max(self._generations) + 1
         return KeyRing({**self._generations, number: secrets.token_bytes(SECRET_BYTES)}, self.retired)
 
     def with_retired(self, generation: int, moment: datetime) -> "KeyRing":
-        """This ring with a generation that signs nothing from now on. Raises KeysError."""
+        """This ring with one generation retired from now on. Raises KeysError."""
         if generation not in self._generations:
             raise KeysError(f"the keys have no generation {generation}", f"there are {self.generations}")
         if generation in self.retired:
-            raise KeysError(f"generation {generation} is retired since {self.retired[generation]:{_SHOWN}}")
+            raise KeysError(
+                f"generation {generation} is already retired: {self.retired[generation]:{_SHOWN}}"
+            )
         ring = KeyRing(self._generations, {**self.retired, generation: moment.astimezone(UTC)})
-        _ = ring.current  # raises when no other is left to sign with
+        _ = ring.current  # raises if no other is left to sign with
         return ring
 
     def export(self) -> str:
-        """The key file's text: everything that is needed to read every snapshot. Print it, lock it away."""
+        """The text of the key file: enough to read every snapshot. Print it and lock it away."""
         return "\n".join([_FIRST_LINE, *(self._line(each) for each in self._generations)]) + "\n"
 
     def _line(self, number: int) -> str:
@@ -118,14 +121,14 @@ class KeyRing:
         return _line(number, self._generations[number]) + (f" retired {retired:{_STORED}}" if retired else "")
 
     def save(self, path: Path) -> None:
-        """Write the key file, mode 0600, in place of the one that is there."""
+        """Replace the key file, mode 0600."""
         write_atomically(path, self.export(), mode=0o600)
 
     def _derive(self, generation: int, purpose: str) -> bytes:
         if generation not in self._generations:
             raise KeysError(
                 f"the keys have no generation {generation}",
-                "this snapshot was made with other keys: use the key file or recovery kit of that time",
+                "this snapshot was made with other keys: use the key file or recovery kit from that time",
             )
         return hmac.digest(self._generations[generation], purpose.encode(), "sha256")
 
@@ -135,7 +138,7 @@ def generate(path: Path) -> KeyRing:
     overwritten."""
     if path.exists():
         raise KeysError(
-            f"{path} exists; keys are never overwritten", "add a generation to it, or name another file"
+            f"{path} exists; keys are never overwritten", "add a generation to it, or choose another file"
         )
     if not path.parent.is_dir():
         raise KeysError(f"there is no folder {path.parent}", f"mkdir -m 700 {shlex.quote(str(path.parent))}")
@@ -154,7 +157,7 @@ def append_generation(path: Path) -> KeyRing:
 
 
 def retire_generation(path: Path, generation: int, moment: datetime) -> KeyRing:
-    """Write into the key file that a generation signs nothing from ``moment`` on. Raises KeysError."""
+    """Mark a generation in the key file as retired at ``moment``. Raises KeysError."""
     ring = KeyRing.load(path).with_retired(generation, moment)
     ring.save(path)
     return ring
@@ -166,7 +169,7 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         hint = f"make keys with: leitstand backup keys generate (file: {path})"
         if isinstance(error, PermissionError):
-            hint = "run this as the user whose keys they are, root as a rule"
+            hint = "run this as the user who owns the keys, usually root"
         raise KeysError(f"{path}: {error.strerror}", hint) from error
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -186,7 +189,7 @@ def _parse(data: bytes, where: str) -> tuple[dict[int, bytes], dict[int, datetim
     for number, line in enumerate(lines[1:], start=2):
         generation, secret, moment = _parse_line(line, f"{where}: line {number}")
         if generation in found:
-            raise KeysError(f"{where}: line {number}: generation {generation} stands there twice")
+            raise KeysError(f"{where}: line {number}: generation {generation} appears twice")
         found[generation] = secret
         if moment is not None:
             retired[generation] = moment
@@ -196,20 +199,20 @@ def _parse(data: bytes, where: str) -> tuple[dict[int, bytes], dict[int, datetim
 def _parse_line(line: str, where: str) -> tuple[int, bytes, datetime | None]:
     match = _LINE.fullmatch(line)
     if match is None:
-        raise KeysError(f"{where} is not '<number> <secret> <check>', or with 'retired <date>' behind it")
+        raise KeysError(f"{where} is not '<number> <secret> <check>', with an optional 'retired <date>'")
     number, text, check = int(match[1]), match[2], match[3]
     if _check(number, text) != check:
-        raise KeysError(f"{where}: the check does not fit the secret", "a letter was mistyped or lost")
+        raise KeysError(f"{where}: the check does not match the secret", "a character is wrong or missing")
     return number, base64.b32decode(text + "===="), _moment(match[4], where) if match[4] else None
 
 
 def _moment(text: str, where: str) -> datetime:
-    """A date without a time means its end, in UTC."""
+    """A date without a time means the end of that day, in UTC."""
     try:
         moment = datetime.fromisoformat(text)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC) + timedelta(days=1)
     except (ValueError, OverflowError):
-        raise KeysError(f"{where}: '{text}' is no date", "it is written as 2026-11-30") from None
+        raise KeysError(f"{where}: '{text}' is not a date", "write it as 2026-11-30") from None
 
 
 def _line(number: int, secret: bytes) -> str:

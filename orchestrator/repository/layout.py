@@ -1,4 +1,4 @@
-"""Where a snapshot's objects are: ``<host>/<job>/<UTC>-<random>/`` and the names below it. Pure."""
+"""The keys of a snapshot's objects: ``<host>/<job>/<UTC>-<random>/`` and the names below it. Pure."""
 
 import re
 import secrets
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 MANIFEST, META, COMMIT = "manifest.zip", "meta.json", "COMMIT"
-MARK = "PRUNE"  # says since when prune wants to delete the snapshot
-HOLD = "KEEP"  # says that prune must never delete the snapshot
-LEASE, CANARY = "lease", "canary"  # folders beside the snapshots: of runs under way, of `doctor`
+MARK = "PRUNE"  # since when prune has wanted to delete the snapshot
+HOLD = "KEEP"  # prune must never delete the snapshot
+LEASE, CANARY = "lease", "canary"  # folders next to the snapshots: of runs in progress, of `doctor`
 SINGLE_VOLUME = "vol.zip"
 _ID = re.compile(r"([0-9]{8}T[0-9]{6}Z)-[a-z2-7]{8}")
 _OBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_LETTERS = "234567abcdefghijklmnopqrstuvwxyz"  # those of base32, in the order in which they sort
+_LETTERS = "234567abcdefghijklmnopqrstuvwxyz"  # those of base32, in sort order
 _TIME = "%Y%m%dT%H%M%SZ"
-_YEARS = range(1970, 9999)  # of any clock; a time zone and a few days more are still in the calendar
+_YEARS = range(1970, 9999)  # of any clock; leaves room for a time zone and a few days
 
 
 @dataclass(frozen=True, order=True)
 class SnapshotName:
-    """One snapshot of a job. Names of one job sort by the time they began."""
+    """One snapshot of a job. The names of one job sort by start time."""
 
     host: str
     job: str
@@ -30,7 +30,7 @@ class SnapshotName:
         return f"{self.host}/{self.job}/{self.id}/{name}"
 
     def volume_keys(self, count: int) -> list[str]:
-        """The keys of all volumes: ``vol.zip`` alone, or ``vol.zip.001`` and so on, as 7-Zip expects them."""
+        """The keys of all volumes: a single ``vol.zip``, or ``vol.zip.001`` and so on, as 7-Zip expects."""
         if count == 1:
             return [self.key(SINGLE_VOLUME)]
         return [self.key(volume_name(index)) for index in range(1, count + 1)]
@@ -41,17 +41,17 @@ class SnapshotName:
 
     @property
     def began(self) -> datetime:
-        """When the run began, by the clock of the machine that made it."""
+        """When the run started, by the clock of its machine."""
         return datetime.strptime(self.id.partition("-")[0], _TIME).replace(tzinfo=UTC)
 
 
 def volume_name(index: int) -> str:
-    """The name of the volume ``index`` (from 1) when there are several."""
+    """The name of volume ``index`` (from 1) if there are several."""
     return f"{SINGLE_VOLUME}.{index:03}"
 
 
 def new_snapshot(host: str, job: str, now: datetime) -> SnapshotName:
-    """A name nobody else has: the time in seconds, in two letters its thousandths, and 30 random bits.
+    """A unique name: the time in seconds, its milliseconds in two letters, and 30 random bits.
 
     So names sort by time also within a second.
     """
@@ -62,12 +62,12 @@ def new_snapshot(host: str, job: str, now: datetime) -> SnapshotName:
 
 
 def job_prefix(host: str, job: str) -> str:
-    """What the keys of all snapshots of a job start with."""
+    """The prefix of the keys of all snapshots of a job."""
     return f"{host}/{job}/"
 
 
 def parse_key(key: str) -> tuple[SnapshotName, str] | None:
-    """The snapshot and the object's name below it; None for what is not ours."""
+    """The snapshot and the object's name in it; None for foreign objects."""
     parts = key.split("/")
     if len(parts) != 4 or not is_snapshot_id(parts[2]) or not is_object_name(parts[3]):
         return None
@@ -75,7 +75,7 @@ def parse_key(key: str) -> tuple[SnapshotName, str] | None:
 
 
 def is_object_name(text: str) -> bool:
-    """Whether an object of ours may be called so; others who may write to a store choose any name."""
+    """Whether this is a valid name of an object; others who can write to a store may choose any."""
     return _OBJECT.fullmatch(text) is not None
 
 

@@ -1,6 +1,7 @@
-"""The manifest: every path of a snapshot with what proves and restores it, as an encrypted ZIP of JSON lines.
+"""The manifest: every path of a snapshot with all that verifies and restores it, an encrypted ZIP of JSON
+lines.
 
-Written and read as a stream, so that a million files need no more memory than ten. The format:
+Written and read as a stream: a million files need no more memory than ten. The format:
 ``docs/archive-format.md``.
 """
 
@@ -27,18 +28,17 @@ _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 ENTRY_NAME = "manifest.jsonl"
 VERSION = 1
 _FORMAT = "leitstand-manifest"
-# As the writer puts it; within a path its quotes would be escaped.
+# As the writer formats it; within a path the quotes would be escaped.
 _HARDLINK = f'"kind":"{Kind.HARDLINK}"'.encode()
 _NOT_UNDERSTOOD = (ValueError, KeyError, TypeError, AttributeError)
-# Lines are gathered before they are deflated.
+# Lines are collected before they are deflated.
 _BUFFER_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestHeader:
-    """Whose manifest this is. ``created``: UTC, ISO 8601; ``layers``: the snapshots whose archives it
-    needs.
-    """
+    """The snapshot of this manifest. ``created``: UTC, ISO 8601; ``layers``: the snapshots whose archives it
+    needs."""
 
     snapshot: str
     host: str
@@ -58,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class ManifestEnd:
-    """The last line: what only the end of a run knows. ``rows`` and ``problems`` count what must be there."""
+    """The last line: known only at the end of a run. ``rows`` and ``problems`` are the expected numbers."""
 
     rows: int
     problems: int
@@ -69,7 +69,7 @@ class ManifestEnd:
 class ManifestWriter:
     """Writes a manifest to ``file`` (needs only ``write``), encrypted as it goes.
 
-    Left without ``close``, nothing that opens is left behind.
+    Without ``close`` no readable manifest is left behind.
     """
 
     def __init__(self, file: BinaryIO, password: str, header: ManifestHeader) -> None:
@@ -96,7 +96,7 @@ class ManifestWriter:
         self._problems += 1
 
     def close(self, volumes: tuple[VolumeInfo, ...]) -> ManifestEnd:
-        """Write the end; the manifest is whole when this returns."""
+        """Write the end; when this returns, the manifest is complete."""
         end = ManifestEnd(self._rows, self._problems, self._content_bytes, volumes)
         content = {**asdict(end), "volumes": [volume_to_json(volume) for volume in volumes]}
         self._line(_to_json({"end": content}))
@@ -116,7 +116,7 @@ class ManifestWriter:
 
 
 class ManifestReader:
-    """Reads a manifest from a seekable ``file``, after its MAC has proven all of it.
+    """Reads a manifest from a seekable ``file``, after checking the MAC over all of it.
 
     Raises ArchiveError (damaged, forged, of a newer version, hostile paths) and WrongPasswordError.
     """
@@ -134,8 +134,8 @@ class ManifestReader:
     def rows(self, wanted: Callable[[bytes], bool] | None = None) -> Iterator[Row]:
         """All rows, or those whose path is ``wanted``, in order; may be called again.
 
-        Absolute, climbing and repeated paths are refused. That a path is there twice shows at the end only:
-        until then nothing that was restored may be published. Of what is not wanted the path alone is read.
+        Absolute and repeated paths and those with ``..`` are refused. Repetition is noticed only at the end:
+        until then no restored file may get its final name. Of unwanted rows only the path is read.
         """
         seen, count = Distinct(), 0
         for line in self._lines(b'{"path"'):
@@ -145,18 +145,18 @@ class ManifestReader:
                 seen.add(row.record.path)
                 yield row
         if seen.repeated or count != self.end.rows:
-            raise ArchiveError("the manifest names a path twice, or its rows are not as many as it says")
+            raise ArchiveError("the manifest names a path twice, or its number of rows is wrong")
 
     def hardlinks(self) -> Iterator[Row]:
-        """The rows of hard links alone: a look at each line costs a fortieth of its parsing."""
+        """The rows of hard links: searching a line costs a fortieth of parsing it."""
         return (_understood(self._row, line) for line in self._lines(b'{"path"') if _HARDLINK in line)
 
     def problems(self) -> Iterator[Problem]:
-        """All problems that the run met."""
+        """All problems of the run."""
         return (_understood(_problem, line) for line in self._lines(b'{"problem_with"'))
 
     def _prove(self) -> tuple[bytes, bytes]:
-        """One pass over all bytes: the first and the last line, once the MAC fits."""
+        """One pass over all bytes: the first and the last line, once the MAC matches."""
         first = last = b""
         try:
             for line in self._all_lines():
@@ -219,7 +219,7 @@ def decode(data: bytes, password: str) -> Manifest:
 
 
 def _ranges(file: BinaryIO) -> Callable[[int, int], bytes]:
-    # Rows and problems may be read side by side, each from its own place.
+    # Rows and problems may be read in parallel, each from its own position.
     lock = Lock()
 
     def read_range(offset: int, length: int) -> bytes:
@@ -245,13 +245,13 @@ def _path_in(line: bytes) -> bytes:
 
 
 def _strange(error: Exception) -> ArchiveError:
-    return ArchiveError(f"a line of the manifest is not understood: {error}")
+    return ArchiveError(f"the manifest has an invalid line: {error}")
 
 
 def _header(content: dict[str, Any]) -> ManifestHeader:
     if content.pop("format") != _FORMAT or (version := content.pop("version")) != VERSION:
         raise ArchiveError(
-            "the manifest is of a format or version this program does not know", "update Leitstand"
+            "the manifest has a format or version that this Leitstand does not know", "update Leitstand"
         )
     del version
     return ManifestHeader(**{**content, "layers": tuple(content["layers"])})

@@ -1,6 +1,5 @@
-"""A path's row in the manifest: JSON with whole words, defaults left out, bytes as text that comes back the
-same.
-"""
+"""A path's row in the manifest: JSON with full words, without defaults, with bytes encoded reversibly as
+text."""
 
 import base64
 import json
@@ -12,7 +11,7 @@ from typing import Any
 from orchestrator.archive.entry import FileRecord, Kind, Metadata, Method
 from orchestrator.archive.names import path_of, stored_name
 
-# What every row has. It is filled in by hand: for a million rows json's encoder takes ten seconds.
+# The fields of every row, formatted by hand: for a million rows json's encoder takes ten seconds.
 _ROW = (
     '{"path":%s,"kind":"%s","mode":%d,"uid":%d,"gid":%d,"mtime_ns":%d,"size":%d,"sha256":"%s","crc32":%d,'
     '"offset":%d,"length":%d,"method":"%s"'
@@ -32,7 +31,7 @@ _numbers_in = itemgetter(*_NUMBERS)
 
 
 def row_of(record: FileRecord, more: Mapping[str, object]) -> str:
-    """The row of a record, with what ``more`` there is to say of it."""
+    """The row of a record, with ``more`` fields."""
     metadata = record.metadata
     row = _ROW % (
         quoted(stored_name(metadata.path)),
@@ -52,7 +51,7 @@ def row_of(record: FileRecord, more: Mapping[str, object]) -> str:
 
 
 def _rare(record: FileRecord, metadata: Metadata) -> str:
-    """What only some rows have."""
+    """The fields that only some rows have."""
     text = ""
     if metadata.user:
         text += f',"user":{quoted(metadata.user)}'
@@ -97,11 +96,11 @@ def record_from(row: dict[str, Any]) -> FileRecord:
     if not row.keys() <= _KNOWN:
         raise ValueError(f"unknown: {sorted(row.keys() - _KNOWN)}")
     if {*map(type, numbers), *map(type, rare)} != {int} or {*map(type, texts)} != {str}:
-        raise TypeError("a number or a text is of another type")
+        raise TypeError("a number or a text has the wrong type")
     mode, uid, gid, mtime_ns, size, crc32, offset, length = numbers
     sha256 = bytes.fromhex(row["sha256"])
     if min(size, crc32, offset, length, rare[3]) < 0 or crc32 >= 1 << 32 or len(sha256) != _SHA256_BYTES:
-        raise ValueError("a number or a digest is not one")
+        raise ValueError("a number or a digest is invalid")
     metadata = Metadata(
         path=path_of(row["path"]),
         kind=_KINDS[row["kind"]],
@@ -122,7 +121,7 @@ def record_from(row: dict[str, Any]) -> FileRecord:
 
 
 def path_in(line: bytes) -> bytes:
-    """The path of a row as it stands in the manifest, without a look at the rest if ``row_of`` wrote it.
+    """The path of a row as written in the manifest, without parsing the rest if ``row_of`` wrote it.
 
     Raises KeyError, TypeError and ValueError.
     """

@@ -1,7 +1,7 @@
-"""The one order of a job's snapshots, by what they sign of themselves. Pure.
+"""The order of a job's snapshots, by their signed contents. Pure.
 
-A store's times are no truth: a copy, a move or a restore of the store changes them. They, and the clock of
-now, only say that a machine's clock was ahead when it named a snapshot.
+A store's times are not reliable: copying, moving or restoring the store changes them. They, and the current
+time, only show that a machine's clock was ahead when it named a snapshot.
 """
 
 import heapq
@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 
 class Dated(Protocol):
-    """What can be put in order: a name, the time in it, and the name of the one before it ("": unknown)."""
+    """Something to sort: a name, the time in it, and the name of its predecessor ("": unknown)."""
 
     @property
     def id(self) -> str: ...
@@ -38,7 +38,7 @@ T = TypeVar("T", bound=Dated)
 
 
 def in_order(snapshots: Iterable[T]) -> list[T]:
-    """Oldest first: by time, but none before the one it names as its predecessor."""
+    """Oldest first: by time, but none before its predecessor."""
     found = {each.id: each for each in snapshots}
     followers: dict[str, list[T]] = {}
     ready: list[tuple[datetime, str]] = []
@@ -53,15 +53,15 @@ def in_order(snapshots: Iterable[T]) -> list[T]:
         ordered.append(found[name])
         for each in followers.get(name, ()):
             heapq.heappush(ready, (each.time, each.id))
-    rest = found.keys() - {each.id for each in ordered}  # each names the next one: nothing of ours
+    rest = found.keys() - {each.id for each in ordered}  # a cycle of predecessors: not ours
     return ordered + [found[name] for name in sorted(rest)]
 
 
 def times(snapshots: Sequence[Stored], now: datetime) -> Mapping[str, datetime]:
     """When each was made: the time in its name, unless that clock was ahead.
 
-    It was when the store took the snapshot earlier than that, or the time is yet to come. What is said to be
-    of the future is no later than what follows it.
+    It was ahead if the store got the snapshot before that time, or if that time is in the future. A snapshot
+    from the future is no later than the one after it.
     """
     result = {each.id: min(each.began, each.committed or now, now) for each in snapshots}
     followers: dict[str, list[str]] = {}

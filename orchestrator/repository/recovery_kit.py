@@ -1,4 +1,4 @@
-"""The recovery kit: all that a person needs to restore without Leitstand, on one sheet. Pure."""
+"""The recovery kit: all that an admin needs to restore without Leitstand, on one sheet. Pure."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ from orchestrator.config.settings import BackupSettings
 from orchestrator.config.stores import FolderSettings
 
 _TEXT = """\
-LEITSTAND RECOVERY KIT - keep it off the machines it is for, and secret
+LEITSTAND RECOVERY KIT - keep it secret, and not on the machines that it is for
 =======================================================================
 
-1. The keys. With Leitstand: save the lines between the rules as a file of mode 0600, name it as keys_file.
+1. The keys. With Leitstand: save the lines between the rules as a file of mode 0600 and set keys_file to it.
 
 -----------------------------------------------------------------------
 {keys}-----------------------------------------------------------------------
@@ -18,9 +18,9 @@ LEITSTAND RECOVERY KIT - keep it off the machines it is for, and secret
 
 {places}
    Each has vol.zip (or vol.zip.001, .002, ...), manifest.zip, meta.json and COMMIT.
-   Without COMMIT it is not whole.
+   Without COMMIT it is incomplete.
 
-3. The password of one snapshot, without Leitstand. "generation" stands in its meta.json:
+3. The password of one snapshot, without Leitstand. "generation" is in its meta.json:
 
    secret=...         # the long word in the line of that generation, above
    snapshot=...       # the name of the snapshot's folder

@@ -1,4 +1,4 @@
-"""Open a snapshot in a store: prove COMMIT, meta.json and the manifest, then read files out of its layers."""
+"""Open a snapshot in a store: verify COMMIT, meta.json and the manifest, then read files from its layers."""
 
 import hashlib
 import tempfile
@@ -32,18 +32,19 @@ ReadVolume = Callable[[int, int, int], bytes]  # index from 1, start, length
 CHUNK_BYTES = 8 << 20
 FIRST_READ_AHEAD = 128 << 10
 MANIFEST_IN_MEMORY = 8 << 20
-_ANOTHER = "take it from another store, or take another snapshot: leitstand backup list"
+_ANOTHER = "use another store or another snapshot, see: leitstand backup list"
 
 
 class NoSuchSnapshotError(LeitstandError):
-    """There is no complete snapshot of this name."""
+    """There is no finished snapshot of this name."""
 
 
 @dataclass
 class ReadAhead:
-    """Serves small reads in rising order from few large ones: each request to a store costs a round trip.
+    """Serves small reads in ascending order from a few large ones: each request to a store costs a round
+    trip.
 
-    What is read ahead doubles while reads follow each other: one small file costs little more than itself.
+    The read-ahead doubles while reads are consecutive: one small file costs little more than its size.
     """
 
     read_range: Callable[[int, int], bytes]
@@ -51,7 +52,7 @@ class ReadAhead:
     _start: int = 0
     _data: bytes = b""
     _ahead: int = FIRST_READ_AHEAD
-    _lock: threading.Lock = field(default_factory=threading.Lock)  # a reader may serve several threads
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # several threads may use one reader
 
     def __call__(self, offset: int, length: int) -> bytes:
         """``length`` bytes from ``offset``, fewer at the end."""
@@ -75,7 +76,7 @@ class ReadAhead:
         except (ArchiveError, ObjectMissingError):
             if wanted == length:
                 raise
-            # What is damaged may lie behind what was asked for.
+            # The damage may be after the requested bytes.
             kept, more = b"", self.read_range(offset, length)
         self._start, self._data = offset, kept + more
 
@@ -90,7 +91,7 @@ def open_archive(
 
     def from_store(index: int, start: int, length: int) -> bytes:
         data = store.get(volumes[index - 1], start, length)
-        if len(data) < length:  # else the bytes of the next volume would be taken for these
+        if len(data) < length:  # otherwise the bytes of the next volume would be taken for these
             raise ArchiveError(f"{store.name}: {volumes[index - 1]} is too short")
         return data
 
@@ -100,7 +101,7 @@ def open_archive(
 
 
 class NotProvenError(ArchiveError):
-    """What lies there is not proven to be a snapshot of ours; ``state`` says it in a word or two."""
+    """It is not proven to be one of our snapshots; ``state`` is a summary in a word or two."""
 
     def __init__(self, message: str, hint: str, state: Literal["unreadable", "not proven", "forged"]) -> None:
         super().__init__(message, hint)
@@ -108,10 +109,9 @@ class NotProvenError(ArchiveError):
 
 
 def read_meta(store: Store, name: SnapshotName, keys: KeyRing) -> tuple[Meta, bytes]:
-    """A snapshot's meta.json and the SHA-256 of its manifest, both vouched for by COMMIT.
+    """A snapshot's meta.json and the SHA-256 of its manifest, both authenticated by COMMIT.
 
-    Raises NoSuchSnapshotError without COMMIT, NotProvenError when something was changed or the keys are
-    others.
+    Raises NoSuchSnapshotError without COMMIT, NotProvenError if something was changed or with other keys.
     """
     where = f"{store.name}: {name.id}"
     try:
@@ -125,7 +125,7 @@ def read_meta(store: Store, name: SnapshotName, keys: KeyRing) -> tuple[Meta, by
     if meta.generation not in keys.generations:
         raise NotProvenError(
             f"{where}: the keys have no generation {meta.generation}, which {META} names",
-            "this snapshot was made with other keys: use the key file or recovery kit of that time",
+            "this snapshot was made with other keys: use the key file or recovery kit from that time",
             "not proven",
         )
     try:
@@ -155,14 +155,14 @@ def _read_unproven(store: Store, name: SnapshotName) -> tuple[Meta, bytes]:
 def _refuse_misplaced(where: str, name: SnapshotName, meta: Meta) -> None:
     if (meta.host, meta.job, meta.snapshot) != (name.host, name.job, name.id):
         raise NotProvenError(
-            f"{where}: {META} is that of {meta.host}/{meta.job}/{meta.snapshot}",
-            "somebody moved objects about in the store",
+            f"{where}: {META} belongs to {meta.host}/{meta.job}/{meta.snapshot}",
+            "objects in the store were moved",
             "forged",
         )
 
 
 def _refuse_retired(store: Store, name: SnapshotName, meta: Meta, keys: KeyRing) -> None:
-    """A thief of old keys may sign any time, but the store has its own."""
+    """A thief of old keys can sign any time, but the store has its own."""
     retired = keys.retired.get(meta.generation)
     if retired is None:
         return
@@ -173,13 +173,13 @@ def _refuse_retired(store: Store, name: SnapshotName, meta: Meta, keys: KeyRing)
         raise NotProvenError(
             f"{store.name}: {name.id}: signed with generation {meta.generation} of the keys, but {how} after"
             f" that was retired ({retired:%Y-%m-%d %H:%M} UTC)",
-            "with stolen keys, or the store was copied since: docs/backups.md, 'Keys that may be known'",
+            "the keys were stolen, or the store was copied since: docs/backups.md, 'Keys that may be known'",
             "not proven",
         )
 
 
 def fetch_manifest(store: Store, name: SnapshotName, meta: Meta, sha256: bytes) -> IO[bytes]:
-    """The manifest as a file (still encrypted; unlinked when large), held against the SHA-256 in COMMIT."""
+    """The manifest as a file (still encrypted; unlinked if large), checked against the SHA-256 in COMMIT."""
     file = tempfile.SpooledTemporaryFile(MANIFEST_IN_MEMORY)  # noqa: SIM115 - the caller reads from it
     digest = hashlib.sha256()
     try:
@@ -188,7 +188,7 @@ def fetch_manifest(store: Store, name: SnapshotName, meta: Meta, sha256: bytes) 
             digest.update(block)
             file.write(block)
         if digest.digest() != sha256:
-            raise ArchiveError(f"{store.name}: {name.id}: {MANIFEST} is damaged: its SHA-256 is another one")
+            raise ArchiveError(f"{store.name}: {name.id}: {MANIFEST} is damaged: SHA-256 mismatch")
     except ObjectMissingError as error:
         file.close()
         raise ArchiveError(f"{store.name}: {name.id}: {MANIFEST} is missing") from error
@@ -201,7 +201,7 @@ def fetch_manifest(store: Store, name: SnapshotName, meta: Meta, sha256: bytes) 
 
 @dataclass
 class Snapshot:
-    """A snapshot whose COMMIT, meta.json and manifest were proven."""
+    """A snapshot whose COMMIT, meta.json and manifest were verified."""
 
     store: Store
     name: SnapshotName
@@ -211,7 +211,7 @@ class Snapshot:
     _layers: "dict[str, SealedReader]" = field(default_factory=dict)
 
     def layer(self, snapshot_id: str) -> "SealedReader":
-        """The archive of one of the snapshots that this one's files are in."""
+        """The archive of one of the snapshots that contain this one's files."""
         if snapshot_id not in self._layers:
             name = self.name.sibling(snapshot_id)
             meta = self.meta if snapshot_id == self.name.id else read_meta(self.store, name, self.keys)[0]
@@ -219,19 +219,19 @@ class Snapshot:
         return self._layers[snapshot_id]
 
     def literal_first(self, patterns: Iterable[str]) -> tuple[str, ...]:
-        """The patterns; each that is the name of something in here means just that."""
+        """The patterns; one that is the name of an item in this snapshot matches only that item."""
         from orchestrator.sources.patterns import literal_first
 
         return literal_first(patterns, lambda selection: any(self.manifest.rows(selection.__contains__)))
 
     def copy(self, record: FileRecord, layer: str, write: Callable[[Buffer], object]) -> None:
-        """One file's content to ``write``, in blocks; proven only when this returns."""
+        """One file's content to ``write``, in blocks; verified only when this returns."""
         self.layer(layer).copy(record, write)
 
 
 @contextmanager
 def open_snapshot(store: Store, name: SnapshotName, keys: KeyRing) -> Iterator[Snapshot]:
-    """Prove what a snapshot says of itself. Raises NoSuchSnapshotError and LeitstandErrors of its parts."""
+    """Verify and open a snapshot. Raises NoSuchSnapshotError and LeitstandErrors of its parts."""
     from orchestrator.repository.manifest import ManifestReader
 
     meta, sha256 = read_meta(store, name, keys)

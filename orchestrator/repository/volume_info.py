@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class VolumeInfo:
-    """One volume of this snapshot's own archive; ``index`` counts from 1, ``md5`` may be empty."""
+    """One volume of this snapshot's own archive; ``index`` starts at 1, ``md5`` may be empty."""
 
     index: int
     size: int
@@ -15,7 +15,7 @@ class VolumeInfo:
 
 
 def volume_to_json(volume: VolumeInfo) -> dict[str, Any]:
-    """A volume as it stands in JSON, here and in ``meta.json``."""
+    """A volume as JSON, as in ``meta.json``."""
     row = {"index": volume.index, "size": volume.size, "sha256": volume.sha256.hex()}
     return {**row, "md5": volume.md5.hex()} if volume.md5 else row
 

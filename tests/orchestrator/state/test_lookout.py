@@ -306,7 +306,7 @@ def test_the_newest_is_the_newest_that_is_proven(three: tuple[Site, list[str]], 
     }
     for command, more in commands.items():
         ran = site.leitstand(command, "site", *more)
-        assert f"{planted} is passed over, it is forged" in ran.stderr, command
+        assert f"{planted} is skipped because it is forged" in ran.stderr, command
         assert ran.status == (3 if command == "verify" else 0), command
         assert command == "ls" or names[2] in ran.stdout, command
     found = {row["snapshot"]: row["action"] for row in site.leitstand("prune", "site", "--json").json()}

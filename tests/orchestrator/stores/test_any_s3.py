@@ -124,7 +124,7 @@ def test_what_is_refused_whatever_is_left_out_is_the_first_refusal(s3: RefusingS
     with pytest.raises(StoreError, match="NotImplemented") as caught:
         put(store, "a/COMMIT", b"hello")
     assert caught.value.permanent
-    assert "does not know this call" in caught.value.hint
+    assert "does not support this call" in caught.value.hint
     assert store.dialect.lacks == []
 
 
@@ -156,7 +156,7 @@ def test_another_etag_without_a_word_of_encryption_is_damage_and_says_so(
     s3.etags = "unannounced"
     with pytest.raises(StoreError, match="other bytes") as caught:
         put(store, "a/COMMIT", b"hello")
-    assert "does not say that it encrypts" in caught.value.hint
+    assert "does not report the bucket as encrypted" in caught.value.hint
 
 
 @pytest.mark.parametrize("listing", [0, 1])
@@ -199,7 +199,7 @@ def test_a_page_of_something_in_between_is_neither_an_object_nor_an_empty_store(
     s3: RefusingS3, store: S3Store, page: str, way: str
 ) -> None:
     s3.instead = (200, page)
-    with pytest.raises(StoreError, match="not that of an S3") as caught:
+    with pytest.raises(StoreError, match="not an answer of an S3 API") as caught:
         ways(store)[way]()
     assert "a login page or a proxy" in caught.value.hint
 
@@ -209,7 +209,7 @@ def test_a_listing_that_goes_round_in_a_circle_ends(s3: RefusingS3, store: S3Sto
     for more in (token, ""):
         entry = f"<Contents>{LISTED.format('here/a')}</Contents>"
         s3.instead = (200, f"<L><IsTruncated>true</IsTruncated>{more}{entry}</L>")
-        with pytest.raises(StoreError, match="does not go on"):
+        with pytest.raises(StoreError, match="repeats the same page"):
             list(store.list("here/"))
 
 

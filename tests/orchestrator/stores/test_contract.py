@@ -227,7 +227,7 @@ def test_an_address_that_is_none_of_s3_is_said_to_be_that(swift: Swift) -> None:
     host, port = swift.endpoint.removeprefix("http://").split(":")
     with FaultProxy(host, int(port), [Fault("status", status=404)]) as proxy:
         store = opened("swift", {**swift.settings(tries=1), "endpoint": proxy.url})
-        with pytest.raises(StoreError, match="neither has nor makes a bucket") as caught:
+        with pytest.raises(StoreError, match="and does not create it") as caught:
             store.prepare()
         assert "S3 API" in caught.value.hint
         store.close()
@@ -353,9 +353,9 @@ def test_what_cannot_succeed_is_not_tried_again() -> None:
 @pytest.mark.parametrize(
     ("text", "mode", "said"),
     [
-        ("[x]\naccess_key = a\nsecret_key = hidden-secret\n", 0o644, "every user may read"),
-        ("access_key = a\nsecret_key = hidden-secret\n", 0o600, "no access_key"),
-        ("[x]\naccess_key = a\n", 0o600, "no access_key"),
+        ("[x]\naccess_key = a\nsecret_key = hidden-secret\n", 0o644, "all users can read"),
+        ("access_key = a\nsecret_key = hidden-secret\n", 0o600, "access_key or secret_key is missing"),
+        ("[x]\naccess_key = a\n", 0o600, "access_key or secret_key is missing"),
         (None, 0o600, "No such file"),
     ],
 )
