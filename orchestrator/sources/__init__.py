@@ -1,4 +1,4 @@
-"""Every kind of source, by its settings."""
+"""The kinds of sources, by their settings."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -25,15 +25,13 @@ Settings = FilesSettings | SqliteSettings | MysqlSettings | PostgresqlSettings |
 
 
 def open_sources(job: Job, host: Host | None = None, stores: Collection[Path] = ()) -> list[Source]:
-    """A job's sources; nothing is read yet. Databases that have their own are left out of ``files``.
-
-    So is what is in ``stores``, the job's own ones that are folders of this machine.
-    A ``host`` with an ssh section is read over SSH, every other one is this machine.
-    """
+    """A job's sources; nothing is read yet. ``files`` sources skip databases that are sources themselves, and
+    the contents of ``stores``, the job's own stores that are folders of this machine. A ``host`` with an ssh
+    section is read over SSH; any other host is this machine."""
     transport = open_transport(job.host, host)
     databases = [source.sqlite for source in job.sources if isinstance(source, SqliteSettings)]
     skip = frozenset(name for path in databases for name in sqlite_companions(path))
-    first_names: FirstNames = {}  # a file may have names in several sources
+    first_names: FirstNames = {}  # a file may have hard links in several sources
     return [_open_source(settings, job, skip, transport, stores, first_names) for settings in job.sources]
 
 

@@ -1,4 +1,4 @@
-"""MariaDB/MySQL, PostgreSQL and any program's output, as sources."""
+"""MariaDB/MySQL, PostgreSQL and the output of any program, as sources."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
@@ -22,9 +22,9 @@ from orchestrator.sources.ssh import Transport
 
 LIST_SECONDS, MOST_LISTED = 60.0, 1 << 20
 SQLITE_SECONDS = 6 * 3600.0
-BY_TABLE = "/tables"  # the folder of a database that is dumped so
+BY_TABLE = "/tables"  # the folder of a database that is dumped table by table
 MYSQL_OWN = {"information_schema", "performance_schema", "sys", "mysql"}
-# One consistent view of all tables, nothing held in memory, all that belongs to the database, bytes as hex.
+# One consistent view of all tables, without buffering, with everything of the database, bytes as hex.
 MYSQL_OPTIONS = (
     *("--single-transaction", "--quick", "--routines", "--events", "--triggers", "--hex-blob"),
     *("--default-character-set=utf8mb4", "--order-by-primary", "--skip-dump-date"),
@@ -40,7 +40,7 @@ HISTORY = "--loose-dump-history"
 
 
 def _either(program: str, other: str) -> tuple[str, ...]:
-    """The words that call ``program``, or ``other`` on a host that has that one only."""
+    """The command line of ``program``, or of ``other`` on a host that has only that."""
     choice = f'command -v {program} >/dev/null || exec {other} "$@"; exec {program} "$@"'
     return ("sh", "-c", choice, program)
 
@@ -75,7 +75,7 @@ Settings = TypeVar("Settings", MysqlSettings, PostgresqlSettings, SqliteSettings
 
 
 class DumpSource(Generic[Settings]):
-    """What the four kinds share: a list of dumps, read one after the other."""
+    """Shared by all kinds: a list of dumps, read one after the other."""
 
     sequential = True
 
@@ -92,14 +92,14 @@ class DumpSource(Generic[Settings]):
         raise NotImplementedError
 
     def entries(self, report: Report) -> Iterator[Entry]:
-        """One entry a dump."""
+        """One entry per dump."""
         return (self._reader.entry(dump) for dump in self.dumps())
 
     def close(self) -> None:
-        """Each program ended with its last block."""
+        """Does nothing: each program ended with its last block."""
 
     def questions(self) -> list[tuple[str, ...]]:
-        """What is asked beside the dumps."""
+        """The other queries besides the dumps."""
         return []
 
     def ask(self, argv: Sequence[str], env: Mapping[str, str] | None = None, program: str = "") -> list[str]:
@@ -129,7 +129,7 @@ class MysqlDumps(DumpSource[MysqlSettings]):
         return [f"--defaults-extra-file={file}"] if file else []
 
     def entries(self, report: Report) -> Iterator[Entry]:
-        """One entry a dump, or a table."""
+        """One entry per dump, or per table."""
         databases = self._databases()
         self._report_hidden(databases, report)
         for dump in self._dumps(databases):
@@ -157,19 +157,19 @@ class MysqlDumps(DumpSource[MysqlSettings]):
         return Rights(lines)
 
     def _report_hidden(self, databases: list[str], report: Report) -> None:
-        """Name what this user has no right to see: the dump would be whole without it."""
+        """Report what this user is not allowed to see: the dump would look complete without it."""
         try:
             rights = self._rights()
         except SourceError as error:
-            what = f"{error.message}: whether this user sees all of it is not known"
+            what = f"{error.message}: it is unknown whether this user sees everything"
             report(Problem(b"", what))
             return
         if self.settings.mysql == ALL_DATABASES and not rights.sees_every_database():
-            what = "this user may not see all databases, and no other is saved (GRANT SHOW DATABASES ON *.*)"
+            what = "this user cannot see all databases, so not all are saved (GRANT SHOW DATABASES ON *.*)"
             report(Problem(b"", f"{self.label}: {what}"))
         for database in databases:
             if hidden := rights.hidden(database):
-                what = f"not saved if there are any, as this user may not see them: {', '.join(hidden)}"
+                what = f"not saved if there are any, as this user cannot see them: {', '.join(hidden)}"
                 report(Problem(b"", f"mysql/{database}: {what}"))
 
     def _dumps(self, databases: list[str]) -> Iterator[Dump]:
@@ -200,7 +200,7 @@ _LIST = (
 )
 _CLOSED = {
     "open": "",
-    "closed": "it allows no connections (ALTER DATABASE … ALLOW_CONNECTIONS true)",
+    "closed": "it does not allow connections (ALTER DATABASE … ALLOW_CONNECTIONS true)",
     "denied": "this role may not connect to it (GRANT CONNECT ON DATABASE …)",
 }
 
@@ -222,7 +222,8 @@ class PostgresqlDumps(DumpSource[PostgresqlSettings]):
         return {name: str(value) for name, value in named.items() if value is not None}
 
     def entries(self, report: Report) -> Iterator[Entry]:
-        """One entry a dump. Databases that cannot be connected to cost themselves."""
+        """One entry per dump. A database that cannot be connected to is reported, and the others are
+        saved."""
         databases, closed = self._databases()
         for database, why in closed.items():
             report(Problem(b"", f"postgresql/{database}: not saved: {why}"))
@@ -235,7 +236,7 @@ class PostgresqlDumps(DumpSource[PostgresqlSettings]):
         plain = self.settings.format == "plain"
         for database in databases:
             name = "dump.sql" if plain else "dump.pgc"
-            # The ZIP compresses; a dump that is compressed already would only hide that from it.
+            # The ZIP compresses; it cannot compress a dump that is already compressed.
             form = ["--format=plain"] if plain else ["--format=custom", "--compress=0"]
             argv = ("pg_dump", "--no-password", *form, "--", database)
             yield self._dump(f"postgresql/{quote(database, safe='')}/{name}", argv, plain)
@@ -254,13 +255,13 @@ class PostgresqlDumps(DumpSource[PostgresqlSettings]):
         return Dump("postgresql/globals.sql", argv, seconds, 1, GlobalsWatcher, env=self._env)
 
     def _databases(self) -> tuple[list[str], dict[str, str]]:
-        """Those to save; and those that cannot be connected to, with why."""
+        """The databases to save, and those that cannot be connected to, with the reason."""
         if self.settings.postgresql != ALL_DATABASES:
             return [self.settings.postgresql], {}
         options = ["--no-password", "--no-psqlrc", "--tuples-only", "--no-align", f"--command={_LIST}"]
         lines = self.ask(["psql", *options, "postgres"], self._env)
         listed = (line.partition(" ") for line in lines)
-        # A shell may have said something before.
+        # A shell may have printed something before.
         found = {name: _CLOSED[state] for state, _, name in listed if state in _CLOSED}
         return [name for name, why in found.items() if not why], {n: why for n, why in found.items() if why}
 
@@ -275,7 +276,7 @@ class RemoteSqliteDump(DumpSource[SqliteSettings]):
 
 
 class CommandOutput(DumpSource[CommandSettings]):
-    """What any program writes; its exit status says whether it is whole."""
+    """The output of any program; its exit status shows whether it is complete."""
 
     def dumps(self) -> Iterator[Dump]:
         settings = self.settings

@@ -1,4 +1,4 @@
-"""A dump: what a program writes to its standard output, proven complete, never on a disk in plain text."""
+"""A dump: the standard output of a program, checked for completeness, never unencrypted on a disk."""
 
 import logging
 import re
@@ -22,14 +22,14 @@ _WARNING = re.compile(r"\bwarning\b(?!.*\bloose-)", re.IGNORECASE)
 WARNINGS_TOLD = 10
 BLOCK_BYTES = 1024 * 1024
 _LONGEST_NAME = 200  # bytes of a table's name in the name of its piece
-END_SECONDS = 60.0  # for a program to end once its output has ended
+END_SECONDS = 60.0  # for a program to exit after its output has ended
 
 
 @dataclass(frozen=True)
 class Dump:
     """One program and the path in the archive for what it writes; ``minimum`` bytes at least must come.
 
-    ``program`` is what messages call it: by default the first word.
+    ``program`` is its name in messages, by default the first word.
     """
 
     path: str
@@ -50,13 +50,14 @@ class DumpReader:
         self._start: Start | bytes = b""
 
     def entry(self, dump: Dump) -> Entry:
-        """The dump as an entry of unknown size; the program starts when its blocks are asked for."""
+        """The dump as an entry of unknown size; the program starts when its blocks are requested."""
         return Entry(_metadata(dump.path), None, lambda: self._blocks(dump))
 
     def pieces(self, dump: Dump) -> Iterator[Entry]:
-        """The dump as an entry a table, below its path; each must be read to its end before the next one.
+        """The dump as one entry per table, below its path; each must be read to its end before the next one.
 
-        Only the last of them, ``NNNNN.end.sql``, proves all of it, and has the rows of all tables.
+        Only the last of them, ``NNNNN.end.sql``, proves that the dump is complete, and has the rows of all
+        tables.
         """
         stream = cut(self._blocks(dump))
         self._start = next(stream)
@@ -96,10 +97,10 @@ class DumpReader:
             _log.warning("%s: %s", dump.path, note)
 
     def _prove(self, dump: Dump, finished: Finished, watcher: Watcher, size: int, late: bool) -> None:
-        """Raise SourceError unless the dump is whole: a cut dump looks like a good one until it is needed."""
+        """Raise SourceError unless the dump is complete: a truncated one looks good until it is needed."""
         program = dump.program or dump.argv[0]
         if late:
-            raise SourceError(f"{dump.path}: {program} took longer than {dump.timeout:.0f} s and was ended")
+            raise SourceError(f"{dump.path}: {program} took longer than {dump.timeout:.0f} s and was stopped")
         if finished.status:
             raise SourceError(
                 f"{dump.path}: {program} on {self.transport.name} failed: {finished.last_words}",
@@ -112,15 +113,15 @@ class DumpReader:
         if size < dump.minimum:
             raise SourceError(
                 f"{dump.path}: {program} wrote {size} bytes, fewer than {dump.minimum}",
-                "is it the right database? minimum_size in leitstand.yml sets the floor",
+                "is it the right database? minimum_size in leitstand.yml sets the limit",
             )
 
 
 def _begins_otherwise(dump: Dump, block: bytes) -> SourceError:
     line = block[:100].partition(b"\n")[0].decode(errors="replace")
     return SourceError(
-        f"{dump.path}: what came is no dump: it begins with: {line}",
-        "does a start file of the shell there (.bashrc) print that?",
+        f"{dump.path}: this is not a dump: it begins with: {line}",
+        "does a startup file of the shell there (.bashrc) print that?",
     )
 
 

@@ -1,7 +1,7 @@
 """Files and folders of this machine.
 
-Nothing is followed: each name is looked at with lstat in its open folder, and a file is only read if what was
-opened is the very inode that was looked at. So nobody who may write in the tree can make us read elsewhere.
+Links are not followed: each name is checked with lstat in its open folder, and a file is only read if the
+opened inode is the one that was checked. So users who can write in the tree cannot make us read elsewhere.
 """
 
 import errno
@@ -23,7 +23,7 @@ from orchestrator.sources.reading import data_bytes, has_large_holes, read_file,
 from orchestrator.sources.source import Report, SourceError
 
 _log = logging.getLogger(__name__)
-FirstNames = dict[tuple[int, int], bytes]  # of a file with several: device and inode -> path
+FirstNames = dict[tuple[int, int], bytes]  # of files with hard links: device and inode -> path
 _CAP_SYS_ADMIN = 21
 _UNREADABLE = (errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.EACCES)
 _CACHE_TAG = "CACHEDIR.TAG"
@@ -41,7 +41,7 @@ _KINDS = {
 
 @dataclass
 class _Folder:
-    """An open folder on the way down: its descriptor, its path below the root, the names still to come."""
+    """An open folder of the walk: its descriptor, its path below the root, the remaining names."""
 
     descriptor: int
     relative: str
@@ -53,10 +53,10 @@ class _Folder:
 
 @dataclass
 class FilesSource:
-    """A folder with all that is in it, or one file.
+    """A folder with everything in it, or one file.
 
-    ``skip`` are absolute paths left out without a word, ``stores`` folders of which no content is saved: what
-    a run stores there would be saved by the next one.
+    ``skip`` are absolute paths that are left out silently, ``stores`` folders whose contents are not saved:
+    the next run would save what this one stores there.
     """
 
     settings: FilesSettings
@@ -74,7 +74,7 @@ class FilesSource:
         self.exclusion = Patterns(self.settings.exclude, self.root)
 
     def entries(self, report: Report) -> Iterator[Entry]:
-        """The root, then everything below it in the order of names."""
+        """The root, then everything below it in order of names."""
         try:
             # The root itself may be a symbolic link: the user named the place, not the link.
             status = Path(self.root or "/").stat()
@@ -140,7 +140,7 @@ class FilesSource:
     def _enter(
         self, stack: list[_Folder], name: str, metadata: Metadata, device: int, report: Report
     ) -> None:
-        """Go on in a folder that was just looked at, unless it is a cache or another file system."""
+        """Descend into a folder that was just checked, unless it is a cache or another file system."""
         folder = stack[-1]
         try:
             descriptor = os.open(
@@ -161,18 +161,18 @@ class FilesSource:
         if status.st_ino != metadata.inode:
             raise OSError(errno.ESTALE, "replaced while it was read")
         if self.settings.one_file_system and status.st_dev != device:
-            _log.info("%s: another file system is mounted there and left out", os.fsdecode(metadata.path))
+            _log.info("%s: left out, as it is another file system", os.fsdecode(metadata.path))
             return []
         if (status.st_dev, status.st_ino) in self._closed:
-            _log.info("%s: a store of this job, what is in it is left out", os.fsdecode(metadata.path))
+            _log.info("%s: a store of this job, its contents are left out", os.fsdecode(metadata.path))
             return []
         return self._names(descriptor)
 
     def _names(self, descriptor: int) -> list[str]:
-        """The names in a folder, sorted; of one that is left out only the tag that says so."""
+        """The names in a folder, sorted; if it is left out, only the tag that says so."""
         if self.settings.exclude_caches and _is_cache(descriptor):
             return [_CACHE_TAG]
-        # Some file systems give a name twice when it is renamed meanwhile.
+        # Some file systems list a name twice if it is renamed meanwhile.
         names = set(os.listdir(descriptor))
         tag = next((name for name in self.settings.exclude_if_present if name in names), None)
         return sorted(names) if tag is None else [tag]
@@ -182,12 +182,12 @@ class FilesSource:
 
     @property
     def sees_trusted(self) -> bool:
-        """Whether attributes ``trusted.*`` would be seen."""
+        """Whether attributes ``trusted.*`` are visible."""
         return _has_capability(_CAP_SYS_ADMIN)
 
     def _tell_of_what_is_hidden(self) -> None:
         if not os.geteuid() and not self.sees_trusted:
-            _log.warning("%s: without CAP_SYS_ADMIN attributes trusted.* are not seen, nor saved", self.label)
+            _log.warning("%s: without CAP_SYS_ADMIN attributes trusted.* cannot be seen or saved", self.label)
 
     def _entry(
         self, status: os.stat_result, relative: str, place: str, report: Report, *, follow: bool = False
@@ -198,7 +198,7 @@ class FilesSource:
             first = self.first_names.setdefault((status.st_dev, status.st_ino), path)
             kind, link = (kind, b"") if first == path else (Kind.HARDLINK, first)
         if kind is Kind.SYMLINK:
-            link = os.fsencode(os.readlink(place))  # noqa: PTH115 - a Path would tidy what it leads to
+            link = os.fsencode(os.readlink(place))  # noqa: PTH115 - a Path would normalise the target
         lost: list[str] = []
         metadata = metadata_of(status, path, kind, link, _xattrs(place, follow, lost))
         for what in lost:
@@ -230,15 +230,15 @@ def is_too_large(settings: FilesSettings, size: int) -> bool:
 
 
 def not_mounted(settings: FilesSettings) -> SourceError:
-    """The error of a source that must be mounted and is not."""
+    """The error for a source that must be mounted and is not."""
     return SourceError(
-        f"{settings.files}: is on the file system of '/': is the one that holds it not mounted?",
-        "mount it; or leave out must_be_mounted",
+        f"{settings.files}: is on the file system of '/': is its own file system not mounted?",
+        "mount it, or remove must_be_mounted",
     )
 
 
 def _has_capability(number: int) -> bool:
-    """Whether this process has a capability (capabilities(7)) in force; proc(5), /proc/pid/status."""
+    """Whether this process has an effective capability (capabilities(7)); proc(5), /proc/pid/status."""
     lines = Path("/proc/self/status").read_text().splitlines()
     effective = next((line.split()[1] for line in lines if line.startswith("CapEff:")), "0")
     return bool(int(effective, 16) >> number & 1)
@@ -287,9 +287,9 @@ def _is_cache(descriptor: int) -> bool:
 
 
 def _xattrs(place: str, follow: bool, lost: list[str]) -> tuple[tuple[bytes, bytes], ...]:
-    """Extended attributes, access lists among them; none where the file system has none.
+    """Extended attributes, including ACLs; none where the file system has none.
 
-    ``lost`` takes a line for each that cannot be read.
+    ``lost`` gets a line for each that cannot be read.
     """
     try:
         names = os.listxattr(place, follow_symlinks=follow)
@@ -332,5 +332,5 @@ def _group_name(gid: int) -> str:
 
 
 def sqlite_companions(path: Path) -> frozenset[str]:
-    """A database file and what SQLite keeps beside it: left to the database's own source."""
+    """A database file and the files that SQLite keeps next to it: saved by the database's own source."""
     return frozenset(f"{path}{end}" for end in ("", "-wal", "-shm", "-journal"))

@@ -1,4 +1,4 @@
-"""Which files are meant: the patterns of ``exclude``, ``include`` and of those who restore.
+"""Which files are selected: the patterns of ``exclude``, ``include`` and of restores.
 
 * ``*`` is any text (also ``/``), ``?`` one character, ``[abc]`` one of these.
 * Without ``/``: the name of a file or folder at any depth. ``*.log``, ``node_modules``
@@ -6,7 +6,7 @@
 * With ``/`` elsewhere: the path below the source's folder. ``cache/*``, ``*/cache/*`` (at any depth)
 * With ``/`` at its end: folders only. ``tmp/``
 
-What matches is meant with all that is in it. Small and capital letters differ.
+A match includes everything in it. Patterns are case-sensitive.
 """
 
 import fnmatch
@@ -20,7 +20,7 @@ from orchestrator.archive import Entry, Kind
 
 
 class Patterns:
-    """Patterns held against paths below ``root`` (absolute, no slash at its end)."""
+    """Patterns compared with paths below ``root`` (absolute, without a slash at its end)."""
 
     def __init__(self, patterns: Iterable[str], root: str) -> None:
         self.root = root
@@ -54,16 +54,17 @@ class Patterns:
 
 
 class Inclusion:
-    """What of a walk is meant; it names each folder right before all that is in it. No pattern means all."""
+    """The selected entries of a walk, in which each folder comes right before its contents. No pattern
+    selects all."""
 
     def __init__(self, patterns: Iterable[str], root: str) -> None:
         self._patterns = Patterns(patterns, root)
         self.all = self._patterns.empty
-        self._inside = ""  # the folder that is meant with all that is in it
+        self._inside = ""  # the selected folder that we are in
         self._waiting: list[tuple[str, Entry]] = []  # folders that lead to where we are
 
     def means(self, relative: str, is_folder: bool) -> bool:
-        """Whether this path is meant, for itself or with the folder it is in."""
+        """Whether this path is selected, by itself or with the folder it is in."""
         if self.all or not relative or (self._inside and relative.startswith(self._inside)):
             return True
         meant = self._patterns.match(relative, is_folder)
@@ -72,7 +73,7 @@ class Inclusion:
         return meant
 
     def let_through(self, relative: str, entry: Entry) -> Iterator[Entry]:
-        """What is meant, after the folders that lead to it; a folder that may do so waits."""
+        """The selected entries, after the folders that lead to them; such folders wait until needed."""
         if self.all:
             yield entry
             return
@@ -87,12 +88,12 @@ class Inclusion:
 
 
 class Selection:
-    """Which paths of a snapshot are meant. No pattern means all of them; a folder means all that is in it.
+    """Which paths of a snapshot are selected. No pattern selects all; a folder includes all that is in it.
 
-    What ``exclude`` means is left out of that.
+    Paths that ``exclude`` selects are left out.
 
-    Patterns are held against the path in the snapshot (``files/var/www/index.html``) and against the path
-    that it had at its source (``/var/www/index.html``).
+    Patterns are compared with the path in the snapshot (``files/var/www/index.html``) and with the path at
+    its source (``/var/www/index.html``).
     """
 
     def __init__(self, patterns: Iterable[str], exclude: Iterable[str] = ()) -> None:
@@ -102,7 +103,7 @@ class Selection:
         self._exclude = Selection(exclude) if exclude else None
         self._patterns = Patterns(patterns, "")
         self._literals = re.compile(b"|".join(map(_literal, patterns)))
-        # Many files stand in one folder: whether it is meant is asked once.
+        # Many files are in one folder: it is matched only once.
         self._holds = lru_cache(maxsize=1024)(self._holds_folder)
 
     def __contains__(self, path: bytes) -> bool:
@@ -127,9 +128,9 @@ class Selection:
 
 
 def literal_first(patterns: Iterable[str], holds: Callable[[Selection], bool]) -> tuple[str, ...]:
-    """The patterns; each that is the name of something, brackets and stars and all, means just that.
+    """The patterns; one that is literally the name of an item, wildcards included, matches only that item.
 
-    ``holds`` says whether there is anything that a selection means.
+    ``holds`` says whether a selection matches anything.
     """
     literally = ((pattern, glob.escape(pattern)) for pattern in patterns)
     return tuple(
@@ -139,13 +140,13 @@ def literal_first(patterns: Iterable[str], holds: Callable[[Selection], bool]) -
 
 
 def _literal(pattern: str) -> bytes:
-    """The longest text that stands in every path which the pattern means: by it most others are told."""
+    """The longest text that occurs in every path that the pattern matches: it rules out most others."""
     texts = re.split(r"[*?]", pattern.strip("/").partition("[")[0])
     return re.escape(os.fsencode(max((text.strip("/") for text in texts), key=len)))
 
 
 class _Group:
-    """Patterns held against the same text: one regular expression for files and one for folders."""
+    """Patterns compared with the same text: one regular expression for files and one for folders."""
 
     def __init__(self) -> None:
         self.for_all: list[str] = []

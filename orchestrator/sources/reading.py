@@ -1,4 +1,4 @@
-"""Read a regular file of this machine: the very one that was looked at, its holes not."""
+"""Read a regular file of this machine: exactly the inode that was checked, without its holes."""
 
 import errno
 import os
@@ -10,24 +10,24 @@ from orchestrator.archive import EntryChanged
 from orchestrator.archive.holes import BLOCK_BYTES, zeros
 from orchestrator.archive.sparse import LARGE_HOLES, MOST_PIECES, packed
 
-_LONGEST_PATH = 4096  # bytes with the one that ends it; linux/limits.h
+_LONGEST_PATH = 4096  # bytes, including the final NUL; linux/limits.h
 _STAT_BLOCK = 512
 
 
 def data_bytes(status: os.stat_result) -> int:
-    """Roughly what a file holds; its size if that is less."""
+    """The approximate data in a file; its size if that is less."""
     return min(status.st_size, status.st_blocks * _STAT_BLOCK)
 
 
 def has_large_holes(status: os.stat_result) -> bool:
-    """Whether a file is saved as its data alone."""
+    """Whether a file is saved without its holes."""
     return status.st_size - data_bytes(status) >= LARGE_HOLES
 
 
 def read_file(place: str, expected: os.stat_result, *, follow: bool = False) -> Iterator[bytes]:
-    """The content of a regular file in blocks, no more than the size it had when it was opened.
+    """The content of a regular file in blocks, at most the size that it had when it was opened.
 
-    Raises OSError, ESTALE when the path now leads to another file; EntryChanged after the last block when the
+    Raises OSError, ESTALE if the path now leads to another file; EntryChanged after the last block if the
     file was written meanwhile.
     """
     with _opened(place, expected, follow) as descriptor:
@@ -49,7 +49,7 @@ def read_packed(place: str, expected: os.stat_result, *, follow: bool = False) -
     with _opened(place, expected, follow) as descriptor:
         extents = array("q")
         for start, end in _in_blocks(_data_of(descriptor, expected), expected.st_size):
-            if len(extents) == 2 * MOST_PIECES:  # the rest as one, its holes as zeros
+            if len(extents) == 2 * MOST_PIECES:  # the rest as one piece, its holes as zeros
                 extents[-1] = expected.st_size - extents[-2]
                 break
             extents.extend((start, end - start))
@@ -71,7 +71,7 @@ def _pieces(descriptor: int, extents: "array[int]") -> Iterator[bytes]:
     for index in range(0, len(extents), 2):
         position, end = extents[index], extents[index] + extents[index + 1]
         while position < end:
-            # The map is told already: what is gone is zeros, and the file has changed.
+            # The map has been written: missing data becomes zeros, and the file counts as changed.
             block = _block(descriptor, position, end) or bytes(min(end - position, BLOCK_BYTES))
             position += len(block)
             yield block
@@ -111,10 +111,10 @@ def _data_of(descriptor: int, status: os.stat_result) -> Iterator[tuple[int, int
             start = os.lseek(descriptor, end, os.SEEK_DATA)
             end = min(os.lseek(descriptor, start, os.SEEK_HOLE), status.st_size)
         except OSError as error:
-            if error.errno == errno.ENXIO:  # there: a hole up to the end
+            if error.errno == errno.ENXIO:  # a hole up to the end
                 return
-            start = end  # a file system that cannot tell
-        if start >= status.st_size:  # of what it grew by meanwhile
+            start = end  # a file system without this feature
+        if start >= status.st_size:  # data that was added meanwhile
             return
         if end <= start:
             end = status.st_size

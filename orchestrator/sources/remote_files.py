@@ -1,7 +1,7 @@
-"""Files of another host, read over SSH by its own GNU tar: it needs nothing of ours.
+"""Files of another host, read over SSH by its own GNU tar: nothing of ours is installed there.
 
-What it sends may be anything: it is read by `tar_stream`, costs itself and no other, and no more than the
-job's ``limits``.
+It may send anything: `tar_stream` reads it, it can harm no other source, and is limited by the job's
+``limits``.
 """
 
 import os
@@ -27,7 +27,7 @@ from orchestrator.sources.tar_patterns import tar_cannot, tar_excludes
 from orchestrator.sources.tar_stream import FILES, Member, TarError, TarReader
 
 END_SECONDS, STAT_SECONDS = 60.0, 60.0
-SILENT_SECONDS = 3600.0  # a host that sends nothing for so long, a file system of its own gone, say, hangs
+SILENT_SECONDS = 3600.0  # a host that sends nothing for this long hangs, perhaps in a file system
 _NO_FOLDER = "Cannot open: Not a directory"
 _KINDS = {
     **dict.fromkeys(FILES, Kind.FILE),
@@ -38,8 +38,8 @@ _KINDS = {
     b"5": Kind.DIRECTORY,
     b"6": Kind.FIFO,
 }
-_LONGEST_START = 100  # bytes that are told of what is no tar
-_LONGEST_TOLD = 1024  # bytes of a path that is refused
+_LONGEST_START = 100  # bytes of output that is not a tar, in messages
+_LONGEST_TOLD = 1024  # bytes of a refused path in messages
 _DEVICE_TYPES = {b"3": stat.S_IFCHR, b"4": stat.S_IFBLK}
 
 
@@ -65,7 +65,7 @@ class RemoteFilesSource:
         self.exclusion = Patterns(self.settings.exclude, self.root)
 
     def entries(self, report: Report) -> Iterator[Entry]:
-        """The root, then what is below it as tar finds it."""
+        """The root, then what is below it, in the order of tar."""
         if self.settings.must_be_mounted:
             self._require_mount()
         walk = _Walk(self, report)
@@ -75,19 +75,19 @@ class RemoteFilesSource:
         walk.judge(finished)
 
     def close(self) -> None:
-        """tar ended with its last block."""
+        """Does nothing: tar ended with its last block."""
 
     def argv(self) -> tuple[str, ...]:
-        """The tar call: deterministic, so that a forced command can allow just this one.
+        """The tar command: deterministic, so that a forced command can allow exactly this one.
 
-        It starts in the root, which may be a link: the user named the place. So no name above it can match a
+        It starts in the root, which may be a link, as the user chose it. So no name above it can match a
         pattern.
         """
         settings = self.settings
         options = ["--one-file-system"] if settings.one_file_system else []
         options += ["--exclude-caches"] if settings.exclude_caches else []
         options += [f"--exclude-tag={name}" for name in settings.exclude_if_present]
-        # Where we leave out what tar sent, that may be the name with which a file's content came.
+        # If we leave out an entry that tar sent, it may be the one with the content of a hard link.
         apart = settings.include or settings.exclude_larger is not None
         apart = apart or any(map(tar_cannot, settings.exclude))
         options += ["--hard-dereference"] if apart else []
@@ -95,16 +95,16 @@ class RemoteFilesSource:
         return (*_tar(), *options, f"--directory={self.root or '/'}", "--", ".")
 
     def argv_of_file(self) -> tuple[str, ...]:
-        """The tar call that is tried when the root turns out to be no folder.
+        """The tar command to try if the root turns out not to be a folder.
 
-        It follows links and knows nothing of what is excluded: a key that runs it on a folder must get one
-        empty row and no more.
+        It follows links and ignores exclusions: a key that runs it on a folder must get one empty row and no
+        more.
         """
         folder, _, name = self.root.rpartition("/")
         return (*_tar(), "--dereference", "--no-recursion", f"--directory={folder or '/'}", "--", name)
 
     def argv_of_mount(self) -> tuple[str, ...]:
-        """The call that tells the devices of ``/`` and of the root, a line each."""
+        """The command that prints the devices of ``/`` and of the root, one per line."""
         return ("stat", "--dereference", "--format=%d", "--", "/", self.root or "/")
 
     def _require_mount(self) -> None:
@@ -115,12 +115,12 @@ class RemoteFilesSource:
         if finished.status:
             reason = f"stat on {self.transport.name}: {last_words(finished.stderr)}"
             raise SourceError(f"{self.label}: {reason}", self.transport.hint(finished))
-        # The last two words: a shell may have said something before.
+        # The last two words: a shell may have printed something before.
         if len(set(finished.stdout.split()[-2:])) < 2:
             raise not_mounted(self.settings)
 
     def path(self, relative: str) -> bytes:
-        """The path in the archive of what is below the root."""
+        """The path in the archive of a path below the root."""
         return os.fsencode(f"{self.label}/{relative}" if relative else self.label)
 
 
@@ -131,7 +131,7 @@ def _tar() -> tuple[str, ...]:
 
 @dataclass
 class _Sent:
-    """What tar sends. Raises SourceError when nothing comes for too long, or more than the job's limits."""
+    """The output of tar. Raises SourceError if nothing comes for too long, or more than the job's limits."""
 
     descriptor: int
     source: RemoteFilesSource
@@ -165,12 +165,12 @@ class _Walk:
     def __init__(self, source: RemoteFilesSource, report: Report) -> None:
         self.source, self.report, self.seen = source, report, 0
         self._inclusion = Inclusion(source.settings.include, source.root)
-        self._skipping = ""  # the folder that is left out with all that is in it
+        self._skipping = ""  # the folder that is being left out
         self._descent = Descent()
         self._folders = array("q")  # hashes: there may be millions
 
     def read(self, argv: tuple[str, ...]) -> Generator[Entry, None, Finished]:
-        """What this call of tar sends; how it ended."""
+        """The entries of this tar command; then how it ended."""
         source = self.source
         try:
             with source.transport.open_stream(argv, env=source.env) as stream:
@@ -185,26 +185,26 @@ class _Walk:
             raise SourceError(f"{source.label}: {error.message}", error.hint) from error
 
     def _refuse_text(self, start: bytes) -> None:
-        """Raise SourceError if something else was written before the tar, or in its place."""
+        """Raise SourceError if something else was written before the tar, or instead of it."""
         line = start.partition(b"\n")[0].decode(errors="replace").strip()
         if not self.seen and line.isprintable() and line:
             raise SourceError(
                 f"{self.source.label}: {self.source.transport.name} sent text before its files: {line}",
-                "does its shell print that (.bashrc), or may this user run no commands there?",
+                "does its shell print that (.bashrc), or is this user not allowed to run commands there?",
             )
 
     def _broken(self, error: TarError, finished: Finished) -> SourceError:
-        """What came is not whole: what tar or ssh said of it is the better reason."""
+        """The error for an incomplete tar: messages of tar or ssh explain it better."""
         source = self.source
         said = last_words(finished.stderr) if finished.status > 0 else ""
         return SourceError(
-            f"{source.label}: what {source.transport.name} sent is no whole tar: {error}"
+            f"{source.label}: {source.transport.name} sent an incomplete or damaged tar: {error}"
             + (said and f" ({said})"),
             source.transport.hint(finished),
         )
 
     def judge(self, finished: Finished) -> None:
-        """Report what tar complained of; raise SourceError when it did not get to its end."""
+        """Report the complaints of tar; raise SourceError if it did not finish."""
         source = self.source
         found = list(complaints(finished.stderr))
         if finished.status not in (0, 1, 2) or not self.seen or (finished.status == 2 and not found):
@@ -215,7 +215,7 @@ class _Walk:
             )
         told = {source.path(_relative(each.path)): each for each in found}
         changed = {hash(path) for path, each in told.items() if each.changed}
-        # Names come and go in a folder while it is read; what became of each file is told of the file.
+        # Names come and go in a folder while it is read; problems of files are reported per file.
         folders = changed.intersection(self._folders)
         for path, complaint in told.items():
             if not (complaint.changed and hash(path) in folders):
@@ -233,9 +233,9 @@ class _Walk:
             yield from self._entries(reader, member)
 
     def _entries(self, reader: TarReader, member: Member) -> Iterator[Entry]:
-        """The member as an entry, after folders that lead to it; nothing if it is left out."""
+        """The member as an entry, after the folders that lead to it; nothing if it is left out."""
         kind = _KINDS.get(member.type, Kind.FILE)
-        # The first one is the root, whatever tar calls it.
+        # The first one is the root, under any name.
         relative = _relative(os.fsdecode(member.name)) if self.seen > 1 else ""
         if self._is_left_out(relative, kind):
             return
@@ -269,7 +269,7 @@ class _Walk:
             ) from error
 
     def _is_left_out(self, relative: str, kind: Kind) -> bool:
-        """Whether we leave it out; tar did so where it could."""
+        """Whether to leave it out; tar did so where it could."""
         if not relative:
             return False
         if self._skipping and relative.startswith(self._skipping):
@@ -302,7 +302,7 @@ class _Walk:
 
 
 def _relative(name: str) -> str:
-    """A member's path below the root. Whatever else a host may send is refused with its path."""
+    """A member's path below the root. Any other path that a host sends is refused."""
     return "" if name == "." else name.removeprefix("./")
 
 
@@ -310,4 +310,4 @@ def _device(major: int, minor: int) -> int:
     try:
         return os.makedev(major, minor)
     except OverflowError:
-        return -1  # none that can be; it is refused
+        return -1  # impossible; it is refused

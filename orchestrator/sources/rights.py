@@ -1,7 +1,7 @@
-"""What a user of MariaDB or MySQL may see, by SHOW GRANTS.
+"""What a user of MariaDB or MySQL can see, by SHOW GRANTS.
 
-What a user has no right to is not refused: the server answers as if it was not there, and a dump is whole
-without it.
+Objects that a user has no right to see are not refused: the server answers as if they did not exist, and a
+dump looks complete without them.
 """
 
 import re
@@ -13,7 +13,7 @@ _GRANT = re.compile(rf"GRANT (.+?) ON ({_NAME})\.({_NAME}) TO ")
 # A role of MySQL; one of MariaDB has no host.
 _ROLE = re.compile(r"GRANT `[^`]*`@`[^`]*`.* TO ")
 _ALL = "ALL PRIVILEGES"
-# With any of these a user sees that there are routines, and a dump that may not have them fails.
+# With any of these a user sees that there are routines, and a dump that cannot read them fails.
 _OF_ROUTINES = {_ALL, "EXECUTE", "CREATE ROUTINE", "ALTER ROUTINE", "SHOW CREATE ROUTINE"}
 
 
@@ -31,11 +31,11 @@ class Rights:
         self._grants = [grant for line in lines if (grant := _grant(line))]
 
     def sees_every_database(self) -> bool:
-        """Whether none is hidden."""
+        """Whether no database is hidden."""
         return bool(self._of("*", "*") & {_ALL, "SELECT", "SHOW DATABASES"})
 
     def hidden(self, database: str) -> list[str]:
-        """What a dump of a database would lack without a word, each with the grant that helps."""
+        """What a dump of a database would silently lack, each with the grant that helps."""
         rights = self._of(database, "*") | self._of("*", "*")
         quoted = database.replace("`", "``")
         found = []
@@ -57,7 +57,7 @@ class Rights:
 
 
 def has_roles(lines: Iterable[str]) -> bool:
-    """Whether a user of MySQL has rights by roles: of these SHOW GRANTS then tells the names only."""
+    """Whether a user of MySQL has rights through roles, of which SHOW GRANTS then shows only the names."""
     return any(_ROLE.match(line) for line in lines)
 
 
@@ -70,7 +70,7 @@ def _grant(line: str) -> _Grant | None:
 
 
 def _covers(pattern: str, database: str) -> bool:
-    """Whether a grant is for a database: ``%`` and ``_`` stand for any, after a backslash for themselves."""
+    """Whether a grant covers a database: ``%`` and ``_`` are wildcards unless after a backslash."""
     if "*" in (pattern, database):
         return pattern == database
     words = re.split(r"(\\.|[%_])", pattern)

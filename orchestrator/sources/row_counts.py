@@ -1,11 +1,11 @@
-"""Watch a dump go by: rows of each table, and whether the line that a whole dump ends with was seen."""
+"""Count the rows of each table in a passing dump, and look for the line that ends a complete dump."""
 
 import re
 from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
-# Nothing is gone back over ("+"): of a text of 16 MiB that would be remembered in 2 GB.
+# Possessive ("+"): backtracking in a text of 16 MiB would take 2 GB.
 _MYSQL_TABLE = re.compile(
     rb"^(?:CREATE TABLE|INSERT INTO) `((?:[^`]|``){1,400}+)`(?: VALUES)?(.*)", re.DOTALL
 )
@@ -18,27 +18,28 @@ _POSTGRESQL_COPY = re.compile(
     rb"^COPY (" + _PART + rb"(?:\." + _PART + rb")?) (?:\(.*\))? ?FROM stdin;$", re.DOTALL
 )
 _LONGEST_COPY = 1 << 16  # bytes of a statement in several lines
-# A dump may name more tables than any memory holds. Of more than these no rows are counted.
+# A dump may name more tables than fit in memory. Above this number rows are not counted.
 MOST_TABLES, _LONGEST_NAME = 200_000, 400
-# Of a line no more is kept. mysqldump puts several rows into one of 16 MiB at most: a longer one is one row.
+# The part of a line that is kept. mysqldump's lines with several rows have at most 16 MiB: a longer one is
+# one row.
 LONGEST_LINE, _MOST_OF_ROWS = 17 << 20, 16 << 20
-LAST_LINES = 8  # since 2025 pg_dump writes a \unrestrict line behind its trailer
+LAST_LINES = 8  # since 2025 pg_dump writes a \unrestrict line after its trailer
 
 
 class Watcher(Protocol):
-    """Is fed a dump's bytes; knows the rows of each table and whether the dump is whole."""
+    """Takes a dump's bytes; has the rows of each table and whether the dump is complete."""
 
     tables: dict[str, int]
     trailer: bytes
     starts: tuple[bytes, ...]  # what a dump begins with
-    fault: str  # what a program wrote into its output when it failed
+    fault: str  # an error that a program wrote into its output
 
     def feed(self, block: bytes) -> None: ...
 
     def saw_the_end(self) -> bool: ...
 
     def notes(self) -> Iterable[str]:
-        """What somebody should know of a whole dump, a line each."""
+        """Warnings about a complete dump, a line each."""
 
 
 class LineWatcher:
@@ -56,7 +57,7 @@ class LineWatcher:
         self._last: deque[bytes] = deque(maxlen=LAST_LINES)
 
     def feed(self, block: bytes) -> None:
-        """Any piece of the dump, in order."""
+        """Take any piece of the dump, in order."""
         head, newline, tail = block.partition(b"\n")
         self._rest.append(head[: LONGEST_LINE - self._rest_bytes])
         self._rest_bytes += len(self._rest[-1])
@@ -73,9 +74,9 @@ class LineWatcher:
         return any(line.startswith(self.trailer) for line in (*self._last, b"".join(self._rest)))
 
     def notes(self) -> Iterable[str]:
-        """That rows were not counted."""
+        """A warning if rows were not counted."""
         if self._too_many:
-            yield f"more than {MOST_TABLES} tables: a drill cannot compare their rows"
+            yield f"more than {MOST_TABLES} tables: a restore test cannot compare their rows"
 
     def count(self, table: str, rows: int) -> None:
         """Note rows of a table."""
@@ -92,9 +93,10 @@ class LineWatcher:
 
 
 class MysqlWatcher(LineWatcher):
-    """mysqldump's SQL: MariaDB writes a row a line, MySQL an INSERT a line; texts hold no raw newline.
+    """mysqldump's SQL: MariaDB writes one row per line, MySQL one INSERT per line; texts have no raw
+    newlines.
 
-    Partitions stand in lines that look like rows, and the text of a routine may look like anything.
+    Lines of partitions look like rows, and the text of a routine may look like anything.
     """
 
     trailer = b"-- Dump completed"
@@ -109,13 +111,13 @@ class MysqlWatcher(LineWatcher):
         self._has_history = False
 
     def notes(self) -> Iterable[str]:
-        """Tables that others may have written while they were dumped, or that lose what their rows were."""
+        """Warnings about tables that may have been written during the dump, or that lose their history."""
         yield from super().notes()
         if self._loose:
             names = _few(self._loose)
-            yield f"not of the same moment as the rest, as their engine has no transactions: {names}"
+            yield f"not consistent with the rest, as their engine has no transactions: {names}"
         if self._versioned and not self._has_history:
-            yield f"what the rows of these versioned tables were before is not saved: {_few(self._versioned)}"
+            yield f"the history of these versioned tables is not saved: {_few(self._versioned)}"
 
     def line(self, line: bytes) -> None:
         if line.startswith(b"DELIMITER "):
@@ -127,7 +129,7 @@ class MysqlWatcher(LineWatcher):
             self._outside(line)
 
     def _outside(self, line: bytes) -> None:
-        """A line that is no row alone and not of a routine."""
+        """A line that is not just a row, and not part of a routine."""
         self._in_rows = False
         if line.startswith(b") ENGINE="):
             self._options(line)
@@ -148,7 +150,7 @@ class MysqlWatcher(LineWatcher):
 
 
 def _add(names: set[str], name: str) -> None:
-    if len(names) <= TABLES_NAMED:  # no more are told
+    if len(names) <= TABLES_NAMED:  # more are not named
         names.add(name)
 
 
@@ -165,7 +167,7 @@ def _rows_in(values: bytes) -> int:
 
 
 class PostgresqlWatcher(LineWatcher):
-    """pg_dump's plain SQL: the rows stand between COPY and ``\\.``, one a line."""
+    """pg_dump's plain SQL: the rows are between COPY and ``\\.``, one per line."""
 
     trailer = b"-- PostgreSQL database dump complete"
     starts: tuple[bytes, ...] = (b"--",)
@@ -173,7 +175,7 @@ class PostgresqlWatcher(LineWatcher):
     def __init__(self) -> None:
         super().__init__()
         self._table: str | None = None
-        self._copy = b""  # a statement so far, one of whose names goes on in the next line
+        self._copy = b""  # the start of a statement with a name that continues on the next line
 
     def line(self, line: bytes) -> None:
         if self._table is not None:
@@ -185,7 +187,7 @@ class PostgresqlWatcher(LineWatcher):
             self._begin(self._copy + line)
 
     def _begin(self, statement: bytes) -> None:
-        """Rows follow, if this is a whole COPY statement."""
+        """Rows follow if this is a complete COPY statement."""
         is_open = statement.count(b'"') % 2 and len(statement) < _LONGEST_COPY
         self._copy = statement + b"\n" if is_open else b""
         if found := _POSTGRESQL_COPY.match(statement):
@@ -200,18 +202,19 @@ class GlobalsWatcher(PostgresqlWatcher):
 
 
 class SqliteWatcher(LineWatcher):
-    """The sqlite3 program's ``.dump``: a row an INSERT; texts may hold newlines, so rows are not counted."""
+    """The sqlite3 program's ``.dump``: one INSERT per row; texts may have newlines, so rows are not
+    counted."""
 
     trailer = b"COMMIT;"
 
     def line(self, line: bytes) -> None:
-        """A damaged database ends in ROLLBACK instead; what went wrong stands in a comment."""
+        """A damaged database ends in ROLLBACK instead; the error is in a comment."""
         if line.startswith(b"/**** ERROR"):
             self.fault = line.strip(b"/* \r").decode(errors="replace")
 
 
 class AnyBytes:
-    """The output of any program: nothing is known of it but that it came."""
+    """The output of any program, of unknown format."""
 
     trailer = b""
     starts: tuple[bytes, ...] = (b"",)
@@ -221,12 +224,12 @@ class AnyBytes:
         self.tables: dict[str, int] = {}
 
     def feed(self, block: bytes) -> None:
-        """Nothing to see."""
+        """Does nothing: the format is unknown."""
 
     def saw_the_end(self) -> bool:
-        """Only the exit status can tell."""
+        """True: only the exit status shows failure."""
         return True
 
     def notes(self) -> Iterable[str]:
-        """Nothing is known."""
+        """None: the format is unknown."""
         return ()

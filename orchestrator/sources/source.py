@@ -1,4 +1,4 @@
-"""What a source is: entries for the archive, and a report of every path that could not be taken."""
+"""The interface of a source: entries for the archive, and a report of every path that could not be read."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol, runtime_checkable
@@ -10,23 +10,23 @@ Report = Callable[[Problem], None]
 
 
 class SourceError(LeitstandError):
-    """A source as a whole cannot be read: the run fails and leaves no snapshot."""
+    """A source as a whole cannot be read: the run fails and makes no snapshot."""
 
 
 @runtime_checkable
 class Hindered(Protocol):
-    """A source that a hardened unit may not be able to read though this user can."""
+    """A source that a hardened unit may be unable to read, though this user can."""
 
     def hindrance(self) -> str:
-        """Why; empty when nothing hinders it."""
+        """Why; empty if it can be read."""
 
 
 class Source(Protocol):
     """Something that is backed up.
 
-    ``label`` is the folder in the archive under which its entries stand (``files/var/www``). ``sequential``
-    says that each entry's blocks must be read before the next entry is asked for, as from a pipe. ``tables``
-    has the rows per table of each dump, by its path in the archive, once its last block was read.
+    ``label`` is the folder of its entries in the archive (``files/var/www``). ``sequential``: each entry's
+    blocks must be read before the next entry is requested, as from a pipe. ``tables`` has the rows per table
+    of each dump, by its path in the archive, once its last block was read.
     """
 
     label: str
@@ -36,10 +36,11 @@ class Source(Protocol):
     def tables(self) -> Mapping[bytes, Mapping[str, int]]: ...
 
     def entries(self, report: Report) -> Iterator[Entry]:
-        """Every path, a folder before what is in it. ``report`` is told of paths left out by an error.
+        """Every path, a folder before its contents. ``report`` gets the paths that are left out after an
+        error.
 
         Raises SourceError when the source as a whole cannot be read.
         """
 
     def close(self) -> None:
-        """Free what was held for the entries; called after the archive was closed or aborted."""
+        """Free resources of the entries; called after the archive was closed or aborted."""

@@ -18,15 +18,15 @@ from orchestrator.sources.files import metadata_of
 from orchestrator.sources.source import Report, SourceError
 
 BUSY_SECONDS = 60.0
-_TRIES = 3  # of reading a database that is at rest, before it is taken for one in use
+_TRIES = 3  # of reading an idle database, before it is considered to be in use
 Got = TypeVar("Got")
 
 
 @dataclass
 class SqliteSource:
-    """One database file. A copy up to ``memory_limit`` bytes is held in memory, a larger one in ``scratch``.
+    """One database file. A copy up to ``memory_limit`` bytes is kept in memory, a larger one in ``scratch``.
 
-    The scratch file, mode 0600 in a folder of 0700, loses its name before the first byte is copied.
+    The scratch file, mode 0600 in a folder of mode 0700, is unlinked before the first byte is copied.
     """
 
     settings: SqliteSettings
@@ -46,19 +46,19 @@ class SqliteSource:
         except OSError as error:
             raise SourceError(f"{path}: {error.strerror}", "is the path of the database right?") from error
         if not stat.S_ISREG(status.st_mode):
-            # The reader of a pipe would wait for ever.
+            # Reading a pipe could block forever.
             raise SourceError(f"{path}: not a file", "is the path of the database right?")
         metadata = metadata_of(status, os.fsencode(self.label), Kind.FILE)
         yield Entry(metadata, None, self._copy)
 
     def close(self) -> None:
-        """The copy went with its last block."""
+        """Does nothing: the copy was freed with its last block."""
 
     def hindrance(self) -> str:
-        """Why it can be read only where files may be made beside it; a hardened unit may not."""
+        """Why reading it requires creating files next to it, which a hardened unit cannot."""
         log = _log_of(self.settings.sqlite)
         if not log.with_name(f"{log.name[:-4]}-shm").exists() and _size(log):
-            return f"{log} holds changes of a program that did not end well"
+            return f"{log} has changes of a program that did not exit cleanly"
         return ""
 
     def _copy(self) -> Iterator[bytes]:
@@ -69,17 +69,17 @@ class SqliteSource:
         except sqlite3.Error as error:
             hint = "is it an SQLite database, and not locked for long?"
             if why := self.hindrance():
-                hint = f"{why}: start it again, or have SQLite take them in: PRAGMA wal_checkpoint(TRUNCATE)"
+                hint = f"{why}: start it again, or let SQLite apply them: PRAGMA wal_checkpoint(TRUNCATE)"
             raise SourceError(f"{path}: {error}", hint) from error
 
     def _read(
         self, use: Callable[[sqlite3.Connection], Got], discard: Callable[[Got], object] = lambda result: None
     ) -> Got:
-        """What ``use`` makes of the database; ``discard`` is given what does not count.
+        """The result of ``use`` on the database; ``discard`` gets results that do not count.
 
-        One with a write-ahead log (WAL) that is at rest is read as it is: opened in the usual way it would
-        get two files beside it, which stay there, and which a hardened unit forbids. What was read so counts
-        only if the file is the same afterwards; else it is in use, and so has those files.
+        An idle one with a write-ahead log (WAL) is read as it is: opening it normally would create two files
+        next to it, which remain, and which a hardened unit forbids. This result counts only if the file is
+        unchanged afterwards; otherwise it is in use, and has those files.
         """
         path = self.settings.sqlite
         for _ in range(_TRIES):
@@ -113,13 +113,13 @@ class SqliteSource:
                 yield block
 
     def _scratch_copy(self, source: sqlite3.Connection) -> "_ScratchCopy":
-        # A private folder: SQLite opens by name, and the name must lead nowhere else before it is gone.
+        # A private folder: SQLite opens by name, which must not lead elsewhere before it is unlinked.
         with tempfile.TemporaryDirectory(prefix="leitstand-", dir=self.scratch) as folder:
             name = Path(folder) / "copy"
             descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             copy, found = sqlite3.connect(name), sqlite3.connect(name)
             copy.execute("PRAGMA journal_mode = OFF")
-            found.execute("PRAGMA schema_version")  # the file is opened only now
+            found.execute("PRAGMA schema_version")  # the file is not opened before this
             name.unlink()
         made = _ScratchCopy(os.fdopen(descriptor, "rb"), found)
         try:
@@ -131,7 +131,7 @@ class SqliteSource:
         return made
 
     def _look_over(self, copy: sqlite3.Connection) -> None:
-        """Have SQLite look a copy over and count its rows."""
+        """Let SQLite check a copy, and count its rows."""
         answer = copy.execute("PRAGMA quick_check(1)").fetchone()
         if answer != ("ok",):
             raise sqlite3.DatabaseError(f"the database is damaged: {answer[0] if answer else 'no answer'}")
@@ -152,9 +152,9 @@ class _ScratchCopy:
 
 @contextmanager
 def _without_log(descriptor: int) -> Iterator[None]:
-    """While the block runs the database says that it needs no write-ahead log beside it.
+    """During the block the database is marked as not needing a write-ahead log.
 
-    SQLite would make one by the file's name, and that is gone. Source: Database File Format, 1.3.3 File
+    SQLite would create one by the file's name, which is unlinked. Source: Database File Format, 1.3.3 File
     format version numbers.
     """
     before = os.pread(descriptor, 2, 18)
@@ -167,7 +167,7 @@ def _without_log(descriptor: int) -> Iterator[None]:
 
 
 def _refuse_to_wait(status: int, _left: int, _pages: int) -> None:
-    """The library tries for ever; it has waited for the lock by then."""
+    """The library would retry forever; by then it has waited for the lock."""
     if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         raise sqlite3.OperationalError("database is locked")
 
@@ -177,7 +177,7 @@ def _connect(path: Path, more: str = "") -> sqlite3.Connection:
 
 
 def _log_of(path: Path) -> Path:
-    """The write-ahead log: beside the file itself, where a link leads there."""
+    """The write-ahead log: next to the file itself, if the path is a link."""
     real = path.resolve()
     return real.with_name(f"{real.name}-wal")
 
@@ -190,7 +190,7 @@ def _size(path: Path) -> int:
 
 
 def _at_rest(path: Path) -> tuple[int, ...] | None:
-    """What a database with an empty write-ahead log can be known by; None for one in use, or of another kind.
+    """The state of a database with an empty write-ahead log; None for one in use, or of another kind.
 
     Every change is written to the log first. Source: Database File Format, 1.3.3 and 4.
     """
@@ -222,5 +222,5 @@ def _count(connection: sqlite3.Connection, table: str) -> int:
     try:
         (rows,) = connection.execute(f'SELECT count(*) FROM "{quoted}"').fetchone()  # noqa: S608
     except sqlite3.OperationalError:
-        return 0  # a virtual table of an extension that is not here
+        return 0  # a virtual table of an extension that is not available
     return int(rows)

@@ -12,13 +12,13 @@ from orchestrator.sources.ssh_hints import ssh_hint
 
 
 class Transport(Protocol):
-    """Runs programs where the data is. ``name`` stands in messages."""
+    """Runs programs where the data is. ``name`` is used in messages."""
 
     @property
     def name(self) -> str: ...
 
     def open_stream(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Stream:
-        """Start a program and read what it writes; see `leitstand.process.Stream`."""
+        """Start a program and read its output; see `leitstand.process.Stream`."""
 
     def run(
         self,
@@ -28,10 +28,10 @@ class Transport(Protocol):
         env: Mapping[str, str] | None = None,
         keep_output: bool = True,
     ) -> Finished:
-        """Run a program to its end; see `leitstand.process.run`."""
+        """Run a program; see `leitstand.process.run`."""
 
     def hint(self, finished: Finished) -> str:
-        """What to do about a program that failed, where the way to it is the reason; empty else."""
+        """A hint for a program that failed because of the connection; otherwise empty."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Local:
 class Ssh:
     """Another host, which needs nothing but sshd and the programs that are run there.
 
-    The host's key must be known already: a host met for the first time, or with another key, is refused.
+    The host's key must be known already: a new host, or one with another key, is refused.
     """
 
     name: str
@@ -94,13 +94,13 @@ class Ssh:
         return ["ssh", *self._options(), "--", self.address, self.remote_command(argv, env)]
 
     def remote_command(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> str:
-        """What the remote shell is given: ssh hands it one string, so every word is quoted for it."""
+        """The command for the remote shell: ssh passes it one string, so every word is quoted."""
         words = [*(["env", *(f"{name}={value}" for name, value in env.items())] if env else []), *argv]
         return shlex.join(words)
 
     def _options(self) -> list[str]:
         settings = {
-            "BatchMode": "yes",  # never ask: nobody is there to answer
+            "BatchMode": "yes",  # never prompt: no one could answer
             "StrictHostKeyChecking": "yes",
             "ConnectTimeout": str(self.connect_seconds),
             "ServerAliveInterval": "15",

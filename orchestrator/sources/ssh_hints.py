@@ -1,24 +1,24 @@
-"""What to do about an error of ssh, by what it said (OpenSSH's own words, and the script of `authorize`)."""
+"""Hints for errors of ssh, by their text (from OpenSSH, and from the script of `authorize`)."""
 
 import re
 from collections.abc import Mapping
 
-# Its words, the most telling first; what to do, with the facts of the host.
+# Its words, the most specific first; the hint, with the facts of the host.
 _HINTS: Mapping[str, str] = {
     r"this key may not run that here": "its sources or hooks have changed: "
     "run leitstand backup authorize {name} again",
     r"[Ii]dentity file .* not accessible": "there is no key {identity}: "
     "ssh-keygen -t ed25519 -N '' -f {identity}; then: leitstand backup authorize {name}",
     r"UNPROTECTED PRIVATE KEY|bad permissions": "chmod 600 {identity}",
-    r"Load key ": "{identity} must be a private key without a passphrase, which no timer can type",
+    r"Load key ": "{identity} must be a private key without a passphrase, as a timer cannot enter one",
     r"HOST IDENTIFICATION HAS CHANGED": "its host key has changed: was it reinstalled, or is it another "
     "machine? leitstand backup authorize {name} says how to compare and fetch it",
     r"Host key verification failed|host key is known": "its host key is not known here: "
     "leitstand backup authorize {name} says how to fetch and compare it",
-    r"Permission denied \(|Too many authentication failures": "it does not let this key in as {user}: "
+    r"Permission denied \(|Too many authentication failures": "it does not accept this key for {user}: "
     "leitstand backup authorize {name} prints the line for its authorized_keys",
     r"Could not resolve hostname": "is hosts.{name}.address right? It is {address}",
-    r"Connection refused": "does sshd run there, on port {port}? another one is set as hosts.{name}.ssh.port",
+    r"Connection refused": "is sshd running there, on port {port}? Set another port as hosts.{name}.ssh.port",
     r"timed out|No route to host|Network is unreachable|Timeout, server": "is {address} up, and port {port} "
     "open from here?",
     r"Unable to negotiate|no matching ": "its sshd is too old, or restricted, for this machine's ssh",
@@ -31,7 +31,7 @@ MISSING = 127
 
 
 def ssh_hint(status: int, stderr: str, facts: Mapping[str, object]) -> str:
-    """What to do about a program that ended so over ssh; empty where ssh has nothing to do with it."""
+    """The hint for a program that failed over ssh; empty if ssh is not the reason."""
     if status == MISSING:
         return "is the program installed on {name}?".format_map(facts)
     if status not in (SSH_FAILED, FORBIDDEN):

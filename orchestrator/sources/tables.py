@@ -1,7 +1,7 @@
-"""Cut mysqldump's stream into a piece per table, so that all pieces are of one transaction.
+"""Split mysqldump's stream into a piece per table, so that all pieces are from one transaction.
 
-Joined in the order of their names the pieces are the dump, byte for byte, wherever it was cut: the comments
-that are looked for could stand in a routine's text, too, and no harm would be done.
+Joined in the order of their names the pieces are the dump, byte for byte, wherever it was split: if the
+comments that mark tables also occur in a routine's text, that does no harm.
 """
 
 import re
@@ -48,12 +48,12 @@ class _Text:
 
 
 def _at_lines(blocks: Iterable[bytes]) -> Iterator[_Text]:
-    """The same bytes, cut so that no mark is torn apart."""
+    """The same bytes, split so that each mark is in one block."""
     rest, begins_line = b"", True
     for block in blocks:
         data = rest + block
         line = data.rfind(b"\n") + 1
-        # A long line is a table's rows: no mark, and nothing to keep.
+        # A long line has the rows of a table, not a mark: nothing to keep.
         line = line if len(data) - line < _LONGEST_MARK else len(data)
         data, rest = data[:line], data[line:]
         if data:

@@ -1,6 +1,6 @@
-r"""What GNU tar says of single files on standard error, in English and with ``--quoting-style=escape``.
+r"""Messages of GNU tar about single files on standard error, in English and with ``--quoting-style=escape``.
 
-So a name is on one line whatever its bytes: ``tar: ./a\nb: Cannot open: Permission denied``.
+So any name is on one line: ``tar: ./a\nb: Cannot open: Permission denied``.
 """
 
 import os
@@ -13,7 +13,7 @@ _OF_A_FILE = re.compile(
     r"(?P<what>Cannot (?:open|stat|read|savedir|readlink|\w+xattr\w*|\w+acl\w*)[^:]*: .*"
     r"|file changed as we read it|File removed before we read it|File shrank by .*)$"
 )
-# What is as it should be: tar has no sockets, and was told to leave out the rest.
+# Harmless: tar cannot save sockets, and leaves out the rest on request.
 _EXPECTED = re.compile(
     r"^tar: .*: (?:(?:socket|door) ignored$|(?:file|directory) is on a different filesystem"
     r"|contains a cache directory tag)"
@@ -26,7 +26,7 @@ _CONTROLS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"
 
 @dataclass(frozen=True)
 class Complaint:
-    """A path as tar calls it, any bytes, and what was wrong with it."""
+    """A path as tar prints it, any bytes, and what was wrong with it."""
 
     path: str
     what: str
@@ -38,7 +38,7 @@ class Complaint:
 
     @property
     def reason(self) -> str:
-        """The complaint in our words."""
+        """The complaint in our wording."""
         if "No such file" in self.what or "removed before" in self.what:
             return "vanished before it was read"
         if self.what.startswith("Cannot"):
@@ -54,7 +54,7 @@ def complaints(stderr: str) -> Iterator[Complaint]:
 
 
 def other_complaints(stderr: str) -> Iterator[str]:
-    """All else that tar said, a line each: of unknown meaning, so it may be of something that is missing."""
+    """All other messages of tar, a line each: their meaning is unknown, so something may be missing."""
     for line in stderr.splitlines():
         known = _OF_A_FILE.match(line) or _OF_THE_END.match(line) or _EXPECTED.match(line)
         if line.startswith("tar: ") and not known:
@@ -62,7 +62,7 @@ def other_complaints(stderr: str) -> Iterator[str]:
 
 
 def last_words(stderr: str) -> str:
-    """The line that tells why tar gave up."""
+    """The line that says why tar failed."""
     lines = [line for line in stderr.strip().splitlines() if not _OF_THE_END.match(line)]
     options = [line for line in lines if _OPTION.search(line)]  # how to use it follows
     return next(iter(options + lines[-1:]), "")

@@ -1,8 +1,8 @@
 """Our patterns (see ``patterns``) as options of GNU tar, for members called ``./path/below/the/root``.
 
-tar never leaves out more than we would. It should leave out all that we would, too: of a file with several
-names it sends the content with the first one that it does not leave out. Source: GNU tar manual, 6.4
-Excluding Some Files.
+tar never leaves out more than we would. It should not leave out less either: the content of a file with
+several names is sent with the first name that tar does not leave out. Source: GNU tar manual, 6.4 Excluding
+Some Files.
 """
 
 import fnmatch
@@ -20,12 +20,12 @@ def tar_excludes(patterns: Iterable[str], skip: Iterable[str], root: str) -> Ite
     """The options that leave out what the patterns match, and the absolute paths ``skip``."""
     for pattern in patterns:
         body = pattern.rstrip("/")
-        # Of what is matched as a folder only, tar leaves out the content; the folder itself is left to us.
+        # For patterns that match only folders, tar leaves out the contents; we leave out the folder itself.
         end = "/*" if pattern.endswith("/") else ""
         if not body or tar_cannot(pattern):
             continue
         if "/" not in body:
-            # Each name is tried, the root's "." as well, and that must stay.
+            # tar tries each name, including the root's ".", which must stay.
             name = ".?*" if body == HIDDEN else body
             yield from (*_NAME, f"--exclude={_quoted(name + end)}")
         else:
@@ -37,9 +37,9 @@ def tar_excludes(patterns: Iterable[str], skip: Iterable[str], root: str) -> Ite
 
 
 def tar_cannot(pattern: str) -> bool:
-    """Whether tar would take the pattern for more than we do.
+    """Whether tar would match more than we do.
 
-    For the root itself, which is called "."; or for two bytes where we mean two letters.
+    It could match the root itself, which is called ".", or two bytes where we mean two characters.
     """
     body = pattern.rstrip("/")
     names_root = "/" not in body and body != HIDDEN and fnmatch.fnmatchcase(".", body)
@@ -64,7 +64,7 @@ def _below_root(body: str, root: str) -> Iterator[str]:
 
 
 def _rests(tokens: list[str], text: str) -> set[str]:
-    """What is left of a pattern when its start has matched ``text``."""
+    """The rest of a pattern whose start matched ``text``."""
     places = {0}
     for letter in text:
         reached = set(places)
@@ -81,5 +81,5 @@ def _rests(tokens: list[str], text: str) -> set[str]:
 
 
 def _quoted(pattern: str) -> str:
-    # For fnmatch(3) a backslash quotes and a caret negates; for us they are letters.
+    # In fnmatch(3) a backslash quotes and a caret negates; in our patterns they are ordinary characters.
     return pattern.replace("\\", "\\\\").replace("[^", "[\\^")

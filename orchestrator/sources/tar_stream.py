@@ -1,8 +1,8 @@
 """A tar stream as GNU tar writes it with ``--format=pax``, read strictly and in bounded memory.
 
-Python's tarfile reads headers of any size and takes whatever is no header for the end. Here a stream is whole
-only with its two empty blocks, and what follows them is empty, too. Formats: POSIX pax (IEEE Std 1003.1); GNU
-tar manual, D.2 Storing Sparse Files.
+Python's tarfile reads headers of any size and takes anything that is not a header for the end. Here a stream
+is complete only with its two empty blocks, and anything after them must be empty, too. Formats: POSIX pax
+(IEEE Std 1003.1); GNU tar manual, D.2 Storing Sparse Files.
 """
 
 import re
@@ -19,7 +19,7 @@ _EMPTY = bytes(_BLOCK)
 _XATTR, _SPARSE = b"SCHILY.xattr.", b"GNU.sparse."
 _LONG_NAMES = {b"L": b"path", b"K": b"linkpath"}
 FILES = (b"0", b"\0", b"7")
-# What has no data whatever its size field says; all else but files is of no known type.
+# Types without data, regardless of the size field; all others except files are unknown.
 _WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
 _OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
 _DECIMAL = re.compile(rb"-?[0-9]{1,20}")
@@ -27,15 +27,15 @@ _TIME = re.compile(rb"(-?)([0-9]{1,20})(?:\.([0-9]{1,20}))?")
 
 
 class TarError(Exception):
-    """The stream is damaged, cut, or larger than anything that GNU tar writes."""
+    """The stream is damaged, truncated, or larger than anything that GNU tar writes."""
 
 
 @dataclass(slots=True)
 class Member:
-    """What the stream says of one path, any bytes. ``size`` is that of its content, holes included.
+    """The header of one path, any bytes. ``size`` is that of its content, including holes.
 
-    ``extents`` are offset and length of each piece of data of a sparse file, flat. ``problem`` is empty, or
-    says why nothing can be made of the member; its content is passed over then.
+    ``extents`` has the offset and length of each piece of data of a sparse file, flat. ``problem`` is empty,
+    or says why the member cannot be used; its content is skipped then.
     """
 
     name: bytes
@@ -55,9 +55,9 @@ class Member:
 
 
 class TarReader:
-    """Members of a stream that ``read(most)`` gives; it returns nothing at the stream's end.
+    """The members of a stream read by ``read(most)``, which returns nothing at the end of the stream.
 
-    The content of a member is read by `blocks`, before the next member is asked for, or passed over.
+    `blocks` reads the content of a member before the next member is requested; otherwise it is skipped.
     """
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
@@ -73,11 +73,11 @@ class TarReader:
             self._pass(self._left + self._padding)
 
     def stored(self) -> int:
-        """Bytes of the member's data that are still to come."""
+        """The remaining bytes of the member's data."""
         return self._left
 
     def blocks(self, member: Member) -> Iterator[bytes]:
-        """The content, zeros for its holes, cut at multiples of BLOCK_BYTES."""
+        """The content, with zeros for holes, split at multiples of BLOCK_BYTES."""
         position = 0
         for offset, length in _pairs((0, member.size) if member.extents is None else member.extents):
             yield from zeros(position, offset)
@@ -90,14 +90,14 @@ class TarReader:
         yield from zeros(position, member.size)
 
     def data(self) -> Iterator[bytes]:
-        """The data of a sparse file without its holes, in place of `blocks`."""
+        """The data of a sparse file without its holes, instead of `blocks`."""
         while self._left:
             piece = self._some(min(self._left, BLOCK_BYTES))
             self._left -= len(piece)
             yield piece
 
     def _next(self) -> tuple[bytes, dict[bytes, bytes]] | None:
-        """The next header with what its extended headers say; None at the end."""
+        """The next header, merged with its extended headers; None at the end."""
         more: dict[bytes, bytes] = {}
         room = MOST_HEADER_BYTES
         while (header := self._header()) is not None:
@@ -112,7 +112,7 @@ class TarReader:
             self._pass(-size % _BLOCK)
             more.update(_records(data) if kind == b"x" else {_LONG_NAMES[kind]: data.rstrip(b"\0")})
         if more:
-            raise TarError("it ends behind the header of an entry")
+            raise TarError("it ends after the header of an entry")
         return None
 
     def _header(self) -> bytes | None:
@@ -124,14 +124,14 @@ class TarReader:
             self._end()
             return None
         if not _is_header(block):
-            raise TarError("what should be a header is none")
+            raise TarError("it has an invalid header")
         if block[156:157] == b"g":
-            raise TarError("it has a header for all entries, which GNU tar does not write")
+            raise TarError("it has a global header, which GNU tar does not write")
         return block
 
     def _end(self) -> None:
         if self._take(_BLOCK) != _EMPTY:
-            raise TarError("an empty block stands in its middle")
+            raise TarError("an empty block is in its middle")
         while self._fill():
             if self._data.count(0, self._at) != len(self._data) - self._at:
                 raise TarError("bytes follow its end")
@@ -155,24 +155,24 @@ class TarReader:
             extended = self._take(_BLOCK)[504]
 
     def _sparse(self, member: Member, more: Mapping[bytes, bytes]) -> None:
-        """Read the map that stands before a sparse file's data."""
+        """Read the map before a sparse file's data."""
         member.name = more.get(b"GNU.sparse.name", member.name)
         if (more.get(b"GNU.sparse.major"), more.get(b"GNU.sparse.minor")) != (b"1", b"0"):
-            member.problem = "a sparse file in a format that is not known"
+            member.problem = "a sparse file in an unknown format"
             return
         try:
             member.size = _decimal(more.get(b"GNU.sparse.realsize", b""))
             member.extents = self._map()
             _check_map(member.extents, member.size, self._left)
         except ValueError as error:
-            member.problem = f"a sparse file whose map is not one: {error}"
+            member.problem = f"a sparse file with an invalid map: {error}"
 
     def _map(self) -> "array[int]":
-        """Decimal numbers, a line each, how many pairs first; padded to whole blocks."""
+        """Decimal numbers, a line each, first the number of pairs; padded to whole blocks."""
         numbers, rest, wanted = array("q"), b"", -1
         while wanted < 0 or len(numbers) < wanted:
             if self._left < _BLOCK:
-                raise ValueError("it is cut")
+                raise ValueError("it is truncated")
             *lines, rest = (rest + self._take(_BLOCK)).split(b"\n")
             self._left -= _BLOCK
             if wanted < 0 and lines:
@@ -185,7 +185,7 @@ class TarReader:
         return numbers
 
     def _fill(self) -> bool:
-        """Have something to read; False at the end of the stream."""
+        """Fill the buffer; False at the end of the stream."""
         if self._at == len(self._data):
             self._data, self._at = self._read(BLOCK_BYTES), 0
         return bool(self._data)
@@ -218,14 +218,14 @@ def _is_header(block: bytes) -> bool:
 
 
 def _described(header: bytes, more: Mapping[bytes, bytes]) -> Member:
-    """A member but for its content. What is no number or text leaves a problem."""
+    """A member without its content. An invalid number or text becomes a problem."""
     problems: list[str] = []
 
     def number(keyword: bytes, start: int, end: int) -> int:
         try:
             return _decimal(more[keyword]) if keyword in more else _octal(header[start:end])
         except ValueError:
-            problems.append(f"its {keyword.decode()} is no number")
+            problems.append(f"its {keyword.decode()} is not a number")
             return 0
 
     def text(keyword: bytes, start: int, end: int) -> bytes:
@@ -233,12 +233,12 @@ def _described(header: bytes, more: Mapping[bytes, bytes]) -> Member:
 
     kind, name = header[156:157], _name(header, more)
     if kind not in (*FILES, *_WITHOUT_DATA):
-        problems.append("an entry of a type that is not known")
+        problems.append("an entry of an unknown type")
     try:
         mtime_ns = _nanoseconds(more.get(b"mtime")) if b"mtime" in more else _octal(header[136:148]) * 10**9
     except ValueError:
         mtime_ns = 0
-        problems.append("its modification time is none")
+        problems.append("its modification time is invalid")
     return Member(
         name=name,
         type=kind,
@@ -261,20 +261,20 @@ def _name(header: bytes, more: Mapping[bytes, bytes]) -> bytes:
         name = more[b"path"]
     else:
         name = header[:100].partition(b"\0")[0]
-        # GNU's own older format has other things in the field of the prefix.
+        # GNU's older format has other data in the prefix field.
         prefix = header[345:500].partition(b"\0")[0] if header[257:263] == b"ustar\0" else b""
         name = prefix + b"/" + name if prefix else name
     return name.rstrip(b"/") if header[156:157] == b"5" else name
 
 
 def _size(header: bytes, more: Mapping[bytes, bytes] | None = None) -> int:
-    """Bytes that follow the header; what follows them cannot be found without."""
+    """The size of the data after the header; without it the next header cannot be found."""
     try:
         size = _decimal(more[b"size"]) if more and b"size" in more else _octal(header[124:136])
     except ValueError as error:
-        raise TarError("the size of an entry is no number") from error
+        raise TarError("the size of an entry is not a number") from error
     if not 0 <= size < 1 << 63:
-        raise TarError("the size of an entry is none")
+        raise TarError("the size of an entry is invalid")
     return size
 
 
@@ -297,7 +297,7 @@ def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _xattrs(more: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:
     for keyword in sorted(more):
         if keyword.startswith(_XATTR):
-            # GNU tar codes what would end a keyword (xheader.c, xattr_encode_keyword).
+            # GNU tar encodes characters that would end a keyword (xheader.c, xattr_encode_keyword).
             yield keyword.removeprefix(_XATTR).replace(b"%3D", b"=").replace(b"%25", b"%"), more[keyword]
 
 
@@ -308,26 +308,26 @@ def _octal(field: bytes) -> int:
         return value if field[0] == 0x80 else value - (1 << 8 * (len(field) - 1))
     found = _OCTAL.fullmatch(field)
     if found is None:
-        raise ValueError("no number")
+        raise ValueError("not a number")
     return int(found[1] or b"0", 8)
 
 
 def _decimal(text: bytes) -> int:
     if not _DECIMAL.fullmatch(text):
-        raise ValueError("no number")
+        raise ValueError("not a number")
     return int(text)
 
 
 def _within(number: int) -> int:
     if not 0 <= number < 1 << 62:
-        raise ValueError("a number out of reach")
+        raise ValueError("a number out of range")
     return number
 
 
 def _nanoseconds(text: bytes | None) -> int:
     found = _TIME.fullmatch(text or b"")
     if found is None:
-        raise ValueError("no time")
+        raise ValueError("not a time")
     sign, whole, part = found.groups(b"")
     value = int(whole) * 10**9 + int(part[:9].ljust(9, b"0"))
     return -value if sign else value
@@ -343,7 +343,7 @@ def _check_map(extents: "array[int]", size: int, stored: int) -> None:
     position = total = 0
     for offset, length in _pairs(extents):
         if offset < position or total % _BLOCK:
-            raise ValueError("pieces overlap, or are of no whole blocks")
+            raise ValueError("pieces overlap, or are not whole blocks")
         position = offset + length
         total += length
     if position > size or total != stored:

@@ -1,4 +1,4 @@
-"""A limit for what cannot be given one itself: a program that is read while it runs."""
+"""A time limit for a program whose output is read while it runs."""
 
 import threading
 from collections.abc import Callable

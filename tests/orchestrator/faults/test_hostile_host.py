@@ -187,7 +187,7 @@ BROKEN = {
     "a member cut short": ROOT + header(b"./lost", size=5000) + b"x" * 600,
     "a size that is no number": ROOT + GOOD + header(b"./lost", numbers={"size": b"12345678901x"}) + END,
     "a size below nothing": ROOT + GOOD + header(b"./lost", numbers={"size": b"\xff" * 12}) + END,
-    "a header for all": ROOT + member(b"x", b"13 path=other\n", b"g") + GOOD + END,
+    "a global header": ROOT + member(b"x", b"13 path=other\n", b"g") + GOOD + END,
     "records that overlap": ROOT + member(b"x", b"99 path=other\n", b"x") + GOOD + END,
     "a record of no length": ROOT + member(b"x", b"0 path=other\n", b"x") + GOOD + END,
     "a header of 64 GiB": ROOT + header(b"x", b"x", 64 << 30) + bytes(100_000),
@@ -201,7 +201,7 @@ def test_a_stream_that_is_not_whole_leaves_no_snapshot(far: Site, what: str) -> 
     sends(far, BROKEN[what])
     ran = far.leitstand("run", "site")
     assert (ran.status, len(ran.errors)) == (3, 1), ran.stderr
-    assert "is no whole tar: " in ran.stderr or "stopped sending in the middle" in ran.stderr
+    assert "an incomplete or damaged tar: " in ran.stderr or "stopped sending in the middle" in ran.stderr
     assert far.snapshots() == []
 
 
@@ -214,10 +214,10 @@ def test_the_words_of_what_ended_early_are_told(far: Site) -> None:
 
 ENDLESS = {
     "a file": (ROOT + header(b"./huge", size=1 << 60), bytes(1 << 16), "bytes"),
-    "headers for the next": (ROOT, pax(comment=b"x" * 60_000), "whole tar"),
+    "headers for the next": (ROOT, pax(comment=b"x" * 60_000), "damaged tar"),
     "members": (ROOT, b"".join(header(b"./%d" % n) for n in range(500)), "entries"),
     "members of no type": (ROOT, member(b"./x", bytes(1 << 16), b"V"), "bytes"),
-    "old sparse maps": (ROOT + header(b"./x", b"S")[:482] + b"\1", b"\1" * (1 << 16), "whole tar"),
+    "old sparse maps": (ROOT + header(b"./x", b"S")[:482] + b"\1", b"\1" * (1 << 16), "damaged tar"),
 }
 
 

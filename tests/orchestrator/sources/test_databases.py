@@ -140,7 +140,7 @@ def test_tables_without_transactions_are_told(mariadb: MariaDB, caplog: pytest.L
     read(MysqlDumps(MysqlSettings(mysql="second", defaults_file=mariadb.defaults_file), Local()))
     mariadb.execute("DROP TABLE second.old")
     (record,) = caplog.records
-    assert record.message.startswith("mysql/second/dump.sql: not of the same moment")
+    assert record.message.startswith("mysql/second/dump.sql: not consistent with the rest")
     assert record.message.endswith(": old")
 
 

@@ -89,7 +89,7 @@ def test_databases_that_a_user_may_not_see_are_told(maria: MariaDB) -> None:
     contents, problems = read(MysqlDumps(MysqlSettings(mysql="*", defaults_file=file), Local()))
     assert list(contents) == ["mysql/hidden/dump.sql"]
     (what,) = problems
-    assert what.startswith("mysql: this user may not see all databases")
+    assert what.startswith("mysql: this user cannot see all databases")
 
 
 def test_history_that_is_not_saved_is_told(maria: MariaDB, caplog: pytest.LogCaptureFixture) -> None:
@@ -154,7 +154,7 @@ def test_the_recipe_for_postgresql_reads_row_level_security_and_large_objects(
     assert sorted(contents) == ["postgresql/forum/dump.sql", "postgresql/postgres/dump.sql"]
     assert b"lo_create" in contents["postgresql/forum/dump.sql"]
     assert sorted(what.partition(" (")[0] for what in problems) == [
-        "postgresql/closed: not saved: it allows no connections",
+        "postgresql/closed: not saved: it does not allow connections",
         "postgresql/denied: not saved: this role may not connect to it",
     ]
     assert [record.message for record in caplog.records] == [

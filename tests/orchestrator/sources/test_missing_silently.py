@@ -151,7 +151,7 @@ def test_attributes_that_are_hidden_for_want_of_a_capability_are_told(
         monkeypatch.setattr("orchestrator.sources.files._has_capability", lambda _number, has=has: has)
         caplog.clear()
         list(source.entries(lambda problem: None))
-        assert ("attributes trusted.* are not seen" in caplog.text) is not has
+        assert ("attributes trusted.* cannot be seen" in caplog.text) is not has
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root sets attributes trusted.*")

@@ -75,7 +75,7 @@ def another_host_key(far: Site, sshd: Sshd, folder: Path) -> str:
 
 def nothing_listens(far: Site, sshd: Sshd, folder: Path) -> str:
     ssh(far)["port"] = free_port()
-    return f"does sshd run there, on port {ssh(far)['port']}?"
+    return f"is sshd running there, on port {ssh(far)['port']}?"
 
 
 def no_such_name(far: Site, sshd: Sshd, folder: Path) -> str:

@@ -12,7 +12,7 @@ def test_what_a_job_stores_is_not_saved_by_its_next_run(site: Site, tmp_path: Pa
     site.document["stores"]["disk"]["path"] = str(other)
     site.job["sources"] = [{"files": str(site.folder), "exclude": ["state", "metrics"]}]
     site.good("run", "site")
-    assert "a store of this job, what is in it is left out" in site.good("run", "site").stderr
+    assert "a store of this job, its contents are left out" in site.good("run", "site").stderr
     paths = site.good("ls", "site").stdout
     assert "vol.zip" not in paths
     assert f"files{site.disk}\n" in paths, "the folder itself is needed for a restore"
