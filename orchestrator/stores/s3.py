@@ -121,7 +121,7 @@ class S3Store:
             if _code(error.__cause__) != "PreconditionFailed":
                 raise
             if not self._holds(key, sha256, digest.hex()):
-                message = f"{self.name}: {key} exists already, with other content"
+                message = f"{self.name}: {key} exists already, with other bytes than were sent"
                 raise StoreError(message, NEVER_TWICE, permanent=True) from error
 
     def _put(self, key: str, data: Buffer, sha256: str, headers: dict[str, str], md5: str) -> None:
