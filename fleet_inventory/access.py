@@ -1,4 +1,4 @@
-"""How an exporter is asked: with TLS, certificates and a password, as leitstand.yml says of each host."""
+"""How to reach an exporter: TLS, certificates and a password, as leitstand.yml sets them per host."""
 
 import base64
 import ssl
@@ -18,7 +18,7 @@ class AccessError(UsageError):
 class Access:
     """TLS if there is a context, basic authentication if there is a user.
 
-    ``name`` stands in the exporter's certificate; empty where that is the address.
+    ``name`` is the one in the exporter's certificate; empty if that is the address.
     """
 
     tls: ssl.SSLContext | None = None
@@ -40,7 +40,7 @@ class Access:
         return headers
 
     def server(self, address: str, port: int) -> Server:
-        """The exporter at an address, as it is asked."""
+        """The exporter at an address, with the settings to reach it."""
         return Server(address, port, self.tls, self.name)
 
 

@@ -88,7 +88,7 @@ def pull_command(
 ) -> int:
     """Ask every host's exporter for its inventory and keep what changed.
 
-    How each is asked stands under its 'exporter:' in leitstand.yml; an option says it for all instead.
+    How to reach each of them is set under its 'exporter:' in leitstand.yml; an option overrides it for all.
 
     A host with a new name in leitstand.yml is known by its machine id and keeps its history. Exit code 1 if
     some hosts could not be asked, 3 if none could.
@@ -112,7 +112,7 @@ def pull_command(
 
 
 def targets(fleet: Fleet, names: Iterable[str], options: Mapping[str, object]) -> dict[str, Target]:
-    """Host -> where and how it is asked; ``options`` that are not None are for all.
+    """Host -> address and settings; ``options`` that are not None apply to all.
 
     Raises UsageError for a name that is not in leitstand.yml and for files that cannot be used.
     """
@@ -289,7 +289,7 @@ def must_be_known(database: Database, host: str) -> HostState:
 
 
 def must_be_a_kind(database: Database, kind: str) -> None:
-    """Raises UsageError for a kind that does not exist and was never seen; empty stands for any."""
+    """Raises UsageError for a kind that does not exist and was never seen; empty means any."""
     kinds = sorted({*KINDS, *database.kinds()})
     if kind and kind not in kinds:
         raise UsageError(f"there is no kind {kind!r}", f"there are: {', '.join(kinds)}")

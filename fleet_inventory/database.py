@@ -42,7 +42,7 @@ VERSION = 2
 # Of each host; the current state does not count. A host that sends other items at each pull fills no disk.
 HISTORY_SECONDS = 800 * 86_400
 HISTORY_BYTES = 64 << 20
-_ROW_BYTES = 400  # what a row takes beside its fields, indexes included
+_ROW_BYTES = 400  # overhead of a row, indexes included
 
 
 class DatabaseError(LeitstandError):
@@ -203,7 +203,7 @@ def open_database(path: Path, *, create: bool = False) -> Iterator[Database]:
     if not create and not path.exists():
         raise DatabaseError(f"{path}: no inventory has been pulled yet", "leitstand inventory pull")
     try:
-        make_public_folder(path.parent)  # metrics may stand in it
+        make_public_folder(path.parent)  # metrics may be written there, too
         make_private(path)
         with closing(sqlite3.connect(path, timeout=30)) as connection:
             prepare(connection, path)
@@ -211,14 +211,14 @@ def open_database(path: Path, *, create: bool = False) -> Iterator[Database]:
     except (sqlite3.Error, OSError) as error:
         hint = "is it a database of leitstand, on a disk with room?"
         if path.exists() and not os.access(path, os.W_OK):
-            hint = "run this as the user who pulls, root as a rule"
+            hint = "run this as the user who pulls, usually root"
         raise DatabaseError(f"{path}: {error}", hint) from error
 
 
 def make_private(path: Path) -> None:
     """The file, new or not, is for its owner alone: it tells of users, keys and weak software of all hosts.
 
-    SQLite gives the files beside it the same mode. Raises OSError.
+    SQLite gives its journal files the same mode. Raises OSError.
     """
     if not path.exists():
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))

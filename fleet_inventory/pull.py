@@ -18,7 +18,7 @@ from leitstand.errors import LeitstandError
 from leitstand.settings.fleet import ExporterAccess
 
 TIMEOUT_SECONDS = 15.0
-ANSWER_SECONDS = 60.0  # for everything: an answer that trickles in must not hold the others up for ever
+ANSWER_SECONDS = 60.0  # for the whole answer: one that trickles in must not hold up the others
 AT_ONCE = 8
 # As sent, and without its compression; some wait in memory, one at a time is unpacked.
 LARGEST_ANSWER = 4 * 1024 * 1024
@@ -35,7 +35,7 @@ class PullError(LeitstandError):
 
 @dataclass(frozen=True)
 class Target:
-    """Where an exporter listens, and how it is asked."""
+    """Where an exporter listens, and how to reach it."""
 
     address: str
     port: int
@@ -169,7 +169,7 @@ def pull(database: Database, hosts: Mapping[str, Target], gone: Collection[str] 
     left, waiting, pulled = list(hosts)[::-1], set[Future[Answer]](), dict[str, Pulled]()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         while left or waiting:
-            # No more answers than these are in memory, whatever takes longer: asking or taking over.
+            # No more answers than these are in memory, whichever is slower: fetching or storing.
             while left and len(waiting) < AT_ONCE:
                 host = left.pop()
                 state = states.get(host, HostState(host))

@@ -54,7 +54,7 @@ class Query:
 
 
 def names_of(item: Item) -> tuple[str, ...]:
-    """What an item may be called: its whole name or a word of it. PHP itself is "php", whatever its SAPI."""
+    """The names that find an item: its whole name or a word of it. PHP itself is "php" with any SAPI."""
     if item.kind == "php":
         return ("php", f"php {item.name}")
     words = words_of(item.kind, json.loads(item.fields)) if len(NAMES.get(item.kind, ())) > 1 else []

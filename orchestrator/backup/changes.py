@@ -1,6 +1,6 @@
 """How many paths are new, changed or gone since the last run: kept on this host in 16 bytes for each path.
 
-A cache: without it nothing is known of the last run, and nothing is told.
+A cache: without it the previous run is unknown, and no changes are reported.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Programs of the admin's around a run: before it, after it whatever happened, and when it failed."""
+"""The admin's programs around a run: before it, always after it, and when it failed."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ class RunHooks:
                 raise HookError(f"{self.job}: hook before: {problem}", "nothing was read; see hooks.before")
 
     def end(self, state: State) -> list[str]:
-        """Hooks for a failure, if it is one, then those that clean up; each runs whatever the others did.
+        """Hooks for a failure, if it is one, then those that clean up; each runs even if others failed.
 
         What went wrong, a line each.
         """

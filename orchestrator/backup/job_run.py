@@ -61,7 +61,7 @@ def back_up(context: Context, job_name: str, progress: Progress) -> RunResult:
 
 @dataclass
 class _Ending:
-    """How the run ended, which its last hooks are told, and what went wrong with them."""
+    """How the run ended, which is passed to its last hooks, and what went wrong with them."""
 
     state: State = "failed"
     problems: list[str] = field(default_factory=list)
@@ -69,7 +69,7 @@ class _Ending:
 
 @contextmanager
 def _hooked(hooks: RunHooks) -> Iterator[_Ending]:
-    """Hooks before the block and, whatever becomes of it or of them, after it."""
+    """Hooks before the block and, even if it or they fail, after it."""
     ending = _Ending()
     try:
         hooks.before()
@@ -128,7 +128,7 @@ def _recording_failure(context: Context, job_name: str) -> Iterator[None]:
     except JobBusyError:
         raise
     except (Exception, KeyboardInterrupt) as error:
-        told = "the last run was broken off" if isinstance(error, KeyboardInterrupt) else in_a_line(error)
+        told = "the last run was interrupted" if isinstance(error, KeyboardInterrupt) else in_a_line(error)
         for name in context.job(job_name).stores:
             _record_failure(context, job_name, name, told)
         raise
@@ -183,7 +183,7 @@ def _with_run(
 def _counts(store: Store, result: RunResult) -> Counts | None:
     """The number of snapshots and the time of the oldest; None where these credentials may not list.
 
-    What runs that died left there is swept on this occasion.
+    Leftovers of runs that died are removed at the same time.
     """
     try:
         listed = scan(store, result.name.host, result.name.job)

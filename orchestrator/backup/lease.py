@@ -56,7 +56,7 @@ class Owner:
         return (self.host, self.place) == (known.host, known.place)
 
 
-_OWNER = TypeAdapter(Owner)  # the beat beside it is for people
+_OWNER = TypeAdapter(Owner)  # the beat next to it is for people
 
 
 @dataclass
@@ -155,7 +155,7 @@ def leased(
     """Hold the job's lease in every store that lets us. Raises JobBusyError when another run is under way.
 
     The job's lock must be held in the state folder with the mark ``place``. A store that refuses (a writer
-    that may not list), or cannot be reached, keeps nobody from running.
+    that may not list), or cannot be reached, prevents no run.
     """
     owner, name = Owner.current(place), base64.b32encode(secrets.token_bytes(10)).decode().lower()
     leases = [_Lease(store, f"{job_prefix(host, job)}{LEASE}/", owner, name) for store in stores]

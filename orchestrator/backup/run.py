@@ -1,6 +1,6 @@
 """Run one job: sources, sealed archive, volumes to every store, then manifest, meta.json and COMMIT.
 
-What has no COMMIT does not exist: whatever ends a run early leaves nothing that anybody takes for a backup.
+Without COMMIT there is no snapshot: a run that ends early leaves nothing that could pass for one.
 """
 
 import hashlib
@@ -71,7 +71,7 @@ class Progress:
         self.content_bytes += record.size
 
     def problem(self, problem: Problem) -> None:
-        """Count one path that could not be read, or not surely."""
+        """Count one path that could not be read reliably."""
         self.problem_count += 1
         if not problem.path:
             self.problems.insert(0, problem)
@@ -222,7 +222,7 @@ class _Run:
         """A restore refuses a path that is there twice: such a snapshot would be good for nothing."""
         if self.progress.paths.repeated:
             raise RunFailedError(
-                f"{self.plan.job_name}: a path came twice, so nothing was kept: it could not be restored",
+                f"{self.plan.job_name}: two sources yield the same path, so no snapshot was made",
                 "do two sources give the same file? If not, run it again",
             )
 

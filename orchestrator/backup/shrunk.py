@@ -2,7 +2,7 @@
 databases that are gone from a source of all.
 
 How many entries each source had is kept on this host, a small JSON file for each job. It is a cache: without
-it nothing is known of the last run, and nothing is told.
+it the previous run is unknown, and nothing is reported.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ TIMES_TOLD = 7  # runs that report it; then the new number is taken as right
 
 @dataclass(frozen=True)
 class Held:
-    """What a source with these settings held before it shrank, and how often it was told since.
+    """What a source with these settings held before it shrank, and how often it was reported since.
 
     ``trusted`` counts paths with attributes ``trusted.*``, which only CAP_SYS_ADMIN sees.
     """

@@ -44,10 +44,10 @@ class Lane:
             try:
                 self.store.delete(key)
             except StoreError as error:
-                _log.debug("%s: %s stays, nobody reads it: %s", self.store.name, key, error)
+                _log.debug("%s: %s remains but is never read: %s", self.store.name, key, error)
 
     def clean_up(self) -> None:
-        """Remove what an unfinished run put there, COMMIT first; what stays is swept by prune."""
+        """Remove what an unfinished run put there, COMMIT first; prune removes what remains."""
         for key in reversed(self.keys):
             try:
                 self.store.delete(key)
@@ -78,7 +78,7 @@ class Uploads:
             )
         self.volumes.append(VolumeInfo(volume.index, volume.size, volume.sha256, volume.md5))
         only = volume.index == 1 and volume.size < self.volume_bytes
-        # A first volume that is full is hardly ever the only one: it is kept at hand until one follows.
+        # A first volume that is full is hardly ever the only one: it is kept until another follows.
         self._first = volume if volume.index == 1 and not only else None
         self._send(volume, SINGLE_VOLUME if only else volume_name(volume.index))
 

@@ -26,7 +26,7 @@ class Finding:
 
 @dataclass
 class Verified:
-    """What a verification read and what it found; ``beside``: of other snapshots than the one it read."""
+    """What a verification read and found; ``beside``: findings about other snapshots."""
 
     files: int = 0
     archive_bytes: int = 0
@@ -89,7 +89,7 @@ def _verify_layer(snapshot: Snapshot, name: SnapshotName, meta: Meta, result: Ve
 
 
 class WatchedVolumes:
-    """Volumes whose SHA-256 is taken while somebody else reads them. What is missing is read as zeros."""
+    """Volumes that are hashed while a reader reads them. What is missing is read as zeros."""
 
     def __init__(self, store: Store, keys: list[str], meta: Meta, result: Verified) -> None:
         self.store, self.keys, self.volumes, self.result = store, keys, meta.volumes, result
@@ -127,12 +127,12 @@ class WatchedVolumes:
             self.positions[index - 1] = start + len(data)
 
     def finish(self) -> None:
-        """Read what nobody asked for, and compare."""
+        """Read what the reader skipped, and compare."""
         for index, volume in enumerate(self.volumes, start=1):
             while (position := self.positions[index - 1]) < volume.size:
                 self.read(index, position, min(CHUNK_BYTES, volume.size - position))
             if self.digests[index - 1].digest() != volume.sha256:
-                self._note(index, "is damaged: its SHA-256 is another one")
+                self._note(index, "is damaged: SHA-256 mismatch")
 
     def _note(self, index: int, what: str) -> None:
         if index not in self.bad:

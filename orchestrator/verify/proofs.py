@@ -28,7 +28,7 @@ from orchestrator.verify.spot import LiveFiles, Spotted, spot_check
 
 # Of a week; less than seven days, as a verification does not start at the same second each time.
 SPOT_SECONDS = 6.5 * 86400
-SPOT_TOLERANCE = 0.1  # a source that gained or lost a tenth of its paths since is looked at by a person
+SPOT_TOLERANCE = 0.1  # if a source gained or lost a tenth of its paths since, a person should look at it
 
 
 def verify_in(context: Context, job_name: str, store: Store, snapshot_id: str | None, live: Verified) -> str:
@@ -51,7 +51,7 @@ def verify_in(context: Context, job_name: str, store: Store, snapshot_id: str | 
 def _find(
     context: Context, job_name: str, store: Store, snapshot_id: str | None
 ) -> tuple[SnapshotName, list[Finding]]:
-    """The snapshot named, or the newest that is proven, with what is wrong in the store beside it."""
+    """The snapshot named, or the newest that is proven, with what else is wrong in the store."""
     host = context.job(job_name).host
     if snapshot_id is not None:
         return SnapshotName(host, job_name, snapshot_id), []
@@ -69,7 +69,7 @@ def share_in(context: Context, job_name: str, store: Store, parts: int, today: d
     before = known.verified.get("share")
     last = datetime.fromtimestamp(before, context.fleet.site.zone).date() if before else None
     if last is None and "share" in known.unproven:
-        last = date.min  # nothing was ever good: what was found then must be looked at again
+        last = date.min  # nothing was ever good: earlier findings must be checked again
     with _noting_failure(context, job_name, store.name, "share", None):
         seen = look(context, job_name, store, keys_of(job))
         verify_share(store, seen.listed, keys_of(job), parts, due_slots(parts, today, last), live)
@@ -183,7 +183,7 @@ def _is_newest(snapshot: Snapshot) -> bool:
 
 
 def _unheeded(line: str) -> None:
-    """What was passed over was told before."""
+    """What was skipped was reported before."""
 
 
 def _made(snapshot: Snapshot) -> float:

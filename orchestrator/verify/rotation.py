@@ -1,4 +1,4 @@
-"""Verify a rotating share of all volumes and manifests: every stored byte is read again within so many days.
+"""Verify a rotating share of all volumes and manifests: each stored byte is read again within N days.
 
 No state decides what is read: each of them has its day, by a hash of its key. Days without a verification are
 made up for, as the date of the last one tells how many shares are due.
@@ -24,7 +24,7 @@ _SHARE = re.compile(r"1/([1-9][0-9]{0,3})")
 
 @dataclass
 class Shared(Verified):
-    """What a share read: of ``all_volumes`` so many ``volumes``, manifests among them, and what it found."""
+    """What a share read: ``volumes`` of ``all_volumes``, manifests included, and what it found."""
 
     volumes: int = 0
     all_volumes: int = 0
@@ -114,7 +114,7 @@ def _objects_of(name: SnapshotName, meta: Meta, manifest_sha256: bytes) -> Itera
 def _present(store: Store, own: Iterable[_Object], listed: Listed, result: Shared) -> Iterator[_Object]:
     seen = {info.key: info for info in listed.objects}
     for each in own:
-        # Listings may lag behind: what one does not show as it should be is asked for.
+        # Listings may lag behind: an object that one does not show as expected is requested.
         if each.difference(seen.get(each.key)) and (what := each.difference(store.stat(each.key))):
             result.findings.append(Finding(each.key, what))
         else:
@@ -132,4 +132,4 @@ def _verify_object(store: Store, each: _Object, result: Shared) -> None:
         result.findings.append(Finding(each.key, "is missing"))
         return
     if digest.digest() != each.sha256:
-        result.findings.append(Finding(each.key, "is damaged: its SHA-256 is another one"))
+        result.findings.append(Finding(each.key, "is damaged: SHA-256 mismatch"))

@@ -20,7 +20,7 @@ from orchestrator.sources.reading import read_file
 from orchestrator.sources.remote_files import RemoteFilesSource
 from orchestrator.verify.full import Finding, Verified
 
-# Of files that change much, so many candidates are looked at for one that did not.
+# For files that change often, this many candidates are tried per unchanged one.
 _CANDIDATES_PER_FILE = 20
 _FEWEST_CANDIDATES = 200
 LiveFiles = FilesSource | RemoteFilesSource

@@ -78,7 +78,7 @@ def test_a_user_who_may_not_write_is_told_to_be_another(tmp_path: Path) -> None:
     show = [sys.executable, "-m", "leitstand", "inventory", "show", "--database", folder / "inventory.sqlite"]
     done = subprocess.run([*bound, *show], check=False, capture_output=True, text=True)
     assert done.returncode == 3
-    assert done.stderr.splitlines()[1] == "  hint: run this as the user who pulls, root as a rule"
+    assert done.stderr.splitlines()[1] == "  hint: run this as the user who pulls, usually root"
 
 
 def test_a_pull_killed_midway_leaves_the_last_whole_state(tmp_path: Path) -> None:

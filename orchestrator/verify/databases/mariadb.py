@@ -53,7 +53,7 @@ _AS_MARIADB = r"s/utf8mb4_\([a-z_]*_\)\{0,1\}0900_[a-z_]*/utf8mb4_nopad_bin/g"
 
 
 def load_mariadb_tables(last: Path, folder: Path) -> Loaded:
-    """As ``load_mariadb``, of a dump in pieces; the last one stands for all."""
+    """As ``load_mariadb``, for a dump in pieces; the last one represents all."""
     return _load(sorted(last.parent.iterdir()), folder, last.parent.parent.name)
 
 
@@ -80,7 +80,7 @@ def _load(pieces: Sequence[Path], folder: Path, quoted: str) -> Loaded:
 
 
 def _errors(text: str) -> list[tuple[str, str]]:
-    """The number and the line of each error that the client told."""
+    """The number and the line of each error that the client reported."""
     return [(found[1] or "", found[0]) for found in _ERRORS.finditer(text)]
 
 

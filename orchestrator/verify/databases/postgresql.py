@@ -118,7 +118,7 @@ def _feed_plain(psql: Sequence[str], dump: Path) -> Fed:
     r"""Load a plain dump with psql's own commands (``\!`` runs a program) forbidden, where psql can do that.
 
     Since the releases of August 2025 (psql(1), ``\restrict``) dumps begin and end so themselves: these lines
-    are dropped, as whoever wrote the dump knows the word that ends it.
+    are dropped, because the dump's author knows the word that ends it.
     """
     key = secrets.token_hex(16)
     lock = f"\\restrict {key}\n".encode()

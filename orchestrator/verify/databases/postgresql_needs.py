@@ -34,7 +34,7 @@ _THERE = ("postgres", "PUBLIC", "CURRENT_USER", "SESSION_USER", "CURRENT_ROLE")
 
 @dataclass
 class Needs:
-    """Names are quoted as they stand in the dump. ``version`` is the major one of pg_dump, 0 if unknown."""
+    """Names are quoted as in the dump. ``version`` is the major one of pg_dump, 0 if unknown."""
 
     version: int = 0
     encoding: str = "UTF8"

@@ -1,7 +1,7 @@
 """A database server that lives for one drill: its own folder, reachable by a socket there only, no
 privileges.
 
-A restored dump is a program that somebody else wrote. So the server that runs it, and the client that feeds
+A restored dump is a program from another author. So the server that runs it, and the client that feeds
 it, are never root, nor the user of a real database server, to whom all of its data would be open.
 """
 
@@ -77,7 +77,9 @@ def server_folder(folder: Path, name: str) -> Iterator[Path]:
     """A folder below ``folder`` that belongs to the server's user; gone at the end."""
     place, account = folder / name, _account()
     if account:
-        folder.chmod(0o711)  # the user must be able to pass through; what was restored beside stays closed
+        folder.chmod(
+            0o711
+        )  # the user must be able to pass through; the restored files next to it stay closed
         _require_way(folder, account.pw_name)
     place.mkdir(mode=0o700)
     try:
@@ -114,7 +116,7 @@ def feed(argv: Sequence[str], source: Sequence[str], stdin: bytes | IO[bytes] = 
         process.open_stream(source, stdin=stdin, env={"LC_ALL": "C"}) as dump,
         process.open_stream(argv, stdin=dump.stdout) as stream,
     ):
-        # A dump may have its server sleep, or count for ever.
+        # A dump may make its server sleep, or count without end.
         with TimeLimit(LOAD_SECONDS, stream.kill) as limit:
             while stream.stdout.read(1 << 16):
                 pass

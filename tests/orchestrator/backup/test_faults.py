@@ -345,7 +345,7 @@ def test_a_path_that_comes_twice_leaves_no_snapshot_that_could_not_be_restored(
 
     monkeypatch.setattr("orchestrator.sources.FilesSource", Repeating)
     ran = site.leitstand("run", "site")
-    assert (ran.status, "a path came twice" in ran.errors[0]) == (3, True)
+    assert (ran.status, "two sources yield the same path" in ran.errors[0]) == (3, True)
     assert list(site.disk.iterdir()) == []
 
 

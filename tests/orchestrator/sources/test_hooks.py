@@ -123,7 +123,7 @@ def test_a_run_that_is_broken_off_cleans_up(hooked: Site, number: signal.Signals
         assert run.wait(120) == 130
     assert calls(hooked)[1:] == ["failure interrupted site here", "after interrupted site here"]
     assert list(hooked.disk.rglob("*")) == []
-    assert hooked.leitstand("status", "--json").json()[0]["problem"] == "the last run was broken off"
+    assert hooked.leitstand("status", "--json").json()[0]["problem"] == "the last run was interrupted"
 
 
 def test_a_second_signal_does_not_break_off_the_clean_up(hooked: Site) -> None:
