@@ -55,7 +55,7 @@ def json_text(data: Any) -> str:
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> list[Written]:
-    """Bring ``folder`` to hold ``files``. A file that is equal already is not touched, so nobody reloads it.
+    """Write ``files`` into ``folder``. A file that is already equal is not touched, so it is not reloaded.
 
     Raises LeitstandError when something cannot be written; files before it are written then.
     """
@@ -63,8 +63,8 @@ def write_files(folder: Path, files: Mapping[str, str]) -> list[Written]:
 
 
 def remove_former(folder: Path, pattern: str, files: Mapping[str, str]) -> list[Written]:
-    """Remove what earlier releases wrote and this one does not, where another program reads whatever matches
-    ``pattern``. Files without our first line are somebody's own. Raises LeitstandError."""
+    """Remove what earlier releases wrote and this one does not, where another program reads all that matches
+    ``pattern``. Files without our first line are not ours. Raises LeitstandError."""
     former = [
         path
         for path in sorted(folder.glob(pattern))

@@ -1,4 +1,4 @@
-"""What a shell offers for HOST and --kind. Whatever goes wrong, it offers nothing."""
+"""Shell completion of HOST and --kind; on any error it offers nothing."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path

@@ -1,8 +1,8 @@
 """Query an HTTP server that may be hostile or hung: one time limit over everything, and a bounded answer.
 
 A socket's own timeout starts anew with each byte, so a server that dribbles (a handshake, headers,
-``100 Continue``, trailers) never exceeds it. Here the connection is cut when the time is over, whatever
-happens. Only name resolution has limits of its own.
+``100 Continue``, trailers) never exceeds it. Here the connection is always cut when the time is over. Only
+name resolution has limits of its own.
 """
 
 import contextlib

@@ -40,9 +40,9 @@ class Authorization:
 def authorize(name: str, host: Host, jobs: Mapping[str, Job]) -> Authorization:
     """What host ``name`` must be given for these jobs.
 
-    sshd runs the forced command in place of whatever the client asks for, and hands it that as
-    SSH_ORIGINAL_COMMAND (sshd(8), AUTHORIZED_KEYS): the script runs it only if it is, to the
-    letter, one of the jobs' own.
+    sshd runs the forced command instead of the client's, which it passes as
+    SSH_ORIGINAL_COMMAND (sshd(8), AUTHORIZED_KEYS): the script runs it only if it is exactly one of
+    the jobs' own.
     """
     transport = open_transport(name, host)
     if not isinstance(transport, Ssh):

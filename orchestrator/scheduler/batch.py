@@ -1,4 +1,4 @@
-"""Several jobs at a time: each in a process of its own, so many per host and per store."""
+"""Several jobs in parallel: each in its own process, with a maximum per host and per store."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,9 +20,9 @@ def run_all(
     limits: Parallelism,
     tell: Callable[[Ended], None],
 ) -> list[Ended]:
-    """Run these jobs, all of them whatever becomes of the others; how each ended, in the order of ``jobs``.
+    """Run these jobs, also when one fails; how each ended, in the order of ``jobs``.
 
-    Broken off (KeyboardInterrupt) it waits until every child has cleaned up.
+    When interrupted (KeyboardInterrupt) it waits until every child has cleaned up.
     """
     waiting = [Task(job, "run") for job in jobs]
     done: list[Ended] = []

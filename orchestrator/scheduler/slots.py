@@ -1,4 +1,4 @@
-"""How much is done at once: so many tasks in all, on each host, and into or out of each store. Pure."""
+"""How much runs in parallel: tasks in total, per host, and into or out of each store. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -27,9 +27,9 @@ class Resources:
 def startable(
     queue: Iterable[Task], running: Iterable[Task], resources: Mapping[str, Resources], limits: Parallelism
 ) -> list[Task]:
-    """What of the queue may start now, in its order; what must wait holds nobody behind it up.
+    """The tasks of the queue that may start now, in its order; one that waits does not hold up those behind.
 
-    Of one job only one thing is done at a time. A job without resources has left the configuration.
+    One job runs one task at a time. A job without resources has left the configuration.
     """
     jobs, hosts, stores = set[str](), Counter[str](), Counter[str]()
     started: list[Task] = []

@@ -17,7 +17,7 @@ from orchestrator.config.settings import Job
 class StoreFacts:
     """One job in one store. Times are seconds since 1970, 0 for never; ``verified`` has one per level.
 
-    ``proven`` has the time of the newest snapshot that a level found good, whenever that was. ``problem`` is
+    ``proven`` has the time of the newest snapshot that a level found good, at any time. ``problem`` is
     the last run's, ``unproven`` what a level's last proof found, until it finds all good; ``damaged`` what is
     wrong with a snapshot, by its name, until that one is read back good, or is gone.
     ``drilled`` is the severity of the last drill's verdict on the newest snapshot.
@@ -53,9 +53,9 @@ class StoreFacts:
     released: Sequence[str] = ()
     denied: Sequence[str] = ()
     pruned: Sequence[str] | None = None
-    forgotten: Sequence[str] = ()  # a person wants them deleted, whatever `keep` says
+    forgotten: Sequence[str] = ()  # a person wants them deleted, regardless of `keep`
     known: Mapping[str, str] = field(default_factory=dict)
-    held: Sequence[str] = ()  # a person wants them kept, whatever `keep` says
+    held: Sequence[str] = ()  # a person wants them kept, regardless of `keep`
     bucket: str = ""  # that they were in; another one is another store
     lost: Mapping[str, str] = field(default_factory=dict)
     doubtful: Mapping[str, str] = field(default_factory=dict)

@@ -107,7 +107,7 @@ def spot_in(
 
 
 def spot_is_due(context: Context, job_name: str, store: str) -> bool:
-    """Whether a job has files that were not held against their live source for a week."""
+    """Whether a job has files that were not compared with their live source for a week."""
     has_files = any(isinstance(source, FilesSettings) for source in context.job(job_name).sources)
     last = context.facts().of(job_name, store).verified.get("spot", 0)
     return has_files and not 0 <= time.time() - last < SPOT_SECONDS

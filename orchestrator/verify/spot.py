@@ -73,7 +73,7 @@ def _rows_of(snapshot: Snapshot, labels: Sequence[bytes], result: Spotted) -> It
 
 
 def _draw(rows: Iterator[Row], most: int) -> list[Row]:
-    """So many rows, each with the same chance, in one pass and in random order (reservoir sampling)."""
+    """``most`` rows, each with the same chance, in one pass and in random order (reservoir sampling)."""
     chance = random.SystemRandom()
     drawn: list[Row] = []
     for seen, row in enumerate(rows, start=1):

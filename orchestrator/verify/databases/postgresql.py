@@ -97,7 +97,7 @@ def _prepare(ask: Sequence[str], needs: Needs) -> None:
     if missing := [name for name in needs.extensions if name not in here and name.strip('"') not in here]:
         raise CannotLoadError(f"needs extensions: {', '.join(missing)}", "install their packages here")
     # What is a letter must be known, as constraints ask for that. Any encoding goes with the second locale,
-    # which comes to nothing if the first one did. Superusers may own whatever a dump gives them.
+    # which has no effect if the first one worked. Superusers may own all that a dump gives them.
     new = (
         f"CREATE DATABASE {_DATABASE} TEMPLATE template0 ENCODING '{needs.encoding}' LC_COLLATE 'C' LC_CTYPE"
     )

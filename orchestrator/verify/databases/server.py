@@ -77,9 +77,7 @@ def server_folder(folder: Path, name: str) -> Iterator[Path]:
     """A folder below ``folder`` that belongs to the server's user; gone at the end."""
     place, account = folder / name, _account()
     if account:
-        folder.chmod(
-            0o711
-        )  # the user must be able to pass through; the restored files next to it stay closed
+        folder.chmod(0o711)  # for the user to pass through; the restored files next to it stay closed
         _require_way(folder, account.pw_name)
     place.mkdir(mode=0o700)
     try:
@@ -116,7 +114,7 @@ def feed(argv: Sequence[str], source: Sequence[str], stdin: bytes | IO[bytes] = 
         process.open_stream(source, stdin=stdin, env={"LC_ALL": "C"}) as dump,
         process.open_stream(argv, stdin=dump.stdout) as stream,
     ):
-        # A dump may make its server sleep, or count without end.
+        # A dump may make its server sleep, or count endlessly.
         with TimeLimit(LOAD_SECONDS, stream.kill) as limit:
             while stream.stdout.read(1 << 16):
                 pass
