@@ -63,7 +63,7 @@ class NetworkDevices(Collector):
         self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
-        explanation = "What the device says of itself in words."
+        explanation = "Text properties of the network device; the value is always 1."
         labels = ("device", *_TEXTS, "adminstate")
         information = Family("node_network_info", "gauge", explanation, labels)
         up = Family("node_network_up", "gauge", "Whether operstate is up.", ("device",))

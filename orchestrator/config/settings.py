@@ -157,25 +157,21 @@ SourceSettings = Annotated[
 ]
 
 
+def _newest_of_each(period: str) -> Any:
+    return Field(
+        default=0, ge=0, description=f"Keep the newest snapshot of each of the last N {period} that have one."
+    )
+
+
 class Keep(Model):
     """How many snapshots to keep: the newest of each hour, day, …; without any rule everything is kept."""
 
     last: int = Field(default=0, ge=0, description="Keep this many of the most recent snapshots.")
-    hourly: int = Field(
-        default=0, ge=0, description="Keep the newest snapshot of each of the last N hours that have one."
-    )
-    daily: int = Field(
-        default=0, ge=0, description="Keep the newest snapshot of each of the last N days that have one."
-    )
-    weekly: int = Field(
-        default=0, ge=0, description="Keep the newest snapshot of each of the last N weeks that have one."
-    )
-    monthly: int = Field(
-        default=0, ge=0, description="Keep the newest snapshot of each of the last N months that have one."
-    )
-    yearly: int = Field(
-        default=0, ge=0, description="Keep the newest snapshot of each of the last N years that have one."
-    )
+    hourly: int = _newest_of_each("hours")
+    daily: int = _newest_of_each("days")
+    weekly: int = _newest_of_each("weeks")
+    monthly: int = _newest_of_each("months")
+    yearly: int = _newest_of_each("years")
     within: Duration | None = Field(default=None, description="Keep every snapshot younger than this.")
     min: int = Field(default=1, ge=1, description="Always keep at least this many good snapshots.")
     grace: Duration = Field(
