@@ -50,6 +50,7 @@ OF_OTHERS = {
 OF_SOME = {
     "leitstand_exporter_web_config_valid",
     "leitstand_backup_config_good",
+    "leitstand_backup_scheduler_timestamp_seconds",
     "leitstand_backup_drill_verdict",
     "leitstand_backup_off",
     "leitstand_scrape_collector_skipped_entries_total",

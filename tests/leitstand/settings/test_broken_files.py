@@ -19,7 +19,7 @@ COMPLETE = (HERE / "good" / "complete.yml").read_text()
 # Words of pydantic, PyYAML and Python that tell a newcomer nothing.
 JARGON = re.compile(
     r"input should|extra inputs|valid (string|integer|dictionary|boolean)|pydantic|value error|nonetype"
-    r"|\bdict\b|\bstr\b|\bint\b|discriminat"
+    r"|(?<!!!)\b(dict|str|int)\b|discriminat"
     r"|\btag '(?!!)|scalar|block mapping|simple key|\bstream\b|token|traceback|<class"
     r"|_type\b|_parsing\b|sequence|serialize|validat|errno|(?-i:\bNone\b)",
     re.IGNORECASE,

@@ -189,7 +189,7 @@ def test_the_unit_of_serve_is_locked_up_and_its_drop_in_is_understood(tmp_path: 
     assert verify(unit) == ""
     assert exposure(unit) < 3.0
     page = (root / "docs" / "backups-automatic.md").read_text()
-    (drop_in,) = re.findall(r"```ini\n(\[Service\]\n# stores.*?)```", page, re.DOTALL)
+    (drop_in,) = re.findall(r"```ini\n(\[Service\]\n# folder stores.*?)```", page, re.DOTALL)
     unit.write_text(unit.read_text() + drop_in)
     assert verify(unit) == ""
     assert exposure(unit) > 3.0, "the rights that hooks may need are given back"

@@ -173,7 +173,7 @@ def test_what_is_mounted_below_is_entered_on_demand_only(
     path = os.fsencode(f"files{mounted}")
     found, problems = read(kind(FilesSettings(files=tree)))
     assert (path in found, path + b"/inside" in found, problems) == (True, False, [])
-    assert ("uploads: another file system" in caplog.text) == (kind is FilesSource)
+    assert ("uploads: left out, as it is another file system" in caplog.text) == (kind is FilesSource)
     found, _ = read(kind(FilesSettings(files=tree, one_file_system=False)))
     assert path + b"/inside" in found
 

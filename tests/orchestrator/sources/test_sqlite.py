@@ -202,6 +202,6 @@ def test_changes_of_a_program_that_did_not_end_well_are_read_where_they_can_be(
     for name, content in kept.items():
         (idle.parent / name).write_bytes(content)
     source = SqliteSource(SqliteSettings(sqlite=idle), tmp_path)
-    assert "-wal holds changes of a program that did not end well" in source.hindrance()
+    assert "-wal has changes of a program that did not exit cleanly" in source.hindrance()
     copy_of(source)
     assert list(source.tables.values()) == [{"entry": 3}]
