@@ -1,7 +1,7 @@
 """The number of every sample that the hardware of hardware.tree gives, beside hardware.figures.
 
-Names are not enough: kB that are told as bytes have the right name. A missing file is written, to be read and
-committed; the test fails once.
+Right names are not enough: kilobytes reported as bytes would keep theirs. The test writes a missing file and
+fails once; read the file, then commit it.
 """
 
 import os
