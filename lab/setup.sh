@@ -6,6 +6,11 @@ VENV=.venv
 SWIFT_VENV=.venv-swift
 LEAST=3.11
 RECORD=${LEITSTAND_ROOT:-}/var/lib/leitstand-setup # see lab/install.sh
+# What ./demo and ./check need for the hosts of lab/fleet, when these are asked for.
+# shellcheck disable=SC2034
+FLEET_CACHE=${LEITSTAND_LAB_CACHE:-${LEITSTAND_ROOT:-}/var/cache/leitstand-lab}
+# shellcheck disable=SC2034
+FLEET_PACKAGES="mmdebstrap systemd-container iproute2 nftables apt-utils openssh-client knot"
 child=""
 
 say() { if [ -t 1 ]; then printf '\033[1m==>\033[0m %s\n' "$*"; else printf '==> %s\n' "$*"; fi; }

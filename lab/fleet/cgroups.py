@@ -1,0 +1,45 @@
+"""A cgroup per host: without one, all would share nspawn's ``/payload`` and kill each other's services."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from lab.processes import wait_until
+
+# Of cgroup v1, those that nspawn or a test uses.
+WANTED = {"name=systemd", "memory", "pids"}
+
+
+def hierarchies(mountinfo: str) -> Iterator[Path]:
+    """Where the hierarchies are mounted: the one of cgroup v2, and those of v1 that we use."""
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        kind, _, options = right.split(" ", 2)
+        if kind == "cgroup2" or (kind == "cgroup" and WANTED & set(options.split(","))):
+            yield Path(left.split()[4])
+
+
+def make(name: str) -> list[Path]:
+    """Make the cgroup in every hierarchy."""
+    found = [folder / name for folder in hierarchies(Path("/proc/self/mountinfo").read_text())]
+    for folder in found:
+        folder.mkdir(exist_ok=True)
+    return found
+
+
+def remove(name: str) -> None:
+    """Remove all cgroups whose names start with ``name``. What ran in them must have ended."""
+    for folder in hierarchies(Path("/proc/self/mountinfo").read_text()):
+        for top in folder.glob(f"{name}*"):
+            for each in (*sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True), top):
+                wait_until(partial(_removed, each), f"the cgroup {each} to be empty", 10)
+
+
+def _removed(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:  # a process in it is about to end
+        return False
+    return True

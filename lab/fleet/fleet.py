@@ -1,0 +1,252 @@
+"""Several hosts on one network, and a place for the tests' own programs beside them."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Self
+
+from lab.fleet import cgroups
+from lab.fleet.base import CACHE, Base, locked
+from lab.fleet.enclosure import UNSHARE, Enclosure
+from lab.fleet.host import Host
+from lab.patience import patient
+from lab.processes import LabError
+
+CGROUP = "leitstand-fleet-"
+FIRST = 11  # number of the first host; the bridge, where the tests' programs are, is 1
+OUTSIDER = 250
+DOMAIN = "fleet.test"
+PROGRAMS = {
+    "mmdebstrap": "mmdebstrap",
+    "systemd-nspawn": "systemd-container",
+    "ip": "iproute2",
+    "apt-ftparchive": "apt-utils",
+    "ssh-keygen": "openssh-client",
+    "nsenter": "util-linux",
+}
+BRIDGE = """\
+link add fleet0 type bridge
+link set fleet0 up
+address add 10.77.0.1/24 dev fleet0
+address add fd77::1/64 dev fleet0 nodad
+"""
+SSH_CONFIG = """\
+Host *
+  User root
+  IdentityFile {folder}/key
+  IdentitiesOnly yes
+  UserKnownHostsFile {folder}/known_hosts
+  GlobalKnownHostsFile /dev/null
+  StrictHostKeyChecking yes
+  BatchMode yes
+  ConnectTimeout 5
+"""
+TRY = """\
+mount -t tmpfs tmpfs "$1" && mkdir "$1/a" "$1/b" "$1/c" "$1/d" &&
+mount -t overlay -o "lowerdir=$1/a,upperdir=$1/b,workdir=$1/c" overlay "$1/d" &&
+ip link add fleet0 type bridge
+"""
+
+
+def fleet_impossible() -> str | None:
+    """Why this machine or this user cannot have a fleet; None if it can."""
+    if os.geteuid():
+        return "a fleet of hosts needs root, for namespaces and mounts"
+    if missing := sorted({package for program, package in PROGRAMS.items() if not shutil.which(program)}):
+        return f"a fleet of hosts needs these Debian packages: {' '.join(missing)}"
+    with tempfile.TemporaryDirectory() as folder:
+        argv = [*UNSHARE, "--net", "sh", "-c", TRY, "try", folder]
+        tried = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if tried.returncode:
+        return f"a fleet of hosts is not allowed here: {tried.stderr.strip()}"
+    try:
+        cgroups.make(f"{CGROUP}{os.getpid()}-try")
+        cgroups.remove(f"{CGROUP}{os.getpid()}-try")
+    except OSError as error:
+        return f"a fleet of hosts is not allowed here: {error}"
+    return None
+
+
+class Fleet:
+    """``with Fleet(base, ["leitstand", "web1"]) as fleet:``; all hosts have booted.
+
+    Programs run with `in_network` are at 10.77.0.1 and fd77::1 and know all hosts by name. The machine sees
+    nothing of a fleet's network and mounts, so several fleets can run at once. When its process ends, however
+    it ends, the fleet ends; a kill -9 leaves files and empty cgroups, which the next fleet removes.
+    """
+
+    def __init__(self, base: Base, names: Sequence[str], *, cache: Path = CACHE, boot: bool = True) -> None:
+        self.base, self.names, self.cache, self.boots = base, names, cache, boot
+        self.hosts: dict[str, Host] = {}
+        self._next = FIRST
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.folder = stack.enter_context(_own_folder(self.cache / "fleets"))
+            stack.enter_context(self.base.used())
+            stack.callback(self._reap)
+            self.enclosure = stack.enter_context(Enclosure())
+            self._prepare()
+            for name in self.names:
+                self.add(name, boot=False)
+            if self.boots:
+                self.boot()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _reap(self) -> None:
+        for host in self.hosts.values():
+            if host.nspawn is not None:
+                host.nspawn.wait()
+
+    def __getitem__(self, name: str) -> Host:
+        return self.hosts[name]
+
+    @property
+    def key(self) -> Path:
+        """The private SSH key that root and admin of every host accept."""
+        return self.folder / "key"
+
+    @property
+    def ssh_config(self) -> Path:
+        """For ``ssh -F``: root, this key, pinned host keys. Use it `in_network`."""
+        return self.folder / "ssh_config"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The host keys of all hosts, by name and addresses."""
+        return self.folder / "known_hosts"
+
+    def _prepare(self) -> None:
+        for line in BRIDGE.splitlines():
+            self.enclosure.run(["ip", *line.split()])
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "fleet", "-f", self.key], check=True
+        )
+        self.ssh_config.write_text(SSH_CONFIG.format(folder=self.folder))
+        for name, text in (("hosts", ""), ("resolv.conf", self._resolv_conf())):
+            (self.folder / name).write_text(text)
+            target = Path(f"/etc/{name}").resolve()  # may be a link to what is below our empty /run
+            self.enclosure.run(["mkdir", "-p", target.parent])
+            self.enclosure.run(["touch", target])
+            self.enclosure.run(["mount", "--bind", self.folder / name, target])
+
+    def _resolv_conf(self) -> str:
+        return f"search {DOMAIN}\nnameserver 10.77.0.1\n"
+
+    def add(self, name: str, *, boot: bool = True) -> Host:
+        """One more host, with an empty disk, new keys, and the next address."""
+        if name in self.hosts:
+            raise LabError(f"there is already a host named {name}")
+        host = Host(
+            name,
+            self._next,
+            self.folder / name,
+            self.base,
+            self.enclosure,
+            f"{CGROUP}{self.folder.name}-{name}",
+            self.ssh_config,
+        )
+        self._next += 1
+        host.install(self.key.with_suffix(".pub").read_text())
+        host.write("/etc/resolv.conf", self._resolv_conf())
+        self.hosts[name] = host
+        self._publish()
+        if boot:
+            host.boot()
+        return host
+
+    def _publish(self) -> None:
+        """Tell all hosts, and our own programs, the names and host keys of all."""
+        lines = [
+            "127.0.0.1 localhost",
+            "::1 localhost",
+            f"10.77.0.1 lab.{DOMAIN} lab",
+            f"fd77::1 lab.{DOMAIN} lab",
+        ]
+        known = []
+        for host in self.hosts.values():
+            lines += [
+                f"{address} {host.name}.{DOMAIN} {host.name}" for address in (host.address, host.address6)
+            ]
+            names = f"{host.name},{host.name}.{DOMAIN},{host.address},{host.address6}"
+            known.append(f"{names} {host.public_key}\n")
+        text = "".join(f"{line}\n" for line in lines)
+        self.known_hosts.write_text("".join(known))
+        (self.folder / "hosts").write_text(text)
+        for host in self.hosts.values():
+            host.write("/etc/hosts", text)
+
+    def boot(self) -> None:
+        """Switch on all hosts that are off, and wait for all of them."""
+        off = [host for host in self.hosts.values() if not host.is_on]
+        for host in off:
+            host.boot(wait=False)
+        for host in off:
+            host.wait()
+
+    def in_network(self, argv: Sequence[str | os.PathLike[str]]) -> list[str]:
+        """``argv`` as the command of a child, of any kind, that is in the hosts' network at 10.77.0.1."""
+        return self.enclosure.command(argv)
+
+    def run(
+        self, argv: Sequence[str | os.PathLike[str]], *, check: bool = True, seconds: float = 600
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a program of the machine in the hosts' network; with ``check``, LabError if it fails."""
+        done = subprocess.run(
+            self.in_network(argv),
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=patient(seconds),
+        )
+        if check and done.returncode:
+            raise LabError(f"{argv[0]} exited {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done
+
+    def link_down(self, host: Host) -> None:
+        """Pull the cable of a host."""
+        self.enclosure.run(["ip", "link", "set", f"v-{host.number}", "down"])
+
+    def link_up(self, host: Host) -> None:
+        """Put it back."""
+        self.enclosure.run(["ip", "link", "set", f"v-{host.number}", "up"])
+
+
+@contextmanager
+def _own_folder(fleets: Path) -> Iterator[Path]:
+    """A folder that is removed afterwards, with its cgroups. Removes first what dead processes left."""
+    fleets.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        with locked(fleets, fcntl.LOCK_EX):
+            for left in [path for path in fleets.iterdir() if path.is_dir()]:
+                _remove_if_left(left)
+            folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=fleets))
+            stack.enter_context(locked(folder, fcntl.LOCK_EX))
+        folder.chmod(0o755)
+        stack.callback(_remove, folder)
+        yield folder
+
+
+def _remove_if_left(folder: Path) -> None:
+    try:
+        with locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            _remove(folder)
+    except BlockingIOError:  # its owner lives
+        pass
+
+
+def _remove(folder: Path) -> None:
+    cgroups.remove(f"{CGROUP}{folder.name}-")
+    shutil.rmtree(folder)
+    folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
