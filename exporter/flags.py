@@ -142,7 +142,6 @@ def all_options() -> list[click.Option]:
 
 
 def roots_of(given: Given) -> Roots:
-    """Where the host's files are."""
     return Roots(given["proc"], given["sys"], given["root"], given["udev"])
 
 
@@ -157,7 +156,6 @@ def web_config_of(given: Given) -> Path | None:
 
 
 def limits_of(given: Given) -> Limits:
-    """The limits on clients."""
     return Limits(requests=min(given["max_requests"] or _MOST_REQUESTS, _MOST_REQUESTS))
 
 
@@ -201,7 +199,6 @@ def collectors_of(given: Given) -> list[str]:
 
 
 def sources_of(given: Given) -> list[str]:
-    """The sources of the inventory to read."""
     by_default = not given["disable_sources"]
     return [name for name in SOURCES if _is_on(given[f"source_{name}"], by_default)]
 
@@ -211,7 +208,6 @@ def _is_on(switch: bool | None, by_default: bool) -> bool:
 
 
 def watched_of(given: Given) -> tuple[str, ...]:
-    """The patterns of the watch list."""
     return (*given["watch"], *(WATCHED if given["watch_usual"] else ()))
 
 

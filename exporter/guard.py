@@ -32,7 +32,6 @@ class Outcome(Generic[Result]):
 
     @property
     def problem(self) -> str:
-        """What the error says; empty without one."""
         return "" if self.error is None else words_of(self.error)
 
 
@@ -128,7 +127,6 @@ class _Batch(Generic[Result]):
         return self._missing == 0
 
     def begin_worker(self) -> None:
-        """Another thread is about to call ``work``."""
         self.workers += 1
         self.needs_worker = False
 
@@ -147,7 +145,6 @@ class _Batch(Generic[Result]):
             return self._outcomes, set(self._running)
 
     def work(self) -> None:
-        """Run pending tasks one by one."""
         while (name_and_task := self._next()) is not None:
             name, task = name_and_task
             self._end(name, _attempt(task))

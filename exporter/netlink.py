@@ -90,7 +90,6 @@ def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def attributes(data: bytes) -> dict[int, bytes]:
-    """Attribute type -> value."""
     found: dict[int, bytes] = {}
     offset, size, header = 0, len(data), ATTRIBUTE.unpack_from
     while offset + ATTRIBUTE.size <= size:

@@ -102,7 +102,6 @@ def without_effect() -> list[WithoutEffect]:
 
 
 def hidden_options() -> Iterable[click.Option]:
-    """Those options for the command line, hidden in the help."""
     for name in (*FORMER, FORMER_WEB_CONFIG):
         yield click.Option([name, _parameter(name)], hidden=True)
     for option in without_effect():

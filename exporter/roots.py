@@ -25,15 +25,12 @@ class Roots:
 
     @cached_property
     def proc_files(self) -> Files:
-        """Files of procfs, see proc(5)."""
         return Files(self.proc)
 
     @cached_property
     def sys_files(self) -> Files:
-        """Files of sysfs, see sysfs(5)."""
         return Files(self.sys)
 
     @cached_property
     def root_files(self) -> Files:
-        """The host's own files, such as ``/etc``."""
         return Files(self.root)

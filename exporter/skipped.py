@@ -26,7 +26,6 @@ class Skipped:
         self._logged: set[str] = set()
 
     def add(self, source: str, reason: object) -> None:
-        """Count one entry of the list ``source``."""
         self.count += 1
         if source not in self._logged and len(self._logged) < _MOST_LOGGED:
             self._logged.add(source)

@@ -26,7 +26,6 @@ def blackbox_files(fleet: Fleet, share: Path) -> Files:
 
 
 def module_name(service: str) -> str:
-    """The module that probes a service."""
     return f"service_{service}"
 
 

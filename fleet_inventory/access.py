@@ -40,7 +40,6 @@ class Access:
         return headers
 
     def server(self, address: str, port: int) -> Server:
-        """The exporter at an address, with the settings to reach it."""
         return Server(address, port, self.tls, self.name)
 
 

@@ -268,7 +268,6 @@ def forget_command(database_path: Path, host: str) -> int:
 
 
 def show_hosts(states: Iterable[HostState], as_json: bool) -> int:
-    """Print every host with the age of what is known of it."""
     if as_json:
         click.echo(json.dumps([vars(state) for state in states], indent=2))
         return EXIT_OK

@@ -38,10 +38,8 @@ def offer(default: Callable[[], Path], known: Callable[[Database], Iterable[str]
 
 
 def known_hosts(database: Database) -> Iterable[str]:
-    """Hosts of which there is something to show."""
     return database.states()
 
 
 def known_kinds(database: Database) -> Iterable[str]:
-    """Kinds of items that there are, and that there were."""
     return {*KINDS, *database.kinds()}

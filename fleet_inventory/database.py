@@ -62,8 +62,6 @@ class HostState:
 
 @dataclass(frozen=True)
 class Row:
-    """An item on a host, and when it was seen."""
-
     host: str
     item: Item
     first_seen: float
@@ -77,7 +75,6 @@ class Database:
         self._connection = connection
 
     def states(self) -> dict[str, HostState]:
-        """Every host that was ever asked."""
         rows = self._connection.execute("SELECT name, etag, pulled, checked, error FROM host ORDER BY name")
         return {row[0]: HostState(*row) for row in rows}
 
@@ -145,7 +142,6 @@ class Database:
         )
 
     def now(self, host: str, kind: str) -> list[Row]:
-        """What of one kind is on a host."""
         return self._rows("host = ? AND kind = ? AND last_seen IS NULL", (host, kind))
 
     def current(self, kinds: Sequence[str], pattern: str = "*") -> list[Row]:
@@ -163,12 +159,10 @@ class Database:
         )
 
     def kinds(self) -> list[str]:
-        """Every kind of thing that was ever seen."""
         rows = self._connection.execute("SELECT DISTINCT kind FROM item ORDER BY kind")
         return [row[0] for row in rows]
 
     def first_pull(self, host: str) -> float | None:
-        """When the host's history begins."""
         first, begins = self._connection.execute(
             "SELECT min(first_seen), (SELECT begins FROM host WHERE name = ?1) FROM item WHERE host = ?1",
             (host,),

@@ -49,7 +49,6 @@ def found(row: Row) -> str:
 
 
 def shown(row: Row) -> str:
-    """An item after its kind."""
     return "\t".join(filter(None, [*head(row.item), *details(row.item)]))
 
 

@@ -182,7 +182,6 @@ def pull(database: Database, hosts: Mapping[str, Target], gone: Collection[str] 
 
 
 def take(database: Database, answer: Answer, moment: float, gone: Collection[str]) -> Pulled:
-    """Write one answer down."""
     try:
         document = document_of(answer.reply) if answer.reply else None
     except (PullError, DocumentError) as error:

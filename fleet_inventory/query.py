@@ -45,7 +45,6 @@ class Query:
     kind: str = ""
 
     def matches(self, item: Item) -> bool:
-        """True if the item is meant."""
         if self.kinds and item.kind not in self.kinds:
             return False
         if not any(fnmatch.fnmatchcase(name.casefold(), self.name) for name in names_of(item)):

@@ -38,10 +38,7 @@ class _BrokenPipe(Exception):  # noqa: N818 - it only carries the error past cli
 
 
 class _Roof(LazyGroup):
-    """The group of all commands."""
-
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the called command."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:

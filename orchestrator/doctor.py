@@ -57,7 +57,6 @@ class Check:
 
 
 def examine(context: Context, job_name: str) -> Iterator[Check]:
-    """Every check of a job, one after the other."""
     for what, check in _checks(context, job_name, context.job(job_name)):
         try:
             found = check()

@@ -12,7 +12,6 @@ from status_page.words import iso
 
 
 def status_json(snapshot: PublicSnapshot) -> str:
-    """The snapshot as a JSON document."""
     return json.dumps(_document(snapshot), ensure_ascii=False, separators=(",", ":")) + "\n"
 
 

@@ -46,7 +46,6 @@ class Collector:
     _past_days: list[date] = field(default_factory=list)
 
     def run(self, stop: threading.Event) -> None:
-        """Run a round every interval until ``stop`` is set."""
         while not stop.is_set():
             begin = time.monotonic()
             self.round()

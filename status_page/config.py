@@ -81,5 +81,4 @@ def unknown_seconds(page: StatusPage, fleet: Fleet) -> float:
 
 
 def state_folder(page: StatusPage, fleet: Fleet) -> Path:
-    """Where history and ready pages are kept."""
     return page.folder or fleet.paths.state / "status-page"

@@ -54,7 +54,6 @@ def bounds(day: date, zone: ZoneInfo) -> Span:
 
 
 def today(now: float, zone: ZoneInfo) -> date:
-    """The local date at ``now``."""
     return datetime.fromtimestamp(now, zone).date()
 
 

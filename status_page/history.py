@@ -58,7 +58,6 @@ class History:
             ) from error
 
     def observations(self) -> dict[str, Observation]:
-        """The newest observation of each service."""
         with self._transaction() as connection:
             rows = connection.execute("SELECT service, state, measured_at FROM observation").fetchall()
         return {service: Observation(state, at) for service, state, at in rows if state in get_args(Measured)}
@@ -70,7 +69,6 @@ class History:
             return {service: (state, at) for service, state, at in connection.execute(query)}
 
     def first_seen(self) -> dict[str, float]:
-        """When each service was first measured."""
         query = "SELECT service, MIN(at) FROM transition WHERE \"to\" != 'unknown' GROUP BY service"
         with self._transaction() as connection:
             return dict(connection.execute(query).fetchall())

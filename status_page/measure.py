@@ -49,7 +49,6 @@ def allowed(samples: list[Sample], services: Collection[str]) -> tuple[dict[str,
 
 
 def count_locations(connected: list[Sample]) -> int:
-    """The number of locations that measure and are online."""
     names = {sample.labels.get("vantage", "") for sample in connected}
     return len({_FAMILY.sub("", name) or name for name in names if name})
 

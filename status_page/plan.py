@@ -17,8 +17,6 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ue000-\uf8ff\ufffe\u
 
 @dataclass(frozen=True, slots=True)
 class PublicService:
-    """A service shown to the public."""
-
     id: str
     name: Label
     group: Label | None
@@ -44,16 +42,13 @@ class Plan:
 
     @property
     def ids(self) -> frozenset[str]:
-        """The public services."""
         return frozenset(service.id for service in self.services)
 
     def maintenance_of(self, service: str) -> list[Span]:
-        """The announced maintenance periods of a service."""
         return [(work.start, work.end) for work in self.work if service in work.services]
 
 
 def make_plan(fleet: Fleet, page: StatusPage) -> Plan:
-    """The plan from the sections of leitstand.yml."""
     services = tuple(
         PublicService(name, label(service.name), label(service.group) if service.group else None)
         for name, service in fleet.services.items()

@@ -84,14 +84,12 @@ class Release:
     expires_at: float
 
     def variant(self, now: float) -> str:
-        """The variant to serve at ``now``."""
         if now < self.stale_at:
             return "fresh"
         return "stale" if now < self.expires_at else "expired"
 
 
 def made_ready(document: Document) -> Ready:
-    """A document with its compressed form and ETags."""
     zipped = document.compressed()
     return Ready(document, zipped, _hash(document.body), _hash(zipped))
 

@@ -29,7 +29,6 @@ _NAMESPACE = uuid.UUID("5f3c0d3e-6a52-5a0b-9d5e-2b7d6b1c9f10")
 
 
 def bundle(snapshot: PublicSnapshot) -> Bundle:
-    """Every document in every variant."""
     return Bundle(
         {variant: documents(uncertain(snapshot, variant)) for variant in get_args(Variant)},
         assets(),
@@ -106,6 +105,5 @@ def assets() -> Documents:
 
 @cache
 def asset_path(name: str) -> str:
-    """The path under which a file of static/ is served."""
     stem, _, suffix = name.rpartition(".")
     return next(path for path in assets() if path.startswith(f"/static/{stem}.") and path.endswith(suffix))

@@ -42,7 +42,6 @@ def observe_all(
 
 
 def snapshot(plan: Plan, memory: Memory, now: float) -> PublicSnapshot:
-    """The public state at ``now``."""
     services = tuple(_services(plan, memory, now))
     at = measured_at(services)
     newest = max((seen.measured_at for seen in memory.observations.values()), default=now)
@@ -64,7 +63,6 @@ def snapshot(plan: Plan, memory: Memory, now: float) -> PublicSnapshot:
 
 
 def nothing_known(plan: Plan, now: float) -> PublicSnapshot:
-    """The snapshot before the first round."""
     return snapshot(plan, Memory(), now)
 
 

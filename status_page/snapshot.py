@@ -59,8 +59,6 @@ class ServiceStatus:
 
 @dataclass(frozen=True, slots=True)
 class PlannedWork:
-    """A current or announced maintenance."""
-
     services: tuple[str, ...]
     start: float
     end: float

@@ -26,8 +26,6 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The newest measurement of a service."""
-
     state: Measured
     measured_at: float
 

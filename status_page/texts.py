@@ -25,7 +25,6 @@ class Texts:
     translations: GNUTranslations
 
     def gettext(self, text: str) -> str:
-        """An English text of the code in this language."""
         return self.translations.gettext(text)
 
     def ngettext(self, one: str, many: str, count: int) -> str:

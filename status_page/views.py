@@ -35,8 +35,6 @@ class DayView:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """One service, ready for the template."""
-
     id: str
     name: str
     state: State
@@ -62,8 +60,6 @@ class WorkView:
 
 @dataclass(frozen=True, slots=True)
 class OutageView:
-    """One past or present disturbance."""
-
     id: str
     service: str
     state: State
@@ -75,8 +71,6 @@ class OutageView:
 
 @dataclass(frozen=True, slots=True)
 class PageView:
-    """The whole page in one language."""
-
     language: Language
     languages: tuple[Language, ...]
     site: str
@@ -97,7 +91,6 @@ class PageView:
 
 
 def page_view(snapshot: PublicSnapshot, language: Language) -> PageView:
-    """The page's content in one language."""
     say, zone, at = texts(language), ZoneInfo(snapshot.time_zone), snapshot.measured_at
     return PageView(
         language=language,

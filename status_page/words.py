@@ -123,7 +123,6 @@ def percent(hundredths: int, language: Language) -> str:
 
 
 def state_words(now: Judgement, language: Language) -> str:
-    """The state of one service in words."""
     say = texts(language)
     if now.state != "maintenance" or now.live == "unknown":
         return say.gettext(_STATES[now.state])
@@ -133,12 +132,10 @@ def state_words(now: Judgement, language: Language) -> str:
 
 
 def state_name(state: State, language: Language) -> str:
-    """A state in words."""
     return texts(language).gettext(_STATES[state])
 
 
 def last_known(state: Measured, language: Language) -> str:
-    """The last measured state in words."""
     return texts(language).gettext(_LAST_KNOWN[state])
 
 
@@ -151,7 +148,6 @@ def names(services: list[ServiceStatus], language: Language, most: int = NAMES_S
 
 
 def in_state(snapshot: PublicSnapshot, state: State) -> list[ServiceStatus]:
-    """The services in one state."""
     return [service for service in snapshot.services if service.now.state == state]
 
 
@@ -223,12 +219,10 @@ def also(snapshot: PublicSnapshot, language: Language) -> list[str]:
 
 
 def title(snapshot: PublicSnapshot, language: Language) -> str:
-    """The page's title: begins with the state."""
     say, state = texts(language), worst(snapshot.services) if snapshot.certain else "unknown"
     beginning = say.gettext(_TITLES[state]).format(names=names(in_state(snapshot, state), language, most=3))
     return f"{beginning} – {site_status(snapshot.site[language], language)}"
 
 
 def site_status(site: str, language: Language) -> str:
-    """The name of a site's status page."""
     return texts(language).gettext("{site} – Status").format(site=site)

@@ -104,7 +104,6 @@ class SoftwareRaid(Collector):
 
 
 def parse_arrays(content: str, skipped: Skipped) -> list[Array]:
-    """Every array of mdstat."""
     arrays = skipped.each("mdstat", _blocks(content), _parse_array)
     return list(skipped.unique("mdstat", ((array.name, array) for array in arrays)).values())
 

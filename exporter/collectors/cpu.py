@@ -103,7 +103,6 @@ class Throttles:
         self._isolated: list[str] = []
 
     def families(self, cpus: tuple[str, ...]) -> Iterable[Family]:
-        """The families for these CPUs."""
         if cpus != self._cpus:
             self._discover(cpus)
         cores = Family(

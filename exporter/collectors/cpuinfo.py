@@ -57,7 +57,6 @@ class CpuInformation:
 
 
 def parse_cpus(content: bytes, skipped: Skipped) -> dict[str, Cpu]:
-    """The keys and values of each CPU, by its number."""
     blocks = content.decode("utf-8", "replace").split("\n\n")
     # Some architectures have a block about the machine as a whole.
     with_number = (block for block in blocks if block.strip() and "processor" in block)

@@ -41,7 +41,6 @@ def read_mounts(files: Files, skipped: Skipped) -> list[Mount]:
 
 
 def parse_mounts(content: bytes, skipped: Skipped) -> list[Mount]:
-    """Each line of mountinfo."""
     # Not splitlines(): a name may contain every other line separator.
     lines = content.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n") if content else []
     return skipped.each("mountinfo", lines, _parse_line)

@@ -147,7 +147,6 @@ class Selection:
     exclude: re.Pattern[str] | None
 
     def takes(self, name: str) -> bool:
-        """Whether the name is served."""
         if self.exclude is not None and self.exclude.search(name):
             return False
         return self.include is None or self.include.search(name) is not None

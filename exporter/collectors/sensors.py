@@ -42,8 +42,6 @@ Sensor = dict[str, str]  # "input" -> "42000"; the key is "" for a file without 
 
 
 class Figure(NamedTuple):
-    """One metric of one sensor."""
-
     name: str
     value: float
     kind: Kind = "gauge"

@@ -43,8 +43,6 @@ CONNECTIONS: tuple[tuple[str, str, Kind, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One unit as the manager lists it."""
-
     name: str
     loaded: str
     state: str

@@ -53,7 +53,6 @@ class Block:
 
     @property
     def sample_names(self) -> tuple[str, ...]:
-        """The names its samples may have."""
         return (self.name, *(self.name + suffix for suffix in PARTS.get(self.kind, ())))
 
 
@@ -76,8 +75,6 @@ def parse_textfile(content: bytes) -> list[Block]:
 
 
 class _Reader:
-    """Collects the lines of one file into blocks."""
-
     def __init__(self) -> None:
         self._blocks: dict[str, Block] = {}
         self._lines: dict[str, list[str]] = {}

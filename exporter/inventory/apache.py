@@ -151,7 +151,6 @@ class Loader:
         self._in_use.discard(name.lower())
 
     def _remember(self, line: Line) -> None:
-        """Take what a line says of the lines after it."""
         name, value = (*line.arguments, "", "")[:2]
         if line.name == "serverroot":
             self._server_root = name
@@ -165,7 +164,6 @@ class Loader:
             self._modules |= {name, f"mod_{name.removesuffix('_module')}.c"}
 
     def _holds(self, line: Line) -> bool:
-        """Whether a condition is fulfilled."""
         wanted = line.arguments[0] if line.arguments else ""
         word = wanted.removeprefix("!")
         if line.name == "<ifmodule":
@@ -255,12 +253,10 @@ def as_put(name: str, value: str) -> str:
 
 
 def parse(text: str, file: str) -> Iterator[Line]:
-    """The directives of a text."""
     return (parse_line(line, file) for line in logical_lines(text))
 
 
 def parse_line(line: str, file: str) -> Line:
-    """One directive."""
     name, *rest = (line.rstrip(">") if line.startswith("<") else line).split(None, 1)
     words = _ARGUMENT.findall(rest[0] if rest else "")
     arguments = [_ESCAPED.sub(r"\1", double or single or bare) for double, single, bare in words]
@@ -309,7 +305,6 @@ def known(host: VirtualHost) -> VirtualHost:
 
 
 def apply(host: VirtualHost, line: Line) -> None:
-    """What one directive says of its virtual host."""
     if not line.arguments:
         return
     value = line.arguments[0]

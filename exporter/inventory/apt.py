@@ -46,8 +46,6 @@ _PACKAGE = re.compile(rb"^Package: *(\S+)[ \t]*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Installed:
-    """An installed package, and whether the admin holds it back."""
-
     name: str
     arch: str
     version: str
@@ -115,7 +113,6 @@ def parse_installed(status: str) -> list[Installed]:
 
 
 def release_files(tree: Tree) -> list[str]:
-    """Names of the Release files among the lists."""
     return [name for name in tree.names(LISTS) if name.endswith(("InRelease", "_Release"))]
 
 
@@ -203,7 +200,6 @@ def parse_packages(text: bytes, wanted: set[bytes]) -> Iterator[Offered]:
 
 
 def candidates(package: Installed, offers: Offers) -> list[Candidate]:
-    """Every version of a package that there is: those offered, and the one installed."""
     found: dict[str, dict[Archive, Offered]] = {package.version: {}}
     for arch in (package.arch, "all"):  # a package may become "all" or cease to be
         for version, archives in offers.get((package.name, arch), {}).items():

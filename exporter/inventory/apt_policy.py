@@ -136,8 +136,6 @@ def fits(pin: Pin, archive: Archive) -> bool:
 
 
 class Policy:
-    """The priorities of one host."""
-
     def __init__(self, pins: Iterable[Pin]) -> None:
         self._general = [pin for pin in pins if not pin.packages and pin.kind != "version"]
         self._specific = [pin for pin in pins if pin.packages]

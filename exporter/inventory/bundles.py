@@ -10,7 +10,6 @@ SNAPS = ("/snap", "/var/lib/snapd/snap")
 
 
 def read(context: Context) -> Findings:
-    """Every snap and every Flatpak application of the whole host."""
     findings = Findings()
     # "current" is the mounted revision.
     for path in [path for place in SNAPS for path in context.tree.glob(f"{place}/*/current/meta/snap.yaml")]:

@@ -230,7 +230,6 @@ def first_value(data: bytes) -> bytes:
 
 
 def add_certificate(findings: Findings, path: str, certificate: x509.Certificate) -> None:
-    """Add one certificate."""
     findings.add(
         "certificate",
         path=path,

@@ -20,7 +20,6 @@ LIMIT = 32 * 1024 * 1024
 
 
 def read(context: Context) -> Findings:
-    """Every package with the folder of its application."""
     findings = Findings()
     for folder in sorted({folder for place in PLACES for folder in context.tree.glob(place)}):
         path = f"{folder}/composer/installed.json"

@@ -72,8 +72,6 @@ LABELS = ("pool", "branch")
 
 
 class Figures:
-    """The figures of all pools."""
-
     def __init__(self) -> None:
         self.up = Metric(
             "leitstand_php_fpm_up", "gauge", "Whether a pool that should be running has a listener.", LABELS
@@ -94,7 +92,6 @@ class Figures:
             self._status[key].add(value, *labels)
 
     def families(self) -> list[Metric]:
-        """All of them."""
         return [self.up, self.answering, self.most, *self._status.values()]
 
 
@@ -211,7 +208,6 @@ def wanted_branches(tree: Tree) -> set[str]:
 
 
 def add_pool(findings: Findings, branch: str, name: str, settings: Mapping[str, str]) -> None:
-    """Add one pool with the settings that matter."""
     findings.add(
         "php_pool",
         name=name,

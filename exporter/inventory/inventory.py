@@ -86,11 +86,9 @@ class InventoryService:
         self._thread: threading.Thread | None = None
 
     def snapshot(self) -> InventorySnapshot:
-        """The newest pages."""
         return self._snapshot
 
     def start(self) -> None:
-        """Start collecting, in the background."""
         if not self._states:
             self._publish()  # no source will run: the empty document is correct
         self._thread = threading.Thread(target=self._keep_looking, name="inventory", daemon=True)

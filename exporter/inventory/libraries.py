@@ -37,7 +37,6 @@ def read(context: Context) -> Findings:
 
 
 def read_maps(path: Path) -> bytes:
-    """The memory map of one process."""
     with path.open("rb") as file:
         return file.read(MAXIMUM_MAPS)
 

@@ -170,22 +170,18 @@ class Blocks:
             del self._open[names.index("server") :]
 
     def close(self) -> None:
-        """End the innermost block."""
         self.unmatched += not self._open
         del self._open[-1:]
 
     def end(self) -> None:
-        """The text has come to its end."""
         self.unmatched += len(self._open)
 
 
 def parse(text: str, file: str) -> list[Directive]:
-    """The directives of a text."""
     return read_blocks(text, file).top
 
 
 def read_blocks(text: str, file: str) -> Blocks:
-    """The directives of a text in their blocks."""
     blocks = Blocks(file)
     words: list[str] = []
     for word, is_mark in tokens(text):
@@ -338,5 +334,4 @@ def server(directive: Directive, outer: list[Directive], upstreams: dict[str, li
 
 
 def is_root(entry: Directive) -> bool:
-    """Whether a directive names a root."""
     return entry.name == "root" and bool(entry.arguments)

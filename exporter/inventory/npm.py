@@ -22,7 +22,6 @@ LOCK_LIMIT = 32 * 1024 * 1024
 
 
 def read(context: Context) -> Findings:
-    """Every package with the folder it stands in."""
     findings = Findings()
     for folder in sorted({folder for place in PLACES for folder in context.tree.glob(place)}):
         if not add_locked(context.tree, findings, folder):
@@ -55,7 +54,6 @@ def package_folders(tree: Tree, folder: str) -> list[str]:
 
 
 def add_one(tree: Tree, findings: Findings, folder: str, path: str) -> None:
-    """Add the package in one folder."""
     try:
         add_package(findings, "npm", parse_manifest(tree.text(f"{path}/package.json")), folder)
     except (OSError, ValueError) as error:

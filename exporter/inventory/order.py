@@ -24,7 +24,6 @@ class Order:
 
     @classmethod
     def from_wire(cls, data: bytes) -> "Order":
-        """The order as it was sent."""
         raw: dict[str, Any] = json.loads(data)
         roots = Roots(**{name: Path(path) for name, path in raw["roots"].items()})
         return cls(raw["sources"], roots, raw["watch"])

@@ -51,7 +51,6 @@ def clean(text: str) -> str:
 
 
 def clean_value(value: Value) -> Value:
-    """``value`` with every text in it cleaned."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, list):

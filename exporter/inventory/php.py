@@ -44,7 +44,6 @@ class Installation:
 
 
 def read(context: Context) -> Findings:
-    """Every installation with its settings and extensions."""
     findings = Findings()
     found = list(installations(context.tree, findings))
     clients = {(entry.place.prefix, entry.branch): entry.path for entry in found if entry.sapi == "cli"}
@@ -103,7 +102,6 @@ def best_installation(
 
 
 def installation(tree: Tree, sapi: str, version: str, path: str, place: Place) -> Installation:
-    """A program as its layout has it."""
     branch = branch_of_version(version)
     words = {
         "branch": branch,
@@ -131,12 +129,10 @@ def configured(binary: bytes) -> tuple[str, str]:
 
 
 def is_configured(tree: Tree, entry: Installation) -> bool:
-    """Whether an installation has a configuration where it looks for one."""
     return tree.is_file(entry.ini) or tree.is_folder(entry.folder)
 
 
 def add_installation(findings: Findings, entry: Installation, files: list[str]) -> None:
-    """Add one installation."""
     findings.add(
         "php",
         version=entry.version,

@@ -31,8 +31,6 @@ class Layout:
 
 @dataclass(frozen=True)
 class Place:
-    """A layout at one prefix."""
-
     layout: Layout
     prefix: str
 
@@ -211,12 +209,10 @@ LAYOUTS = (
 
 
 def places(tree: Tree, layout: Layout) -> Iterator[Place]:
-    """The layout at each prefix that exists."""
     yield from (Place(layout, prefix) for prefix in tree.glob(layout.prefix))
 
 
 def pool_files(tree: Tree) -> Iterator[PoolFile]:
-    """Every main file of PHP-FPM, each once."""
     seen: set[str] = set()
     for layout in LAYOUTS:
         for path, prefix in pool_paths(tree, layout):

@@ -26,7 +26,6 @@ NAMES = {".dist-info": "METADATA", ".egg-info": "PKG-INFO"}
 
 
 def read(context: Context) -> Findings:
-    """Every package with the folder it stands in."""
     findings = Findings()
     folders = {folder: None for place in PLACES for folder in context.tree.glob(place)}
     for folder in folders:

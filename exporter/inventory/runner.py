@@ -35,7 +35,6 @@ class WorkerProcess:
     """Runs sources in a process apart; see ``worker``."""
 
     def run(self, order: Order) -> list[Outcome]:
-        """The outcome of every source that the worker came to."""
         limit = sum(SOURCES[name].limit + ENDING_SECONDS for name in order.sources) + 10
         # -I: neither the working folder nor PYTHON* variables may choose what runs here.
         command = [sys.executable, "-I", "-m", "exporter.inventory.worker"]

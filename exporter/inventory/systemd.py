@@ -102,7 +102,6 @@ def parse_properties(text: str) -> list[dict[str, str]]:
 
 
 def parse_timer(fields: dict[str, str]) -> Timer:
-    """A timer by its properties."""
     last = parse_moment(fields.get("LastTriggerUSec", ""))
     return Timer(fields.get("Id", ""), fields.get("Unit", ""), last)
 

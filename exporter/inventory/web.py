@@ -51,7 +51,6 @@ MAXIMUM_FOLDERS = 20_000
 
 
 def read(context: Context) -> Findings:
-    """Every virtual host and every application."""
     findings = Findings()
     hosts: list[VirtualHost] = []
     for server, read_hosts in (("nginx", nginx_hosts), ("Apache", apache_hosts)):
@@ -89,7 +88,6 @@ def php_of(tree: Tree, host: VirtualHost, branches: dict[str, str]) -> list[str]
 
 
 def add_host(findings: Findings, host: VirtualHost, php: list[str]) -> None:
-    """Add one virtual host."""
     findings.add(
         "virtual_host",
         server=host.server,
@@ -160,7 +158,6 @@ def ancestors(folder: str) -> list[str]:
 def add_applications(
     tree: Tree, findings: Findings, hosts: list[VirtualHost], branches: dict[str, str]
 ) -> None:
-    """Add every application once."""
     candidates = folders(tree, hosts)
     findings.skip(
         len(candidates[MAXIMUM_FOLDERS:]), f"more than {MAXIMUM_FOLDERS} folders that may be applications"

@@ -101,7 +101,6 @@ def entries(document: Document) -> dict[str, int]:
 
 
 def unknown_sections(document: Document) -> list[Problem]:
-    """A problem for each section that no program owns."""
     known = _known_sections()
     return [
         document.problem(
@@ -212,7 +211,6 @@ def _validated(document: Document, owner: type[Settings]) -> Settings | Validati
 
 
 def _faults(document: Document, owner: type[BaseModel]) -> list[Problem]:
-    """Problems within the owner's sections."""
     error = _validated(document, owner)
     if not isinstance(error, ValidationError):
         return []

@@ -39,7 +39,6 @@ class ConfigError(UsageError):
         super().__init__("\n".join(map(str, self.problems)))
 
     def lines(self) -> list[str]:
-        """One line per problem."""
         return [visible(str(problem)) for problem in self.problems]
 
 

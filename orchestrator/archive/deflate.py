@@ -33,7 +33,6 @@ class Compressor(Protocol):
 
 
 def compressor(level: int) -> Compressor:
-    """A compressor of one raw deflate stream."""
     made: Compressor = fast.compressobj(level, zlib.DEFLATED, _RAW)
     return made
 

@@ -59,7 +59,6 @@ class InnerZip:
         self.position += len(data)
 
     def add(self, packed: Packed) -> None:
-        """Write an entry that is ready."""
         start, made = self.position, packed.fields
         self.put(packed.header + packed.data)
         fields = HeaderFields(start, made.method, made.crc32, made.length, made.size, False)

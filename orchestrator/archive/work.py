@@ -33,7 +33,6 @@ class OrderedWork:
         self._enqueue(finish, weight)
 
     def drain(self) -> None:
-        """Finish everything."""
         while self._queue:
             self._finish_one()
 

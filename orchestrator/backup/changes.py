@@ -38,7 +38,6 @@ class Paths:
         self._parts = [bytearray() for _ in range(_PARTS)]
 
     def add(self, record: FileRecord) -> None:
-        """Note one path."""
         part, path = _digest(record.path)
         metadata = record.metadata
         content = record.sha256
@@ -47,7 +46,6 @@ class Paths:
         self._parts[part] += path + content[:_HALF]
 
     def has_file(self, path: bytes) -> bool:
-        """Whether a path was noted that is no folder."""
         index, digest = _digest(path)
         part = self._parts[index]
         start = part.find(digest)
@@ -70,7 +68,6 @@ class Paths:
 
     @property
     def repeated(self) -> bool:
-        """Whether a path was noted twice."""
         return any(len(_table(part)) * 2 * _HALF != len(part) for part in self._parts)
 
     def save(self, file: Path) -> None:

@@ -27,8 +27,6 @@ class HookError(LeitstandError):
 
 @dataclass(frozen=True)
 class RunHooks:
-    """The hooks of one job, run where its data is."""
-
     job: str
     host: str
     settings: Hooks

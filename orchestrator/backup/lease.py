@@ -95,7 +95,6 @@ class _Lease:
             _log.debug("%s: lease: %s", self.store.name, error)
 
     def give_back(self) -> None:
-        """Remove what is there."""
         if self.written:
             _quietly(self.store, lambda: self.store.delete(self.key))
 

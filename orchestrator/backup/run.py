@@ -65,7 +65,6 @@ class Progress:
     paths: Paths = field(default_factory=Paths)
 
     def record(self, record: FileRecord) -> None:
-        """Count one saved path."""
         self.paths.add(record)
         self.entries += 1
         self.content_bytes += record.size
@@ -126,8 +125,6 @@ def _prepare(lanes: list[Lane]) -> None:
 
 @dataclass
 class _Run:
-    """One run under way."""
-
     plan: RunPlan
     name: SnapshotName
     lanes: list[Lane]
@@ -135,7 +132,6 @@ class _Run:
     started: datetime
 
     def make(self) -> RunResult:
-        """Archive, manifest, commit."""
         with tempfile.TemporaryFile(dir=self._scratch()) as file:
             manifest = ManifestWriter(file, self._password(), self._header())
             uploads = Uploads(self.lanes, self.name, self.plan.job.volume_size, self.plan.job.uploads)

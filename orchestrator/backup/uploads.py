@@ -95,7 +95,6 @@ class Uploads:
         self._pool.shutdown()
 
     def abort(self) -> None:
-        """Send nothing more."""
         self._pool.shutdown(cancel_futures=True)
 
     def _send(self, volume: Volume, name: str) -> None:

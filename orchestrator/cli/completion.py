@@ -27,7 +27,6 @@ class _Offered(click.types.StringParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """The names that begin so."""
         # Arguments before an option that still lacks its value are in `args`.
         job = ctx.params.get("job") or next(iter(ctx.args), "")
         try:

@@ -38,7 +38,6 @@ class Schedule:
     either_day: bool = False  # cron: with both days restricted, one of them is enough
 
     def starts_on(self, day: date) -> bool:
-        """Whether the job starts on this day."""
         of_month, of_week = day.day in self.days, day.weekday() in self.weekdays
         fits = (of_month or of_week) if self.either_day else (of_month and of_week)
         return fits and day.month in self.months

@@ -219,7 +219,6 @@ class Drill(Model):
 
     @property
     def timing(self) -> Schedule | None:
-        """The schedule as it is written, parsed."""
         return parse_schedule(self.schedule) if self.schedule not in (None, NEVER) else None
 
 
@@ -324,7 +323,6 @@ class Job(Model):
 
     @property
     def timing(self) -> Schedule | None:
-        """The schedule, parsed."""
         return parse_schedule(self.schedule) if self.schedule else None
 
 

@@ -51,7 +51,6 @@ class TaskPlan:
 
 
 def plans(jobs: Mapping[str, Job]) -> dict[Task, TaskPlan]:
-    """Every task that has a schedule."""
     return {
         Task(name, action): _plan(Task(name, action), job, schedule)
         for name, job in jobs.items()

@@ -39,7 +39,6 @@ class Listed:
 
     @property
     def id(self) -> str:
-        """The snapshot's name within its job."""
         return self.name.id
 
     @property
@@ -54,7 +53,6 @@ class Listed:
 
     @property
     def stored_bytes(self) -> int:
-        """The size of the snapshot in the store."""
         return sum(info.size for info in self.objects)
 
 

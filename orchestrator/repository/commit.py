@@ -118,7 +118,6 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def encode_meta(meta: Meta) -> bytes:
-    """The bytes of ``meta.json``."""
     volumes = [volume_to_json(volume) for volume in meta.volumes]
     return _json({"format": _META_FORMAT, "version": META_VERSION, **asdict(meta), "volumes": volumes})
 

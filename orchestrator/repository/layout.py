@@ -62,7 +62,6 @@ def new_snapshot(host: str, job: str, now: datetime) -> SnapshotName:
 
 
 def job_prefix(host: str, job: str) -> str:
-    """The prefix of the keys of all snapshots of a job."""
     return f"{host}/{job}/"
 
 

@@ -152,7 +152,6 @@ class ManifestReader:
         return (_understood(self._row, line) for line in self._lines(b'{"path"') if _HARDLINK in line)
 
     def problems(self) -> Iterator[Problem]:
-        """All problems of the run."""
         return (_understood(_problem, line) for line in self._lines(b'{"problem_with"'))
 
     def _prove(self) -> tuple[bytes, bytes]:

@@ -31,7 +31,6 @@ _numbers_in = itemgetter(*_NUMBERS)
 
 
 def row_of(record: FileRecord, more: Mapping[str, object]) -> str:
-    """The row of a record, with ``more`` fields."""
     metadata = record.metadata
     row = _ROW % (
         quoted(stored_name(metadata.path)),

@@ -84,7 +84,6 @@ class ReadAhead:
 def open_archive(
     store: Store, name: SnapshotName, meta: Meta, keys: KeyRing, read_volume: ReadVolume | None = None
 ) -> "SealedReader":
-    """The reader of one snapshot's own archive."""
     from orchestrator.archive.reader import SealedReader
 
     volumes = name.volume_keys(len(meta.volumes))
@@ -211,7 +210,6 @@ class Snapshot:
     _layers: "dict[str, SealedReader]" = field(default_factory=dict)
 
     def layer(self, snapshot_id: str) -> "SealedReader":
-        """The archive of one of the snapshots that contain this one's files."""
         if snapshot_id not in self._layers:
             name = self.name.sibling(snapshot_id)
             meta = self.meta if snapshot_id == self.name.id else read_meta(self.store, name, self.keys)[0]

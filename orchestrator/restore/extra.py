@@ -39,7 +39,6 @@ class Known:
         self._unread = {_digest(problem.path) for problem in manifest.problems()}
 
     def is_folder(self, path: bytes) -> bool:
-        """Whether the snapshot has a folder of this name."""
         return _digest(path) in self._folders
 
     def lacks(self, path: bytes, is_folder: bool) -> bool:
@@ -47,7 +46,6 @@ class Known:
         return _digest(path) in self._unread and (is_folder or not self.holds(path))
 
     def holds(self, path: bytes) -> bool:
-        """Whether the snapshot has anything of this name."""
         return _digest(path) in self._others or self.is_folder(path)
 
 

@@ -40,11 +40,9 @@ class Owners:
         return metadata.mode & (0o7777 if self.may_give else 0o1777)
 
     def user(self, metadata: Metadata) -> int:
-        """The number of the user here."""
         return self._known(self._users, (metadata.user, metadata.uid), _user_id)
 
     def group(self, metadata: Metadata) -> int:
-        """The number of the group here."""
         return self._known(self._groups, (metadata.group, metadata.gid), _group_id)
 
     def _known(self, known: _Ids, key: tuple[str, int], find: Callable[[str, int], int]) -> int:

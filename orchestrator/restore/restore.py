@@ -144,8 +144,6 @@ def _take_back(target: Path, staging: Path, snapshot_id: str) -> None:
 
 @dataclass
 class Restoring:
-    """One restore in progress."""
-
     snapshot: Snapshot
     selection: Selection
     tree: Tree

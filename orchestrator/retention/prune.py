@@ -145,7 +145,6 @@ def _going(listed: Listed, job: Job, now: datetime, why: str, *, let_go: bool) -
 
 
 def _shown(moment: datetime, now: datetime) -> str:
-    """A time in the zone of ``now``."""
     return f"{moment.astimezone(now.tzinfo):%Y-%m-%d %H:%M %Z}"
 
 

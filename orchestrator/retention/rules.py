@@ -39,7 +39,6 @@ class Decision:
 
     @property
     def stays(self) -> bool:
-        """Whether any rule keeps it."""
         return bool(self.reasons)
 
 

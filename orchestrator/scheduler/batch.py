@@ -9,7 +9,6 @@ from orchestrator.state.context import Context
 
 
 def resources_of(context: Context) -> dict[str, Resources]:
-    """What each job keeps busy."""
     return {name: Resources(job.host, tuple(job.stores)) for name, job in context.settings.backups.items()}
 
 

@@ -63,7 +63,6 @@ class Children:
         follow.start()
 
     def forget(self, ended: Ended) -> None:
-        """Take a child that ended off the list."""
         self.running.pop(ended.task, None)
 
     def break_off(self) -> None:

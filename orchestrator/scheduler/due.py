@@ -22,8 +22,6 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DueTask:
-    """A task, whether it is due, and when it starts next."""
-
     task: Task
     due: bool
     start: datetime

@@ -72,11 +72,9 @@ class Service:
 
     @property
     def now(self) -> datetime:
-        """The time of day."""
         return datetime.fromtimestamp(self.wall(), UTC)
 
     def run(self) -> None:
-        """Run until ``stop`` is set."""
         _log.info("serving %d tasks of %d jobs", len(self.agenda.plans), len(self._jobs))
         while not self.stop.is_set():
             self.tick()
@@ -185,7 +183,6 @@ class Service:
 
 
 def scheduler_metrics(moment: float, *, config_good: bool) -> CollectorRegistry:
-    """The scheduler's own health."""
     registry = CollectorRegistry()
     text = "Whether the last read of the configuration succeeded."
     Gauge("leitstand_backup_config_good", text, registry=registry).set(config_good)

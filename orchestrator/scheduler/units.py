@@ -50,7 +50,6 @@ SystemCallErrorNumber=EPERM
 
 
 def units(context: Context, config: Path, program: str) -> dict[str, str]:
-    """The text of every unit by its name, for every task that has a schedule."""
     result: dict[str, str] = {}
     zone = context.fleet.site.time_zone
     for task, plan in plans(context.settings.backups).items():

@@ -88,18 +88,15 @@ class DumpSource(Generic[Settings]):
         self.tables: Mapping[bytes, Mapping[str, int]] = self._reader.tables
 
     def dumps(self) -> Iterator[Dump]:
-        """Every dump of this source, in order."""
         raise NotImplementedError
 
     def entries(self, report: Report) -> Iterator[Entry]:
-        """One entry per dump."""
         return (self._reader.entry(dump) for dump in self.dumps())
 
     def close(self) -> None:
         """Does nothing: each program ended with its last block."""
 
     def questions(self) -> list[tuple[str, ...]]:
-        """The other queries besides the dumps."""
         return []
 
     def ask(self, argv: Sequence[str], env: Mapping[str, str] | None = None, program: str = "") -> list[str]:
@@ -129,7 +126,6 @@ class MysqlDumps(DumpSource[MysqlSettings]):
         return [f"--defaults-extra-file={file}"] if file else []
 
     def entries(self, report: Report) -> Iterator[Entry]:
-        """One entry per dump, or per table."""
         databases = self._databases()
         self._report_hidden(databases, report)
         for dump in self._dumps(databases):

@@ -182,7 +182,6 @@ class FilesSource:
 
     @property
     def sees_trusted(self) -> bool:
-        """Whether attributes ``trusted.*`` are visible."""
         return _has_capability(_CAP_SYS_ADMIN)
 
     def _tell_of_what_is_hidden(self) -> None:
@@ -225,12 +224,10 @@ class FilesSource:
 
 
 def is_too_large(settings: FilesSettings, size: int) -> bool:
-    """Whether a file of this size is left out."""
     return settings.exclude_larger is not None and size > settings.exclude_larger
 
 
 def not_mounted(settings: FilesSettings) -> SourceError:
-    """The error for a source that must be mounted and is not."""
     return SourceError(
         f"{settings.files}: is on the file system of '/': is its own file system not mounted?",
         "mount it, or remove must_be_mounted",

@@ -42,7 +42,6 @@ class Patterns:
             self.below.add(body if body.startswith("*") else f"/{body}", folders_only)
 
     def match(self, relative: str, is_folder: bool) -> bool:
-        """Whether one of them matches this path, relative to the root."""
         if self.empty:
             return False
         name = relative.rpartition("/")[2]

@@ -160,8 +160,6 @@ class _Sent:
 
 
 class _Walk:
-    """One reading of a source."""
-
     def __init__(self, source: RemoteFilesSource, report: Report) -> None:
         self.source, self.report, self.seen = source, report, 0
         self._inclusion = Inclusion(source.settings.include, source.root)

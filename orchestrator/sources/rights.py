@@ -25,13 +25,10 @@ class _Grant:
 
 
 class Rights:
-    """The rights of one user."""
-
     def __init__(self, lines: Iterable[str]) -> None:
         self._grants = [grant for line in lines if (grant := _grant(line))]
 
     def sees_every_database(self) -> bool:
-        """Whether no database is hidden."""
         return bool(self._of("*", "*") & {_ALL, "SELECT", "SHOW DATABASES"})
 
     def hidden(self, database: str) -> list[str]:

@@ -79,7 +79,6 @@ class LineWatcher:
             yield f"more than {MOST_TABLES} tables: a restore test cannot compare their rows"
 
     def count(self, table: str, rows: int) -> None:
-        """Note rows of a table."""
         if self._too_many or len(table) > _LONGEST_NAME:
             return
         self.tables[table] = self.tables.get(table, 0) + rows
@@ -88,7 +87,6 @@ class LineWatcher:
             self.tables.clear()
 
     def line(self, line: bytes) -> None:
-        """One whole line, without its end."""
         raise NotImplementedError
 
 

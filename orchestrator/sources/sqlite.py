@@ -131,7 +131,6 @@ class SqliteSource:
         return made
 
     def _look_over(self, copy: sqlite3.Connection) -> None:
-        """Let SQLite check a copy, and count its rows."""
         answer = copy.execute("PRAGMA quick_check(1)").fetchone()
         if answer != ("ok",):
             raise sqlite3.DatabaseError(f"the database is damaged: {answer[0] if answer else 'no answer'}")
@@ -212,7 +211,6 @@ def _bytes_of(connection: sqlite3.Connection) -> int:
 
 
 def table_rows(connection: sqlite3.Connection) -> dict[str, int]:
-    """Rows of each table of a database."""
     query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
     return {name: _count(connection, name) for (name,) in connection.execute(query).fetchall()}
 

@@ -90,7 +90,6 @@ class Ssh:
         return ssh_hint(finished.status, finished.stderr, facts)
 
     def command(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> list[str]:
-        """The ssh call."""
         return ["ssh", *self._options(), "--", self.address, self.remote_command(argv, env)]
 
     def remote_command(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> str:

@@ -38,7 +38,6 @@ class Complaint:
 
     @property
     def reason(self) -> str:
-        """The complaint in our wording."""
         if "No such file" in self.what or "removed before" in self.what:
             return "vanished before it was read"
         if self.what.startswith("Cannot"):
@@ -47,7 +46,6 @@ class Complaint:
 
 
 def complaints(stderr: str) -> Iterator[Complaint]:
-    """Every complaint of a single file."""
     for line in stderr.splitlines():
         if found := _OF_A_FILE.match(line):
             yield Complaint(_unescaped(found["path"]), found["what"])

@@ -78,7 +78,6 @@ class Context:
         return any(store in stores and stores[store].last_success for stores in jobs)
 
     def facts(self) -> FactsKeeper:
-        """Where facts and metrics of all jobs are kept."""
         paths = self.fleet.paths
         return FactsKeeper(paths.state, paths.metrics, self.settings.backups, self.fleet.site.zone)
 

@@ -84,7 +84,6 @@ def in_a_line(error: Exception) -> str:
 
 
 def folder_of(state: Path) -> Path:
-    """The folder of the facts."""
     return state / "backup"
 
 
@@ -110,7 +109,6 @@ def read_job(state: Path, job: str) -> dict[str, StoreFacts]:
 
 
 def only(texts: Mapping[str, str], keys: Collection[str]) -> dict[str, str]:
-    """The texts of these keys."""
     return {key: text for key, text in texts.items() if key in keys}
 
 

@@ -104,7 +104,6 @@ def write_textfile(path: Path, registry: CollectorRegistry) -> None:
 
 
 def next_starts(facts: Facts, jobs: Mapping[str, Job], now: datetime) -> dict[Task, datetime]:
-    """The next start of every task that has a schedule."""
     drilled = {
         job for job, stores in facts.items() if any("drill" in each.verified for each in stores.values())
     }
@@ -124,7 +123,6 @@ class BackupCollector(Collector):
     starts: Mapping[Task, datetime] = field(default_factory=dict)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Every metric, also those without a sample."""
         for name, text, value in _GAUGES:
             yield _gauge(name, text, _LABELS, self._samples(value))
         text = "The longest time between two scheduled runs."

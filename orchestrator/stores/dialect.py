@@ -32,7 +32,6 @@ class Dialect:
 
     @property
     def lacks(self) -> list[str]:
-        """The missing features, in words."""
         with self._lock:
             return sorted(OPTIONAL.get(each, each) for each in self._lacks)
 

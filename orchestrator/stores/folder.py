@@ -97,7 +97,6 @@ class FolderStore:
         sync_folder(path.parent)
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Read a file, or a part of it."""
         try:
             with _open(self._path(key)) as file:
                 file.seek(start)

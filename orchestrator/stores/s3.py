@@ -273,7 +273,6 @@ class S3Store:
         self._call(key, lambda: self.client.delete_object(Bucket=self.settings.bucket, Key=full_key))
 
     def close(self) -> None:
-        """Close the connections."""
         self.client.close()
 
     def _call(self, key: str, action: Callable[[], Answer]) -> Answer:

@@ -94,12 +94,10 @@ class Drilled:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of what was found."""
         found = (finding.verdict for finding in self.findings)
         return max(found, key=lambda verdict: verdict.severity, default=Verdict.PROVEN)
 
     def found(self, where: str, verdict: Verdict, what: str) -> None:
-        """Note what is wrong with a dump."""
         self.findings.append(Fault(where, f"{_TOLD[verdict]}: {what}", verdict))
 
 

@@ -80,7 +80,6 @@ def _load(pieces: Sequence[Path], folder: Path, quoted: str) -> Loaded:
 
 
 def _errors(text: str) -> list[tuple[str, str]]:
-    """The number and the line of each error that the client reported."""
     return [(found[1] or "", found[0]) for found in _ERRORS.finditer(text)]
 
 

@@ -77,7 +77,6 @@ class Running:
 
 
 def installed() -> Iterator[tuple[ServerKind, str]]:
-    """Every server of this machine, with its program."""
     path = process.environment().get("PATH", "")
     for name in _SERVERS:
         program = shutil.which(name, path=f"{path}:{_FOLDERS}")
