@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from orchestrator.archive.deflate import STREAM_END, crc32, deflate_block, shrinks
 from orchestrator.archive.entry import ArchiveError, Entry, EntryChanged, FileRecord, Metadata, Method
@@ -18,16 +18,10 @@ from orchestrator.archive.inner import (
 from orchestrator.archive.names import printable
 from orchestrator.archive.pack import CHANGED, Packed, describe
 from orchestrator.archive.spool import Spool
+from orchestrator.archive.work import OrderedWork
 
 T = TypeVar("T")
 BLOCK = 1 << 20
-
-
-class Work(Protocol):
-    """Where jobs are done: in parallel, or immediately."""
-
-    def put(self, job: Callable[[], T], finish: Callable[[T], None], weight: int) -> None: ...
-    def then(self, finish: Callable[[], None], weight: int = 0) -> None: ...
 
 
 class AtOnce:
@@ -38,6 +32,9 @@ class AtOnce:
 
     def then(self, finish: Callable[[], None], weight: int = 0) -> None:
         finish()
+
+
+Work = AtOnce | OrderedWork
 
 
 class InnerZip:

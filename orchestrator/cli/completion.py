@@ -1,20 +1,15 @@
 """Shell completion of HOST, JOB, --store and --snapshot; on any error it offers nothing."""
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
-from datetime import timedelta
 
 import click
 from click.shell_completion import CompletionItem
 
 from leitstand.errors import LeitstandError
 from leitstand.options import config_to_complete
-from orchestrator.config.stores import S3Settings
-from orchestrator.repository.catalog import scan
 from orchestrator.state.context import Context
-from orchestrator.stores import Store, open_store
+from orchestrator.state.facts import read_job
 
-_PATIENCE = {"tries": 1, "timeout": timedelta(seconds=3)}  # the user waits at the prompt
 Offer = Callable[[Context, str], Sequence[str]]  # configuration and the job that was named, "" for none
 
 
@@ -55,22 +50,9 @@ def _stores(context: Context, job: str) -> Sequence[str]:
 
 
 def _snapshots(context: Context, job: str) -> Sequence[str]:
-    """The job's snapshots, the newest first, from the first store that answers."""
-    for name in context.job(job).stores:
-        try:
-            with closing(_impatient(context, name)) as store:
-                found = [each.name.id for each in scan(store, context.job(job).host, job) if each.committed]
-        except LeitstandError:
-            continue
-        return found[::-1]
-    return []
-
-
-def _impatient(context: Context, name: str) -> Store:
-    settings = context.settings.stores[name]
-    if isinstance(settings, S3Settings):
-        settings = settings.model_copy(update=_PATIENCE)
-    return open_store(name, settings)
+    """The job's snapshots as this host knows them, the newest first; no store is queried at the prompt."""
+    known = {name for facts in read_job(context.state, job).values() for name in facts.known}
+    return sorted(known, reverse=True)
 
 
 def _hosts(context: Context, job: str) -> Sequence[str]:

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -19,7 +18,7 @@ from orchestrator.config.settings import Job
 from orchestrator.config.tasks import Task, options, plans
 from orchestrator.scheduler.agenda import STAMPS, Agenda, read_stamps, write_stamps
 from orchestrator.scheduler.batch import resources_of
-from orchestrator.scheduler.children import Ended
+from orchestrator.scheduler.children import Children, Ended
 from orchestrator.scheduler.slots import Parallelism, startable
 from orchestrator.state.context import Context
 from orchestrator.state.facts import last_good_run, read_facts
@@ -32,25 +31,12 @@ LOOK_SECONDS = 5.0  # how often to check files: the configuration, the facts of 
 CLOCK_SET = 5.0  # seconds that the clock may drift from the monotonic one between two ticks
 
 
-class Workers(Protocol):
-    """Runs tasks; see `orchestrator.scheduler.children.Children`."""
-
-    ended: "queue.Queue[Ended]"
-
-    @property
-    def running(self) -> Mapping[Task, object]: ...
-    def start(self, task: Task, options: tuple[str, ...] = ()) -> None: ...
-    def forget(self, ended: Ended) -> None: ...
-    def break_off(self) -> None: ...
-    def kill(self) -> None: ...
-
-
 @dataclass
 class Service:
     """The loop. ``wall`` is the time of day in seconds since 1970, ``monotonic`` one that is never set."""
 
     config: Watched[Context]
-    workers: Workers
+    workers: Children
     limits: Parallelism
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic

@@ -17,7 +17,7 @@ from orchestrator.sources.files import FilesSource, FirstNames, sqlite_companion
 from orchestrator.sources.remote_files import RemoteFilesSource
 from orchestrator.sources.source import Hindered, Report, Source, SourceError
 from orchestrator.sources.sqlite import SqliteSource
-from orchestrator.sources.ssh import Local, Ssh, Transport
+from orchestrator.sources.ssh import LOCAL, Ssh, Transport
 
 __all__ = ["Hindered", "Report", "Source", "SourceError", "open_sources"]
 
@@ -38,7 +38,7 @@ def open_sources(job: Job, host: Host | None = None, stores: Collection[Path] = 
 def open_transport(name: str, host: Host | None) -> Transport:
     """How the programs of a source are run on a host."""
     if host is None or host.ssh is None:
-        return Local()
+        return LOCAL
     ssh = host.ssh
     return Ssh(name, host.address, ssh.user, ssh.port, ssh.identity_file, ssh.known_hosts_file)
 

@@ -10,7 +10,7 @@ from itertools import count
 
 from leitstand.process import Finished, ProcessError, messages
 from orchestrator.archive import Entry, Metadata
-from orchestrator.sources.row_counts import AnyBytes, Watcher
+from orchestrator.sources.row_counts import AnyBytes, LineWatcher
 from orchestrator.sources.source import SourceError
 from orchestrator.sources.ssh import Transport
 from orchestrator.sources.tables import Start, cut
@@ -36,7 +36,7 @@ class Dump:
     argv: tuple[str, ...]
     timeout: float
     minimum: int = 1
-    watcher: Callable[[], Watcher] = AnyBytes
+    watcher: Callable[[], LineWatcher] = AnyBytes
     env: Mapping[str, str] = field(default_factory=dict)
     program: str = ""
 
@@ -96,7 +96,7 @@ class DumpReader:
         for note in (*watcher.notes(), *warnings[:WARNINGS_TOLD]):
             _log.warning("%s: %s", dump.path, note)
 
-    def _prove(self, dump: Dump, finished: Finished, watcher: Watcher, size: int, late: bool) -> None:
+    def _prove(self, dump: Dump, finished: Finished, watcher: LineWatcher, size: int, late: bool) -> None:
         """Raise SourceError unless the dump is complete: a truncated one looks good until it is needed."""
         program = dump.program or dump.argv[0]
         if late:

@@ -3,7 +3,6 @@
 import re
 from collections import deque
 from collections.abc import Iterable
-from typing import Protocol
 
 # Possessive ("+"): backtracking in a text of 16 MiB would take 2 GB.
 _MYSQL_TABLE = re.compile(
@@ -26,28 +25,12 @@ LONGEST_LINE, _MOST_OF_ROWS = 17 << 20, 16 << 20
 LAST_LINES = 8  # since 2025 pg_dump writes a \unrestrict line after its trailer
 
 
-class Watcher(Protocol):
-    """Takes a dump's bytes; has the rows of each table and whether the dump is complete."""
-
-    tables: dict[str, int]
-    trailer: bytes
-    starts: tuple[bytes, ...]  # what a dump begins with
-    fault: str  # an error that a program wrote into its output
-
-    def feed(self, block: bytes) -> None: ...
-
-    def saw_the_end(self) -> bool: ...
-
-    def notes(self) -> Iterable[str]:
-        """Warnings about a complete dump, a line each."""
-
-
 class LineWatcher:
-    """Cuts a stream into lines; the lines' meaning is the subclass's."""
+    """Cuts a dump into lines, whose meaning is the subclass's; ``tables`` has the rows of each table."""
 
     trailer = b""
-    starts: tuple[bytes, ...] = (b"",)
-    fault = ""
+    starts: tuple[bytes, ...] = (b"",)  # what a dump begins with
+    fault = ""  # an error that a program wrote into its output
 
     def __init__(self) -> None:
         self.tables: dict[str, int] = {}
@@ -74,7 +57,7 @@ class LineWatcher:
         return any(line.startswith(self.trailer) for line in (*self._last, b"".join(self._rest)))
 
     def notes(self) -> Iterable[str]:
-        """A warning if rows were not counted."""
+        """Warnings about a complete dump, a line each."""
         if self._too_many:
             yield f"more than {MOST_TABLES} tables: a restore test cannot compare their rows"
 
@@ -211,23 +194,8 @@ class SqliteWatcher(LineWatcher):
             self.fault = line.strip(b"/* \r").decode(errors="replace")
 
 
-class AnyBytes:
-    """The output of any program, of unknown format."""
-
-    trailer = b""
-    starts: tuple[bytes, ...] = (b"",)
-    fault = ""
-
-    def __init__(self) -> None:
-        self.tables: dict[str, int] = {}
+class AnyBytes(LineWatcher):
+    """The output of any program, of unknown format: only the exit status shows failure."""
 
     def feed(self, block: bytes) -> None:
-        """Does nothing: the format is unknown."""
-
-    def saw_the_end(self) -> bool:
-        """True: only the exit status shows failure."""
-        return True
-
-    def notes(self) -> Iterable[str]:
-        """None: the format is unknown."""
-        return ()
+        """Does nothing."""

@@ -4,67 +4,50 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from leitstand import process
 from leitstand.process import Finished, Stream
 from orchestrator.sources.ssh_hints import ssh_hint
 
-
-class Transport(Protocol):
-    """Runs programs where the data is. ``name`` is used in messages."""
-
-    @property
-    def name(self) -> str: ...
-
-    def open_stream(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Stream:
-        """Start a program and read its output; see `leitstand.process.Stream`."""
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout: float,
-        env: Mapping[str, str] | None = None,
-        keep_output: bool = True,
-    ) -> Finished:
-        """Run a program; see `leitstand.process.run`."""
-
-    def hint(self, finished: Finished) -> str:
-        """A hint for a program that failed because of the connection; otherwise empty."""
+Environment = Mapping[str, str] | None
 
 
 @dataclass(frozen=True)
-class Local:
-    """This host."""
+class Transport:
+    """Runs programs where the data is. ``name`` is used in messages."""
 
-    name: str = "this host"
+    name: str
 
-    def open_stream(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Stream:
+    def open_stream(self, argv: Sequence[str], *, env: Environment = None) -> Stream:
+        """Start a program and read its output; see `leitstand.process.Stream`."""
+        argv, env = self._call(argv, env)
         return process.open_stream(argv, env=env)
 
     def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout: float,
-        env: Mapping[str, str] | None = None,
-        keep_output: bool = True,
+        self, argv: Sequence[str], *, timeout: float, env: Environment = None, keep_output: bool = True
     ) -> Finished:
+        """Run a program; see `leitstand.process.run`."""
+        argv, env = self._call(argv, env)
         return process.run(argv, timeout=timeout, env=env, keep_output=keep_output)
 
     def hint(self, finished: Finished) -> str:
+        """A hint for a program that failed because of the connection; otherwise empty."""
         return ""
+
+    def _call(self, argv: Sequence[str], env: Environment) -> tuple[Sequence[str], Environment]:
+        return argv, env
+
+
+LOCAL = Transport("this host")
 
 
 @dataclass(frozen=True)
-class Ssh:
+class Ssh(Transport):
     """Another host, which needs nothing but sshd and the programs that are run there.
 
     The host's key must be known already: a new host, or one with another key, is refused.
     """
 
-    name: str
     address: str
     user: str = "root"
     port: int = 22
@@ -72,27 +55,17 @@ class Ssh:
     known_hosts_file: Path | None = None
     connect_seconds: int = 15
 
-    def open_stream(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Stream:
-        return process.open_stream(self.command(argv, env))
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout: float,
-        env: Mapping[str, str] | None = None,
-        keep_output: bool = True,
-    ) -> Finished:
-        return process.run(self.command(argv, env), timeout=timeout, keep_output=keep_output)
-
     def hint(self, finished: Finished) -> str:
         facts = {**vars(self), "identity": _shown(self.identity_file)}
         return ssh_hint(finished.status, finished.stderr, facts)
 
-    def command(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> list[str]:
+    def command(self, argv: Sequence[str], env: Environment = None) -> list[str]:
         return ["ssh", *self._options(), "--", self.address, self.remote_command(argv, env)]
 
-    def remote_command(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> str:
+    def _call(self, argv: Sequence[str], env: Environment) -> tuple[Sequence[str], Environment]:
+        return self.command(argv, env), None
+
+    def remote_command(self, argv: Sequence[str], env: Environment = None) -> str:
         """The command for the remote shell: ssh passes it one string, so every word is quoted."""
         words = [*(["env", *(f"{name}={value}" for name, value in env.items())] if env else []), *argv]
         return shlex.join(words)

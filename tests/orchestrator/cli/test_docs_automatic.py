@@ -91,6 +91,6 @@ def test_completion_knows_jobs_stores_and_snapshots(on_swift: Any) -> None:
     assert offered("backup", "diff", *config, "site", old, "") == [new, old]
     on_swift.document["stores"]["swift"]["endpoint"] = "http://127.0.0.1:1"
     on_swift.write()
-    assert offered("backup", "cat", *config, "site", "--snapshot", "") == [new, old], "another store answers"
+    assert offered("backup", "cat", *config, "site", "--snapshot", "") == [new, old], "without a store"
     assert offered("backup", "cat", *config, "nosuch", "--snapshot", "") == []
     assert offered("backup", "run", "--config", "/no/such/file", "") == []

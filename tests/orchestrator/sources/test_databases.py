@@ -17,7 +17,7 @@ from orchestrator.config.settings import CommandSettings, MysqlSettings, Postgre
 from orchestrator.sources import SourceError
 from orchestrator.sources.databases import CommandOutput, DumpSource, MysqlDumps, PostgresqlDumps
 from orchestrator.sources.row_counts import MysqlWatcher, PostgresqlWatcher
-from orchestrator.sources.ssh import Local
+from orchestrator.sources.ssh import LOCAL
 from orchestrator.sources.tables import Start, cut
 
 AWKWARD = ["plain", "two\nlines", "it's (odd), (very)", "back\\slash", "),(", "tab\t", "ü"]
@@ -58,14 +58,14 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]
 
 
 def test_a_mysql_dump_is_complete_and_its_rows_are_counted(mariadb: MariaDB) -> None:
-    source = MysqlDumps(MysqlSettings(mysql="website", defaults_file=mariadb.defaults_file), Local())
+    source = MysqlDumps(MysqlSettings(mysql="website", defaults_file=mariadb.defaults_file), LOCAL)
     dump = read(source)["mysql/website/dump.sql"]
     assert b"hello" in dump, "routines are part of it"
     assert source.tables[b"mysql/website/dump.sql"] == {"odd `name": len(AWKWARD), "empty": 0, "bin": 2}
 
 
 def test_a_mysql_dump_loads_into_another_database_with_the_same_rows(mariadb: MariaDB) -> None:
-    source = MysqlDumps(MysqlSettings(mysql="website", defaults_file=mariadb.defaults_file), Local())
+    source = MysqlDumps(MysqlSettings(mysql="website", defaults_file=mariadb.defaults_file), LOCAL)
     mariadb.execute("CREATE DATABASE scratch")
     mariadb.execute(read(source)["mysql/website/dump.sql"].decode(), "scratch")
     assert mariadb.execute("SELECT COUNT(*) FROM scratch.`odd ``name`").strip() == str(len(AWKWARD))
@@ -79,17 +79,17 @@ def test_a_host_whose_programs_have_mariadbs_names_only_is_dumped_as_well(
     for name in ("sh", "mariadb", "mariadb-dump"):
         (tmp_path / name).symlink_to(Path(shutil.which(name) or name).resolve())
     monkeypatch.setenv("PATH", str(tmp_path))
-    source = MysqlDumps(MysqlSettings(mysql="*", defaults_file=mariadb.defaults_file), Local())
+    source = MysqlDumps(MysqlSettings(mysql="*", defaults_file=mariadb.defaults_file), LOCAL)
     assert "mysql/website/dump.sql" in read(source)
     (tmp_path / "mariadb-dump").unlink()
     with pytest.raises(SourceError, match=r"mysqldump on this host failed: .*not found"):
-        read(MysqlDumps(MysqlSettings(mysql="website"), Local()))
+        read(MysqlDumps(MysqlSettings(mysql="website"), LOCAL))
 
 
 def test_the_pieces_of_a_dump_are_the_dump_and_one_loads_alone(mariadb: MariaDB) -> None:
     chosen = MysqlSettings(mysql="website", defaults_file=mariadb.defaults_file)
-    whole = read(MysqlDumps(chosen, Local()))["mysql/website/dump.sql"]
-    source = MysqlDumps(chosen.model_copy(update={"by_table": True}), Local())
+    whole = read(MysqlDumps(chosen, LOCAL))["mysql/website/dump.sql"]
+    source = MysqlDumps(chosen.model_copy(update={"by_table": True}), LOCAL)
     pieces = read(source)
     assert list(pieces) == sorted(pieces)
     assert b"".join(pieces.values()) == whole
@@ -137,7 +137,7 @@ def test_a_dump_is_cut_at_the_same_places_however_it_comes(ends: list[int]) -> N
 
 def test_tables_without_transactions_are_told(mariadb: MariaDB, caplog: pytest.LogCaptureFixture) -> None:
     mariadb.execute("CREATE TABLE second.old (id INT) ENGINE=MyISAM; INSERT INTO second.old VALUES (1)")
-    read(MysqlDumps(MysqlSettings(mysql="second", defaults_file=mariadb.defaults_file), Local()))
+    read(MysqlDumps(MysqlSettings(mysql="second", defaults_file=mariadb.defaults_file), LOCAL))
     mariadb.execute("DROP TABLE second.old")
     (record,) = caplog.records
     assert record.message.startswith("mysql/second/dump.sql: not consistent with the rest")
@@ -146,13 +146,13 @@ def test_tables_without_transactions_are_told(mariadb: MariaDB, caplog: pytest.L
 
 def test_all_mysql_databases_and_users_are_one_dump_each(mariadb: MariaDB) -> None:
     settings = MysqlSettings(mysql="*", users=True, defaults_file=mariadb.defaults_file)
-    names = set(read(MysqlDumps(settings, Local())))
+    names = set(read(MysqlDumps(settings, LOCAL)))
     assert names >= {"mysql/website/dump.sql", "mysql/second/dump.sql", "mysql/users.sql"}
     assert "mysql/information_schema/dump.sql" not in names
 
 
 def test_an_unknown_mysql_database_fails_with_the_server_s_words(mariadb: MariaDB) -> None:
-    source = MysqlDumps(MysqlSettings(mysql="missing", defaults_file=mariadb.defaults_file), Local())
+    source = MysqlDumps(MysqlSettings(mysql="missing", defaults_file=mariadb.defaults_file), LOCAL)
     with pytest.raises(SourceError, match=r"mysql/missing.*Unknown database"):
         read(source)
 
@@ -163,7 +163,7 @@ def test_a_mysql_server_that_goes_away_in_the_middle_fails_the_dump(tmp_path: Pa
             "CREATE DATABASE big; CREATE TABLE big.t (id INT AUTO_INCREMENT PRIMARY KEY, text LONGTEXT)"
         )
         server.execute("INSERT INTO big.t (text) SELECT REPEAT('x', 100000) FROM seq_1_to_600", "big")
-        source = MysqlDumps(MysqlSettings(mysql="big", defaults_file=server.defaults_file), Local())
+        source = MysqlDumps(MysqlSettings(mysql="big", defaults_file=server.defaults_file), LOCAL)
         (entry,) = source.entries(lambda problem: None)
         blocks = iter(entry.blocks())
         next(blocks)
@@ -175,7 +175,7 @@ def test_a_mysql_server_that_goes_away_in_the_middle_fails_the_dump(tmp_path: Pa
 
 def test_a_postgresql_dump_is_complete_and_its_rows_are_counted(postgresql: PostgreSQL) -> None:
     settings = PostgresqlSettings(postgresql="website", globals=True, **postgresql.settings)
-    source = PostgresqlDumps(settings, Local())
+    source = PostgresqlDumps(settings, LOCAL)
     contents = read(source)
     tables = source.tables[b"postgresql/website/dump.sql"]
     assert tables == {"public.entry": 4, "public.empty": 0}
@@ -185,12 +185,12 @@ def test_a_postgresql_dump_is_complete_and_its_rows_are_counted(postgresql: Post
 def test_a_postgresql_server_that_is_not_there_is_said_with_what_happened() -> None:
     chosen = PostgresqlSettings(postgresql="forum", host="127.0.0.1", port=1, user="backup")
     with pytest.raises(SourceError, match=r"pg_dump on this host failed: .*port 1 failed: .*refused"):
-        read(PostgresqlDumps(chosen, Local()))
+        read(PostgresqlDumps(chosen, LOCAL))
 
 
 def test_a_custom_postgresql_dump_is_listed_by_pg_restore(postgresql: PostgreSQL, tmp_path: Path) -> None:
     settings = PostgresqlSettings(postgresql="website", format="custom", **postgresql.settings)
-    (tmp_path / "dump").write_bytes(read(PostgresqlDumps(settings, Local()))["postgresql/website/dump.pgc"])
+    (tmp_path / "dump").write_bytes(read(PostgresqlDumps(settings, LOCAL))["postgresql/website/dump.pgc"])
     listed = subprocess.run(
         ["pg_restore", "--list", tmp_path / "dump"], capture_output=True, text=True, check=True
     )
@@ -198,13 +198,13 @@ def test_a_custom_postgresql_dump_is_listed_by_pg_restore(postgresql: PostgreSQL
 
 
 def test_all_postgresql_databases_are_one_dump_each(postgresql: PostgreSQL) -> None:
-    names = set(read(PostgresqlDumps(PostgresqlSettings(postgresql="*", **postgresql.settings), Local())))
+    names = set(read(PostgresqlDumps(PostgresqlSettings(postgresql="*", **postgresql.settings), LOCAL)))
     assert names == {"postgresql/postgres/dump.sql", "postgresql/website/dump.sql"}
 
 
 def test_the_output_of_any_command_is_kept() -> None:
     source = CommandOutput(
-        CommandSettings(command=["printf", "a b"], name="words", file_name="words.txt"), Local()
+        CommandSettings(command=["printf", "a b"], name="words", file_name="words.txt"), LOCAL
     )
     assert read(source) == {"command/words/words.txt": b"a b"}
 
@@ -219,7 +219,7 @@ def test_the_output_of_any_command_is_kept() -> None:
 )
 def test_a_command_that_fails_or_says_nothing_fails_the_source(command: list[str], reason: str) -> None:
     with pytest.raises(SourceError, match=reason):
-        read(CommandOutput(CommandSettings(command=command, name="words"), Local()))
+        read(CommandOutput(CommandSettings(command=command, name="words"), LOCAL))
 
 
 def test_a_command_that_hangs_is_ended_after_its_time() -> None:
@@ -227,7 +227,7 @@ def test_a_command_that_hangs_is_ended_after_its_time() -> None:
         command=["sh", "-c", "echo half; exec sleep 600"], name="slow", timeout="300ms"
     )
     with pytest.raises(SourceError, match="took longer"):
-        read(CommandOutput(settings_, Local()))
+        read(CommandOutput(settings_, LOCAL))
 
 
 @given(
@@ -253,7 +253,7 @@ def test_rows_of_a_mysql_dump_in_mysql_s_own_form_are_counted_however_it_is_cut(
 @pytest.mark.parametrize("keep", [0.2, 0.5, 0.9])
 def test_a_dump_that_is_cut_short_has_no_end(postgresql: PostgreSQL, keep: float) -> None:
     settings_ = PostgresqlSettings(postgresql="website", **postgresql.settings)
-    dump = read(PostgresqlDumps(settings_, Local()))["postgresql/website/dump.sql"]
+    dump = read(PostgresqlDumps(settings_, LOCAL))["postgresql/website/dump.sql"]
     watcher = PostgresqlWatcher()
     watcher.feed(dump[: int(len(dump) * keep)])
     assert not watcher.saw_the_end()

@@ -12,7 +12,7 @@ from orchestrator.archive import Problem
 from orchestrator.config.settings import MysqlSettings, PostgresqlSettings
 from orchestrator.sources.databases import DumpSource, MysqlDumps, PostgresqlDumps
 from orchestrator.sources.rights import Rights
-from orchestrator.sources.ssh import Local
+from orchestrator.sources.ssh import LOCAL
 
 Site = Any
 RECIPES = (Path(__file__).parents[3] / "docs" / "backups-recipes.md").read_text()
@@ -56,7 +56,7 @@ CREATE = "CREATE USER backup@localhost IDENTIFIED BY '…';"
 
 def test_the_recipe_for_mariadb_saves_all_of_a_database(maria: MariaDB) -> None:
     file = as_user(maria, recipe("CREATE USER backup"))
-    contents, problems = read(MysqlDumps(MysqlSettings(mysql="shop", defaults_file=file), Local()))
+    contents, problems = read(MysqlDumps(MysqlSettings(mysql="shop", defaults_file=file), LOCAL))
     dump = contents["mysql/shop/dump.sql"]
     assert problems == []
     for part in (b"FUNCTION `five`", b"before_it", b"EVENT `hourly`", b"VIEW `v`"):
@@ -76,7 +76,7 @@ def test_what_a_user_may_not_see_of_a_database_is_named(
     maria: MariaDB, rights: str, hidden: list[str]
 ) -> None:
     file = as_user(maria, f"{CREATE} GRANT {rights} TO backup@localhost")
-    _, problems = read(MysqlDumps(MysqlSettings(mysql="shop", defaults_file=file), Local()))
+    _, problems = read(MysqlDumps(MysqlSettings(mysql="shop", defaults_file=file), LOCAL))
     assert len(problems) == (1 if hidden else 0)
     for each in hidden:
         assert each in problems[0]
@@ -86,7 +86,7 @@ def test_what_a_user_may_not_see_of_a_database_is_named(
 def test_databases_that_a_user_may_not_see_are_told(maria: MariaDB) -> None:
     own = "GRANT SELECT, SHOW VIEW, EVENT, TRIGGER, EXECUTE, ALTER ROUTINE ON hidden.* TO backup@localhost"
     file = as_user(maria, f"{CREATE} {own}")
-    contents, problems = read(MysqlDumps(MysqlSettings(mysql="*", defaults_file=file), Local()))
+    contents, problems = read(MysqlDumps(MysqlSettings(mysql="*", defaults_file=file), LOCAL))
     assert list(contents) == ["mysql/hidden/dump.sql"]
     (what,) = problems
     assert what.startswith("mysql: this user cannot see all databases")
@@ -96,7 +96,7 @@ def test_history_that_is_not_saved_is_told(maria: MariaDB, caplog: pytest.LogCap
     maria.execute("CREATE DATABASE past; CREATE TABLE past.t (a INT) WITH SYSTEM VERSIONING")
     for history, told in ((True, []), (False, ["t"])):
         wanted = MysqlSettings(mysql="past", history=history, defaults_file=maria.defaults_file)
-        read(MysqlDumps(wanted, Local()))
+        read(MysqlDumps(wanted, LOCAL))
         assert [record.message.rpartition("is not saved: ")[2] for record in caplog.records] == told
     maria.execute("DROP DATABASE past")
 
@@ -150,7 +150,7 @@ def test_the_recipe_for_postgresql_reads_row_level_security_and_large_objects(
 ) -> None:
     postgres.script(recipe("CREATE ROLE backup"))
     settings = PostgresqlSettings.model_validate({"postgresql": "*", **postgres.settings, "user": "backup"})
-    contents, problems = read(PostgresqlDumps(settings, Local()))
+    contents, problems = read(PostgresqlDumps(settings, LOCAL))
     assert sorted(contents) == ["postgresql/forum/dump.sql", "postgresql/postgres/dump.sql"]
     assert b"lo_create" in contents["postgresql/forum/dump.sql"]
     assert sorted(what.partition(" (")[0] for what in problems) == [

@@ -22,7 +22,7 @@ from orchestrator.sources.files import FilesSource
 from orchestrator.sources.remote_files import RemoteFilesSource
 from orchestrator.sources.source import Source
 from orchestrator.sources.sqlite import SqliteSource
-from orchestrator.sources.ssh import Local, Ssh
+from orchestrator.sources.ssh import LOCAL, Ssh, Transport
 from orchestrator.sources.tar_complaints import last_words
 
 
@@ -111,7 +111,7 @@ def test_tar_leaves_out_what_we_would_and_loses_no_content(
         files=named_badly,
         **{key: [text.format(root=named_badly) for text in texts] for key, texts in patterns.items()},
     )
-    local, remote = (read(source)[0] for source in (FilesSource(chosen), RemoteFilesSource(chosen, Local())))
+    local, remote = (read(source)[0] for source in (FilesSource(chosen), RemoteFilesSource(chosen, LOCAL)))
     assert set(remote) == set(local)
     for found in (local, remote):
         links = {entry.metadata.link for entry, _ in found.values() if entry.metadata.kind is Kind.HARDLINK}
@@ -121,18 +121,18 @@ def test_tar_leaves_out_what_we_would_and_loses_no_content(
 def test_a_root_that_is_a_link_or_a_file_is_what_it_leads_to(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "way").symlink_to(tree)
     (tmp_path / "page").symlink_to(tree / "keep" / "page.html")
-    by_link, _ = read(RemoteFilesSource(FilesSettings(files=tmp_path / "way"), Local()))
+    by_link, _ = read(RemoteFilesSource(FilesSettings(files=tmp_path / "way"), LOCAL))
     assert by_link[os.fsencode(f"files{tmp_path}/way/keep/page.html")][1] == b"<h1>hello</h1>"
     for path in (tmp_path / "page", tree / "keep" / "page.html"):
         chosen = FilesSettings(files=path, exclude=[path.name])
-        remote, problems = read(RemoteFilesSource(chosen, Local()))
+        remote, problems = read(RemoteFilesSource(chosen, LOCAL))
         assert problems == []
         assert {path: described(*pair) for path, pair in remote.items()} == {
             path: described(*pair) for path, pair in read(FilesSource(chosen))[0].items()
         }
 
 
-@pytest.mark.parametrize("kind", [FilesSource, lambda chosen: RemoteFilesSource(chosen, Local())])
+@pytest.mark.parametrize("kind", [FilesSource, lambda chosen: RemoteFilesSource(chosen, LOCAL)])
 def test_folders_with_a_tag_and_large_files_are_left_out(
     kind: Callable[[FilesSettings], Source], tree: Path
 ) -> None:
@@ -165,7 +165,7 @@ def mounted(tree: Path) -> Iterator[Path]:
         yield place
 
 
-@pytest.mark.parametrize("kind", [FilesSource, lambda chosen: RemoteFilesSource(chosen, Local())])
+@pytest.mark.parametrize("kind", [FilesSource, lambda chosen: RemoteFilesSource(chosen, LOCAL)])
 def test_what_is_mounted_below_is_entered_on_demand_only(
     kind: Callable[[FilesSettings], Source], tree: Path, mounted: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -180,7 +180,7 @@ def test_what_is_mounted_below_is_entered_on_demand_only(
 
 def test_a_database_with_a_source_of_its_own_is_not_sent(tree: Path) -> None:
     skip = frozenset({f"{tree}/big"})
-    remote, _ = read(RemoteFilesSource(FilesSettings(files=tree), Local(), skip))
+    remote, _ = read(RemoteFilesSource(FilesSettings(files=tree), LOCAL, skip))
     assert remote[os.fsencode(f"files{tree}/hard")][0].metadata.kind is Kind.FILE, "its other name has it all"
     assert os.fsencode(f"files{tree}/big") not in remote
 
@@ -189,7 +189,7 @@ def test_a_folder_that_changes_is_no_loss_and_a_file_that_does_is_reported(tree:
     """tar says the same of both."""
     (tree / "keep" / "big").write_bytes(bytes(30_000_000))
     problems: list[Problem] = []
-    for entry in RemoteFilesSource(FilesSettings(files=tree), Local()).entries(problems.append):
+    for entry in RemoteFilesSource(FilesSettings(files=tree), LOCAL).entries(problems.append):
         if entry.path.endswith(b"/keep"):
             (tree / "keep" / "new").touch()
         for _ in entry.blocks():
@@ -199,7 +199,7 @@ def test_a_folder_that_changes_is_no_loss_and_a_file_that_does_is_reported(tree:
     assert problems == [Problem(os.fsencode(f"files{tree}/keep/big"), "changed while it was read")]
 
 
-class Nobody(Local):
+class Nobody(Transport):
     """This host, as a user who may not read everything."""
 
     def open_stream(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Stream:
@@ -216,7 +216,9 @@ def test_a_file_that_may_not_be_read_is_reported_and_the_rest_is_kept(tree: Path
     secret[2].touch()
     for path in secret:
         path.chmod(0)
-    remote, problems = read(RemoteFilesSource(FilesSettings(files=tree, exclude=["hard", "keep"]), Nobody()))
+    remote, problems = read(
+        RemoteFilesSource(FilesSettings(files=tree, exclude=["hard", "keep"]), Nobody("this host"))
+    )
     assert {problem.path for problem in problems} == {os.fsencode(f"files{path}") for path in secret}
     assert {problem.what for problem in problems} == {"cannot be read: Permission denied"}
     assert remote[os.fsencode(f"files{tree}/cache/junk")][1] == b"left out"
@@ -227,7 +229,7 @@ def test_complaints_too_many_to_be_kept_are_told_to_be_more(tree: Path) -> None:
         folder.chmod(folder.stat().st_mode | 0o011)
     for number in range(1200):
         (tree / f"unreadable, with a name that is somewhat longer {number}").touch(mode=0)
-    _, problems = read(RemoteFilesSource(FilesSettings(files=tree), Nobody()))
+    _, problems = read(RemoteFilesSource(FilesSettings(files=tree), Nobody("this host")))
     assert len(problems) > 500
     assert problems[-1] == Problem(
         os.fsencode(f"files{tree}"), "tar complained of more files than are listed"
@@ -271,7 +273,7 @@ def test_a_host_that_falls_silent_is_not_waited_for_without_end(
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr("orchestrator.sources.remote_files.SILENT_SECONDS", 0.2)
     with pytest.raises(SourceError, match="this host sent nothing for"):
-        read(RemoteFilesSource(FilesSettings(files=tree), Local()))
+        read(RemoteFilesSource(FilesSettings(files=tree), LOCAL))
 
 
 @pytest.mark.parametrize(
@@ -358,7 +360,7 @@ def test_an_sqlite3_program_that_could_be_misused_is_not_given_a_database(
     (tmp_path / "site.sqlite").touch()
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(SourceError, match=r"sqlite3 is older than 3\.31"):
-        read(RemoteSqliteDump(SqliteSettings(sqlite=tmp_path / "site.sqlite"), Local()))
+        read(RemoteSqliteDump(SqliteSettings(sqlite=tmp_path / "site.sqlite"), LOCAL))
     assert not (tmp_path / "trace").exists()
 
 

@@ -13,7 +13,7 @@ from lab.newest import newest_servers, postgresql_programs
 from lab.processes import LabError
 from orchestrator.config.settings import MysqlSettings, PostgresqlSettings
 from orchestrator.sources.databases import DumpSource, MysqlDumps, PostgresqlDumps
-from orchestrator.sources.ssh import Local
+from orchestrator.sources.ssh import LOCAL
 from orchestrator.verify.databases import CannotLoadError, Loaded, loader_for
 from orchestrator.verify.databases.loaded import DumpError
 
@@ -124,7 +124,7 @@ def test_all_that_pg_dump_writes_loads_with_the_rows_of_each_real_table(
     settings = PostgresqlSettings.model_validate(
         {"postgresql": "full_of_it", "format": form, **full.settings}
     )
-    source = PostgresqlDumps(settings, Local())
+    source = PostgresqlDumps(settings, LOCAL)
     ((name, path),) = dumped(source, scratch).items()
     found = loaded(name, path, scratch)
     assert found.tables == POSTGRESQL_ROWS
@@ -160,7 +160,7 @@ def test_a_dump_of_a_newer_postgresql_asks_for_it_and_loads_there(
 ) -> None:
     monkeypatch.setenv("PATH", f"{newest / 'bin'}:{os.environ['PATH']}")
     wanted = {"postgresql": "full_of_it", "format": form, **newest_postgresql.settings}
-    source = PostgresqlDumps(PostgresqlSettings.model_validate(wanted), Local())
+    source = PostgresqlDumps(PostgresqlSettings.model_validate(wanted), LOCAL)
     ((name, path),) = dumped(source, scratch).items()
     version = postgresql_programs(newest).parent.name
     with pytest.raises(CannotLoadError, match=f"^needs PostgreSQL {version}: "):
@@ -175,7 +175,7 @@ def test_a_dump_of_an_older_postgresql_loads_into_the_newest(
     newest: Path, full: PostgreSQL, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = PostgresqlSettings.model_validate({"postgresql": "full_of_it", **full.settings})
-    source = PostgresqlDumps(settings, Local())
+    source = PostgresqlDumps(settings, LOCAL)
     ((name, path),) = dumped(source, scratch).items()
     monkeypatch.setattr("orchestrator.verify.databases.postgresql._INSTALLED", newest / "usr/lib/postgresql")
     assert loaded(name, path, scratch).differences(source.tables[name.encode()]) == []
@@ -224,7 +224,7 @@ INSERT INTO past VALUES (1), (2); UPDATE past SET a = 3 WHERE a = 1; DELETE FROM
 
 
 def checked_mysql(server: MariaDB, scratch: Path, more: dict[str, int]) -> None:
-    source = MysqlDumps(MysqlSettings(mysql="*", defaults_file=server.defaults_file), Local())
+    source = MysqlDumps(MysqlSettings(mysql="*", defaults_file=server.defaults_file), LOCAL)
     path = f"mysql/{quote(NAME, safe='')}/dump.sql"
     file = dumped(source, scratch)[path]
     found = loaded(path, file, scratch)
@@ -354,7 +354,7 @@ def test_rows_that_an_extension_brings_itself_are_no_difference(
     with PostgreSQL(tmp_path, programs) as server:
         server.execute("CREATE DATABASE maps")
         server.script("CREATE EXTENSION brings_rows; INSERT INTO reference VALUES (3)", "maps")
-        source = PostgresqlDumps(PostgresqlSettings(postgresql="maps", **server.settings), Local())
+        source = PostgresqlDumps(PostgresqlSettings(postgresql="maps", **server.settings), LOCAL)
         ((name, path),) = dumped(source, scratch).items()
     assert source.tables[name.encode()] == {"public.reference": 1}
     found = loaded(name, path, scratch)
