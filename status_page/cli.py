@@ -48,9 +48,7 @@ def collect(config_path: Path, once: bool) -> int:
     plan = watched.value
     _must_be_ours(plan.folder)
     collector = Collector(
-        plan,
-        Prometheus(plan.prometheus),
-        newer_plan=lambda: watched.value if watched.refresh() else None,
+        plan, Prometheus(plan.prometheus), newer_plan=lambda: watched.value if watched.refresh() else None
     )
     if once:
         collector.round()

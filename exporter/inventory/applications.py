@@ -54,16 +54,10 @@ MARKS = (
     Mark(
         "Joomla",
         "libraries/src/Version.php",
-        (
-            r"MAJOR_VERSION\s*=\s*(\d+)",
-            r"MINOR_VERSION\s*=\s*(\d+)",
-            r"PATCH_VERSION\s*=\s*(\d+)",
-        ),
+        (r"MAJOR_VERSION\s*=\s*(\d+)", r"MINOR_VERSION\s*=\s*(\d+)", r"PATCH_VERSION\s*=\s*(\d+)"),
     ),
     Mark(
-        "Joomla",
-        "libraries/cms/version/version.php",
-        (quoted(r"\bRELEASE\s*="), quoted(r"\bDEV_LEVEL\s*=")),
+        "Joomla", "libraries/cms/version/version.php", (quoted(r"\bRELEASE\s*="), quoted(r"\bDEV_LEVEL\s*="))
     ),
     Mark("TYPO3", "typo3/sysext/core/Classes/Information/Typo3Version.php", (CONSTANT,)),
     Mark("TYPO3", "vendor/typo3/cms-core/Classes/Information/Typo3Version.php", (CONSTANT,)),
@@ -73,12 +67,7 @@ MARKS = (
         (quoted(r"define\(\s*'TYPO3_version'\s*,"),),
     ),
     Mark("phpMyAdmin", "libraries/classes/Version.php", (CONSTANT,)),
-    Mark(
-        "phpMyAdmin",
-        "src/Version.php",
-        (CONSTANT,),
-        also="resources/templates/login/form.twig",
-    ),
+    Mark("phpMyAdmin", "src/Version.php", (CONSTANT,), also="resources/templates/login/form.twig"),
     *(
         Mark("phpMyAdmin", f"libraries/{name}.php", (quoted(r"'PMA_VERSION'\s*,"),))
         for name in ("classes/Config", "Config", "Config.class")

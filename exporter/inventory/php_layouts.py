@@ -150,12 +150,7 @@ LAYOUTS = (
     # Gentoo
     Layout(
         "/usr/lib64/php*",
-        {
-            "cli": "bin/php",
-            "fpm": "bin/php-fpm",
-            "apache": "apache2/libphp*.so",
-            "cgi": "bin/php-cgi",
-        },
+        {"cli": "bin/php", "fpm": "bin/php-fpm", "apache": "apache2/libphp*.so", "cgi": "bin/php-cgi"},
         ("/etc/php/{sapi}-php{branch}/php.ini",),
         ("/etc/php/{sapi}-php{branch}/ext-active",),
         "/etc/php/fpm-php*/php-fpm.conf",

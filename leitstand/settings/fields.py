@@ -119,8 +119,7 @@ def _is_regular_expression(value: str) -> str:
             re.compile(value)
     except (re.error, OverflowError, RecursionError) as error:
         raise SettingError(
-            f"not a regular expression: {error}",
-            "put a backslash before a literal . * + ? ( ) [ {",
+            f"not a regular expression: {error}", "put a backslash before a literal . * + ? ( ) [ {"
         ) from None
     # With one such pattern in its configuration, blackbox_exporter does not start, so no service is probed.
     if reason := why_not_re2(value):

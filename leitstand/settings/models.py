@@ -89,10 +89,7 @@ def _is_one_line(value: str) -> str:
 Name = Annotated[str, AfterValidator(_is_a_name), Field(json_schema_extra={"pattern": NAME_PATTERN.pattern})]
 Duration = Annotated[
     timedelta,
-    BeforeValidator(
-        parse_duration,
-        json_schema_input_type=Annotated[str, Field(pattern=DURATION_PATTERN)],
-    ),
+    BeforeValidator(parse_duration, json_schema_input_type=Annotated[str, Field(pattern=DURATION_PATTERN)]),
 ]
 _PRINTED = r"[^\x00-\x1f\x7f]*"
 Line = Annotated[str, AfterValidator(_is_one_line), Field(json_schema_extra={"pattern": f"^{_PRINTED}$"})]

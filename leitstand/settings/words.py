@@ -54,12 +54,7 @@ _LIMITS = {
     "enum": "must be {expected}",
     "union_tag_invalid": "must be one of {expected_tags}",
 }
-_SWITCHES = {
-    "yes": "true",
-    "on": "true",
-    "no": "false",
-    "off": "false",
-}
+_SWITCHES = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 _SECRET = re.compile(r"pass|secret|token|credential|^(api_?|access_?|private_?)?keys?$")
 Words = tuple[str, str]
 

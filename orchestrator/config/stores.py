@@ -31,8 +31,7 @@ class S3Settings(Model):
         default="", description="Folder in the bucket for everything, such as team/backups."
     )
     path_style: bool = Field(
-        default=True,
-        description="Whether the bucket is in the path, as Swift expects, or in the host name.",
+        default=True, description="Whether the bucket is in the path, as Swift expects, or in the host name."
     )
     credentials_file: AbsolutePath = Field(description="ini file, mode 0600, with access_key and secret_key.")
     ca_file: AbsolutePath | None = Field(

@@ -14,10 +14,7 @@ from orchestrator.repository.volume_info import VolumeInfo, volume_from_json, vo
 
 META_VERSION = 2  # version 1 does not name the snapshot before it
 COMMIT_VERSION = 1
-META_BYTES, COMMIT_BYTES = (
-    16 << 20,
-    1 << 20,
-)  # the most that is read: others may write there
+META_BYTES, COMMIT_BYTES = (16 << 20, 1 << 20)  # the most that is read: others may write there
 MOST_VOLUMES = 80_000  # keeps meta.json below its limit
 _META_FORMAT, _COMMIT_FORMAT = "leitstand-meta", "leitstand-commit"
 _STATES = ("complete", "partial")

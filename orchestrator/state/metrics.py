@@ -42,11 +42,7 @@ _GAUGES: tuple[tuple[str, str, Read], ...] = (
         _of_run(lambda f: int(f.last_run_success)),
     ),
     ("last_run_timestamp_seconds", "When the last run ended.", lambda f: f.last_run or None),
-    (
-        "last_run_warnings",
-        "Files that the last run could not read reliably.",
-        _of_run(lambda f: f.warnings),
-    ),
+    ("last_run_warnings", "Files that the last run could not read reliably.", _of_run(lambda f: f.warnings)),
     ("shrunk_sources", "Sources that held far less in the last run than before.", _of_success("shrunk")),
     ("last_success_timestamp_seconds", "When the last good run ended.", _of_success("last_success")),
     ("duration_seconds", "How long the last good run took.", _of_success("duration_seconds")),
@@ -60,11 +56,7 @@ _GAUGES: tuple[tuple[str, str, Read], ...] = (
     ("files", "Files and folders in the newest good snapshot.", _of_success("files")),
     ("snapshots", "Complete snapshots in the store, as last seen.", lambda f: f.snapshots),
     ("files_new", "Files and folders that the previous run did not have.", _of_success("new")),
-    (
-        "files_changed",
-        "Files and folders that have changed since the previous run.",
-        _of_success("changed"),
-    ),
+    ("files_changed", "Files and folders that have changed since the previous run.", _of_success("changed")),
     (
         "files_gone",
         "Files and folders that the previous run had and the last one did not.",

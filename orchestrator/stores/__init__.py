@@ -10,11 +10,7 @@ __all__ = ["ObjectInfo", "ObjectMissingError", "Store", "StoreError", "get_small
 
 
 def open_store(
-    name: str,
-    settings: FolderSettings | S3Settings,
-    *,
-    is_new: bool = True,
-    credit: Path | None = None,
+    name: str, settings: FolderSettings | S3Settings, *, is_new: bool = True, credit: Path | None = None
 ) -> Store:
     """The store these settings describe; nothing is sent yet. Raises UsageError for unusable credentials.
 

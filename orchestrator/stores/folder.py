@@ -14,12 +14,7 @@ from leitstand.files import sync_folder
 from orchestrator.archive.mapped_memory import Buffer
 from orchestrator.config.stores import FolderSettings
 from orchestrator.stores.limit import Line
-from orchestrator.stores.store import (
-    ObjectInfo,
-    ObjectMissingError,
-    StoreError,
-    check_key,
-)
+from orchestrator.stores.store import ObjectInfo, ObjectMissingError, StoreError, check_key
 
 _TEMPORARY = ".partial-"
 _NO_FILE = "exists, but is not a regular file"
@@ -43,9 +38,7 @@ class FolderStore:
         """The folder must exist: creating it could fill the root disk when a disk is not mounted."""
         if not self.root.is_dir():
             raise StoreError(
-                f"{self.name}: there is no folder {self.root}",
-                "mount the disk, or mkdir it",
-                permanent=True,
+                f"{self.name}: there is no folder {self.root}", "mount the disk, or mkdir it", permanent=True
             )
 
     def put(self, key: str, data: Buffer, *, sha256: str, md5: str = "") -> None:

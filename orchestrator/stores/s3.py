@@ -204,9 +204,7 @@ class S3Store:
             return self._once(
                 key,
                 lambda: self._info_of(
-                    key,
-                    self.client.head_object(Bucket=self.settings.bucket, Key=full_key),
-                    "ContentLength",
+                    key, self.client.head_object(Bucket=self.settings.bucket, Key=full_key), "ContentLength"
                 ),
             )
         except ObjectMissingError:
@@ -295,10 +293,7 @@ class S3Store:
         except SSLError as error:
             message = f"{self.name}: {self.settings.endpoint}: TLS failed: {error}"
             raise StoreError(message, "set ca_file to the certificate of its CA", permanent=True) from error
-        except (
-            BotoCoreError,
-            HTTPError,
-        ) as error:  # boto does not catch the latter in the body of an answer
+        except (BotoCoreError, HTTPError) as error:  # boto does not catch the latter in the body of an answer
             raise StoreError(f"{self.name}: {key}: {error}") from error
 
     def _refused(self, key: str, error: ClientError) -> StoreError:
