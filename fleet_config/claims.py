@@ -43,7 +43,7 @@ def unheard(fleet: Fleet, expected: Expected) -> Iterator[str]:
     remote = any(job.schedule and job.host in over_ssh for job in expected.backups.values())
     if remote and not any(host.runs_part("backups") for host in fleet.hosts.values()):
         yield "backups"
-    if expected.page and not any(host.runs_part("status_page") for host in fleet.hosts.values()):
+    if expected.page(fleet) and not any(host.runs_part("status_page") for host in fleet.hosts.values()):
         yield "status_page"
 
 

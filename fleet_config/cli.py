@@ -9,15 +9,19 @@ from typing import Any
 import click
 
 from fleet_config.alertmanager import alertmanager_files, needs_url_file, tells_somebody
+from fleet_config.ansible import Inventory, inventory, leitstand_host_if_here
 from fleet_config.claims import unheard
 from fleet_config.expected import Expected
 from fleet_config.grafana import grafana_files
-from fleet_config.output import Written, remove_former, write_files
+from fleet_config.output import Written, json_text, remove_former, write_files
 from fleet_config.prometheus import Addresses, prometheus_files
-from leitstand.errors import EXIT_OK, EXIT_WARNINGS
+from fleet_config.settings import DeploySettings
+from leitstand.errors import EXIT_OK, EXIT_WARNINGS, UsageError
 from leitstand.options import config_option, json_option
 from leitstand.settings.config import load_document, read
 from leitstand.settings.fleet import Fleet
+from leitstand.settings.roles import managed_hosts
+from leitstand.settings.words import did_you_mean
 from leitstand.share import share
 
 # Which program must be reloaded when a file changes. Target files and dashboards are watched.
@@ -122,6 +126,58 @@ def grafana(config_path: Path, out: Path, as_json: bool, prometheus: str) -> int
     fleet = read(load_document(config_path), Fleet)
     _report(out, write_files(out, grafana_files(fleet, prometheus, out, share("grafana"))), as_json)
     return EXIT_OK
+
+
+_here_option = click.option(
+    "--here",
+    metavar="HOST",
+    help="Host that Ansible runs on, which needs no SSH. Default: the leitstand host, if its address "
+    "is one of this machine's.",
+)
+
+
+@render.command(epilog="Example: leitstand render ansible --out /root/fleet")
+@config_option
+@_out_option
+@_here_option
+@json_option
+def ansible(config_path: Path, out: Path, here: str | None, as_json: bool) -> int:
+    """Write inventory.json, an Ansible inventory of the hosts with roles; it contains no secret."""
+    found = _inventory(config_path, here)
+    _report(out, write_files(out, {"inventory.json": json_text(found.as_file())}), as_json)
+    if not found.hosts:
+        _log.warning("the inventory is empty: no host has roles, such as hosts.NAME.roles: [watched]")
+        return EXIT_WARNINGS
+    return EXIT_OK
+
+
+@click.command(epilog="Example: leitstand ansible-inventory --list")
+@config_option
+@_here_option
+@click.option("--list", "as_list", is_flag=True, help="Print all groups, and all hosts with their variables.")
+@click.option("--host", metavar="NAME", help="Print the variables of one host.")
+def ansible_inventory(config_path: Path, here: str | None, as_list: bool, host: str | None) -> None:
+    """Print the Ansible inventory of the hosts with roles, as JSON; it contains no secret.
+
+    Ansible takes a script as inventory (-i) that runs this command with the script's own arguments.
+    """
+    if as_list == (host is not None):
+        raise UsageError("give either --list or --host", "such as: leitstand ansible-inventory --list")
+    found = _inventory(config_path, here)
+    if host is not None and host not in found.hosts:
+        raise UsageError(f"there is no host '{host}' with roles", did_you_mean(host, list(found.hosts)))
+    click.echo(json_text(found.as_script() if host is None else found.hosts[host]), nl=False)
+
+
+def _inventory(config_path: Path, here: str | None) -> Inventory:
+    document = load_document(config_path)
+    fleet, expected = read(document, Fleet), read(document, Expected)
+    if here is not None and here not in managed_hosts(fleet.hosts):
+        raise UsageError(
+            f"--here: there is no host '{here}' with roles", did_you_mean(here, list(fleet.hosts))
+        )
+    deploy = read(document, DeploySettings).deploy
+    return inventory(fleet, expected, deploy, here or leitstand_host_if_here(fleet))
 
 
 def _report(out: Path, written: list[Written], as_json: bool) -> None:

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from fleet_config.output import Files, yaml_text
-from leitstand.settings.fleet import Finding, Fleet
+from leitstand.settings.fleet import Fleet
+from leitstand.settings.problems import Finding
+from leitstand.settings.roles import page_hosts
 from orchestrator.config.settings import BackupSettings
 from status_page.config import StatusPage, StatusPageSettings
 
@@ -17,10 +19,10 @@ class Expected(BackupSettings, StatusPageSettings):
         yield from BackupSettings.cross_check(self, fleet)
         yield from StatusPageSettings.cross_check(self, fleet)
 
-    @property
-    def page(self) -> StatusPage | None:
-        """The status page, if the file has a section for it: without one there is no page."""
-        return self.status_page if "status_page" in self.model_fields_set else None
+    def page(self, fleet: Fleet) -> StatusPage | None:
+        """The status page; None without a section for it and without a host with the role."""
+        there_is_one = "status_page" in self.model_fields_set or page_hosts(fleet.hosts)
+        return self.status_page if there_is_one else None
 
 
 def expected_files(fleet: Fleet, expected: Expected) -> Files:
@@ -33,7 +35,7 @@ def expected_files(fleet: Fleet, expected: Expected) -> Files:
         if job.schedule
         for store in job.stores
     ]
-    rules += [_rule("status_page", {})] if expected.page else []
+    rules += [_rule("status_page", {})] if expected.page(fleet) else []
     groups = [
         {"name": "expected", "interval": "1m", "rules": rules},
         {"name": "maintenance", "rules": list(_maintenance(fleet))},
@@ -60,9 +62,10 @@ def status_page_url(fleet: Fleet, expected: Expected) -> str | None:
     """Where the status page is asked for: where the public finds it, else where it listens. None: nowhere."""
     if fleet.site.url:
         return fleet.site.url
-    if expected.page is None:
+    page = expected.page(fleet)
+    if page is None:
         return None
-    address, _, port = expected.page.listen.rpartition(":")
+    address, _, port = page.listen.rpartition(":")
     # An address of "any" is good to listen on, not to connect to.
     own = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(address, address)  # noqa: S104
     return f"http://{own}:{port}/" if int(port) else None

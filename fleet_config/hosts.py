@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fleet_config.output import Files, json_text
-from leitstand.settings.fleet import ExporterAccess, Fleet, Host
+from leitstand.settings.fleet import Fleet
+from leitstand.settings.hosts import ExporterAccess, Host
 
 JOB = "host"
 # Thousands of series on each host: asked rarely, but within the 5 minutes that Prometheus looks back. The
@@ -56,7 +57,7 @@ def inventory_jobs(fleet: Fleet, job: Mapping[str, Any]) -> Iterator[dict[str, A
 def _by_access(fleet: Fleet) -> list[tuple[ExporterAccess, dict[str, Host]]]:
     groups: dict[ExporterAccess, dict[str, Host]] = {_PLAIN: {}}
     for name, host in fleet.hosts.items():
-        groups.setdefault(host.exporter, {})[name] = host
+        groups.setdefault(host.access, {})[name] = host
     return list(groups.items())
 
 

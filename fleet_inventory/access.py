@@ -7,7 +7,7 @@ from pathlib import Path
 
 from leitstand.ask import Server
 from leitstand.errors import UsageError
-from leitstand.settings.fleet import ExporterAccess
+from leitstand.settings.hosts import ExporterAccess
 
 
 class AccessError(UsageError):

@@ -20,7 +20,8 @@ from fleet_inventory.query import parse_query
 from leitstand.errors import EXIT_FAILED, EXIT_OK, EXIT_WARNINGS, UsageError
 from leitstand.options import config_option, json_option
 from leitstand.settings.config import load_document, read
-from leitstand.settings.fleet import ExporterAccess, Fleet
+from leitstand.settings.fleet import Fleet
+from leitstand.settings.hosts import ExporterAccess
 from leitstand.tables import echo_fields
 
 DEFAULT_DATABASE = Path("/var/lib/leitstand/inventory/inventory.sqlite")
@@ -127,7 +128,7 @@ def targets(fleet: Fleet, names: Iterable[str], options: Mapping[str, object]) -
     given = {name: value for name, value in options.items() if value is not None}
     open_access(ExporterAccess().model_copy(update=given))  # a wrong option is no matter of each host
     return {
-        name: Target(host.address, host.exporter_port, host.exporter.model_copy(update=given))
+        name: Target(host.address, host.exporter_port, host.access.model_copy(update=given))
         for name in wanted
         for host in [fleet.hosts[name]]
     }

@@ -15,7 +15,7 @@ from fleet_inventory.database import Database, HostState
 from fleet_inventory.document import DocumentError, InventoryDocument, Item, parse, printable
 from leitstand.ask import Reply, get
 from leitstand.errors import LeitstandError
-from leitstand.settings.fleet import ExporterAccess
+from leitstand.settings.hosts import ExporterAccess
 
 TIMEOUT_SECONDS = 15.0
 ANSWER_SECONDS = 60.0  # for the whole answer: one that trickles in must not hold up the others

@@ -23,6 +23,7 @@ from leitstand.version import REVISION, VERSION
 COMMANDS: Table = {
     "check": ("leitstand.commands:check", "Check leitstand.yml and print every problem."),
     "render": ("fleet_config.cli:render", "Write the configuration of Prometheus, Alertmanager and Grafana."),
+    "ansible-inventory": ("fleet_config.cli:ansible_inventory", "Print the Ansible inventory of the fleet."),
     "schema": ("leitstand.commands:schema", "Print the JSON Schema of leitstand.yml, for editors."),
     "runbook": ("leitstand.commands:runbook", "Print what to do when an alert fires."),
     "exporter": ("exporter.cli:exporter", "Serve this host's metrics and inventory to Prometheus."),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leitstand.errors import UsageError
-from leitstand.settings.fleet import Host
+from leitstand.settings.hosts import Host
 from orchestrator.backup.hooks import RunHooks
 from orchestrator.config.settings import ALL_DATABASES, FilesSettings, Job
 from orchestrator.sources import open_sources, open_transport

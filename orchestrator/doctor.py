@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from leitstand.errors import LeitstandError, UsageError
-from leitstand.settings.fleet import Host
+from leitstand.settings.hosts import Host
 from orchestrator.archive import Entry, Problem
 from orchestrator.config.private_files import faulty_files
 from orchestrator.config.settings import Job, source_label

@@ -8,8 +8,9 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from leitstand.settings.fields import Listen, ProbeUrl
-from leitstand.settings.fleet import Finding, Fleet
+from leitstand.settings.fleet import Fleet
 from leitstand.settings.models import AbsolutePath, Duration, Model
+from leitstand.settings.problems import Finding
 
 
 class StatusPage(Model):

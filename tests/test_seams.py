@@ -1,7 +1,8 @@
 """Where two programs meet in data: what one writes by default, the other reads by default."""
 
 from exporter.collectors.options import DEFAULT_TEXTFILE_FOLDERS
-from leitstand.settings.fleet import EXPORTER_PORT, Fleet
+from leitstand.settings.fleet import Fleet
+from leitstand.settings.hosts import EXPORTER_PORT
 from status_page.config import StatusPage
 from status_page.plan import make_plan
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from leitstand.settings.fleet import Finding, Fleet
-from leitstand.settings.problems import KeyPath
+from leitstand.settings.fleet import Fleet
+from leitstand.settings.problems import Finding, KeyPath
 from leitstand.trust import Distrust, distrust, exposed
 
 NamedFile = tuple[KeyPath, Path]
@@ -61,10 +61,10 @@ def faulty_files(files: Iterator[NamedFile]) -> Iterator[Finding]:
             yield path, f"{file} cannot be checked by this user", "check again as root"
         except OSError as error:
             what = "does not exist" if isinstance(error, FileNotFoundError) else str(error.strerror)
-            yield path, f"{file}: {what}", _how_to_make(str(path[-1]))
+            yield path, f"{file}: {what}", _how_to_make(path)
         else:
             if not stat.S_ISREG(status.st_mode):
-                yield path, f"{file} is not a file", _how_to_make(str(path[-1]))
+                yield path, f"{file} is not a file", _how_to_make(path)
             elif found := _exposed(path, file):
                 yield path, f"{found.place} {found.what}", found.cure
 
@@ -83,7 +83,10 @@ def _exposed(path: KeyPath, file: Path) -> Distrust | None:
     return exposed(file, stat.S_IRWXO if setting == "credentials_file" else stat.S_IRWXG | stat.S_IRWXO)
 
 
-def _how_to_make(setting: str) -> str:
+def _how_to_make(path: KeyPath) -> str:
+    setting = str(path[-1])
+    if "deploy" in path and setting == "identity_file":
+        return "ssh-keygen -t ed25519 -f FILE; then: ssh-copy-id -i FILE.pub USER@HOST"
     return {
         "keys_file": "create it once: leitstand backup keys generate",
         "credentials_file": "an ini file, mode 0600, with access_key and secret_key",

@@ -15,9 +15,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core.core_schema import ErrorType
 
 from leitstand.settings.document import ConfigError, Document, KeyPath, Problem, load_document
-from leitstand.settings.fleet import Finding, Fleet
+from leitstand.settings.fleet import Fleet
 from leitstand.settings.models import BadNameError, SettingError
 from leitstand.settings.places import Place, locate
+from leitstand.settings.problems import Finding
 from leitstand.settings.words import did_you_mean, explain, meant
 
 
@@ -28,6 +29,7 @@ class Owner(Protocol):
         """Problems between sections, such as a name that is not defined.
 
         Of a faulty entry (it has its own problem) only the name is known: ``in`` finds it, nothing else does.
+        A section with such an entry has an attribute ``complete``, which is false.
         """
 
 
@@ -40,6 +42,7 @@ OWNERS: dict[str, str | None] = {
     "leitstand.settings.fleet:Fleet": "leitstand.settings.cautions:of_fleet",
     "orchestrator.config.settings:BackupSettings": "orchestrator.config.cautions:of_backups",
     "status_page.config:StatusPageSettings": None,
+    "fleet_config.settings:DeploySettings": "fleet_config.settings:cautions",
 }
 
 
@@ -277,6 +280,7 @@ class _Known(dict[str, Any]):
     def __init__(self, good: dict[str, Any], names: Iterable[str] | None) -> None:
         super().__init__(good)
         self._names = None if names is None else set(names)
+        self.complete = self._names == set(good)
 
     def __contains__(self, name: object) -> bool:
         return self._names is None or name in self._names

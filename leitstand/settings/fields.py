@@ -21,14 +21,18 @@ _HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
 
 def is_address(value: str) -> str:
     """Return ``value`` if it is an IP address or a host name."""
+    if not is_ip_address(value) and (not _HOST_NAME.fullmatch(value) or re.fullmatch(r"[0-9.]+", value)):
+        raise SettingError("an address is just an IPv4 or IPv6 address or a host name", _address_hint(value))
+    return value
+
+
+def is_ip_address(value: str) -> bool:
+    """Whether it is an IPv4 or IPv6 address, as opposed to a name."""
     try:
         ipaddress.ip_address(value)
     except ValueError:
-        if not _HOST_NAME.fullmatch(value) or re.fullmatch(r"[0-9.]+", value):
-            raise SettingError(
-                "an address is just an IPv4 or IPv6 address or a host name", _address_hint(value)
-            ) from None
-    return value
+        return False
+    return True
 
 
 def _address_hint(value: str) -> str:
@@ -136,6 +140,28 @@ def _is_mail_address(value: str) -> str:
     return value
 
 
+_USER_NAME = re.compile(r"^[a-z_][a-z0-9_.-]*$")
+
+
+def _is_user_name(value: str) -> str:
+    if not _USER_NAME.fullmatch(value):
+        raise SettingError(
+            "a user name is lower-case letters, digits, '.', '_' and '-'", "such as root or admin"
+        )
+    return value
+
+
+def _is_network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        hint = "such as 192.0.2.10 or 2001:db8::/64"
+        if "host bits" in str(error):
+            hint = f"write {ipaddress.ip_network(value, strict=False)}"
+        raise SettingError("an IP address or a network is needed", hint) from None
+    return value
+
+
 def _is_mail_server(value: str) -> str:
     host, _, port = value.rpartition(":")
     if not port.isascii() or not port.isdigit() or not 1 <= int(port[:6]) <= 65535 or not host:
@@ -179,5 +205,9 @@ ProbeUrl = Annotated[
 Pattern = Annotated[str, AfterValidator(_is_regular_expression)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 MailAddress = Annotated[str, AfterValidator(_is_mail_address)]
+UserName = Annotated[
+    str, AfterValidator(_is_user_name), Field(json_schema_extra={"pattern": _USER_NAME.pattern})
+]
+Network = Annotated[str, AfterValidator(_is_network)]
 MailServer = Annotated[str, AfterValidator(_is_mail_server)]
 Moment = Annotated[datetime, BeforeValidator(_parse_moment, json_schema_input_type=str)]

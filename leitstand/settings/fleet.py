@@ -3,9 +3,8 @@
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 from unicodedata import category
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -16,21 +15,19 @@ from pydantic_core.core_schema import literal_schema
 
 from leitstand.languages import LANGUAGES
 from leitstand.settings.fields import (
-    Address,
     MailAddress,
     MailServer,
     Moment,
     Pattern,
-    Port,
     ProbeUrl,
     TimeZone,
 )
+from leitstand.settings.hosts import Host
 from leitstand.settings.models import AbsolutePath, Duration, Line, Model, Name, SettingError
+from leitstand.settings.problems import Finding
+from leitstand.settings.roles import role_findings
 
 Language = Annotated[str, GetPydanticSchema(lambda *_: literal_schema(list(LANGUAGES)))]
-Part = Literal["backups", "status_page"]
-Finding = tuple[tuple[str | int, ...], str, str]  # path in the file, what is wrong, what to do
-EXPORTER_PORT = 9815
 _SAMPLE = f"{{{', '.join(f'{language}: …' for language in LANGUAGES)}}}"
 
 
@@ -108,79 +105,6 @@ class Site(Model):
     def zone(self) -> ZoneInfo:
         """The time zone in which days begin on the page."""
         return ZoneInfo(self.time_zone)
-
-
-class Ssh(Model):
-    """How backups reach a host: with the system's OpenSSH; the host's key must be known already."""
-
-    user: str = Field(
-        default="root", pattern=r"^[a-z_][a-z0-9_.-]*$", description="User name to log in with."
-    )
-    port: Port = Field(default=22, description="Port of its sshd.")
-    identity_file: AbsolutePath | None = Field(default=None, description="Private key, mode 0600.")
-    known_hosts_file: AbsolutePath | None = Field(
-        default=None, description="File of known host keys; default: that of the user who runs the backup."
-    )
-
-
-class ExporterAccess(Model):
-    """How Prometheus and the inventory connect to an exporter whose ``web.yml`` requires TLS or a password.
-
-    Both must be able to read the files.
-    """
-
-    tls: bool = Field(default=False, description="Use HTTPS.")
-    ca_file: AbsolutePath | None = Field(
-        default=None, description="CA certificates for its certificate; default: those of the system."
-    )
-    server_name: Line | None = Field(
-        default=None, min_length=1, description="Name in its certificate, if that is not the address."
-    )
-    cert_file: AbsolutePath | None = Field(default=None, description="Client certificate to present.")
-    key_file: AbsolutePath | None = Field(default=None, description="Private key of that certificate.")
-    username: Line | None = Field(
-        default=None, min_length=1, description="User name for basic authentication."
-    )
-    password_file: AbsolutePath | None = Field(default=None, description="File with the user's password.")
-
-    @model_validator(mode="after")
-    def what_belongs_together_is_given_together(self) -> Self:
-        for one, other in (("username", "password_file"), ("cert_file", "key_file")):
-            if (getattr(self, one) is None) != (getattr(self, other) is None):
-                raise SettingError(f"{one} and {other} must be given together", "give both or neither")
-        if not self.tls and any((self.ca_file, self.server_name, self.cert_file)):
-            raise SettingError("certificates are only used with TLS", "add 'tls: true'")
-        return self
-
-
-class Host(Model):
-    """A machine with an exporter."""
-
-    address: Address = Field(description="IPv4 or IPv6 address or host name, without port.")
-    exporter_port: Port = Field(default=EXPORTER_PORT, description="Port of its exporter.")
-    exporter: ExporterAccess = Field(
-        default=ExporterAccess(),
-        description="How to connect to its exporter, if that requires TLS or a password.",
-    )
-    ssh: Ssh | None = Field(
-        default=None, description="How backups read this host over SSH; without it they read locally."
-    )
-    runs: list[Part] | None = Field(
-        default=None,
-        description="Parts of Leitstand that run here: their metrics are accepted from it. Default: all "
-        "for a loopback address; otherwise only this host's backups of itself, without SSH.",
-    )
-
-    def runs_part(self, part: Part) -> bool:
-        """Whether the host runs a part of Leitstand that reports on other hosts, too."""
-        return self._is_this_machine if self.runs is None else part in self.runs
-
-    @property
-    def _is_this_machine(self) -> bool:
-        try:
-            return ip_address(self.address).is_loopback
-        except ValueError:
-            return self.address.lower().rstrip(".") == "localhost"
 
 
 class Service(Model):
@@ -335,6 +259,7 @@ class Fleet(Model):
         for name, maintenance in self.maintenance.items():
             path = ("maintenance", name, "services")
             yield from undefined(path, "service", maintenance.services, self.services)
+        yield from role_findings(self.hosts)
 
 
 def undefined(

@@ -8,6 +8,7 @@ from leitstand.errors import UsageError
 from leitstand.text import visible
 
 KeyPath = tuple[str | int, ...]
+Finding = tuple[KeyPath, str, str]  # path in the file, what is wrong, what to do
 _LONGEST = 300  # printed characters of a key or message; a file may contain anything
 
 

@@ -5,7 +5,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
 from leitstand.settings.cautions import faulty_files, named_files
-from leitstand.settings.fleet import Finding, Fleet
+from leitstand.settings.fleet import Fleet
+from leitstand.settings.problems import Finding
 from orchestrator.config.settings import BackupSettings, FilesSettings, Job, SqliteSettings
 from orchestrator.config.tasks import Action, schedule_of
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath, PurePosixPath
 
-from leitstand.settings.fleet import Finding
+from leitstand.settings.problems import Finding
 
 # Settings for a whole server: one file of the snapshot, no matter which database's source sets it.
 _OF_THE_SERVER = ("users", "globals")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from leitstand.settings.fleet import Host
+from leitstand.settings.hosts import Host
 from leitstand.trust import Distrust, distrust, exposed
 from orchestrator.config.settings import Job, MysqlSettings, PostgresqlSettings
 

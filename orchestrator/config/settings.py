@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from leitstand.settings.fleet import Finding, Fleet, unknown
+from leitstand.settings.fleet import Fleet, unknown
 from leitstand.settings.models import AbsolutePath, Duration, Model, Name, SettingError
+from leitstand.settings.problems import Finding
 from orchestrator.config.conflicts import (
     overlapping_sources,
     repeated_accounts,

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from leitstand.settings.fleet import Host
+from leitstand.settings.hosts import Host
 from orchestrator.config.settings import (
     CommandSettings,
     FilesSettings,

@@ -101,3 +101,24 @@ def prometheus_says(folder: Path) -> dict[str, str]:
         wait_until(lambda: len(found()) == 3, "a sample of each host")
         wait_until(lambda: found().get("secured") == "1", "the secured exporter's figures")
         return found()
+
+
+def test_hosts_with_roles_are_asked_over_tls_in_one_job_unless_the_file_says_how(tmp_path):
+    hosts = {
+        "control": {"address": "127.0.0.1", "roles": ["leitstand"]},
+        "web1": {"address": "192.0.2.11", "roles": ["watched"]},
+        "web2": {"address": "192.0.2.12", "roles": ["watched"]},
+        "open": {"address": "192.0.2.13", "roles": ["watched"], "exporter": {"tls": False}},
+        "router": {"address": "192.0.2.1"},
+    }
+    sections = {"hosts": hosts, "deploy": {"allow": ["192.0.2.10"]}}
+    (tmp_path / "leitstand.yml").write_text(json.dumps(sections))
+    render(tmp_path)
+    out = tmp_path / "out"
+    plain, secured = (
+        json.loads((out / "targets" / name).read_text()) for name in ("hosts.json", "hosts-1.json")
+    )
+    assert [each["labels"]["instance"] for each in plain] == ["control", "open", "router"]
+    assert [each["labels"]["instance"] for each in secured] == ["web1", "web2"]
+    assert not (out / "targets" / "hosts-2.json").exists()
+    assert (out / "prometheus.yml").read_text().count("/etc/leitstand/ca/prometheus.key") == 1

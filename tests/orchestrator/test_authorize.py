@@ -12,7 +12,7 @@ import pytest
 from lab.patience import patient
 from lab.sshd import Sshd
 from leitstand.errors import UsageError
-from leitstand.settings.fleet import Host
+from leitstand.settings.hosts import Host
 from orchestrator.authorize import authorize
 from orchestrator.cli.authorize import _steps
 from orchestrator.config.settings import Job

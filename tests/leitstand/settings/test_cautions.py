@@ -170,3 +170,26 @@ def test_what_is_faulty_is_not_warned_of_as_well(leitstand: Run, tmp_path: Path)
     done = leitstand("check", "--config", tmp_path / "l.yml")
     assert done.returncode == 2
     assert "has no schedule" not in done.stderr
+
+
+def test_what_is_rarely_meant_about_roles_and_deploy(leitstand: Run, tmp_path: Path) -> None:
+    managed = {"control": {"address": "192.0.2.10", "roles": ["leitstand"]}}
+    file = tmp_path / "l.yml"
+    assert "without TLS" in warned(leitstand, file, hosts=managed)["deploy.certificate"]
+    found = warned(leitstand, file, hosts={"web1": {"address": "192.0.2.11"}}, deploy={"grafana": True})
+    assert found["deploy"].startswith("has no effect: no host has roles")
+    site = {"url": "https://status.example.org/"}
+    deploy = {"certificate": "acme", "acme_mail": "a@example.org"}
+    assert warned(leitstand, file, site=site, hosts=managed, deploy=deploy) == {}, (
+        "apply makes the CA's files"
+    )
+    files = {"cert_file": "/none/page.crt", "key_file": "/none/page.key"}
+    managed["control"]["deploy"] = {"identity_file": "/none/key"}  # type: ignore[assignment]
+    found = warned(leitstand, file, hosts=managed, deploy={**deploy, "certificate": files})
+    assert found.keys() == {
+        "deploy.acme_mail",
+        "deploy.certificate.cert_file",
+        "deploy.certificate.key_file",
+        "hosts.control.deploy.identity_file",
+    }
+    assert "ssh-copy-id" in found["hosts.control.deploy.identity_file"]

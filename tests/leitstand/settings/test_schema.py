@@ -40,6 +40,15 @@ BEYOND_A_SCHEMA += (
 )
 BEYOND_A_SCHEMA += ("section-twice", "name-in-two", "list-in-one", "huge-number", "typographic-quotes")
 BEYOND_A_SCHEMA += ("exporter-certificates-", "exporter-password-alone")
+BEYOND_A_SCHEMA += (
+    "acme-",
+    "managed-",
+    "deploy-without-roles",
+    "deploy-allow-",
+    "deploy-exception-of",
+    "max-parallel-of",
+)
+BEYOND_A_SCHEMA += ("roles-leitstand-", "roles-page-", "roles-named-", "roles-beside-")
 
 
 def parsed(source: Path) -> object:

@@ -14,7 +14,7 @@ import pytest
 from lab.patience import patient
 from lab.sshd import Sshd
 from leitstand.errors import UsageError
-from leitstand.settings.fleet import Host
+from leitstand.settings.hosts import Host
 from orchestrator.authorize import authorize
 from orchestrator.config.settings import Job
 from orchestrator.sources import open_transport

@@ -13,7 +13,7 @@ import pytest
 
 from lab.mounts import memory_file_system
 from lab.sshd import Sshd
-from leitstand.settings.fleet import Host
+from leitstand.settings.hosts import Host
 from orchestrator.archive import Problem
 from orchestrator.authorize import authorize
 from orchestrator.backup.shrunk import TIMES_TOLD
