@@ -14,7 +14,7 @@ import pytest
 
 from lab.mounts import memory_file_system
 from lab.patience import patient
-from leitstand.files import make_public_folder, write_atomically
+from leitstand.files import make_private_folder, make_public_folder, write_atomically
 
 SIZE = 2_000_000
 WRITER = f"""
@@ -39,10 +39,10 @@ def test_text_and_bytes_are_written_as_they_are(tmp_path):
     assert (tmp_path / "bytes").read_bytes() == b"\xff\0"
 
 
-@pytest.mark.parametrize("mode", [0o600, 0o644])
-def test_the_mode_is_as_asked_for_whatever_the_umask(tmp_path, mode):
+@pytest.mark.parametrize(("asked", "mode"), [("", 0o644), (", 0o600", 0o600), (", 0o640", 0o640)])
+def test_the_mode_is_as_asked_for_whatever_the_umask(tmp_path, asked, mode):
     done = subprocess.run(
-        [sys.executable, "-c", ONE_WRITE.replace('"new"', f'"new", {mode}')],
+        [sys.executable, "-c", ONE_WRITE.replace('"new"', f'"new"{asked}')],
         cwd=tmp_path,
         umask=0o077,
         timeout=patient(120),
@@ -89,8 +89,9 @@ def tiny(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_keeps_the_old_file_and_leaves_nothing_behind(tiny):
     write_atomically(tiny / "file", "old")
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         write_atomically(tiny / "file", "x" * 200_000)
+    assert caught.value.filename == str(tiny / "file")
     assert (tiny / "file").read_text() == "old"
     assert [path.name for path in tiny.iterdir()] == ["file"]
 
@@ -120,3 +121,11 @@ def test_a_public_folder_is_read_by_all_and_changed_by_its_owner(tmp_path, umask
         os.umask(before)
     modes = [stat.S_IMODE((tmp_path / path).stat().st_mode) & 0o757 for path in ("a", "a/b")]
     assert modes == [0o755, 0o755]
+
+
+@pytest.mark.parametrize(("make", "mode"), [(make_public_folder, 0o755), (make_private_folder, 0o700)])
+def test_a_folder_is_made_once_and_stays_as_it_is(tmp_path, make, mode):
+    for _ in range(2):
+        make(tmp_path / "public" / "own")
+    modes = [stat.S_IMODE((tmp_path / path).stat().st_mode) for path in ("public", "public/own")]
+    assert modes == [0o755, mode]

@@ -1,6 +1,7 @@
 """The door to other programs: time limits that hold, nothing left behind, no secret handed on."""
 
 import gc
+import os
 import re
 import signal
 import subprocess
@@ -109,6 +110,14 @@ def test_an_interrupt_ends_the_program_too(pids):
         ours.send_signal(signal.SIGINT)
         assert "KeyboardInterrupt" in ours.communicate(timeout=PATIENCE)[1]
     wait_until_gone(*running)
+
+
+def test_a_daemon_that_keeps_the_output_open_is_waited_for_a_moment_only(pids):
+    daemon = f"setsid sleep {LONG} >&- & echo $! > $TMPDIR/pids; echo $$ >> $TMPDIR/pids"
+    script = f"from leitstand.process import run; run(['sh', '-c', {daemon!r}], timeout={LONG})"
+    done = subprocess.run([sys.executable, "-c", script], timeout=PATIENCE, check=False)
+    os.kill(pids()[0], signal.SIGKILL)
+    assert done.returncode == 0
 
 
 def test_no_secret_of_ours_reaches_a_program(monkeypatch):

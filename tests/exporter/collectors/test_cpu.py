@@ -109,3 +109,22 @@ def test_cpus_that_are_off_or_kept_free_are_told(host, figures):
     found = figures(ProcessorTime(host.roots, Options()))
     assert found["node_cpu_isolated"] == {("2",): 1, ("3",): 1, ("5",): 1}
     assert found["node_cpu_online"] == {("0",): 1, ("1",): 0, ("2",): 1}
+
+
+def test_a_cpu_of_too_few_numbers_is_left_out_at_every_scrape(host, figures):
+    times(host, (0, [TICKS] * 4), (1, [TICKS] * 3), (2, [TICKS] * 4))
+    collector = ProcessorTime(host.roots, Options())
+    for _ in range(2):
+        assert {cpu for cpu, _ in figures(collector)["node_cpu_seconds_total"]} == {"0", "2"}
+
+
+def test_throttles_that_are_no_longer_told_of_one_core_are_told_of_the_others(host, figures):
+    times(host, *((cpu, [TICKS] * 4) for cpu in range(3)))
+    for cpu in range(3):
+        host.write(f"{CPUS}/cpu{cpu}/topology/physical_package_id", "0\n")
+        host.write(f"{CPUS}/cpu{cpu}/topology/core_id", f"{cpu}\n")
+        host.write(f"{CPUS}/cpu{cpu}/thermal_throttle/core_throttle_count", f"{cpu + 5}\n")
+    collector = ProcessorTime(host.roots, Options())
+    figures(collector)
+    (host.folder / f"{CPUS}/cpu0/thermal_throttle/core_throttle_count").unlink()
+    assert figures(collector)["node_cpu_core_throttles_total"] == {("1", "0"): 6, ("2", "0"): 7}

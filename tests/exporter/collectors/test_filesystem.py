@@ -140,6 +140,38 @@ def test_a_dead_server_costs_its_own_mounts_and_one_thread(host, options, figure
     done.set()
 
 
+LOCAL = [
+    *(("/dev/sda1", "ext4", "/srv"), ("/dev/sdb", "btrfs", "/data"), ("tmpfs", "tmpfs", "/scratch")),
+    *(("ramfs", "ramfs", "/ram"), ("tank/home", "zfs", "/home"), ("bcachefs-by-label", "btrfs", "/more")),
+]
+SERVERS = [("nas:/x", "nfs4", "/x"), ("//nas/share", "cifs", "/share"), ("sshfs#host", "fuse.sshfs", "/far")]
+
+
+@pytest.mark.parametrize(
+    ("dead", "good"),
+    [
+        ([(f"server{number}:/x", "nfs4", f"/dead/{number}") for number in range(10)], LOCAL),
+        ([(f"/dev/sd{number}", "ext4", f"/dead/{number}") for number in range(10)], SERVERS),
+    ],
+    ids=["servers", "disks"],
+)
+def test_more_dead_servers_than_threads_cost_no_disk_and_dead_disks_no_server(
+    host, options, figures, dead, good
+):
+    done = threading.Event()
+
+    def measure(path):
+        if "/dead" in path:
+            done.wait()
+        return os.statvfs("/")
+
+    mounted(host, *dead, *good)
+    collector = FileSystems(host.roots, replace(options, filesystem_mount_timeout="2s"), measure)
+    for _ in range(2):
+        assert figures(collector)["node_filesystem_size_bytes"].keys() == set(good)
+    done.set()
+
+
 def test_a_mount_that_fails_leaves_the_others_of_its_server_alone(host, options, figures, caplog):
     def measure(path):
         if path.endswith("stale"):

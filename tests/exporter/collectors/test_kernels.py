@@ -5,7 +5,8 @@ import errno
 import pytest
 
 from exporter.collectors.arrays import parse_arrays
-from exporter.collectors.memory import Pressure
+from exporter.collectors.memory import MemoryInformation, Pressure
+from exporter.collectors.scheduler import Frequencies, SchedulerStatistics
 from exporter.files import Files
 from exporter.roots import NoData
 from exporter.skipped import Skipped
@@ -40,3 +41,27 @@ def test_an_array_called_broken_since_linux_6_3_is_told_and_leaves_its_neighbour
     )
     assert (healthy.blocks, other.blocks) == (104320, 30)
     assert (broken.state, broken.required, broken.active) == ("broken", 2, 1)
+
+
+def test_a_kernel_without_scheduler_statistics_is_no_failure(host):
+    with pytest.raises(NoData):
+        SchedulerStatistics(host.roots).collect()
+
+
+def test_memory_in_a_unit_that_is_not_known_is_left_out(host, figures):
+    host.write("proc/meminfo", "MemTotal: 8 kB\nNew: 3 MB\nLonger: 3 kB more\nHugePages_Total: 2\n")
+    collector = MemoryInformation(host.roots)
+    assert figures(collector) == {
+        "node_memory_MemTotal_bytes": {(): 8192},
+        "node_memory_HugePages_Total": {(): 2},
+    }
+    assert collector.skipped.count == 2
+
+
+def test_cpus_without_frequencies_leave_those_of_the_others(host, figures):
+    for cpu in range(4):
+        host.write(f"sys/devices/system/cpu/cpu{cpu}/online", "1\n")
+    for cpu in (1, 3):
+        host.write(f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq", "1200000\n")
+    found = figures(Frequencies(host.roots))["node_cpu_scaling_frequency_hertz"]
+    assert found == {("1",): 1.2e9, ("3",): 1.2e9}

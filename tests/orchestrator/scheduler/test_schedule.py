@@ -154,6 +154,7 @@ def test_cron_has_two_numbers_for_sunday(sunday: str) -> None:
             "monthly 0 03:00",
             "monthly ² 03:00",
         ),
+        *("x * * * *", "0 noon * * *", "0 3 1-x * *", "0 3 * foo *", "0 3 * * funday", "*/x * * * *"),
         *("60 * * * *", "0 24 * * *", "0 3 0 * *", "0 3 32 * *", "0 3 1 0 *", "0 3 1 13 *", "0 3 * * 8"),
     ],
 )
