@@ -1,4 +1,7 @@
-"""A mail server that delivers to a folder, one ``.eml`` per mail: ``python -m lab.mail_sink PORT FOLDER``."""
+"""A mail server that delivers to a folder, one ``.eml`` per mail.
+
+python -m lab.mail_sink PORT FOLDER [ADDRESS]
+"""
 
 import itertools
 import os
@@ -33,7 +36,8 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     port, folder = int(sys.argv[1]), Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
-    controller = Controller(Sink(folder), hostname="127.0.0.1", port=port, ready_timeout=patient(60))
+    address = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
+    controller = Controller(Sink(folder), hostname=address, port=port, ready_timeout=patient(60))
     controller.start()
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     os._exit(0)

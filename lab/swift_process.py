@@ -6,7 +6,7 @@ import ipaddress
 import json
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,15 +48,23 @@ def end_with_parent() -> None:
 
 
 @contextmanager
-def start_swift(folder: Path, *options: str, ca_file: Path | None = None) -> Iterator[Swift]:
-    """A Swift of its own, with its data below ``folder``, for as long as the block lasts."""
+def start_swift(
+    folder: Path,
+    *options: str,
+    ca_file: Path | None = None,
+    command: Callable[[list[str]], list[str]] = list,
+) -> Iterator[Swift]:
+    """A Swift of its own, with its data below ``folder``, for as long as the block lasts.
+
+    ``command`` makes the arguments that start it elsewhere, such as in another network.
+    """
     script = REPOSITORY / "lab" / "swift_server.py"
     argv = [str(SWIFT_PYTHON), str(script), str(folder / "data"), "--user", "backup:upload", *options]
     log = folder / "log"
     with (
         log.open("w") as errors,
         subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=errors, text=True, preexec_fn=end_with_parent
+            command(argv), stdout=subprocess.PIPE, stderr=errors, text=True, preexec_fn=end_with_parent
         ) as process,
     ):
         assert process.stdout is not None
@@ -75,8 +83,8 @@ def start_swift(folder: Path, *options: str, ca_file: Path | None = None) -> Ite
             process.terminate()
 
 
-def make_certificates(folder: Path) -> tuple[Path, Path, Path]:
-    """An authority of our own and a certificate for 127.0.0.1: paths of CA, certificate, key."""
+def make_certificates(folder: Path, address: str = "127.0.0.1", *names: str) -> tuple[Path, Path, Path]:
+    """An authority of our own and a certificate for an address and names: paths of CA, certificate, key."""
     authority_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
     authority = (
@@ -88,11 +96,13 @@ def make_certificates(folder: Path) -> tuple[Path, Path, Path]:
         )
         .sign(authority_key, hashes.SHA256())
     )
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
+    subjects = x509.SubjectAlternativeName(
+        [x509.IPAddress(ipaddress.ip_address(address)), *map(x509.DNSName, names)]
+    )
     server = (
         _certificate(name, authority_name, server_key.public_key())
-        .add_extension(address, critical=False)
+        .add_extension(subjects, critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
         )

@@ -6,26 +6,30 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
 from lab.fleet import cgroups
 from lab.fleet.base import CACHE, Base, locked
 from lab.fleet.enclosure import UNSHARE, Enclosure
-from lab.fleet.host import Host
+from lab.fleet.host import Host, lay_cable, make_key
+from lab.fleet.names import ADDRESSES, Names
+from lab.fleet.services import MailSink, Outsider, mail_sink, swift
 from lab.patience import patient
 from lab.processes import LabError
+from lab.swift_process import Swift
 
 CGROUP = "leitstand-fleet-"
 FIRST = 11  # number of the first host; the bridge, where the tests' programs are, is 1
 OUTSIDER = 250
-DOMAIN = "fleet.test"
+DOMAIN = "fleet"  # below "test."
 PROGRAMS = {
     "mmdebstrap": "mmdebstrap",
     "systemd-nspawn": "systemd-container",
     "ip": "iproute2",
     "apt-ftparchive": "apt-utils",
+    "knotd": "knot",
     "ssh-keygen": "openssh-client",
     "nsenter": "util-linux",
 }
@@ -46,6 +50,8 @@ Host *
   BatchMode yes
   ConnectTimeout 5
 """
+RESOLV_CONF = f"search {DOMAIN}.test\nnameserver {ADDRESSES[0]}\noptions timeout:2\n"
+HOSTS = "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {name}.fleet.test {name}\n"
 TRY = """\
 mount -t tmpfs tmpfs "$1" && mkdir "$1/a" "$1/b" "$1/c" "$1/d" &&
 mount -t overlay -o "lowerdir=$1/a,upperdir=$1/b,workdir=$1/c" overlay "$1/d" &&
@@ -81,9 +87,10 @@ class Fleet:
     """
 
     def __init__(self, base: Base, names: Sequence[str], *, cache: Path = CACHE, boot: bool = True) -> None:
-        self.base, self.names, self.cache, self.boots = base, names, cache, boot
+        self.base, self._wanted, self.cache, self.boots = base, names, cache, boot
         self.hosts: dict[str, Host] = {}
         self._next = FIRST
+        self._outsider: Outsider | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -93,8 +100,8 @@ class Fleet:
             stack.callback(self._reap)
             self.enclosure = stack.enter_context(Enclosure())
             self._prepare()
-            for name in self.names:
-                self.add(name, boot=False)
+            self.names = stack.enter_context(Names(self.folder / "names", self.enclosure))
+            self._publish(*(self._make(name, FIRST + place) for place, name in enumerate(self._wanted)))
             if self.boots:
                 self.boot()
             self._stack = stack.pop_all()
@@ -127,64 +134,79 @@ class Fleet:
         return self.folder / "known_hosts"
 
     def _prepare(self) -> None:
-        for line in BRIDGE.splitlines():
-            self.enclosure.run(["ip", *line.split()])
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "fleet", "-f", self.key], check=True
-        )
+        self.enclosure.run(["ip", "-batch", "-"], input=BRIDGE)
+        make_key(self.key, "fleet")
         self.ssh_config.write_text(SSH_CONFIG.format(folder=self.folder))
-        for name, text in (("hosts", ""), ("resolv.conf", self._resolv_conf())):
-            (self.folder / name).write_text(text)
-            target = Path(f"/etc/{name}").resolve()  # may be a link to what is below our empty /run
-            self.enclosure.run(["mkdir", "-p", target.parent])
-            self.enclosure.run(["touch", target])
-            self.enclosure.run(["mount", "--bind", self.folder / name, target])
-
-    def _resolv_conf(self) -> str:
-        return f"search {DOMAIN}\nnameserver 10.77.0.1\n"
+        (self.folder / "resolv.conf").write_text(RESOLV_CONF)
+        target = Path("/etc/resolv.conf").resolve()  # may be a link to what is below our empty /run
+        self.enclosure.run(["mkdir", "-p", target.parent])
+        self.enclosure.run(["touch", target])
+        self.enclosure.run(["mount", "--bind", self.folder / "resolv.conf", target])
 
     def add(self, name: str, *, boot: bool = True) -> Host:
         """One more host, with an empty disk, new keys, and the next address."""
+        host = self._make(name, self._next)
+        self._publish(host)
+        if boot:
+            host.boot()
+        return host
+
+    def replace(self, name: str, *, boot: bool = True) -> Host:
+        """A new machine in the place of a lost one: same name and addresses, empty disk, new keys."""
+        lost = self.hosts.pop(name)
+        lost.destroy()
+        host = self._make(name, lost.number)
+        self._publish(host)
+        if boot:
+            host.boot()
+        return host
+
+    def _make(self, name: str, number: int) -> Host:
         if name in self.hosts:
             raise LabError(f"there is already a host named {name}")
         host = Host(
             name,
-            self._next,
-            self.folder / name,
+            number,
+            self.folder / "hosts" / name,
             self.base,
             self.enclosure,
             f"{CGROUP}{self.folder.name}-{name}",
             self.ssh_config,
         )
-        self._next += 1
         host.install(self.key.with_suffix(".pub").read_text())
-        host.write("/etc/resolv.conf", self._resolv_conf())
+        host.write("/etc/resolv.conf", RESOLV_CONF)
+        host.write("/etc/hosts", HOSTS.format(name=name))
         self.hosts[name] = host
-        self._publish()
-        if boot:
-            host.boot()
+        self._next = max(self._next, number + 1)
         return host
 
-    def _publish(self) -> None:
-        """Tell all hosts, and our own programs, the names and host keys of all."""
-        lines = [
-            "127.0.0.1 localhost",
-            "::1 localhost",
-            f"10.77.0.1 lab.{DOMAIN} lab",
-            f"fd77::1 lab.{DOMAIN} lab",
+    def _publish(self, *hosts: Host) -> None:
+        """Give hosts their names, and our own programs the host keys of all."""
+        keys = [
+            f"{host.name},{host.name}.{DOMAIN}.test,{host.address},{host.address6} {host.public_key}\n"
+            for host in self.hosts.values()
         ]
-        known = []
-        for host in self.hosts.values():
-            lines += [
-                f"{address} {host.name}.{DOMAIN} {host.name}" for address in (host.address, host.address6)
-            ]
-            names = f"{host.name},{host.name}.{DOMAIN},{host.address},{host.address6}"
-            known.append(f"{names} {host.public_key}\n")
-        text = "".join(f"{line}\n" for line in lines)
-        self.known_hosts.write_text("".join(known))
-        (self.folder / "hosts").write_text(text)
-        for host in self.hosts.values():
-            host.write("/etc/hosts", text)
+        self.known_hosts.write_text("".join(keys))
+        self.names.add({f"{host.name}.{DOMAIN}": (host.address, host.address6) for host in hosts})
+
+    def alias(self, name: str, host: Host) -> None:
+        """Give a host one more name, which ends with ``.test``."""
+        self.names.add({name.removesuffix(".test"): (host.address, host.address6)})
+
+    def swift(self) -> AbstractContextManager[Swift]:
+        """A real Swift over TLS on the bridge. Hosts that use it need a copy of its ``ca_file``."""
+        return swift(self.enclosure, self.folder / "swift")
+
+    def mail_sink(self) -> AbstractContextManager[MailSink]:
+        """A mail server, ``lab.fleet.test`` port 25, without TLS."""
+        return mail_sink(self.enclosure, self.folder / "mail")
+
+    def outsider(self) -> Outsider:
+        """A machine on the same network that no host knows, for port scans."""
+        if not self._outsider:
+            self._outsider = Outsider(self.enclosure, "outsider")
+            lay_cable(self.enclosure, "outsider", OUTSIDER)
+        return self._outsider
 
     def boot(self) -> None:
         """Switch on all hosts that are off, and wait for all of them."""
@@ -248,5 +270,6 @@ def _remove_if_left(folder: Path) -> None:
 
 def _remove(folder: Path) -> None:
     cgroups.remove(f"{CGROUP}{folder.name}-")
-    shutil.rmtree(folder)
+    if folder.exists():  # else its owner was just removing it
+        shutil.rmtree(folder)
     folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)

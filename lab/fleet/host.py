@@ -1,6 +1,7 @@
 """One host of a fleet: an overlay on the base, systemd as its PID 1, a cable to the bridge."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,17 +17,40 @@ from lab.patience import patient
 from lab.processes import LabError, wait_until
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# Then become nspawn, in the cgroups given before "--".
-BOOT = 'while [ "$1" != -- ]; do echo 0 >"$1/cgroup.procs"; shift; done; shift; exec "$@"'
-CABLE = """\
-netns add {name}
-link add v-{number} type veth peer name host0 netns {name}
-link set v-{number} master fleet0 up
--n {name} link set lo up
--n {name} link set host0 up
--n {name} address add {address}/24 dev host0
--n {name} address add {address6}/64 dev host0 nodad
+# Join the cgroups given before "--", then run nspawn; it exits with 133 when the host wants to reboot.
+BOOT = """\
+while [ "$1" != -- ]; do echo 0 >"$1/cgroup.procs"; shift; done
+shift
+while "$@"; status=$?; [ $status = 133 ]; do :; done
+exit $status
 """
+CABLE = """\
+ip netns add "$1"
+ip link add "v-$2" type veth peer name host0 netns "$1"
+ip link set "v-$2" master fleet0 up
+ip -n "$1" -batch - <<END
+link set lo up
+link set host0 up
+address add $3/24 dev host0
+address add $4/64 dev host0 nodad
+END
+"""
+
+
+def addresses(number: int) -> tuple[str, str]:
+    """Of the host with this number."""
+    return f"10.77.0.{number}", f"fd77::{number:x}"
+
+
+def lay_cable(enclosure: Enclosure, name: str, number: int) -> None:
+    """Make a network namespace whose ``host0`` is plugged into the bridge."""
+    enclosure.run(["sh", "-ec", CABLE, "cable", name, str(number), *addresses(number)])
+
+
+def make_key(path: Path, comment: str) -> None:
+    """Make an SSH key, ``PATH`` and ``PATH.pub``."""
+    argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
+    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
 
 
 @dataclass
@@ -45,12 +69,12 @@ class Host:
     @property
     def address(self) -> str:
         """Its IPv4 address."""
-        return f"10.77.0.{self.number}"
+        return addresses(self.number)[0]
 
     @property
     def address6(self) -> str:
         """Its IPv6 address."""
-        return f"fd77::{self.number:x}"
+        return addresses(self.number)[1]
 
     @property
     def root(self) -> Path:
@@ -75,27 +99,14 @@ class Host:
         # volatile: nothing is synced. The page cache survives our power cuts, and packages install faster.
         mount = ["mount", "-t", "overlay", "-o", f"{layers},volatile", "overlay", str(self.folder / "root")]
         self.enclosure.run(mount)
-        for line in CABLE.format(**self._facts()).splitlines():
-            self.enclosure.run(["ip", *line.split()])
+        lay_cable(self.enclosure, self.name, self.number)
         self._write_identity(public_key)
-
-    def _facts(self) -> dict[str, object]:
-        return {
-            "name": self.name,
-            "number": self.number,
-            "address": self.address,
-            "address6": self.address6,
-        }
 
     def _write_identity(self, public_key: str) -> None:
         self.write("/etc/hostname", f"{self.name}\n")
         self.write("/etc/machine-id", f"{os.urandom(16).hex()}\n")
         key = self.folder / "ssh_host_ed25519_key"
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", self.name, "-f", key],
-            check=True,
-            stdin=subprocess.DEVNULL,
-        )
+        make_key(key, self.name)
         self.write("/etc/ssh/ssh_host_ed25519_key", key.read_text(), 0o600)
         self.write("/etc/ssh/ssh_host_ed25519_key.pub", key.with_suffix(".pub").read_text())
         self.write("/root/.ssh/authorized_keys", public_key, 0o600)
@@ -210,7 +221,7 @@ class Host:
 
     def cut_power(self) -> None:
         """End all its processes at once, as a power cut would; `boot` starts it again from the same disk."""
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, LabError):
             os.kill(self.leader, 9)  # the kernel then kills all others of its PID namespace
         if self.nspawn is not None:
             self.nspawn.wait()
@@ -220,3 +231,11 @@ class Host:
         self.run(["systemctl", "poweroff"], check=False)
         if self.nspawn is not None:
             self.nspawn.wait()
+
+    def destroy(self) -> None:
+        """Lose it for good, with its disk and its cable."""
+        self.cut_power()
+        self.enclosure.run(["umount", self.folder / "root"])
+        self.enclosure.run(["ip", "netns", "delete", self.name])
+        cgroups.remove(self.cgroup)
+        shutil.rmtree(self.folder)

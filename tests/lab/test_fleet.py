@@ -1,14 +1,23 @@
 """The lab's hosts: whether they are real, apart from each other, and gone afterwards."""
 
+import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from lab.fleet import Fleet, debian_base, fleet_impossible
+from lab.fleet import Fleet, Host, debian_base, fleet_impossible
+from lab.fleet.base import CACHE
+from lab.patience import patient
+from lab.processes import wait_until
 
 IMPOSSIBLE = fleet_impossible()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(IMPOSSIBLE is not None, reason=str(IMPOSSIBLE))]
 NAMES = ("leitstand", "web1", "web2")
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -17,10 +26,18 @@ def fleet() -> Iterator[Fleet]:
         yield fleet
 
 
+def greeting(host: Host, address: str, port: int = 22) -> str:
+    """The first bytes that a server sends to a host."""
+    return host.run(
+        ["timeout", "5", "bash", "-c", f"head -c 8 </dev/tcp/{address}/{port}"], check=False
+    ).stdout
+
+
 def test_three_hosts_run_systemd_and_answer_over_ssh(fleet: Fleet) -> None:
     for name in NAMES:
         assert fleet[name].ssh("hostname").stdout.strip() == name
         assert fleet[name].run(["systemctl", "is-system-running"]).stdout.strip() == "running"
+        assert fleet[name].ssh("sudo -u admin sudo -n id -u").stdout.strip() == "0"
 
 
 def test_no_two_hosts_share_keys_or_machine_ids(fleet: Fleet) -> None:
@@ -32,20 +49,31 @@ def test_no_two_hosts_share_keys_or_machine_ids(fleet: Fleet) -> None:
 def test_a_power_cut_ends_every_process_of_one_host_and_keeps_its_disk(fleet: Fleet) -> None:
     host, other = fleet["web1"], fleet["web2"].leader
     host.run(["sh", "-c", "echo kept >/root/note; setsid sleep 1000 >/dev/null 2>&1 &"])
-    sleeping = host.run(["pgrep", "-f", "sleep 1000"]).stdout
-    assert sleeping
+    assert host.run(["pgrep", "-x", "sleep"]).stdout
     host.cut_power()
     assert (host.state(), (host.root / "root/note").read_text()) == ("off", "kept\n")
     host.boot()
     assert host.ssh("cat", "note").stdout == "kept\n"
-    assert not host.run(["pgrep", "-f", "sleep 1000"], check=False).stdout
+    assert not host.run(["pgrep", "-x", "sleep"], check=False).stdout
     assert fleet["web2"].leader == other, "the other host has not noticed"
 
 
-def test_hosts_reach_each_other_by_name_over_both_protocols(fleet: Fleet) -> None:
-    for address in ("web2", fleet["web2"].address, fleet["web2"].address6):
-        greeting = fleet["web1"].run(["bash", "-c", f"head -c 8 </dev/tcp/{address}/22"]).stdout
-        assert greeting == "SSH-2.0-"
+def test_a_host_reboots_by_itself(fleet: Fleet) -> None:
+    host = fleet["web1"]
+    before = host.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout
+    host.run(["systemctl", "reboot"], check=False)
+    wait_until(lambda: host.state() in ("off", "starting", "stopping"), "the host to go down")
+    host.wait()
+    assert host.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout != before
+
+
+def test_hosts_reach_each_other_by_name_and_over_both_protocols(fleet: Fleet) -> None:
+    other = fleet["web2"]
+    fleet.alias("www.example.test", other)
+    for address in ("web2", "web2.fleet.test", "www.example.test", other.address, other.address6):
+        assert greeting(fleet["web1"], address) == "SSH-2.0-"
+    unknown = fleet["web1"].run(["getent", "hosts", "nowhere.example.org"], check=False, seconds=5)
+    assert unknown.returncode == 2, "refused at once, without waiting"
 
 
 def test_a_pulled_cable_cuts_off_one_host(fleet: Fleet) -> None:
@@ -57,3 +85,105 @@ def test_a_pulled_cable_cuts_off_one_host(fleet: Fleet) -> None:
     finally:
         fleet.link_up(fleet["web1"])
     fleet["web1"].wait()
+
+
+def test_an_outsider_sees_the_open_ports_alone(fleet: Fleet) -> None:
+    host = fleet["web1"]
+    host.run(["systemd-run", "--unit=private", "python3", "-m", "http.server", "--bind", "127.0.0.1", "8001"])
+    host.run(["systemd-run", "--unit=public", "python3", "-m", "http.server", "--bind", "::", "8002"])
+    wait_until(lambda: host.run(["ss", "-Htln"]).stdout.count(":800") == 2, "both servers")
+    try:
+        for address in (host.address, host.address6):
+            assert fleet.outsider().open_ports(address) == [22, 8002]
+        filtered = "table inet f { chain i { type filter hook input priority 0; tcp dport 8002 drop; }; }"
+        subprocess.run(
+            ["nsenter", f"--target={host.leader}", "--net", "nft", "-f", "-"],
+            input=filtered.encode(),
+            check=True,
+        )
+        assert fleet.outsider().open_ports(host.address) == [22]
+    finally:
+        subprocess.run(["nsenter", f"--target={host.leader}", "--net", "nft", "flush", "ruleset"], check=True)
+        host.run(["systemctl", "stop", "private", "public"])
+
+
+def test_a_host_installs_packages_without_the_internet(fleet: Fleet) -> None:
+    host = fleet["web2"]
+    host.run(["apt-get", "-q", "update"])
+    host.run(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qy", "install", "nginx-light"])
+    assert fleet.run(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "http://web2/"]).stdout == "200"
+
+
+def test_a_lost_host_comes_back_empty_with_its_addresses_and_other_keys(fleet: Fleet) -> None:
+    lost = fleet["web2"]
+    lost.write("/root/note", "lost")
+    host = fleet.replace("web2")
+    assert not (host.root / "root/note").exists()
+    assert (host.address, host.address6) == (lost.address, lost.address6)
+    assert host.public_key not in ("", fleet["web1"].public_key)
+    assert host.ssh("hostname").stdout == "web2\n", "its new key is known"
+
+
+def test_hosts_reach_an_object_store_and_a_mail_server(fleet: Fleet) -> None:
+    mail = "import smtplib; smtplib.SMTP('lab.fleet.test').sendmail('a@x.test', 'b@x.test', 'Subject: hello')"
+    with fleet.swift() as swift, fleet.mail_sink() as sink:
+        fleet["web1"].run(["python3", "-c", mail])
+        assert "Subject: hello" in sink.mails()[0]
+        assert swift.ca_file is not None
+        fleet["web1"].write("/root/ca.pem", swift.ca_file.read_text())
+        seen = ["curl", "-s", "--cacert", "/root/ca.pem", f"{swift.endpoint}/healthcheck"]
+        assert fleet["web1"].run(seen).stdout == "OK"
+        sink.server.stop()
+        assert greeting(fleet["web1"], "lab.fleet.test", 25) == ""
+
+
+def machine() -> dict[str, object]:
+    """What a fleet could leave behind."""
+    interfaces = json.loads(subprocess.check_output(["ip", "-json", "link"]))
+    return {
+        "mounts": sum("leitstand-lab" in line for line in Path("/proc/mounts").read_text().splitlines()),
+        "interfaces": {each["ifname"] for each in interfaces},
+        "namespaces": subprocess.check_output(["ip", "netns", "list"]),
+    }
+
+
+OWNER = """
+import sys
+from pathlib import Path
+from lab.fleet import Fleet, debian_base
+with Fleet(debian_base(), ["web1"]) as fleet:
+    print(fleet.folder.name, fleet["web1"].leader, flush=True)
+    sys.stdin.read()
+"""
+
+
+def left(name: str) -> list[Path]:
+    """Files and cgroups of a fleet."""
+    return [*CACHE.glob(f"fleets/{name}*"), *Path("/sys/fs/cgroup").glob(f"**/leitstand-fleet-{name}*")]
+
+
+@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_is_left_of_a_fleet_however_its_owner_ends(fleet: Fleet, way: signal.Signals) -> None:
+    """Beside another, which does not notice."""
+    before = machine()
+    with subprocess.Popen(
+        ["env", "--default-signal", sys.executable, "-c", OWNER],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as owner:
+        assert owner.stdout is not None
+        name, leader = owner.stdout.readline().split()
+        assert left(name), "what is looked for"
+        assert fleet["web1"].ssh("hostname").stdout == "web1\n", "each has its own network"
+        owner.send_signal(way)
+        owner.wait(patient(20))
+    wait_until(lambda: not Path(f"/proc/{leader}").exists(), "the host's processes to end", 5)
+    assert machine() == before
+    if way == signal.SIGKILL:
+        with Fleet(debian_base(), []):
+            pass
+    assert not left(name)
+    assert fleet["web1"].state() == "running"
