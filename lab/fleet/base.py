@@ -30,6 +30,7 @@ PACKAGES = (
     *("python3-venv", "python3-pip", "python3-yaml", "python3-cryptography", "python3-bcrypt", "adduser"),
     *("mariadb-server", "mariadb-client", "postgresql", "postgresql-client", "php-fpm", "php-mysql"),
 )
+PACKAGES_OF = {"trixie": ("promtool",)}  # parts of other packages elsewhere
 # In the new root, before it is first used. Overlays that shared host keys or a machine-id would be one host.
 FINISH = r"""
 set -e
@@ -75,23 +76,24 @@ class Base:
 def debian_base(
     release: str | None = None,
     *,
-    packages: Sequence[str] = PACKAGES,
+    packages: Sequence[str] = (),
     sources: str | None = None,
     cache: Path = CACHE,
     say: Callable[[str], None] = print,
 ) -> Base:
     """The base of ``release`` (default: the machine's own), from the cache or made now: some minutes, once.
 
-    It is made from the machine's own apt sources or, for a release of another distribution, from ``sources``,
-    the text of a sources.list. A changed recipe makes another base; each is kept for some time.
-    Raises LabError.
+    Hosts can install PACKAGES and ``packages``. It is made from the machine's own apt sources or, for another
+    distribution, from ``sources``, the text of a sources.list. A changed recipe makes another base; each is
+    kept for some time. Raises LabError.
     """
     release = release or own_release()
-    sources = sources or sources_of(release)
     cache.mkdir(parents=True, exist_ok=True)
-    folder = _made(cache, f"base-{release}", [sources, *INCLUDED, FINISH], _make_root(release, sources), say)
-    recipe = [sources, folder.name, *packages]
-    make = _make_repository(sources, folder / "root", packages)
+    recipe = [sources or "", *INCLUDED, FINISH]
+    folder = _made(cache, f"base-{release}", recipe, _make_root(release, sources), say)
+    packages = (*PACKAGES, *PACKAGES_OF.get(release, ()), *packages)
+    recipe = [folder.name, *packages]
+    make = _make_repository(release, sources, folder / "root", packages)
     return Base(release, folder, _made(cache, f"packages-{release}", recipe, make, say))
 
 
@@ -138,10 +140,10 @@ def _made(
     return final
 
 
-def _make_root(release: str, sources: str) -> Callable[[Path], None]:
+def _make_root(release: str, sources: str | None) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
         listed = folder / "sources.list"
-        listed.write_text(sources)
+        listed.write_text(sources or sources_of(release))
         argv = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(INCLUDED)}"]
         argv += ["--dpkgopt=force-unsafe-io", release, str(folder / "root"), str(listed)]
         _run(argv, folder.with_suffix(".log"))
@@ -150,14 +152,16 @@ def _make_root(release: str, sources: str) -> Callable[[Path], None]:
     return make
 
 
-def _make_repository(sources: str, base: Path, packages: Sequence[str]) -> Callable[[Path], None]:
+def _make_repository(
+    release: str, sources: str | None, base: Path, packages: Sequence[str]
+) -> Callable[[Path], None]:
     """Download what a host of this base would, and index it."""
 
     def make(folder: Path) -> None:
         lists = folder / "lists"
         (folder / "archives" / "partial").mkdir(parents=True)
         (lists / "partial").mkdir(parents=True)
-        (folder / "sources.list").write_text(sources)
+        (folder / "sources.list").write_text(sources or sources_of(release))
         options = {
             "Dir::Etc::SourceList": folder / "sources.list",
             "Dir::Etc::SourceParts": "-",
