@@ -61,7 +61,7 @@ class SmallFleet:
         return json.loads(body)["data"]["result"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def small_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("small-fleet")
     backup_metrics(folder / "metrics")

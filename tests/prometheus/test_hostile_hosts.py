@@ -1,5 +1,6 @@
 """A watched host speaks for itself alone: what it sends changes no verdict and no alert about others."""
 
+import functools
 import json
 import re
 import subprocess
@@ -109,9 +110,15 @@ def arrives(folder: Path, name: str, labels: Labels, instance: str = "evil") -> 
     """A host's series as Prometheus stores it, or None. The target's own labels win."""
     own = {"job": "host", "instance": instance}
     sent = {f"exported_{key}" if key in own else key: value for key, value in labels.items()}
-    jobs = yaml.safe_load((folder / "prometheus.yml").read_text())["scrape_configs"]
+    return relabelled({"__name__": name, **sent, **own}, steps_of((folder / "prometheus.yml").read_text()))
+
+
+@functools.cache
+def steps_of(configuration: str) -> list[dict[str, object]]:
+    """What Prometheus does to each series of a host; asked thousands of times for the same file."""
+    jobs = yaml.safe_load(configuration)["scrape_configs"]
     (steps,) = (job["metric_relabel_configs"] for job in jobs if job["job_name"] == "host")
-    return relabelled({"__name__": name, **sent, **own}, steps)
+    return steps
 
 
 def as_text(labels: Labels) -> str:
