@@ -5,14 +5,13 @@ after another in a worker thread; if one hangs, another worker continues with th
 is not tried again until it returns: at most one stuck thread per task, no matter how often the tasks run.
 """
 
-import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
+from exporter.workers import Workers
 from leitstand.text import words_of
 
 Result = TypeVar("Result")
@@ -22,8 +21,7 @@ class Stuck(Exception):  # noqa: N818 - reads as a sentence where it is raised
     """The task did not return in time, or still has not returned since an earlier run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[Result]):
+class Outcome(NamedTuple, Generic[Result]):
     """The result of one task: its value, or its error; and the seconds it took."""
 
     value: Result | None
@@ -43,12 +41,11 @@ class Guard(Generic[Result]):
     """
 
     def __init__(self, name: str, patience: float = 0.5, maximum_stuck: int = 8) -> None:
-        self.name = name
+        self._workers = Workers(f"{name}-guard", maximum_stuck)
         self.patience = patience
         self.maximum_stuck = maximum_stuck
         self._lock = threading.Lock()
         self._stuck: set[str] = set()
-        self._idle: list[_Worker] = []
 
     @property
     def stuck(self) -> frozenset[str]:
@@ -73,38 +70,12 @@ class Guard(Generic[Result]):
         while not batch.finished and (left := deadline - time.monotonic()) > 0:
             if batch.needs_worker and batch.workers + len(self._stuck) < self.maximum_stuck:
                 batch.begin_worker()
-                self._worker().take(batch.work)
+                self._workers.submit(batch.work)
             batch.wait(min(self.patience, left))
-
-    def _worker(self) -> "_Worker":
-        # A new thread per run would cost a new stack and memory arena: a third of a scrape in all.
-        with self._lock:
-            return self._idle.pop() if self._idle else _Worker(f"{self.name}-guard", self._rest)
-
-    def _rest(self, worker: "_Worker") -> None:
-        with self._lock:
-            self._idle.append(worker)
 
     def _returned(self, name: str) -> None:
         with self._lock:
             self._stuck.discard(name)
-
-
-class _Worker:
-    """A thread that waits for work, does it, and reports that it is free again."""
-
-    def __init__(self, name: str, rest: "Callable[[_Worker], None]") -> None:
-        self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._rest = rest
-        threading.Thread(target=self._live, name=name, daemon=True).start()
-
-    def take(self, work: Callable[[], None]) -> None:
-        self._orders.put(work)
-
-    def _live(self) -> None:
-        while True:
-            self._orders.get()()
-            self._rest(self)
 
 
 class _Batch(Generic[Result]):
@@ -118,7 +89,8 @@ class _Batch(Generic[Result]):
         self._missing = len(tasks)
         self._closed = False
         self._lock = threading.Lock()
-        self._progress = threading.Event()
+        self._done = threading.Lock()  # released after the last task; cheaper than an Event
+        self._done.acquire()
         self.workers = 0
         self.needs_worker = True
 
@@ -133,7 +105,7 @@ class _Batch(Generic[Result]):
     def wait(self, seconds: float) -> None:
         """Wait for all tasks, at most ``seconds``; then check whether one holds up the others."""
         before = self._missing
-        if not self._progress.wait(seconds):
+        if not self._done.acquire(timeout=seconds):
             with self._lock:
                 self.needs_worker = bool(self._waiting) and self._missing == before
 
@@ -145,29 +117,33 @@ class _Batch(Generic[Result]):
             return self._outcomes, set(self._running)
 
     def work(self) -> None:
-        while (name_and_task := self._next()) is not None:
-            name, task = name_and_task
-            self._end(name, _attempt(task))
+        entry = self._next()
+        while entry is not None:
+            outcome = _attempt(entry[1])
+            entry = self._next(entry[0], outcome)
 
-    def _next(self) -> tuple[str, Callable[[], Result]] | None:
+    def _next(
+        self, ended: str = "", outcome: Outcome[Result] | None = None
+    ) -> tuple[str, Callable[[], Result]] | None:
+        """Note the outcome of the task that ended, and begin the next one, if any."""
         with self._lock:
+            if outcome is not None:
+                self._end(ended, outcome)
             if not self._waiting:
                 return None
-            name, task = self._waiting.popleft()
-            self._running.add(name)
-            return name, task
+            entry = self._waiting.popleft()
+            self._running.add(entry[0])
+            return entry
 
     def _end(self, name: str, outcome: Outcome[Result]) -> None:
-        with self._lock:
-            closed = self._closed
-            self._running.discard(name)
-            self._missing -= 1
-            if not closed:
-                self._outcomes[name] = outcome
-            if self._missing == 0:
-                self._progress.set()
-        if closed:
+        self._running.discard(name)
+        self._missing -= 1
+        if self._missing == 0:
+            self._done.release()
+        if self._closed:
             self._returned(name)
+        else:
+            self._outcomes[name] = outcome
 
 
 def _attempt(task: Callable[[], Result]) -> Outcome[Result]:

@@ -98,6 +98,11 @@ class Conversation:
         """Whether its request waits for a password check, and no thread has it."""
         return self._phase is _Phase.PARKED
 
+    @property
+    def lingers(self) -> bool:
+        """Whether it is only waiting for the client to close the connection."""
+        return self._phase is _Phase.LINGER
+
     def advance(self) -> int:
         """Continue as far as possible without waiting, at most to the end of one response.
 
@@ -134,12 +139,10 @@ class Conversation:
         self.deadline = time.monotonic() + seconds
 
     def _start(self) -> _Phase:
-        first = self.sock.recv(5, socket.MSG_PEEK)
         context = self._host.rules().context
-        if not first:
-            return _Phase.ENDED
         if context is None:
             return _Phase.HEAD
+        first = self.sock.recv(5, socket.MSG_PEEK)
         if first.startswith(_TLS_HANDSHAKE):
             self.sock = self._tls = context.wrap_socket(
                 self.sock, server_side=True, do_handshake_on_connect=False

@@ -12,8 +12,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from exporter.web.conversation import AGAIN, ENDED, PARKED, READ, Conversation, 
 from exporter.web.http1 import METHODS, Handler, Request, Response, problem
 from exporter.web.listening import listen_on, written_address
 from exporter.web.passwords import Attempt, Passwords, Verdict
+from exporter.workers import Workers
 
 _log = logging.getLogger(__name__)
 _TURN_SECONDS = 0.2  # seconds between checks of deadlines and `stop` when idle
@@ -65,7 +66,7 @@ class Server:
         self._epoll = select.epoll()
         for descriptor in self._listeners:
             self._epoll.register(descriptor, READ)
-        self._workers = ThreadPoolExecutor(self.limits.requests + _SPARE_WORKERS, "http")
+        self._workers = Workers("http", self.limits.requests + _SPARE_WORKERS)
         self._passwords = Passwords(self.limits.checks)
         self._slots = threading.Semaphore(self.limits.requests)
         # Guards the following, and keeps connections open that another thread hands back.
@@ -117,7 +118,7 @@ class Server:
         self._epoll.close()
         self._passwords.close()
         # Connections that wait for a worker are not cancelled: the worker closes them.
-        self._workers.shutdown(wait=False)
+        self._workers.close()
 
     def _turn(self, seconds: float = _TURN_SECONDS) -> None:
         for descriptor, _ in self._epoll.poll(seconds):
@@ -125,7 +126,10 @@ class Server:
                 self._accept(self._listeners[descriptor])
             elif conversation := self._open.get(descriptor):
                 conversation.busy = True
-                self._workers.submit(self._advance, conversation)
+                if conversation.lingers:
+                    self._advance(conversation)  # cheaper than to wake a thread
+                else:
+                    self._workers.submit(partial(self._advance, conversation))
 
     def _finish(self) -> None:
         """Accept no new clients, and give connected ones a last response."""
@@ -217,7 +221,7 @@ class Server:
                 return
             if wanted == AGAIN:
                 # Behind all waiting clients: otherwise busy clients, one per worker, would occupy them all.
-                self._workers.submit(self._advance, conversation)
+                self._workers.submit(partial(self._advance, conversation))
                 return
             if conversation.deadline < time.monotonic():
                 # _sweep may never find a client idle that sends a byte now and then.
@@ -250,7 +254,7 @@ class Server:
             return
 
         def tell(verdict: Verdict) -> None:
-            self._workers.submit(self._resume_after_check, conversation, request, rules, verdict)
+            self._workers.submit(partial(self._resume_after_check, conversation, request, rules, verdict))
 
         self._passwords.check(conversation.client, attempt, tell)
 
