@@ -80,9 +80,11 @@ def serve(server: Server, inventory: InventoryService) -> None:
     inventory.start()
     for address in server.addresses:
         _LOG.info("listening on %s", address)
-    # Everything built so far lives until the end: the garbage collector need not scan it each time.
+    # Everything built so far lives until the end: the garbage collector need not scan it each time. Nor
+    # what a scrape builds, some thousand objects, which go when their page is sent.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000)
     try:
         server.serve_until(stop)
     finally:

@@ -28,6 +28,7 @@ _SPARE = 64  # unused series that may be cached before the family's cache is dro
 _MOST_FAMILIES = 10_000  # a textfile may have new names at each scrape
 _LAST_SECOND = 2**63 / 1000  # Prometheus counts milliseconds in 64 bits
 _EXACT = 2**64  # integers below this are written in full
+_NOT_FINITE = {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}
 _LABEL_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _BOUND = re.compile(r'([{,](?:le|quantile)=")([^"]*)(?=")')
@@ -156,11 +157,8 @@ def format_value(value: float) -> str:
     """
     if isinstance(value, int):
         return str(int(value)) if -_EXACT < value < _EXACT else repr(float(value))
-    if value != value:  # the fastest test for NaN
-        return "NaN"
-    if value in (float("inf"), float("-inf")):
-        return "+Inf" if value > 0 else "-Inf"
-    return repr(value)
+    text = repr(value)
+    return _NOT_FINITE.get(text, text)
 
 
 # Kind, help and label names of a family, the names it uses, its header, and the text before each value.
@@ -197,8 +195,8 @@ class Renderer:
             head = heads.get(labels)
             if head is None:
                 head = heads[labels] = _head(family, labels)
-            plain = type(value) is int and -_EXACT < value < _EXACT
-            lines.append(f"{head}{value if plain else format_value(value)}\n")
+            is_plain = type(value) is int and 0 <= value < _EXACT
+            lines.append(f"{head}{value if is_plain else format_value(value)}\n")
         lines.append(family.ready)
         return Piece(family, names, "".join(lines))
 

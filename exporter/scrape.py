@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
@@ -28,16 +27,6 @@ class _Flight:
 
     done: threading.Event = field(default_factory=threading.Event)
     page: Pieces = ()
-
-
-class Ready(NamedTuple):
-    """A collector's metrics as text, with the names that no other collector may use."""
-
-    pieces: Pieces
-    names: frozenset[str]
-
-
-_NOTHING = Ready((), frozenset())
 
 
 class Given(Collector):
@@ -67,14 +56,12 @@ class Named(Collector):
             metrics = [metric for metric in metrics if not metric.name.startswith(self._hidden)]
         return metrics
 
-    def ready(self) -> Ready:
+    def ready(self) -> Pieces:
         """Its metrics as text. Raises what the collector raises, and ValueError for a duplicate name."""
         pieces = self._written(self.collect())
-        names = [name for piece in pieces for name in piece.names]
-        ready = Ready(pieces, frozenset(names))
-        if len(ready.names) < len(names):
+        if len(_names(pieces)) < sum([len(piece.names) for piece in pieces]):
             raise ValueError("a metric comes twice")
-        return ready
+        return pieces
 
     def _written(self, metrics: list[Metric]) -> list[Piece]:
         try:
@@ -113,7 +100,8 @@ class Scraper:
         self._success = f"{prefix}_scrape_collector_success"
         self._skipped_total = f"{prefix}_scrape_collector_skipped_entries_total"
         self._reserved = frozenset((*reserved, self._duration, self._success, self._skipped_total))
-        self._guard: Guard[Ready] = Guard("collector", patience, maximum_stuck=len(self._collectors) + 1)
+        self._taken: tuple[Pieces, frozenset[str]] = ((), self._reserved)
+        self._guard: Guard[Pieces] = Guard("collector", patience, maximum_stuck=len(self._collectors) + 1)
         self._report: Pieces = ()
         self.registry = CollectorRegistry()
         for one in self._collectors.values():
@@ -162,25 +150,26 @@ class Scraper:
         try:
             outcomes = self._guard.run(self._wanted(wanted), max(0.0, end - time.monotonic()))
             inventory = self._inventory()
-            taken = self._reserved.union(*(piece.names for piece in inventory))
-            pieces, successes = self._without_doubles(outcomes, taken)
+            if inventory is not self._taken[0]:
+                self._taken = inventory, self._reserved | _names(inventory)
+            pieces, successes = self._without_doubles(outcomes, self._taken[1])
         finally:
             self._turn.release()
         self._report = self._self_report(outcomes, successes)
         return [*pieces, *self._report, *(inventory if wanted is None else ())]
 
-    def _wanted(self, wanted: frozenset[str] | None) -> dict[str, Callable[[], Ready]]:
+    def _wanted(self, wanted: frozenset[str] | None) -> dict[str, Callable[[], Pieces]]:
         return {name: one.ready for name, one in self._collectors.items() if wanted is None or name in wanted}
 
     def _late(self, wanted: frozenset[str] | None) -> Pieces:
         """The page if another scrape took all the time: every collector failed."""
-        late: Outcome[Ready] = Outcome(None, Stuck("another scrape took all the time"), 0.0)
+        late: Outcome[Pieces] = Outcome(None, Stuck("another scrape took all the time"), 0.0)
         outcomes = dict.fromkeys(self._wanted(wanted), late)
         report = self._self_report(outcomes, dict.fromkeys(outcomes, False))
         return [*report, *(self._inventory() if wanted is None else ())]
 
     def _without_doubles(
-        self, outcomes: Mapping[str, Outcome[Ready]], taken: frozenset[str]
+        self, outcomes: Mapping[str, Outcome[Pieces]], taken: frozenset[str]
     ) -> tuple[list[Piece], dict[str, bool]]:
         """The pieces that fit on one page, and for each collector whether it succeeded.
 
@@ -191,7 +180,8 @@ class Scraper:
         successes = {}
         for name, outcome in outcomes.items():
             problem = outcome.problem
-            pieces, names = outcome.value or _NOTHING
+            pieces = outcome.value or ()
+            names = _names(pieces)
             # A duplicate name makes the whole page invalid: the later one is left out.
             if twice := seen & names:
                 problem = f"metric {min(twice)} is already served by another collector"
@@ -205,7 +195,7 @@ class Scraper:
     def _tell(self, name: str, problem: str) -> None:
         # Once per change: a scrape every 15 seconds must not fill the disk with one message, nor with one
         # in which a port or an object's address is new each time.
-        kind = _NUMBER.sub("", problem)
+        kind = problem and _NUMBER.sub("", problem)
         if self._verdicts.get(name, "") != kind:
             self._verdicts[name] = kind
             if problem:
@@ -213,7 +203,7 @@ class Scraper:
             else:
                 _LOG.info("collector %s works again", name)
 
-    def _self_report(self, outcomes: Mapping[str, Outcome[Ready]], successes: Mapping[str, bool]) -> Pieces:
+    def _self_report(self, outcomes: Mapping[str, Outcome[Pieces]], successes: Mapping[str, bool]) -> Pieces:
         duration = Family(
             self._duration,
             "gauge",
@@ -246,3 +236,7 @@ def _fits(row: Row, name: str, skipped: Skipped) -> bool:
         skipped.add(name, error)
         return False
     return True
+
+
+def _names(pieces: Pieces) -> set[str]:
+    return {name for piece in pieces for name in piece.names}
