@@ -8,6 +8,7 @@ links instead. On the running host no link leads outside, and a plain open takes
 import ctypes
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from exporter.skipped import OUT_OF_RANGE, Skipped, in_range
@@ -49,12 +50,14 @@ class Files:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._place = f"{root}/" if str(root) in _RUNNING_HOST else ""
+        self._kept: dict[str, int] | None = {} if str(root) == "/proc" else None
         self._descriptor = -1
         self._tree: Tree | None = None
 
     def __del__(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        for descriptor in (self._descriptor, *(self._kept or {}).values()):
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def attribute(self, path: str) -> bytes:
         """A file of one value, without surrounding white space; at most one page of it."""
@@ -66,11 +69,24 @@ class Files:
 
     def read(self, path: str, limit: int = DEFAULT_LIMIT) -> bytes:
         """A whole file of at most ``limit`` bytes. Raises TooLarge."""
+        if self._kept is not None:
+            return self._read_again(self._kept, path, limit)
         descriptor = self._open(path, _FLAGS)
         try:
-            return _read_all(descriptor, path, limit)
+            return _read_all(lambda _: os.read(descriptor, _CHUNK), path, limit)
         finally:
             os.close(descriptor)
+
+    def _read_again(self, kept: dict[str, int], path: str, limit: int) -> bytes:
+        # procfs writes a file anew whenever it is read from its start, so it stays open. After an error it is
+        # opened again: the kernel module that writes it may have been loaded anew.
+        if (descriptor := kept.get(path)) is not None:
+            try:
+                return _read_all(lambda start: os.pread(descriptor, _CHUNK, start), path, limit)
+            except OSError:
+                os.close(kept.pop(path))
+        kept[path] = opened = self._open(path, _FLAGS)
+        return _read_all(lambda start: os.pread(opened, _CHUNK, start), path, limit)
 
     def open(self, path: str) -> int:
         """A descriptor for reading a file; the caller closes it."""
@@ -78,11 +94,11 @@ class Files:
 
     def names(self, folder: str) -> list[str]:
         """The names in a folder, sorted."""
-        descriptor = self._open(folder, _LIST)
-        try:
-            names = os.listdir(descriptor)  # noqa: PTH208 - a descriptor has no Path
-        finally:
-            os.close(descriptor)
+        if self._place or folder == ".":
+            names = os.listdir(f"{self.root}/{folder}")  # noqa: PTH208 - quick
+        else:
+            with self.folder(folder) as opened:
+                names = opened.names()
         if len(names) > MAXIMUM_ENTRIES:
             raise TooLarge(f"{folder}: more than {MAXIMUM_ENTRIES} entries")
         return sorted(names)
@@ -193,15 +209,12 @@ class Folder:
         return sorted(os.listdir(self._descriptor))  # noqa: PTH208 - a descriptor has no Path
 
 
-def _read_all(descriptor: int, path: str, limit: int) -> bytes:
+def _read_all(read: Callable[[int], bytes], path: str, limit: int) -> bytes:
     # The kernel may return less than requested long before the end: only an empty read is the end.
-    first = os.read(descriptor, _CHUNK)
-    chunks, size = [first], len(first)
-    while chunk := os.read(descriptor, _CHUNK):
+    chunks, size = [], 0
+    while chunk := read(size):
         chunks.append(chunk)
         size += len(chunk)
         if size > limit:
             raise TooLarge(f"{path}: more than {limit} bytes")
-    if size > limit:
-        raise TooLarge(f"{path}: more than {limit} bytes")
     return b"".join(chunks)

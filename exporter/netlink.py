@@ -18,6 +18,7 @@ HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, por
 ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
 LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
 ATTRIBUTE = struct.Struct("=HH")  # rtattr: length, type
+_TIMEVAL = struct.Struct("@ll")  # seconds, microseconds
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR = 16, 18, 20, 22
 NLM_F_REQUEST_DUMP = 0x301
@@ -67,7 +68,10 @@ def dump_links(timeout: float = 2.0) -> bytes:
 
 def _dump(kind: int, request: bytes, timeout: float) -> bytes:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as link:
-        link.settimeout(timeout)
+        # Not settimeout(): with that, each call would poll first.
+        link.setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(*divmod(int(timeout * 1e6), 1_000_000))
+        )
         link.send(HEADER.pack(HEADER.size + len(request), kind, NLM_F_REQUEST_DUMP, 1, 0) + request)
         answer = bytearray()
         while len(answer) < MAXIMUM_ANSWER:

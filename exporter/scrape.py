@@ -59,7 +59,8 @@ class Named(Collector):
     def ready(self) -> Pieces:
         """Its metrics as text. Raises what the collector raises, and ValueError for a duplicate name."""
         pieces = self._written(self.collect())
-        if len(_names(pieces)) < sum([len(piece.names) for piece in pieces]):
+        names = [name for piece in pieces for name in piece.names]
+        if len(set(names)) < len(names):
             raise ValueError("a metric comes twice")
         return pieces
 

@@ -99,6 +99,7 @@ class Watchdogs(Collector):
         self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
+        names = folders(self._files, "class/watchdog")
         information = Family(
             "node_watchdog_info", "gauge", "Identity and state of the watchdog.", ("name", *_WORDS)
         )
@@ -106,7 +107,6 @@ class Watchdogs(Collector):
             Family(f"node_watchdog_{name}", "gauge", explanation, ("name",))
             for _, name, explanation in _FIGURES
         ]
-        names = folders(self._files, "class/watchdog")
         self.skipped.each("watchdog", names, lambda name: self._read(name, information, families))
         return information, *families
 

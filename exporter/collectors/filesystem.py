@@ -3,9 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from prometheus_client.registry import Collector
 
@@ -46,6 +44,7 @@ class FileSystems(Collector):
 
     def __init__(self, roots: Roots, options: Options, measure: Callable[[str], Space] = os.statvfs) -> None:
         self._files, self._root, self._measure = roots.proc_files, roots.root, measure
+        self._is_host = str(roots.root) == "/"
         self._points = selection(options, "filesystem_mount_points")
         self._kinds = selection(options, "filesystem_fs_types")
         self._timeout = seconds(options, "filesystem_mount_timeout")
@@ -77,7 +76,8 @@ class FileSystems(Collector):
     def _mounts(self) -> list[Mount]:
         """The selected mounts; of several on one mount point the last, as it hides the others."""
         wanted: dict[tuple[str, str, str], Mount] = {}
-        for mount in map(self._as_the_host_sees_it, read_mounts(self._files, self.skipped)):
+        mounts = read_mounts(self._files, self.skipped)
+        for mount in mounts if self._is_host else map(self._as_the_host_sees_it, mounts):
             if self._kinds.takes(mount.kind) and self._points.takes(mount.point):
                 wanted[mount.device, mount.kind, mount.point] = mount
         return list(wanted.values())
@@ -85,9 +85,9 @@ class FileSystems(Collector):
     def _as_the_host_sees_it(self, mount: Mount) -> Mount:
         """A container that may not read the host's mounts finds them below the root in its own."""
         root = str(self._root)
-        if root == "/" or not f"{mount.point}/".startswith(f"{root}/"):
+        if not f"{mount.point}/".startswith(f"{root}/"):
             return mount
-        return replace(mount, point=mount.point.removeprefix(root) or "/")
+        return mount._replace(point=mount.point.removeprefix(root) or "/")
 
     def _ask(self, mounts: Sequence[Mount]) -> Answers:
         local = {mount.point: self._question(mount) for mount in mounts if _is_local(mount)}
@@ -131,7 +131,7 @@ class FileSystems(Collector):
         self._told = problems
 
     def _question(self, mount: Mount) -> Callable[[], Space]:
-        return partial(self._measure, _below(self._root, mount.point))
+        return partial(self._measure, mount.point if self._is_host else f"{self._root}{mount.point}")
 
 
 def _is_local(mount: Mount) -> bool:
@@ -144,10 +144,6 @@ def _server(mount: Mount) -> str:
         return mount.device[2:].partition("/")[0]
     host, separator, _ = mount.device.partition(":/")
     return host if separator and not host.startswith("/") else mount.point
-
-
-def _below(root: Path, point: str) -> str:
-    return point if str(root) == "/" else f"{root}{point}"
 
 
 def _error(answer: Space | BaseException) -> str:

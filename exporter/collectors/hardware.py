@@ -1,5 +1,6 @@
 """The machine: firmware data (DMI), memory errors (EDAC), and the state of SELinux."""
 
+import contextlib
 import re
 from collections.abc import Iterable
 from functools import partial
@@ -22,11 +23,11 @@ _DMI = (
 
 
 def folders(files: Files, path: str) -> list[str]:
-    """The names in a folder. Raises NoData if the folder does not exist."""
-    try:
-        return files.names(path)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NoData(f"no {path}") from error
+    """The names in a folder. Raises NoData if it is empty or does not exist."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if names := files.names(path):
+            return names
+    raise NoData(f"no {path}")
 
 
 class Firmware(Collector):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from exporter.files import Files
 from exporter.skipped import Skipped
@@ -12,8 +12,7 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 _LIMIT = 32 * 1024 * 1024  # bytes; a thousand containers have a thousand overlays of a few kB each
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(NamedTuple):
     """One mount of the host. ``is_read_only`` covers the mount and the file system below it.
 
     Names are as from `os.fsdecode`: names that are not UTF-8 still lead to the file system.

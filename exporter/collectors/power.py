@@ -53,14 +53,14 @@ class PowerSupplies(Collector):
         self.skipped = Skipped()
 
     def collect(self) -> Iterable[Family]:
+        names = folders(self._files, "class/power_supply")
+        supplies = [name for name in names if not self._ignored.search(name)]
         families = [
             Family(f"node_power_supply_{name}", "gauge", f"Power supply: {file}.", ("power_supply",))
             for file, name, _ in _NUMBERS
         ]
         explanation = "Manufacturer, model and state of the power supply."
         information = Family("node_power_supply_info", "gauge", explanation, ("power_supply", *_TEXTS))
-        names = folders(self._files, "class/power_supply")
-        supplies = [name for name in names if not self._ignored.search(name)]
         self.skipped.each("power_supply", supplies, lambda supply: self._read(supply, information, families))
         return information, *families
 

@@ -8,9 +8,8 @@ import glob
 import logging
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from prometheus_client.registry import Collector
 
@@ -26,8 +25,7 @@ _MODIFIED, _ERROR = "node_textfile_mtime_seconds", "node_textfile_scrape_error"
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Stamp:
+class _Stamp(NamedTuple):
     """Identifies a version of a file."""
 
     modified: int  # nanoseconds
@@ -84,7 +82,7 @@ class Textfiles(Collector):
     def _existing(self) -> list[str]:
         # The default folders may be missing: most hosts have at most one of them.
         if not self._folders:
-            return [folder for folder in DEFAULT_TEXTFILE_FOLDERS if Path(folder).is_dir()]
+            return [folder for folder in DEFAULT_TEXTFILE_FOLDERS if os.path.isdir(folder)]  # noqa: PTH112 - quick
         # A pattern without a match is kept, so that a missing folder is noticed.
         named = filter(None, self._folders)  # an empty name is not a folder
         found = ((folder, sorted(glob.glob(folder))) for folder in named)  # noqa: PTH207 - any root

@@ -217,6 +217,8 @@ def chosen_names(query: str, known: Collection[str]) -> list[str] | None:
 
     One that only node_exporter has yields nothing: a scrape job written for it keeps working.
     """
+    if not query:
+        return None
     parameters = parse_qs(query, max_num_fields=1000)
     wanted, unwanted = parameters.get("collect[]", []), parameters.get("exclude[]", [])
     if wanted and unwanted:
