@@ -27,9 +27,7 @@ def graph() -> grimp.ImportGraph:
 
 
 @pytest.mark.parametrize("name", [name for names in LOADED_BY_STRING.values() for name in names])
-def test_what_is_loaded_by_string_is_a_module_of_a_program_and_has_that_name(
-    name: str, graph: grimp.ImportGraph
-) -> None:
+def test_names_loaded_by_string_exist_in_a_module_of_a_program(name: str, graph: grimp.ImportGraph) -> None:
     module, attribute = name.split(":")
     assert module in graph.modules
     assert module.split(".")[0] in PROGRAMS

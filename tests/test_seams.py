@@ -7,7 +7,7 @@ from status_page.config import StatusPage
 from status_page.plan import make_plan
 
 
-def test_the_exporter_publishes_the_metrics_of_jobs_without_being_told_where_they_are() -> None:
+def test_the_exporter_publishes_the_metrics_of_jobs_without_an_option() -> None:
     assert str(Fleet().paths.metrics) in DEFAULT_TEXTFILE_FOLDERS
     assert str(make_plan(Fleet(), StatusPage()).metrics) in DEFAULT_TEXTFILE_FOLDERS
 

@@ -67,7 +67,7 @@ def test_systemd_finds_nothing_wrong_with_a_drop_in(drop_in: Path, tmp_path: Pat
 
 @needs_systemd
 @pytest.mark.parametrize("name", LOCKED_UP)
-def test_what_speaks_with_others_scores_1_5_or_better(name: str) -> None:
+def test_units_with_network_access_score_1_5_or_better(name: str) -> None:
     gate = ["systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=15"]
     done = subprocess.run([*gate, FOLDER / f"{name}.service"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

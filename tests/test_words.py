@@ -31,6 +31,15 @@ REFUSED = {
     r"\b(is|are) no news\b": "needs no alert",
     r"\bunless told otherwise\b": "by default",
 }
+# In the names of tests, which are read one by one in reports.
+REFUSED_IN_NAMES = {
+    r"(no|some|any)body|(who|what|when|where)ever": "name who or what it is",
+    r"told|tells?|is_said|said|says": "reported, shown, names",
+    r"stands?|stood|lies": "is, is in",
+    r"for_ever|without_end|as_ever|for_want": "endless, permanently, for lack of",
+    r"spoilt|anew|alike|whom|at_hand|no_news": "damaged, again, in the same way",
+    r"costs_itself|is_none|of_which|all_the_same": "affects no other, does not count, that, still",
+}
 ROOMS = (
     "exporter",
     "fleet_config",
@@ -120,11 +129,23 @@ SURFACES = {
 
 
 @pytest.mark.parametrize("surface", sorted(SURFACES.keys() - NOT_YET))
-def test_what_people_read_has_no_phrase_of_house_dialect(surface):
+def test_no_text_contains_a_refused_phrase(surface):
     found = []
     for place, text in SURFACES[surface]():
         for phrase, better in REFUSED.items():
             found += [f"{place}: '{match}': {better}" for match in matches(phrase, text)]
+    assert not found, "\n".join(found)
+
+
+def test_names_of_tests_are_plain_sentences():
+    found = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for name in re.findall(r"^ *(?:async )?def test_(\w+)", path.read_text(), re.M):
+            for phrase, better in REFUSED_IN_NAMES.items():
+                if re.search(rf"(^|_)({phrase})(_|$)", name):
+                    found.append(f"{path.name}: test_{name}: {better}")
+            if name.startswith("what_"):
+                found.append(f"{path.name}: test_{name}: begin with a noun that says what")
     assert not found, "\n".join(found)
 
 

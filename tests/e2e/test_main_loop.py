@@ -33,7 +33,7 @@ def test_an_exporter_that_is_killed_is_mailed_as_a_host_that_is_down(stack: Stac
     assert "web1" in (find_mail(stack, "FIRING", "HostDown") or "")
 
 
-def test_the_page_stands_without_prometheus_and_says_how_old_its_data_is(stack: Stack) -> None:
+def test_the_page_works_without_prometheus_and_shows_the_age_of_its_data(stack: Stack) -> None:
     page_shows(stack, "website", "up")
     stack.servers["prometheus"].stop()
     wait_until(lambda: page_state(stack, "website") == "unknown", "the page to turn to unknown", 240, 0.2)

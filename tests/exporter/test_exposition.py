@@ -60,13 +60,13 @@ def test_a_renderer_that_remembers_gives_the_same_page(first, second):
         assert text_page(renderer.pieces(page)).decode() == render(page)
 
 
-def test_what_is_not_unicode_becomes_a_replacement_character_in_valid_utf_8():
+def test_invalid_unicode_becomes_a_replacement_character_in_valid_utf_8():
     page = render([Family("leitstand_file_info", "gauge", "File.", ("path",), [(("/srv/\udcff",), 1)])])
     assert "�" in page
     page.encode("utf-8")
 
 
-def test_special_characters_are_escaped_as_the_format_says():
+def test_special_characters_are_escaped_as_in_the_format():
     page = render([Family("x", "gauge", "a\\b\nc", ("l",), [(('quote " back \\ line \n',), 1)])])
     assert page == '# HELP x a\\\\b\\nc\n# TYPE x gauge\nx{l="quote \\" back \\\\ line \\n"} 1\n'
 

@@ -27,7 +27,7 @@ def test_durations_are_read_as_prometheus_reads_them(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "15", "s", "1.5s", "15 s", "1h 30m", "-5m"])
-def test_what_prometheus_refuses_is_refused(text):
+def test_durations_that_prometheus_rejects_are_rejected(text):
     with pytest.raises(ValueError, match="not a Prometheus duration"):
         parse(text)
 
@@ -66,6 +66,6 @@ def test_ranges_steps_and_offsets_shrink_and_nothing_else_does(expression, expec
 
 @given(st.integers(1, 10**6), st.integers(1, 60))
 @settings(max_examples=50, derandomize=True)
-def test_what_is_scaled_is_still_promql(milliseconds, factor):
+def test_scaled_rules_are_still_promql(milliseconds, factor):
     expression = f"sum by (a) (rate(b{{c=~'x|[y]'}}[{milliseconds}ms] offset {milliseconds}ms))"
     promql_parser.parse(scale_expression(expression, factor))

@@ -52,7 +52,7 @@ def exporter(folder: Path, *options: str) -> AbstractContextManager[int]:
     return running("exporter", argv, folder, port, None)
 
 
-def test_prometheus_asks_each_host_in_its_own_way_and_calls_all_of_them_hosts(tmp_path, secured):
+def test_prometheus_scrapes_each_host_with_its_own_settings_in_one_job(tmp_path, secured):
     with exporter(tmp_path) as plain:
         access = {
             "tls": True,

@@ -36,7 +36,7 @@ def render(tmp_path: Path) -> Callable[..., Any]:
     return run
 
 
-def test_the_first_run_writes_all_and_says_who_must_reload(render, tmp_path):
+def test_the_first_run_writes_all_and_names_the_programs_to_reload(render, tmp_path):
     done = render("prometheus", "--out", tmp_path / "out")
     assert done.returncode == 0
     assert f"new  {tmp_path}/out/targets/hosts.json\n" in done.stdout
@@ -67,7 +67,7 @@ def test_a_new_host_changes_the_list_of_hosts_and_what_is_expected_only(render, 
     assert {path for path in after if after[path] != before[path]} == expected
 
 
-def test_what_is_changed_by_hand_is_set_right_and_what_is_not_ours_stays(render, tmp_path):
+def test_manual_changes_are_undone_and_foreign_files_stay(render, tmp_path):
     render("prometheus", "--out", tmp_path / "out")
     own_rules = tmp_path / "out" / "rules" / "own.yml"
     own_rules.write_text("groups: []\n")
@@ -92,7 +92,7 @@ def test_rules_of_an_earlier_release_are_removed_as_prometheus_would_read_them(r
     assert (rules / "linked.yml").exists()
 
 
-def test_what_is_rendered_can_be_read_by_other_users_whatever_the_umask(render, tmp_path):
+def test_rendered_files_can_be_read_by_other_users_with_any_umask(render, tmp_path):
     before = os.umask(0o077)
     try:
         render("prometheus", "--out", tmp_path / "etc" / "prometheus")
@@ -145,7 +145,7 @@ def test_dashboards_are_as_shipped_where_no_runbooks_are_published(render, tmp_p
         assert rendered.read_text() == path.read_text()
 
 
-def test_a_fleet_whose_alerts_reach_nobody_is_a_warning(render, tmp_path):
+def test_a_fleet_whose_alerts_reach_no_one_is_a_warning(render, tmp_path):
     (tmp_path / "leitstand.yml").write_text("hosts: {}\n")
     done = render("alertmanager", "--out", tmp_path / "out")
     assert done.returncode == 1
@@ -161,7 +161,7 @@ def test_a_broken_configuration_writes_nothing(render, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_an_address_of_the_status_page_that_is_none_is_one_clear_line(render, tmp_path):
+def test_an_invalid_address_of_the_status_page_is_one_clear_line(render, tmp_path):
     (tmp_path / "leitstand.yml").write_text("status_page: {listen: ':x'}\n")
     done = render("prometheus", "--out", tmp_path / "out")
     told = "status_page.listen: an address to listen on is written as 127.0.0.1:8080 or [::1]:8080"

@@ -42,7 +42,7 @@ def offered(place: Path, *words: str) -> list[str]:
 
 
 @pytest.mark.parametrize("command", ["show", "diff", "forget"])
-def test_hosts_are_offered_of_which_something_is_known(place: Path, command: str) -> None:
+def test_hosts_with_known_items_are_offered(place: Path, command: str) -> None:
     assert offered(place, "inventory", command, "w") == ["web1", "web2"]
 
 
@@ -60,6 +60,6 @@ def test_hosts_are_offered_to_authorize(place: Path) -> None:
     assert offered(place, "backup", "authorize", "n") == ["new"]
 
 
-def test_without_an_inventory_nothing_is_offered_and_nothing_said(tmp_path: Path) -> None:
+def test_without_an_inventory_nothing_is_offered_or_printed(tmp_path: Path) -> None:
     assert offered(tmp_path, "inventory", "show", "w") == []
     assert offered(tmp_path, "inventory", "pull", "w") == []

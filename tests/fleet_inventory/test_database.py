@@ -56,7 +56,7 @@ def test_output_that_cannot_be_written_is_no_fault_of_the_database(tmp_path: Pat
     assert (done.returncode, done.stderr) == (3, "input or output: No space left on device\n")
 
 
-def test_the_folder_it_makes_is_open_for_the_metrics_in_it_whatever_the_umask(tmp_path: Path) -> None:
+def test_the_folder_it_makes_is_readable_with_any_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         with open_database(tmp_path / "leitstand" / "inventory.sqlite", create=True):
@@ -67,7 +67,7 @@ def test_the_folder_it_makes_is_open_for_the_metrics_in_it_whatever_the_umask(tm
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make files that are somebody else's")
-def test_a_user_who_may_not_write_is_told_to_be_another(tmp_path: Path) -> None:
+def test_a_user_who_may_not_write_is_advised_to_become_another(tmp_path: Path) -> None:
     folder = tmp_path / "leitstand"
     folder.mkdir(mode=0o755)
     with open_database(folder / "inventory.sqlite", create=True):
@@ -105,7 +105,7 @@ def test_a_pull_killed_midway_leaves_the_last_whole_state(tmp_path: Path) -> Non
         assert store.states()["web1"].etag == "a"
 
 
-def test_what_two_pulls_take_over_at_once_is_there_once(tmp_path: Path) -> None:
+def test_an_item_stored_by_two_pulls_at_once_is_there_once(tmp_path: Path) -> None:
     path = tmp_path / "inventory.sqlite"
     with open_database(path, create=True) as store, closing(sqlite3.connect(path)) as other:
         store.take("web1", "", document_of("a"), 1.0)

@@ -94,7 +94,7 @@ def test_diff_shows_what_came_went_and_changed_between_two_days(exporter: Start,
     assert [line.split("\t")[1] for line in as_it_was.splitlines()] == ["a", "b", "c"]
 
 
-def test_a_diff_from_before_the_first_pull_says_so(exporter: Start, tmp_path: Path) -> None:
+def test_a_diff_from_before_the_first_pull_is_explained(exporter: Start, tmp_path: Path) -> None:
     web = exporter()
     web.items = {"package": [package("a", "1")]}
     write_fleet(tmp_path, web1=web.port)
@@ -114,7 +114,7 @@ def test_a_host_that_was_not_reached_since_shows_no_changes_without_a_word(tmp_p
     assert run("show", "web1", "--at", "1970-01-01", folder=tmp_path).stderr == ""
 
 
-def test_what_was_seen_first_keeps_its_time_while_it_stays(exporter: Start, tmp_path: Path) -> None:
+def test_the_first_time_of_an_item_stays_while_it_exists(exporter: Start, tmp_path: Path) -> None:
     raw = {"schema_version": 1, "sha256": "", "incomplete": [], "items": {"package": [package("a", "1")]}}
     document = parse(json.dumps(raw).encode())
     with open_database(tmp_path / "x", create=True) as store:
@@ -148,7 +148,7 @@ def test_a_source_that_cannot_be_read_keeps_no_old_versions_of_others(
     assert [(row["name"], row["version"]) for row in rows] == [("openssl", "3.0.20-1"), ("x", "1")]
 
 
-def test_a_host_that_does_not_answer_costs_only_itself_and_keeps_what_is_known(
+def test_a_host_that_does_not_answer_affects_no_other_and_keeps_its_data(
     exporter: Start, tmp_path: Path
 ) -> None:
     web, mail = exporter(), exporter()
@@ -189,7 +189,9 @@ def test_hosts_that_are_gone_from_the_fleet_are_marked_and_can_be_forgotten(
         (503, "answered 503 Service Unavailable\n"),
     ],
 )
-def test_a_refusal_is_told_with_its_code(exporter: Start, tmp_path: Path, status: int, message: str) -> None:
+def test_a_refusal_is_reported_with_its_code(
+    exporter: Start, tmp_path: Path, status: int, message: str
+) -> None:
     web = exporter()
     web.status = status
     write_fleet(tmp_path, web1=web.port)
@@ -235,7 +237,7 @@ def test_compressed_answers_are_unpacked_up_to_a_limit(exporter: Start, tmp_path
         b"\xff",
     ],
 )
-def test_what_is_no_inventory_is_refused(data: bytes) -> None:
+def test_an_answer_that_is_not_an_inventory_is_refused(data: bytes) -> None:
     with pytest.raises(DocumentError, match="no inventory"):
         parse(data)
 

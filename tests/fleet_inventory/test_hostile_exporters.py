@@ -138,7 +138,7 @@ def test_a_handshake_that_trickles_in_is_cut(
     assert told.stderr == "h0: the answer takes longer than 1 s\n"
 
 
-def test_what_has_come_is_kept_before_the_slow_ones_end(
+def test_answers_are_stored_before_slow_hosts_have_answered(
     serve: Callable[[Talk], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pull, "ANSWER_SECONDS", 60.0)
@@ -199,7 +199,7 @@ main()
 """
 
 
-def test_bombs_cost_their_hosts_the_answer_and_nobody_memory(
+def test_bombs_cost_their_hosts_the_answer_and_no_memory(
     serve: Callable[[Talk], int], tmp_path: Path
 ) -> None:
     words = write_fleet(tmp_path, *(serve(once(reply)) for reply in BOMBS.values()), serve(once(GOOD)))
@@ -278,7 +278,7 @@ def test_a_history_ends_after_800_days_but_what_is_there_stays(tmp_path: Path) -
         assert store.first_pull("web1") == 2.0 * day
 
 
-def test_a_database_of_the_last_release_is_taken_over(tmp_path: Path) -> None:
+def test_a_database_of_the_last_release_is_migrated(tmp_path: Path) -> None:
     path = tmp_path / "i.sqlite"
     with open_database(path, create=True) as store:
         store.take("web1", "e", of("a"), 1.0)

@@ -49,16 +49,16 @@ def test_the_fields_of_a_line_are_those_that_the_exporter_sends() -> None:
         ("of_tomorrow", {"name": "a", "version": "1", "colour": "red"}, "a|1|colour=red"),
     ],
 )
-def test_a_line_says_what_is_worth_knowing_of_a_thing(kind: str, fields: dict[str, Any], line: str) -> None:
+def test_a_line_names_the_important_facts_of_an_item(kind: str, fields: dict[str, Any], line: str) -> None:
     assert shown(row(kind, **fields)) == line.replace("|", "\t")
 
 
-def test_a_result_of_a_search_says_of_what_kind_it_is() -> None:
+def test_a_search_result_names_its_kind() -> None:
     application = row("web_application", name="WordPress", version="6.8", path="/srv/blog", php=["8.2"])
     assert found(application) == "WordPress\t6.8\tweb_application\tpath=/srv/blog\tphp=8.2"
 
 
-def test_changes_are_told_by_what_matters_of_them() -> None:
+def test_changes_are_described_by_their_important_fields() -> None:
     old = row("certificate", path="/a.pem", fingerprint="a", not_before=0, not_after=86_400).item
     new = row("certificate", path="/a.pem", fingerprint="b", not_before=1, not_after=172_800).item
     assert change_line(Change(old, new)) == "~ certificate\t/a.pem\tnot_after: 1970-01-02 → 1970-01-03"

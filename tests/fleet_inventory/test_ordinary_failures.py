@@ -43,7 +43,7 @@ def host(exporter: Start) -> Callable[[str], Any]:
     ("address", "message"),
     [("127.0.0.1", "Connection refused"), ("no-such-host.invalid", "(Name|name) ")],
 )
-def test_a_host_that_is_off_costs_itself_alone(
+def test_a_host_that_is_off_affects_no_other(
     host: Callable[[str], Any], tmp_path: Path, address: str, message: str
 ) -> None:
     done = pull(tmp_path, off=(address, free_port()), on=("127.0.0.1", host("1").port))
@@ -63,7 +63,7 @@ def test_another_machine_does_not_inherit_what_a_removed_host_was(
         assert [row.item.kind for row in database.now("new", "host")] == ["host"]
 
 
-def test_a_machine_that_tells_no_id_inherits_nothing(host: Callable[[str], Any], tmp_path: Path) -> None:
+def test_a_machine_without_an_id_inherits_nothing(host: Callable[[str], Any], tmp_path: Path) -> None:
     pull(tmp_path, old=("127.0.0.1", host("").port))
     assert pull(tmp_path, new=("127.0.0.1", host("").port)).stdout == "new: 2 changes\n"
 

@@ -156,7 +156,7 @@ def test_text_that_no_terminal_should_see_is_replaced(serve: Serve, tmp_path: Pa
     assert json.loads(run(tmp_path, "show", "--json", "web1").output)[0]["fields"]["path"] == ["�"]
 
 
-def test_a_certificate_nobody_vouches_for_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_an_untrusted_certificate_is_refused_with_a_hint(tmp_path: Path) -> None:
     certificate, key = tmp_path / "server.crt", tmp_path / "server.key"
     request = [
         "openssl",

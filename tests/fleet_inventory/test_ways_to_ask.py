@@ -113,7 +113,7 @@ def test_certificates_name_and_password_are_those_of_the_host(
         ),
     ],
 )
-def test_what_is_wrong_with_the_settings_of_a_host_is_its_own_line(
+def test_a_mistake_in_the_settings_of_a_host_is_a_line_of_its_own(
     pull: Pull, guarded: Guarded, changed: dict[str, Any], message: str, hint: str
 ) -> None:
     settings = {name: value for name, value in (guarded.settings() | changed).items() if value}

@@ -49,7 +49,7 @@ def test_the_committed_file_is_what_the_builder_makes(path):
     assert (FOLDER / path).read_text() == json_text(DASHBOARDS[path]()), "run docs/reference/generate.py"
 
 
-def test_no_dashboard_is_there_that_nobody_builds():
+def test_every_dashboard_has_a_source():
     files = {str(file.relative_to(FOLDER)) for file in FOLDER.rglob("*") if file.is_file()}
     assert files == set(DASHBOARDS) == set(UIDS)
 
@@ -127,7 +127,7 @@ def test_rates_follow_the_zoom(path, panel):
 
 
 @each_panel
-def test_what_is_about_hosts_is_about_the_chosen_ones(path, panel, selectors):
+def test_panels_about_hosts_show_the_selected_ones(path, panel, selectors):
     for target in panel["targets"]:
         expression = substitute(target["expr"], {**BUILT_IN, "job": "$job", "instance": "$instance"})
         for name, matchers in selectors(expression):
@@ -175,7 +175,7 @@ def test_states_have_the_same_words_and_colours_everywhere():
     assert len(set(found.values())) == 1
 
 
-def test_a_variable_that_nobody_sets_is_noticed():
+def test_a_variable_that_is_never_set_is_noticed():
     dashboard = load("Leitstand/host-detail.json")
     with pytest.raises(KeyError, match="job"):
         list(queries(dashboard, {"instance": "web1"}))

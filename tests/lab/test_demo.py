@@ -56,7 +56,7 @@ def demos(
         }
 
 
-def test_demo_says_how_it_is_used() -> None:
+def test_demo_prints_its_usage() -> None:
     ran = subprocess.run([str(REPOSITORY / "demo"), "--help"], capture_output=True, text=True, check=True)
     assert "./demo --once" in ran.stdout
     assert "--incident" in ran.stdout
@@ -112,14 +112,14 @@ def test_a_check_that_is_interrupted_is_not_a_good_one(tmp_path: Path) -> None:
         assert "interrupted before the end" in process.stderr.read()
 
 
-def test_a_table_that_does_not_fit_stands_in_blocks() -> None:
+def test_a_table_that_does_not_fit_is_printed_in_blocks() -> None:
     rows = [("status page", "http://127.0.0.1:8080/", "ok     answers")]
     assert table_lines(rows, None)[1] == "  status page  http://127.0.0.1:8080/  ok     answers"
     assert table_lines(rows, 80) == table_lines(rows, None)
     assert table_lines(rows, 40) == ["  status page: ok answers", "      http://127.0.0.1:8080/"]
 
 
-def test_without_a_terminal_the_state_is_told_when_it_changes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_the_state_is_printed_when_it_changes(capsys: pytest.CaptureFixture[str]) -> None:
     line = LiveLine()
     for text in ("all run", "all run", "site down", "all run"):
         line.show(text)

@@ -41,7 +41,7 @@ def test_without_a_fault_everything_passes(proxy: FaultProxy) -> None:
     assert proxy.seen == [("GET", "/index.html", 200)]
 
 
-def test_a_fault_strikes_as_often_as_it_says_and_after_as_many(proxy: FaultProxy) -> None:
+def test_a_fault_occurs_as_often_and_as_late_as_configured(proxy: FaultProxy) -> None:
     proxy.faults.append(Fault("status", "GET", "index", times=1, after=1, status=429))
     assert WELCOME in get(proxy)
     with pytest.raises(urllib.error.HTTPError, match="429"):
@@ -49,7 +49,7 @@ def test_a_fault_strikes_as_often_as_it_says_and_after_as_many(proxy: FaultProxy
     assert WELCOME in get(proxy)
 
 
-def test_a_cut_answer_is_shorter_than_it_said(proxy: FaultProxy) -> None:
+def test_a_truncated_answer_is_shorter_than_announced(proxy: FaultProxy) -> None:
     proxy.faults.append(Fault("cut answer"))
     with pytest.raises(http.client.IncompleteRead):
         get(proxy)

@@ -19,7 +19,7 @@ def test_a_module_to_mutate_and_its_tests_exist(module: str) -> None:
     assert [path for path in (module, *tests) if not (ROOT / path).exists()] == []
 
 
-def test_without_cosmic_ray_one_line_says_how_to_install_it() -> None:
+def test_without_cosmic_ray_one_line_explains_how_to_install_it() -> None:
     argv = [sys.executable, "-m", "lab.mutants", "--tool", "no-such-tool"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -94,7 +94,7 @@ def machine(tmp_path: Path) -> Machine:
     return found
 
 
-def test_what_is_installed_is_neither_started_nor_enabled(machine: Machine) -> None:
+def test_installed_services_are_neither_started_nor_enabled(machine: Machine) -> None:
     machine.done("server", "prober")
     assert machine.names("installed") == {"admins-own", "server", "prober"}
     assert machine.names("started") == set()
@@ -103,7 +103,7 @@ def test_what_is_installed_is_neither_started_nor_enabled(machine: Machine) -> N
     assert (machine.record / "packages").read_text().split() == ["prober", "server"]
 
 
-def test_what_was_there_is_not_ours(machine: Machine) -> None:
+def test_services_that_were_there_before_are_not_recorded(machine: Machine) -> None:
     machine.done("server", "admins-own")
     assert (machine.record / "packages").read_text().split() == ["server"]
     assert "admins-own" in machine.names("enabled")
@@ -127,7 +127,7 @@ def test_a_set_up_that_is_broken_off_leaves_no_policy(machine: Machine, number: 
         assert machine.names("enabled") == {"admins-own"}
 
 
-def test_what_a_kill_leaves_the_next_one_mends(machine: Machine) -> None:
+def test_leftovers_of_a_killed_program_are_repaired_by_the_next(machine: Machine) -> None:
     machine.gate.touch()
     with machine.set_up("server") as process:
         wait_until(lambda: machine.names("waiting"), "apt-get to wait")
@@ -282,7 +282,7 @@ def test_ctrl_c_while_leitstand_begins_is_one_line(tmp_path: Path, after: float)
     assert process.returncode in (0, 130), errors
 
 
-def test_tests_that_need_the_machine_run_one_at_a_time_whatever_n_says(tmp_path: Path) -> None:
+def test_tests_that_need_the_machine_run_one_at_a_time_for_any_n(tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / "check", tmp_path)
     (tmp_path / "lab").mkdir()
     (tmp_path / "lab/setup.sh").write_text("VENV=.; set_up() { :; }; say() { :; }\n")

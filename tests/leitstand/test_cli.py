@@ -93,7 +93,7 @@ def test_completion_offers_the_commands_without_loading_one():
     assert [line.partition(",")[2] for line in done.stdout.splitlines()] == list(COMMANDS)
 
 
-def test_a_role_whose_requirements_are_missing_says_so_in_one_line():
+def test_missing_requirements_of_a_role_are_reported_in_one_line():
     script = "import sys; sys.modules['boto3'] = None; sys.modules['orchestrator.cli'] = None\n"
     command = [sys.executable, "-c", script + "from leitstand.cli import main; main(['backup'])"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=patient(120))
@@ -119,7 +119,7 @@ def test_a_role_whose_requirements_are_missing_says_so_in_one_line():
         ("raise click.Abort", 130, "interrupted\n"),
     ],
 )
-def test_what_a_command_ends_with_becomes_an_exit_code_and_a_line(role, body, status, stderr):
+def test_the_end_of_a_command_becomes_an_exit_code_and_a_line(role, body, status, stderr):
     done = role(body)
     assert done.returncode == status
     assert done.stderr.startswith(stderr)
@@ -133,7 +133,7 @@ def test_a_configuration_that_is_named_without_its_option_gets_the_option_as_hin
     assert done.stderr.endswith("\n  hint: leitstand check --config /etc/leitstand/web.yml\n")
 
 
-def test_an_error_nobody_thought_of_is_two_lines_and_no_traceback(role):
+def test_an_unexpected_error_is_two_lines_without_a_traceback(role):
     done = role("raise RuntimeError('first\\nsecond')")
     assert done.returncode == 3
     assert done.stderr.splitlines()[0] == "internal error: RuntimeError: first"
@@ -166,7 +166,7 @@ def test_without_a_command_the_help_is_shown(leitstand):
     assert done.stderr.startswith("Usage: leitstand")
 
 
-def test_output_that_nobody_reads_any_more_ends_without_a_word():
+def test_output_without_a_reader_ends_silently():
     command = [sys.executable, "-m", "leitstand", "schema"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -202,7 +202,7 @@ def test_logs_are_lines_of_json_when_asked_for(role):
     assert entry["time"].endswith("+00:00")
 
 
-def test_a_log_entry_is_one_line_whatever_it_holds(role):
+def test_a_log_entry_is_always_one_line(role):
     done = role("log.warning('name: %s', 'a\\n2026 ERROR forged\\x1b[31m')")
     assert len(done.stderr.splitlines()) == 1
     assert "\x1b" not in done.stderr
@@ -217,13 +217,13 @@ def test_no_log_steers_a_terminal(role, log_format):
     assert not {"\x1b", "\x9b", "\u202e", "\u2028", "\x85"} & set(told)
 
 
-def test_what_is_below_the_level_is_not_logged(role):
+def test_messages_below_the_level_are_not_logged(role):
     body = "log.debug('quiet'), log.info('told')"
     assert "quiet" not in role(body).stderr
     assert "quiet" in role(body, "--log-level", "debug").stderr
 
 
-def test_check_tells_what_is_there(leitstand, tmp_path):
+def test_check_counts_what_is_configured(leitstand, tmp_path):
     (tmp_path / "leitstand.yml").write_text("hosts:\n  web1: {address: 192.0.2.11}\n")
     done = leitstand("check")
     assert (done.returncode, done.stdout) == (0, "leitstand.yml: valid (hosts 1)\n")
@@ -279,7 +279,7 @@ def test_a_configuration_that_may_not_be_read_is_one_line(
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_file_without_end_is_refused(leitstand):
+def test_an_endless_file_is_refused(leitstand):
     done = leitstand("check", "--config", "/dev/zero")
     assert done.returncode == 2
     assert done.stderr.startswith("/dev/zero: larger than 8 MiB")

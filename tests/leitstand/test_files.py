@@ -40,7 +40,7 @@ def test_text_and_bytes_are_written_as_they_are(tmp_path):
 
 
 @pytest.mark.parametrize(("asked", "mode"), [("", 0o644), (", 0o600", 0o600), (", 0o640", 0o640)])
-def test_the_mode_is_as_asked_for_whatever_the_umask(tmp_path, asked, mode):
+def test_the_mode_is_as_requested_with_any_umask(tmp_path, asked, mode):
     done = subprocess.run(
         [sys.executable, "-c", ONE_WRITE.replace('"new"', f'"new"{asked}')],
         cwd=tmp_path,

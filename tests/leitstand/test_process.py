@@ -59,14 +59,14 @@ def pids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     return read
 
 
-def test_a_program_works_in_the_root_folder_wherever_one_stands(tmp_path, monkeypatch):
+def test_a_program_runs_in_the_root_folder_and_not_in_the_current_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(["pwd"], timeout=PATIENCE).stdout == b"/\n"
     with open_stream(["pwd"]) as stream:
         assert stream.stdout.read() == b"/\n"
 
 
-def test_both_outputs_and_the_exit_status_are_told():
+def test_both_outputs_and_the_exit_status_are_returned():
     done = run(["sh", "-c", "cat; echo sorry >&2; exit 3"], timeout=PATIENCE, stdin=b"x" * 1_000_000)
     assert (done.status, done.stdout, done.stderr) == (3, b"x" * 1_000_000, "sorry\n")
 
@@ -77,7 +77,7 @@ def test_a_program_that_is_not_there_is_one_line_and_a_hint():
     assert "install" in caught.value.hint
 
 
-def test_a_file_that_is_no_program_is_told(tmp_path):
+def test_a_file_that_is_not_a_program_is_reported(tmp_path):
     file = tmp_path / "notes"
     file.write_text("not a program")
     with pytest.raises(ProcessError, match="notes: cannot be started: Permission denied"):
@@ -140,7 +140,7 @@ def test_a_stream_is_read_while_the_program_runs():
         assert stream.finish(PATIENCE).status == 0
 
 
-def test_a_stream_without_input_reads_nothing_and_a_file_is_read_from_where_it_stands(tmp_path):
+def test_a_stream_without_input_reads_nothing_and_a_file_is_read_from_its_position(tmp_path):
     (tmp_path / "input").write_bytes(b"skipped,read")
     with (tmp_path / "input").open("rb", buffering=0) as file, open_stream(["cat"], stdin=file) as stream:
         assert stream.stdout.read() == b"skipped,read"
@@ -239,5 +239,5 @@ def test_arguments_are_never_a_shell_line():
         ("", "exit status 7"),
     ],
 )
-def test_the_error_itself_is_told_and_not_the_line_below_it(said, told):
+def test_the_error_itself_is_shown_and_not_the_line_below_it(said, told):
     assert Finished(7, b"", said).last_words == told

@@ -14,7 +14,7 @@ def packages(requirements: list[str]) -> set[str]:
     return {re.split(r"[\[<>=!~ ]", requirement)[0].lower() for requirement in requirements}
 
 
-def test_every_requirement_says_why_it_is_there_and_no_other_does():
+def test_every_requirement_has_a_reason_and_nothing_else_is_listed():
     page = (ROOT / "docs" / "dependencies.md").read_text()
     told = {
         heading: set(re.findall(r"^\| ([a-z0-9-]+) \|", text, re.MULTILINE)) - {"package"}

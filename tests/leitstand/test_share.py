@@ -18,7 +18,7 @@ def test_a_checkout_uses_the_room_beside_the_package(tmp_path):
     assert share("prometheus", tmp_path / "leitstand") == tmp_path / "prometheus"
 
 
-def test_without_either_the_user_is_told_how_to_install(tmp_path):
+def test_without_either_the_user_learns_how_to_install_it(tmp_path):
     with pytest.raises(LeitstandError, match="'grafana' are not installed") as caught:
         share("grafana", tmp_path / "leitstand")
     assert "wheel" in caught.value.hint

@@ -145,13 +145,13 @@ def test_root_of_a_container_without_root_reads_its_configuration(leitstand, min
     assert leitstand("check", "-c", mine, before=mapped).returncode == 0
 
 
-def test_links_without_end_and_missing_files_are_left_to_who_opens_them(tmp_path):
+def test_endless_links_and_missing_files_are_left_to_the_reader(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     assert distrust(tmp_path / "loop" / "x") is None
     assert distrust(tmp_path / "missing" / "x") is None
 
 
-def test_which_file_was_found_in_the_working_folder_is_said(leitstand, tmp_path):
+def test_a_file_found_in_the_working_folder_is_named(leitstand, tmp_path):
     (tmp_path / "leitstand.yml").write_text("hosts: {}\n")
     told = f"configuration: {tmp_path}/leitstand.yml\n"
     out = ("render", "prometheus", "--out", tmp_path / "out")

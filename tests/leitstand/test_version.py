@@ -58,13 +58,13 @@ def test_the_commit_of_a_checkout_is_found(tmp_path: Path, arrange: Callable[[Pa
 
 
 @pytest.mark.parametrize("head", ["", "ref: refs/heads/none", "ref: ../../../etc/passwd", "\x1b[2J", "junk"])
-def test_what_is_no_commit_is_none(tmp_path: Path, head: str) -> None:
+def test_an_invalid_commit_does_not_count(tmp_path: Path, head: str) -> None:
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "HEAD").write_text(head)
     assert revision(tmp_path / "leitstand") == ""
 
 
-def test_without_git_there_is_none(tmp_path: Path) -> None:
+def test_a_version_needs_no_git(tmp_path: Path) -> None:
     assert revision(tmp_path / "leitstand") == ""
 
 
@@ -127,7 +127,7 @@ def test_an_unpacked_archive_in_the_checkout_of_something_else_is_not_described_
     assert described(checkout / "archive") == "0.1.0.dev0"
 
 
-def test_what_runs_tells_the_version_that_was_built_or_its_commit(checkout: Path) -> None:
+def test_a_running_program_reports_its_built_version_or_commit(checkout: Path) -> None:
     package = checkout / "leitstand"
     assert release(package) == f"0.dev0+g{commit(checkout)}"
     (package / "share").mkdir()

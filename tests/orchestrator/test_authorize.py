@@ -78,7 +78,7 @@ def test_the_script_is_a_valid_shell_script(host: Host, tmp_path: Path) -> None:
     subprocess.run(["shellcheck", "-s", "sh", "-S", "warning", str(script)], check=True)
 
 
-def test_the_public_key_stands_in_the_line(sshd: Sshd, host: Host) -> None:
+def test_the_public_key_is_in_the_line(sshd: Sshd, host: Host) -> None:
     line = authorize("web1", host, {"website": job({"files": "/srv"})}).line
     assert line.startswith('restrict,command="')
     assert (sshd.folder / "identity.pub").read_text().split()[1] in line

@@ -28,7 +28,7 @@ def test_a_job_that_will_run_is_good_and_nothing_is_left_behind(on_swift: Site) 
     on_swift.good("run", "site")
 
 
-def test_what_a_run_would_fail_at_is_named_with_what_to_do(on_swift: Site, tmp_path: Path) -> None:
+def test_causes_of_a_failing_run_are_named_with_a_hint(on_swift: Site, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.ini"
     wrong.touch(mode=0o600)
     wrong.write_text("[default]\naccess_key = backup:admin\nsecret_key = guessed\n")
@@ -77,7 +77,7 @@ def grant_writing(swift: Swift, container: str, user: str) -> None:
     call("PUT", f"{auth['X-Storage-Url']}/{container}", rights)
 
 
-def test_a_writer_that_may_only_write_is_told_what_it_may_not(on_swift: Site, swift: Swift) -> None:
+def test_a_writer_that_may_only_write_is_reported_what_it_may_not(on_swift: Site, swift: Swift) -> None:
     grant_writing(swift, "inbox", "backup:upload")
     credentials = on_swift.folder / "upload.ini"
     credentials.touch(mode=0o600)
@@ -100,12 +100,12 @@ def test_a_mistyped_bucket_of_a_known_store_is_not_made(on_swift: Site) -> None:
     assert on_swift.leitstand("list", "site", "--store", "swift").status == 3, "it was not made"
 
 
-def test_a_bucket_that_is_made_is_told(on_swift: Site) -> None:
+def test_creating_a_bucket_is_reported(on_swift: Site) -> None:
     on_swift.document["stores"]["swift"]["bucket"] = "first-use"
     assert "swift: created bucket 'first-use'" in on_swift.good("run", "site").stderr
 
 
-def test_changes_beside_a_database_that_the_unit_cannot_read_are_told_and_left_alone(
+def test_changes_beside_a_database_that_the_unit_cannot_read_are_reported_and_kept(
     site: Site,
 ) -> None:
     database = site.folder / "guestbook.sqlite"

@@ -57,7 +57,7 @@ def test_alertmanager_takes_the_rendered_configuration(rendered, run):
     assert "1 templates" in done.stdout
 
 
-def test_alertmanager_takes_the_room_as_it_stands_and_a_fleet_that_tells_nobody(room, run, tmp_path):
+def test_alertmanager_accepts_the_shipped_files_and_a_fleet_without_receivers(room, run, tmp_path):
     write_files(tmp_path, alertmanager_files(Fleet(), room / "alertmanager"))
     for folder in (room / "alertmanager", tmp_path):
         done = run("amtool", "check-config", folder / "alertmanager.yml")
@@ -119,7 +119,7 @@ def mailing(fleet_from: Any, room: Any, tmp_path: Path) -> Iterator[tuple[str, "
         server.stop()
 
 
-def test_a_mail_says_what_since_when_and_what_to_do_and_a_host_that_is_down_explains_the_rest(mailing):
+def test_a_mail_names_fault_start_and_remedy_and_a_host_that_is_down_explains_the_rest(mailing):
     url, sink = mailing
     disk = alert("DiskAlmostFull", "/ on web1 is almost full", instance="web1", severity="warning")
     down = alert("HostDown", "Host web1 does not answer", instance="web1", severity="critical")
@@ -149,7 +149,7 @@ def test_a_mail_says_what_since_when_and_what_to_do_and_a_host_that_is_down_expl
     assert firing.get_body(("html",)) is None
 
 
-def test_many_hosts_that_are_down_are_told_as_many_and_not_one_by_one(mailing):
+def test_many_hosts_that_are_down_are_one_alert_and_not_many(mailing):
     url, sink = mailing
     post(url, [alert("HostManyDown", "Many hosts do not answer", severity="critical")])
     wait_until(lambda: MANY_DOWN in sink.subjects(), MANY_DOWN)
@@ -251,7 +251,7 @@ def test_times_in_mails_are_those_of_the_site_through_every_change_of_its_clocks
 EVIL = "x\nRESOLVED\n\n* all is well\r\n-- \nBcc: a@b\x0b\x1b[2J\u2028\u202e\u0085" + "y" * 3000
 
 
-def test_what_a_host_says_writes_no_lines_into_a_mail_and_does_not_fill_it(mailing):
+def test_labels_of_a_host_add_no_lines_to_a_mail_and_do_not_fill_it(mailing):
     url, sink = mailing
     one = alert("DiskAlmostFull", f"{EVIL} is almost full", instance="web1", severity="warning", x=EVIL)
     one["annotations"] |= {"description": EVIL, "runbook_url": EVIL}
@@ -297,7 +297,7 @@ def test_a_flood_of_alerts_is_a_mail_that_can_be_read(mailing):
     assert whole()[0].count("* unit") == 100
 
 
-def test_a_host_that_tells_of_very_much_does_not_hide_the_alerts_of_others(mailing):
+def test_a_host_with_very_many_alerts_does_not_hide_those_of_others(mailing):
     url, sink = mailing
     flood = [
         alert("SystemdUnitFailed", f"unit {n} has failed", unit=f"{n}", severity="warning", instance="evil")

@@ -166,7 +166,7 @@ def test_every_rule_that_joins_is_tried_against_a_hostile_series():
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_host_does_not_change_what_a_rule_says(name, taken_in, tmp_path):
+def test_a_hostile_host_does_not_change_the_result_of_a_rule(name, taken_in, tmp_path):
     paths = files_of(name)
     assert paths
     sent = HOSTILE[name]
@@ -270,7 +270,7 @@ def test_the_inventory_is_taken_in_by_the_same_rules(taken_in):
     assert jobs["inventory"]["metric_relabel_configs"] == jobs["host"]["metric_relabel_configs"]
 
 
-def test_a_part_of_leitstand_that_no_host_is_said_to_run_is_told_at_render(tmp_path):
+def test_a_part_of_leitstand_that_no_host_runs_is_reported_by_render(tmp_path):
     text = FLEET.replace("address: 127.0.0.1", "address: 192.0.2.9").replace(
         "runs: [status_page]", "runs: []"
     )

@@ -24,7 +24,7 @@ def test_blackbox_exporter_takes_the_rendered_modules(rendered, run):
     assert done.returncode == 0, done.stdout
 
 
-def test_prometheus_takes_the_room_as_it_stands(room, run):
+def test_prometheus_accepts_the_shipped_files(room, run):
     done = run("promtool", "check", "config", room / "prometheus.yml")
     assert done.returncode == 0, done.stdout
     done = run("prometheus-blackbox-exporter", f"--config.file={room}/blackbox.yml", "--config.check")
@@ -80,7 +80,7 @@ def test_a_url_that_begins_with_a_capital_is_asked_for_as_one(fleet_from, room, 
     assert [target["targets"] for target in targets(tmp_path, "services")] == [["https://WWW.example.org/A"]]
 
 
-def test_addresses_are_set_everywhere_they_stand(fleet, room, tmp_path):
+def test_addresses_are_set_in_every_place(fleet, room, tmp_path):
     addresses = Addresses(prometheus="127.0.0.1:1", alertmanager="127.0.0.1:2", blackbox="127.0.0.1:3")
     write_files(tmp_path, prometheus_files(fleet, Expected(), addresses, room))
     configuration = content(tmp_path / "prometheus.yml")
@@ -156,7 +156,7 @@ def test_alerts_point_to_the_published_runbooks_if_there_are_any(fleet_from, roo
     assert urls["HostDown"] == "https://wiki.example.org/runbooks/HostDown"
 
 
-def test_what_must_be_heard_of_is_written_down(fleet_from, room, tmp_path):
+def test_expected_sources_of_metrics_are_written_into_the_rules(fleet_from, room, tmp_path):
     fleet, expected = sections(
         fleet_from,
         """

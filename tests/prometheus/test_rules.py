@@ -103,7 +103,7 @@ def parts(path, kind, folder):
 @pytest.mark.parametrize(
     "rule", [pytest.param(rule, id=f"{rule['alert']}-{rule['labels']['severity']}") for *_, rule in ALERTS]
 )
-def test_every_alert_says_what_it_means_and_where_to_read_on(rule):
+def test_every_alert_has_its_meaning_and_a_runbook(rule):
     annotations = rule["annotations"]
     assert annotations["summary"]
     assert annotations["description"]
@@ -115,7 +115,7 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert():
     assert sorted(path.stem for path in RUNBOOKS.glob("*.md") if path.stem != "README") == NAMES
 
 
-def test_the_index_of_runbooks_says_how_soon_each_alert_is_told():
+def test_the_index_of_runbooks_has_the_delay_of_each_alert():
     rows = {
         (rule["alert"], rule["labels"]["severity"], "always" if rule["alert"] == "Watchdog" else rule["for"])
         for *_, rule in ALERTS
@@ -126,7 +126,7 @@ def test_the_index_of_runbooks_says_how_soon_each_alert_is_told():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_runbook_says_what_it_means_what_to_look_at_and_what_to_do(name):
+def test_a_runbook_explains_meaning_checks_and_remedy(name):
     page = (RUNBOOKS / f"{name}.md").read_text()
     assert page.startswith(f"# {name}\n")
     assert re.findall(r"^## (.+)$", page, re.MULTILINE)[:3] == ["What it means", "Look first", "Do"]

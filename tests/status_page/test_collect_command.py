@@ -29,13 +29,13 @@ def collect_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable
     return collect
 
 
-def test_a_round_tells_what_it_wrote(collect_once, tmp_path):
+def test_a_round_reports_what_it_wrote(collect_once, tmp_path):
     folder = tmp_path / "state" / "status-page"
     assert collect_once()[:2] == (1, f"1 service written to {folder}\n")
     assert (folder / "current").exists()
 
 
-def test_pages_that_could_not_be_written_are_not_told_as_written(collect_once, tmp_path):
+def test_pages_that_could_not_be_written_are_not_reported_as_written(collect_once, tmp_path):
     (tmp_path / "state").write_text("no folder")
     status, output, errors = collect_once()
     assert (status, output) == (1, "")

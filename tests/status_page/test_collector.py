@@ -81,7 +81,7 @@ def test_nothing_internal_is_in_any_output(collector, liar):
         b'{"status": "success", "data": {"resultType": "matrix", "result": []}}',
     ],
 )
-def test_garbage_is_no_news_and_never_green(collector, liar, body):
+def test_garbage_changes_nothing_and_is_never_green(collector, liar, body):
     liar.says(body)
     told = collector.round()
     assert set(states(told).values()) == {"unknown"}
@@ -108,7 +108,7 @@ def test_a_prometheus_that_goes_away_leaves_states_that_grow_old(collector, liar
 
 
 @pytest.mark.parametrize("missing", ["timestamp(probe_success", "timestamp(service:raw)"])
-def test_a_verdict_whose_age_is_not_known_is_not_told(collector, liar, missing):
+def test_a_verdict_of_unknown_age_is_not_reported(collector, liar, missing):
     liar.vectors({**answers({"website": "1"}), missing: []})
     assert states(collector.round())["website"] == "unknown"
 
@@ -156,7 +156,7 @@ def test_its_own_health_is_a_textfile_that_promtool_likes(collector, liar):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_folder_of_metrics_that_cannot_be_read_costs_the_metrics_alone(collector, liar):
+def test_an_unreadable_folder_of_metrics_affects_only_the_metrics(collector, liar):
     collector.plan = replace(collector.plan, metrics=Path("/" + "x" * 300))
     liar.vectors(answers({"website": "1", "mail": "1"}))
     assert set(states(collector.round()).values()) == {"up"}
@@ -197,7 +197,7 @@ def test_days_are_computed_from_sums_and_shown(collector, liar):
     assert (past[0].up, past[0].partial, past[0].down) == (2_250, 600, 150)
 
 
-def test_a_service_that_is_down_is_not_said_to_be_wholly_available_beside_it(collector, liar):
+def test_a_service_that_is_down_does_not_show_full_availability_beside_it(collector, liar):
     collector.now = collector.now // 86_400 * 86_400 + 43_200  # noon: today has begun long ago
     say_days(liar, {"website": "1"}, "200", "200", "200")
     assert collector.round().services[0].days[-1].down == 0

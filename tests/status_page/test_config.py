@@ -34,7 +34,7 @@ def test_a_misspelt_key_is_refused(tmp_path):
         ({"fresh_for": "20s"}, "the page would flicker"),
     ],
 )
-def test_a_wrong_value_is_said_with_its_place(tmp_path, section, what):
+def test_a_wrong_value_is_reported_with_its_place(tmp_path, section, what):
     [problem] = problems(tmp_path, status_page=section)
     assert what in problem
     assert "status_page" in problem

@@ -99,7 +99,7 @@ def test_up_then_down_then_unknown_then_up_again(monitored, page, get, wait):
 
 
 @pytest.mark.slow
-def test_the_page_stands_without_prometheus_and_without_its_collector(monitored, page, get, wait):
+def test_the_page_works_without_prometheus_and_without_its_collector(monitored, page, get, wait):
     url, collector = page
     monitored.stop()
     alone = says(get, wait, f"{url}/en/", "We cannot check right now.", age=8)
@@ -192,12 +192,12 @@ def test_an_address_that_is_taken_is_one_clear_line(config):
 
 
 @pytest.mark.parametrize("listen", ["8080", "127.0.0.1", "127.0.0.1:99999", "a b:1"])
-def test_an_address_that_is_none_is_wrong_usage(config, listen):
+def test_an_invalid_address_is_a_usage_error(config, listen):
     done = run("serve", "--config", str(config()), "--listen", listen)
     assert (done.returncode, "is written as" in done.stderr) == (2, True)
 
 
-def test_collect_once_writes_the_pages_and_says_what_failed(config, tmp_path):
+def test_collect_once_writes_the_pages_and_reports_failures(config, tmp_path):
     done = run("collect", "--config", str(config(prometheus="http://127.0.0.1:9")), "--once")
     assert done.returncode == 1
     assert "Prometheus does not answer" in done.stderr

@@ -58,14 +58,14 @@ def test_only_the_newest_snapshot_is_kept(history, tmp_path):
     assert history.first_seen() == {"mail": 1.0}
 
 
-def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path):
+def test_a_damaged_file_is_an_error_with_a_hint(tmp_path):
     (tmp_path / "history.sqlite").write_bytes(b"no database" * 1000)
     with pytest.raises(HistoryError) as caught:
         History(tmp_path / "history.sqlite")
     assert "move it away" in caught.value.hint
 
 
-def test_an_outage_lasts_through_the_time_nobody_could_look():
+def test_an_outage_lasts_through_a_time_without_measurements():
     changes = [
         ("mail", 1, "up"),
         ("mail", 2, "down"),

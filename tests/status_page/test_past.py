@@ -150,7 +150,7 @@ def young() -> Past:
 
 @pytest.mark.parametrize("variant", ["fresh", "stale", "expired"])
 @pytest.mark.parametrize("scene", [busy, unreached, quiet, young])
-def test_a_system_with_a_past_is_told_as_it_was(
+def test_a_site_with_a_past_is_shown_as_it_was(
     scene: Callable[[], Past], variant: Any, plan: Callable[..., Plan]
 ) -> None:
     past = scene()

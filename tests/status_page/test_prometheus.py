@@ -97,7 +97,7 @@ def test_a_prometheus_that_dribbles_is_cut_off_too(liar):
     assert time.monotonic() - begin < patient(15)
 
 
-def test_an_answer_without_end_is_refused(liar):
+def test_an_endless_answer_is_refused(liar):
     def flood(handler):
         handler.send_response(200)
         handler.end_headers()

@@ -30,22 +30,22 @@ def status(state, measured_at=None, live=None):
         (86_401, "unknown", None, False),
     ],
 )
-def test_a_state_is_told_then_held_then_unknown_then_forgotten(age, state, last_known, held):
+def test_a_state_is_shown_then_held_then_unknown_then_forgotten(age, state, last_known, held):
     told = judge(Observation("up", NOW - age), NOW, LIMITS)
     assert (told.state, told.last_known, told.held) == (state, last_known, held)
 
 
-def test_what_was_never_measured_is_unknown():
+def test_services_never_measured_are_unknown():
     assert judge(None, NOW, LIMITS) == Judgement("unknown")
 
 
 @pytest.mark.parametrize("verdict", [None, 0.3, 2.0, -1.0, math.nan, math.inf])
-def test_a_verdict_that_is_none_tells_nothing(verdict):
+def test_an_invalid_verdict_is_ignored(verdict):
     assert observe(None, verdict, 1.0, NOW) is None
 
 
 @pytest.mark.parametrize("age", [None, math.nan, math.inf])
-def test_a_verdict_without_an_age_tells_nothing(age):
+def test_a_verdict_without_an_age_is_ignored(age):
     before = Observation("down", NOW - 100)
     assert observe(before, 1.0, age, NOW) is before
 
@@ -66,7 +66,7 @@ def test_a_clock_that_was_set_back_does_not_keep_a_state_alive():
 
 @given(STATES, AGES, st.booleans())
 @settings(max_examples=200, derandomize=True)
-def test_nothing_old_is_ever_told_as_current(state, age, in_maintenance):
+def test_nothing_old_is_shown_as_current(state, age, in_maintenance):
     told = judge(Observation(state, NOW - age), NOW, LIMITS, in_maintenance)
     if age > LIMITS.unknown + 1:
         assert told.live == "unknown"

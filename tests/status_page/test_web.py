@@ -92,7 +92,7 @@ def test_every_answer_has_the_security_headers_and_no_cookie(site, path, method)
     assert headers["Cross-Origin-Resource-Policy"] == policy
 
 
-def test_the_state_is_told_in_both_languages_and_as_json(site):
+def test_the_state_is_shown_in_both_languages_and_as_json(site):
     page = site(website="down", mail="up")
     assert "<h1>Webseite ist ausgefallen</h1>" in page.text("/de/")
     assert "<h1>Website is down</h1>" in page.text("/en/")
@@ -114,7 +114,7 @@ def test_the_age_of_the_measurement_is_in_every_answer(site):
     )
 
 
-def test_a_dead_collector_turns_the_page_stale_by_itself(site):
+def test_a_dead_collector_makes_the_page_stale(site):
     page = site(website="up", mail="down")
     page.now = NOW + 59
     assert "Mail is down" in page.text("/en/")
@@ -146,7 +146,7 @@ def test_stale_pages_asked_in_turn_are_each_filled_in_once_a_minute(site, monkey
     assert "vor 13 Minuten" in page.text("/de/")
 
 
-def test_after_a_day_not_even_the_last_known_state_is_told(site):
+def test_after_a_day_even_the_last_known_state_is_hidden(site):
     page = site(website="up", mail="up")
     page.now = NOW + 86_400
     text = page.text("/en/")
@@ -223,7 +223,7 @@ def test_each_encoding_has_its_own_tag_and_the_same_content(site):
     assert int(zipped["Content-Length"]) == len(packed)
 
 
-def test_a_head_request_tells_the_length_without_the_body(site):
+def test_a_head_request_returns_the_length_without_the_body(site):
     page = site(website="up")
     status, headers, body = page.get("/de/", "HEAD")
     assert (status, body) == (200, b"")
@@ -286,7 +286,7 @@ def test_a_visitor_who_leaves_out_the_slash_is_sent_to_the_page(site):
     assert page.get("/fr")[0] == 404
 
 
-def test_everything_a_page_refers_to_is_served_and_kept_for_ever(site):
+def test_everything_a_page_refers_to_is_served_and_cached_permanently(site):
     page = site(website="up", mail="down")
     references = set(re.findall(r'(?:href|src)="([^"#]+)"', page.text("/de/")))
     assert any(path.endswith(".css") for path in references)
@@ -298,7 +298,7 @@ def test_everything_a_page_refers_to_is_served_and_kept_for_ever(site):
     assert not any("://" in path for path in references)
 
 
-def test_names_are_text_wherever_they_stand(site, plan):
+def test_names_are_plain_text_in_every_place(site, plan):
     evil = "\"'><script>alert(1)</script><!--]]>&amp;\ue000de\ue001"
     services = {
         "website": {"name": evil, "url": "https://example.org/", "group": evil},
@@ -353,7 +353,7 @@ def test_a_file_cut_short_is_never_served(plan, tmp_path):
     assert CurrentRelease(tmp_path, lambda: empty)() is empty
 
 
-def test_before_the_first_round_the_page_says_that_nothing_is_known(plan, tmp_path):
+def test_before_the_first_round_the_page_shows_all_as_unknown(plan, tmp_path):
     made = plan({"folder": str(tmp_path / "nothing-here")})
     site = Site(build_application(made, made.folder))
     status, _, body = site.get("/de/")

@@ -60,19 +60,19 @@ def test_the_headline_names_one_or_two_and_counts_more(told, states, german, eng
     assert words.headline(page, "en") == english
 
 
-def test_what_the_headline_leaves_out_is_said_below_it(told):
+def test_details_missing_in_the_headline_are_below_it(told):
     page = told(a="down", b="partial", c="unknown")
     assert words.also(page, "de") == ["Außerdem eingeschränkt erreichbar: B.", "Keine aktuellen Daten: C."]
 
 
-def test_what_the_headline_counts_is_named_below_it(told):
+def test_services_counted_in_the_headline_are_named_below_it(told):
     down = told(a="down", b="down", c="down", d="up")
     assert words.also(down, "de") == ["Betroffen: A, B, C."]
     assert words.also(told(a="unknown", b="up"), "en") == ["No current data: A."]
     assert words.also(told(a="unknown", b="unknown"), "en") == []
 
 
-def test_of_many_names_the_first_are_told_and_how_many_are_left(told):
+def test_of_many_names_the_first_and_the_number_of_others_are_shown(told):
     many = told(**{f"s{number}": "down" for number in range(60)})
     assert words.also(many, "en") == ["Affected: S0, S1, S2, S3, S4, S5, S6 and 53 more."]
     assert words.title(many, "de") == "Ausfall: S0, S1 und 58 weitere – Rennteam – Status"
@@ -83,7 +83,7 @@ def test_the_title_begins_with_the_state(told):
     assert words.title(uncertain(told(mail="up"), "stale"), "en") == "State unknown – Racing team – Status"
 
 
-def test_maintenance_tells_the_live_result_and_hides_no_other_outage(plan):
+def test_maintenance_shows_the_live_result_and_hides_no_other_outage(plan):
     work = {
         "services": ["mail"],
         "start": "2026-10-05T13:00:00Z",

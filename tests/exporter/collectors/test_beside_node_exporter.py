@@ -131,7 +131,7 @@ def test_ours_has_no_series_that_theirs_does_not_have_or_got_later(pages):
     assert every_time(pages, extra) == {}
 
 
-def test_a_textfile_is_served_alike(pages):
+def test_a_textfile_is_served_as_by_node_exporter(pages):
     before, mine, _ = pages[-1]
     told = {key for key in before if key[0].startswith(("demo_", "node_textfile_"))}
     assert len(told) == 13
@@ -147,7 +147,7 @@ def test_the_types_are_the_same(pages):
     assert not differing
 
 
-def test_what_stands_still_is_equal(pages):
+def test_constant_values_are_equal(pages):
     """Whatever has one value before and after ours was read must have it in ours."""
 
     def differing(before, mine, after):
@@ -160,7 +160,7 @@ def test_what_stands_still_is_equal(pages):
     assert every_time(pages, differing) == {}
 
 
-def test_what_counts_lies_between_theirs_before_and_after(pages):
+def test_counters_lie_between_those_of_node_exporter_before_and_after(pages):
     def outside(before, mine, after):
         shared = before.keys() & after.keys() & mine.keys()
         counters = {
@@ -173,7 +173,7 @@ def test_what_counts_lies_between_theirs_before_and_after(pages):
     assert every_time(pages, outside) == {}
 
 
-def test_what_moves_is_near(pages):
+def test_moving_values_are_close(pages):
     """Memory, space and the like: within a twentieth of theirs, or of the whole."""
 
     def far(before, mine, after):
@@ -250,7 +250,7 @@ FROM_TREE = [
 THEIRS_ONLY = "--path.udev.data={}/root/run/udev/data --no-collector.netdev.netlink"
 
 
-def test_hardware_this_machine_does_not_have_is_told_alike(host, ours, theirs):
+def test_hardware_missing_on_this_machine_is_served_in_the_same_way(host, ours, theirs):
     """RAID, sensors, batteries, memory errors, throttling … from one tree of files for both."""
     host.write_tree(Path(__file__).with_name("hardware.tree"))
     (host.folder / "proc/self").symlink_to("1")

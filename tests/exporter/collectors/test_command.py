@@ -27,7 +27,7 @@ def exporter(ours: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[An
         yield running
 
 
-def test_the_page_is_clean_but_for_names_we_did_not_choose(exporter):
+def test_the_page_is_clean_except_for_names_we_did_not_choose(exporter):
     page = exporter.get()
     lint = subprocess.run(["promtool", "check", "metrics"], input=page.encode(), capture_output=True)
     complaints = (lint.stdout + lint.stderr).decode().splitlines()
@@ -54,7 +54,7 @@ def test_no_collector_fails_on_this_machine(exporter, page_of):
     ] == []
 
 
-def test_one_collector_can_be_asked_for_alone(exporter, page_of):
+def test_a_single_collector_can_be_selected(exporter, page_of):
     names = {name for name, _ in page_of(exporter.get("/metrics?collect[]=loadavg"))}
     assert {name for name in names if not name.startswith("node_scrape")} == {
         "node_load1",
@@ -87,7 +87,7 @@ def test_beside_a_node_exporter_no_name_starts_with_node(ours, page_of, tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_when_it_is_told_to(ours, number):
+def test_it_ends_on_a_signal(ours, number):
     with ours("--collector.disable-defaults") as running:
         running.process.send_signal(number)
         assert running.process.wait(60) == 0
@@ -164,7 +164,7 @@ def test_sources_of_the_inventory_and_watched_packages_are_chosen_by_name(ours, 
     assert all(name == "dpkg" or name.startswith("base-") for name in watched)
 
 
-def test_an_exporter_without_any_inventory_says_so(ours):
+def test_an_exporter_without_any_inventory_is_reported_as_such(ours):
     with ours("--collector.disable-defaults", "--inventory.disable-defaults") as running:
         assert '"package":[]' in running.get("/inventory").replace("\n", "")
 

@@ -30,7 +30,7 @@ def seconds(host: Any, figures: Any) -> Callable[..., Any]:
     return read
 
 
-def test_ticks_are_told_as_seconds_of_each_mode_and_guests_apart(host, figures):
+def test_ticks_are_served_as_seconds_of_each_mode_with_guests_separate(host, figures):
     times(host, (0, [100 * TICKS * n for n in range(1, 11)]), (3, [TICKS, 0, 0, 0]))
     found = figures(ProcessorTime(host.roots, Options()))
     modes = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
@@ -44,7 +44,7 @@ def test_ticks_are_told_as_seconds_of_each_mode_and_guests_apart(host, figures):
     assert without["node_cpu_guest_seconds_total"] == {}
 
 
-def test_a_counter_that_shrinks_a_little_stands_still_and_the_others_go_on(seconds):
+def test_a_counter_that_shrinks_a_little_keeps_its_value_and_the_others_continue(seconds):
     seconds(10 * TICKS, 0, 0, 50 * TICKS, 7 * TICKS)
     assert seconds(11 * TICKS, 0, 0, 50 * TICKS - 300, 6 * TICKS) == {
         "user": 11,
@@ -55,7 +55,7 @@ def test_a_counter_that_shrinks_a_little_stands_still_and_the_others_go_on(secon
     }
 
 
-def test_a_cpu_that_was_taken_away_and_came_back_starts_anew(seconds):
+def test_a_cpu_that_was_removed_and_came_back_starts_from_zero(seconds):
     seconds(10 * TICKS, 0, 0, 50 * TICKS, 7 * TICKS)
     assert seconds(1 * TICKS, 0, 0, 50 * TICKS - 301, 0) == {
         "user": 1,
@@ -66,7 +66,7 @@ def test_a_cpu_that_was_taken_away_and_came_back_starts_anew(seconds):
     }
 
 
-def test_a_cpu_that_comes_later_is_told_from_then_on(host, figures):
+def test_a_cpu_that_is_added_later_is_reported_from_then_on(host, figures):
     collector = ProcessorTime(host.roots, Options())
     times(host, (0, [TICKS] * 4))
     figures(collector)
@@ -75,7 +75,7 @@ def test_a_cpu_that_comes_later_is_told_from_then_on(host, figures):
     assert (found["0", "user"], found["1", "user"]) == (2, 1)
 
 
-def test_a_cpu_without_files_of_its_place_costs_its_throttles_alone(host, figures):
+def test_a_cpu_without_topology_files_lacks_only_its_throttles(host, figures):
     """So in many containers and virtual machines."""
     times(host, (0, [TICKS] * 4), (1, [TICKS] * 4))
     host.write(f"{CPUS}/cpu1/topology/physical_package_id", "0\n")
@@ -100,7 +100,7 @@ def test_two_threads_of_a_core_count_its_throttles_once(host, figures):
     assert found["node_cpu_package_throttles_total"] == {}
 
 
-def test_cpus_that_are_off_or_kept_free_are_told(host, figures):
+def test_offline_and_isolated_cpus_are_reported(host, figures):
     times(host, (0, [TICKS] * 4))
     host.write(f"{CPUS}/isolated", "2-3,5\n")
     for cpu, state in enumerate("101"):

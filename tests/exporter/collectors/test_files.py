@@ -65,7 +65,7 @@ def test_no_link_in_an_open_folder_is_followed(files, host):
         folder.attribute("mtu")
 
 
-def test_a_fifo_and_a_socket_hold_nobody(files, host):
+def test_a_fifo_and_a_socket_do_not_block_a_reader(files, host):
     os.mkfifo(host.folder / "sys/fifo")
     assert files.read("fifo") == b""
     with socket.socket(socket.AF_UNIX) as sock:

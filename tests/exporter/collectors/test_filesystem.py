@@ -51,7 +51,7 @@ def test_sizes_are_those_of_the_kernel(host, options, figures, tmp_path):
     assert found["node_filesystem_readonly"][labels] == 0
 
 
-def test_a_mount_point_that_is_not_utf_8_is_asked_all_the_same(host, options, figures):
+def test_a_mount_point_that_is_not_utf_8_is_still_queried(host, options, figures):
     (host.folder / "root" / os.fsdecode(b"f\xfcr")).mkdir()
     line = LINE.format(
         number=1, point="/POINT", kind="cifs", device="//server/x", options="rw", super_options="rw"
@@ -94,14 +94,14 @@ def test_include_and_exclude_together_are_refused(host, options):
 
 
 @pytest.mark.parametrize(("mount", "super_block"), [("ro", "rw"), ("rw", "ro"), ("rw", "rw,emergency_ro")])
-def test_read_only_is_told_of_mount_and_file_system(host, options, figures, mount, super_block):
+def test_read_only_mounts_and_file_systems_are_reported(host, options, figures, mount, super_block):
     (host.folder / "root/srv").mkdir()
     mounted(host, ("/dev/sda1", "ext4", "/srv", mount, super_block))
     found = figures(FileSystems(host.roots, options))
     assert found["node_filesystem_readonly"]["/dev/sda1", "ext4", "/srv"] == 1
 
 
-def test_a_mount_that_answers_with_an_error_is_told_and_has_no_size(host, options, figures, caplog):
+def test_a_mount_that_answers_with_an_error_is_reported_without_a_size(host, options, figures, caplog):
     mounted(host, ("/dev/sda1", "ext4", "/gone"))
     collector = FileSystems(host.roots, options)
     found = [figures(collector) for _ in range(3)][-1]
@@ -220,7 +220,7 @@ def test_the_mount_on_top_hides_the_one_below(host, options, figures):
     assert found["node_filesystem_readonly"] == {("/dev/sda1", "ext4", "/srv"): 0}
 
 
-def test_a_container_that_sees_its_own_mounts_alone_tells_the_hosts_of_them(host, options, figures):
+def test_a_container_that_sees_only_its_own_mounts_reports_those_of_the_host(host, options, figures):
     root = host.roots.root
     (root / "srv").mkdir()
     mounted(host, ("/dev/sda1", "ext4", str(root)), ("/dev/sdb1", "ext4", f"{root}/srv"))

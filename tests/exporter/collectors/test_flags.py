@@ -128,7 +128,7 @@ def test_a_former_and_the_present_name_together_are_refused():
         ([], ""),
     ],
 )
-def test_what_has_no_effect_is_one_line_in_the_log(arguments, words, caplog):
+def test_an_option_without_effect_is_one_line_in_the_log(arguments, words, caplog):
     log_notices(given_by(*arguments))
     assert [record.message[: len(words)] for record in caplog.records] == ([words] if words else [])
 
@@ -164,7 +164,7 @@ def test_patterns_are_read_as_go_reads_them(text, taken, left):
     assert wanted.takes(taken) and not wanted.takes(left)
 
 
-def test_a_class_that_nobody_knows_is_refused():
+def test_an_unknown_class_is_refused():
     with pytest.raises(UsageError, match=r"--collector\.netdev\.device-include: .* unknown class \[:odd:\]"):
         selection(Options(netdev_device_include="[[:odd:]]"), "netdev_device")
 

@@ -167,7 +167,7 @@ def test_a_sensor_of_any_words_gives_numbers_or_nothing(kind, parts):
     assert all(isinstance(figure.value, int | float) for figure in sensor_figures(kind, parts))
 
 
-def test_a_name_of_a_process_that_looks_like_more_fields_is_none():
+def test_a_process_name_that_looks_like_fields_is_not_parsed_as_fields():
     assert parse_process(b"7 (x) S 1 2 (y) R 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 29\n") == ("R", 3)
 
 
@@ -188,7 +188,7 @@ def damages(draw):
     return {path: draw(st.binary(max_size=60) | damaged(TREE[path])) for path in paths}
 
 
-def test_whatever_stands_in_the_files_the_page_can_be_read_and_no_series_comes_twice(host, scraper):
+def test_any_content_of_the_files_gives_a_valid_page_without_duplicate_series(host, scraper):
     @settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(damage=damages())
     def holds(damage):
@@ -219,7 +219,7 @@ def test_a_clock_source_that_is_listed_twice_is_one(host, scraper):
     assert len(series) == 2
 
 
-def test_a_number_that_no_float_holds_costs_itself_alone(host, scraper, page_of):
+def test_a_number_too_large_for_a_float_affects_no_other(host, scraper, page_of):
     host.write("proc/stat", b"cpu0 1 2 3 4\nintr 1\nctxt " + b"9" * 400 + b"\nprocesses 7\n")
     page = page_of(text_page(scraper.scrape()).decode())
     assert page["node_scrape_collector_success", (("collector", "stat"),)] == 1
@@ -228,7 +228,7 @@ def test_a_number_that_no_float_holds_costs_itself_alone(host, scraper, page_of)
     assert ("node_context_switches_total", ()) not in page
 
 
-def test_a_huge_file_is_refused_and_costs_its_collector_alone(host, scraper, page_of):
+def test_a_huge_file_is_refused_and_affects_only_its_collector(host, scraper, page_of):
     with (host.folder / "proc/meminfo").open("wb") as file:
         file.truncate(1 << 30)
     host.write("proc/loadavg", "0.5 0.5 0.5 1/2 3\n")

@@ -30,7 +30,7 @@ def test_a_kernel_started_without_pressure_stall_information_is_no_failure(host,
         Pressure(roots).collect()
 
 
-def test_an_array_called_broken_since_linux_6_3_is_told_and_leaves_its_neighbour_alone():
+def test_an_array_called_broken_since_linux_6_3_is_reported_and_its_neighbour_unaffected():
     healthy, broken, other = parse_arrays(
         "Personalities : [raid1] [raid0]\n"
         "md0 : active raid1 sda1[0] sdb1[1]\n      104320 blocks super 1.2 [2/2] [UU]\n\n"

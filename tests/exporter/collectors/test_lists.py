@@ -115,7 +115,7 @@ def kept(whole, reduced):
 
 
 @pytest.mark.parametrize("each", LISTS, ids=lambda each: f"{each.collector}-{each.path}")
-def test_one_bad_line_costs_itself_and_is_counted_and_logged_once(each, host, caplog):
+def test_one_bad_line_is_counted_and_logged_once_and_affects_no_other(each, host, caplog):
     watched = Watched(host, each.collector)
     lines = each.lines
 
@@ -159,7 +159,7 @@ OF_FILES = (
 
 
 @pytest.mark.parametrize("name", OF_FILES)
-def test_one_bad_file_costs_itself(name, host):
+def test_one_bad_file_affects_no_other(name, host):
     watched = Watched(host, name)
     whole, success, _ = watched.look()
     assert success == 1 and len(whole) > 1
@@ -191,7 +191,7 @@ def test_each_collector_that_reads_lists_is_tried_here(host):
     assert read - tried == {"os", "systemd"}
 
 
-def test_a_line_of_os_release_that_is_no_assignment_costs_itself(caplog):
+def test_an_invalid_line_of_os_release_affects_no_other(caplog):
     skipped = Skipped()
     content = b'NAME="Debian"\n\n# a comment\nnonsense\n=x\nVERSION_ID=12\n'
     assert parse_release(content, skipped) == {"NAME": "Debian", "VERSION_ID": "12"}

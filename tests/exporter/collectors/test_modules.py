@@ -216,7 +216,7 @@ def verdicts(page):
 
 
 @pytest.mark.parametrize("name", [*RAISING, *SPOILING])
-def test_a_collector_that_does_wrong_costs_itself_alone(page_of, name):
+def test_a_faulty_collector_affects_no_other(page_of, name):
     page = page_of(text_page(scraper(name).scrape(60)).decode())
     assert verdicts(page) == {"load": 1, name: 0}
     assert page["node_load1", ()] == 0.5
@@ -279,7 +279,7 @@ def test_without_node_metrics_theirs_are_hidden_too(page_of):
         ("shop:word", "not callable"),
     ],
 )
-def test_what_is_no_collector_ends_the_start_in_one_line(place, words):
+def test_an_invalid_collector_ends_the_start_with_one_line(place, words):
     with pytest.raises(UsageError, match=re.escape(words)) as caught:
         load_collector(place)
     assert caught.value.hint

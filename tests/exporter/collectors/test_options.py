@@ -24,7 +24,7 @@ def told(host: Any, figures: Any) -> Callable[..., Any]:
     return tell
 
 
-def test_a_cpu_says_what_it_is_when_it_is_asked(told):
+def test_the_details_of_a_cpu_are_served_when_enabled(told):
     assert not any("info" in name for name in told("cpu"))
     found = told("cpu", cpu_info_bugs_include="_v1$")
     full = ("0", "0", "0", "GenuineIntel", "6", "142", "A CPU at 1.70 GHz", "0xb4", "10", "8192 KB")
@@ -34,7 +34,7 @@ def test_a_cpu_says_what_it_is_when_it_is_asked(told):
     assert "node_cpu_flag_info" not in found
 
 
-def test_a_cpu_whose_lines_are_damaged_costs_itself_alone(host, told):
+def test_a_cpu_with_damaged_lines_affects_no_other(host, told):
     content = (host.folder / "proc/cpuinfo").read_text()
     host.write("proc/cpuinfo", content.replace("processor\t: 0", "processor\t: ???"))
     found = told("cpu", cpu_info=True)
@@ -103,7 +103,7 @@ def test_the_alias_of_a_device_is_a_label_of_its_traffic_when_asked_for(told):
     assert ("eth0", "uplink") in found["node_network_receive_bytes_total"]
 
 
-def test_each_kind_of_network_error_is_told_when_asked_for(host, told):
+def test_each_kind_of_network_error_is_served_when_enabled(host, told):
     for number, name in enumerate(("rx_crc_errors", "tx_window_errors", "collisions")):
         host.write(f"sys/class/net/eth0/statistics/{name}", f"{number + 7}\n")
     found = told("netdev", netdev_enable_detailed_metrics=True)
@@ -120,7 +120,7 @@ def test_udevs_database_may_be_elsewhere(host, told):
     assert models["sda"] == "Odd" and models["dm-0"] == ""
 
 
-def test_disks_that_turn_are_told_from_others(told):
+def test_rotating_disks_are_distinguished_from_others(told):
     turning = {labels[0]: labels[-1] for labels in told("diskstats")["node_disk_info"]}
     assert (turning["sda"], turning["nvme0n1"]) == ("1", "0")
 
@@ -142,11 +142,11 @@ def test_an_array_without_redundancy_lacks_no_disk(told):
     assert found["node_md_raid_disks"] == {("md0",): 2, ("md5",): 2}
 
 
-def test_the_average_frequency_of_a_cpu_is_told(told):
+def test_the_average_frequency_of_a_cpu_is_served(told):
     assert told("cpufreq")["node_cpu_frequency_avg_hertz"] == {("0",): 1_699_900_000}
 
 
-def test_an_empty_folder_of_textfiles_is_none(told):
+def test_an_empty_folder_of_textfiles_counts_as_missing(told):
     assert set(told("textfile", textfile_directory=("",))) == {
         "node_textfile_mtime_seconds",
         "node_textfile_scrape_error",

@@ -33,7 +33,7 @@ def test_each_collector_of_node_exporter_is_served_or_has_a_reason():
 
 
 @pytest.mark.parametrize("name", ASKED_FOR)
-def test_what_rules_and_dashboards_ask_for_is_served(name):
+def test_metrics_used_by_rules_and_dashboards_are_served(name):
     served = {metric[0] for metrics in SERVED.values() for metric in metrics}
     # Which fields meminfo has and which parts a sensor has is for the kernel to say.
     assert name in served or name in ABSENT_THERE_TOO or name.startswith(("node_memory_", "node_hwmon_"))

@@ -85,12 +85,12 @@ def test_a_collector_that_fails_loses_its_part_and_no_other(page_of, bad):
     assert ("node_half", ()) not in page
 
 
-def test_a_host_without_the_thing_is_no_failure(page_of):
+def test_a_host_without_the_item_is_not_a_failure(page_of):
     page = page_of(Scraper({"raid": Raising(NoData("no array"))}).render().decode())
     assert verdicts(page) == {"raid": 1}
 
 
-def test_a_metric_that_two_collectors_give_stands_on_the_page_once(page_of):
+def test_a_metric_of_two_collectors_is_on_the_page_once(page_of):
     scraper = Scraper({"load": Giving(LOAD), "textfile": Giving(gauge("node_load1", "Other.", 9))})
     text = scraper.render().decode()
     assert text.count("# TYPE node_load1 ") == 1
@@ -135,7 +135,7 @@ def test_only_the_collectors_asked_for_are_run(page_of):
     assert ("leitstand_packages", ()) not in page
 
 
-def test_the_inventory_stands_at_the_end_of_a_whole_page(page_of):
+def test_the_inventory_is_at_the_end_of_a_whole_page(page_of):
     text = Scraper({"load": Giving(LOAD)}, lambda: INVENTORY).render().decode()
     assert text.endswith("leitstand_packages 1\n")
 
@@ -172,7 +172,7 @@ def waiting(scraper):
     return sum(len(flight.done._cond._waiters) for flight in list(scraper._flights.values()))
 
 
-def test_a_scrape_with_little_time_gives_its_page_to_nobody_with_more(page_of):
+def test_a_scrape_with_a_short_timeout_does_not_share_its_page_with_a_longer_one(page_of):
     slow, pages = Waiting(), {}
     scraper = Scraper({"load": Giving(LOAD), "slow": slow}, patience=0.01)
     hurried, patient = (
@@ -214,7 +214,7 @@ def test_scrapes_of_different_collectors_take_turns():
     assert max(most) == 1
 
 
-def test_who_waited_for_another_scrape_in_vain_gets_a_page_that_says_so(page_of):
+def test_a_scrape_that_waited_in_vain_gets_a_page_that_shows_it(page_of):
     slow = Waiting()
     scraper = Scraper({"slow": slow}, patience=5)
     first = threading.Thread(target=scraper.render, args=(120,))
@@ -228,7 +228,7 @@ def test_who_waited_for_another_scrape_in_vain_gets_a_page_that_says_so(page_of)
     assert b"node_late 1\n" in scraper.render(60)
 
 
-def test_a_failure_is_told_once_and_its_end_too(caplog):
+def test_a_failure_and_its_end_are_each_reported_once(caplog):
     collector = Raising(OSError("gone"))
     scraper = Scraper({"disk": collector})
     with caplog.at_level("INFO"):
@@ -241,7 +241,7 @@ def test_a_failure_is_told_once_and_its_end_too(caplog):
     assert messages == ["collector disk failed: OSError: gone", "collector disk works again"]
 
 
-def test_a_failure_whose_ports_and_addresses_differ_is_told_once(caplog):
+def test_a_failure_with_different_ports_and_addresses_is_reported_once(caplog):
     collector = Raising(OSError())
     scraper = Scraper({"shop": collector})
     for port in range(5):

@@ -5,7 +5,7 @@ import pytest
 from exporter.skipped import Skipped
 
 
-def test_what_cannot_be_read_is_left_out_counted_each_time_and_logged_once(caplog):
+def test_unreadable_entries_are_left_out_counted_each_time_and_logged_once(caplog):
     skipped = Skipped()
     for _ in range(3):
         assert skipped.each("numbers", ["1", "two", "3"], int) == [1, 3]
@@ -13,7 +13,7 @@ def test_what_cannot_be_read_is_left_out_counted_each_time_and_logged_once(caplo
     assert [record.message.split(":")[0] for record in caplog.records] == ["numbers"]
 
 
-def test_a_list_of_which_nothing_is_understood_is_a_failure_and_an_empty_one_is_none():
+def test_a_list_without_an_intelligible_entry_is_a_failure_and_an_empty_one_is_not():
     skipped = Skipped()
     with pytest.raises(ValueError, match="'two'"):
         skipped.each("numbers", ["two", "three"], int)

@@ -101,7 +101,7 @@ def test_a_service_that_is_not_there_is_an_error_and_no_hang(bus):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
-def test_a_user_whom_the_bus_cannot_look_up_is_told_so(bus):
+def test_a_user_unknown_to_the_bus_is_explained(bus):
     """As a service with DynamicUser= has one, where libnss-systemd is not installed."""
     # From within its folder, as another user may not walk to it.
     Path(bus).chmod(0o666)
@@ -236,7 +236,7 @@ def manager(place: Path) -> Iterator[Manager]:
     found.listener.close()
 
 
-def test_units_timers_and_sockets_are_told(host, manager, figures):
+def test_units_timers_and_sockets_are_served(host, manager, figures):
     found = figures(SystemdUnits(host.roots, Options()))
     states = {labels: value for labels, value in found["node_systemd_unit_state"].items() if value}
     assert states == {
@@ -261,7 +261,7 @@ def test_units_timers_and_sockets_are_told(host, manager, figures):
     assert not {name for name in found if "restart" in name or "tasks" in name or "start_time" in name}
 
 
-def test_restarts_tasks_and_start_times_are_told_when_asked_for(host, manager, figures):
+def test_restarts_tasks_and_start_times_are_served_when_enabled(host, manager, figures):
     options = replace(
         Options(),
         systemd_enable_restarts_metrics=True,
@@ -291,7 +291,7 @@ def test_the_type_of_a_service_is_asked_for_once(host, manager, figures):
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
-def test_a_property_that_is_no_number_or_of_another_type_costs_itself(host, manager, figures, name):
+def test_a_property_of_the_wrong_type_affects_no_other(host, manager, figures, name):
     options = replace(
         Options(),
         systemd_enable_restarts_metrics=True,
@@ -310,7 +310,7 @@ def test_a_property_that_is_no_number_or_of_another_type_costs_itself(host, mana
     assert {family: damaged.get(family) for family in kept} == {family: whole[family] for family in kept}
 
 
-def test_a_type_that_was_not_told_is_asked_for_again(host, manager, figures):
+def test_a_missing_type_is_queried_again(host, manager, figures):
     manager.properties = {name: value for name, value in PROPERTIES.items() if name != "Type"}
     collector = SystemdUnits(host.roots, Options())
     assert ("nginx.service", "failed", "") in figures(collector)["node_systemd_unit_state"]
@@ -340,7 +340,7 @@ def test_a_bus_without_systemd_has_nothing_and_no_failure(host, place, bus):
         SystemdUnits(host.roots, Options()).collect()
 
 
-def test_a_bus_that_says_nothing_is_a_failure_after_its_time(place, manager):
+def test_a_silent_bus_fails_after_its_time_limit(place, manager):
     manager.mute = True
     with pytest.raises(OSError, match="timed out"):
         Connection(str(place), timeout=0.1)

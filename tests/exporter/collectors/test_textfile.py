@@ -49,7 +49,7 @@ def test_a_good_file_is_served_with_the_time_it_was_written(folder, page_of):
         "# HELP c_sum No part of a c.\n# TYPE c_sum gauge\nc_sum 1\n",
     ],
 )
-def test_what_a_file_says_of_its_metrics_is_served_as_it_stands(folder, content):
+def test_the_metadata_in_a_textfile_is_served_unchanged(folder, content):
     (folder / "own.prom").write_text(content)
     assert content in page(folder)
 
@@ -80,7 +80,7 @@ def test_what_a_file_says_of_its_metrics_is_served_as_it_stands(folder, content)
         "a 1\n# HELP b",
     ],
 )
-def test_a_bad_file_is_refused_whole_and_told_and_does_not_look_fresh(folder, page_of, content):
+def test_a_bad_file_is_rejected_as_a_whole_reported_and_not_shown_as_fresh(folder, page_of, content):
     (folder / "bad.prom").write_bytes(content.encode() if isinstance(content, str) else content)
     (folder / "good.prom").write_text(GOOD)
     found = page_of(page(folder))
@@ -103,7 +103,7 @@ def test_a_line_of_a_megabyte_is_refused_in_no_time(long, end):
         parse_textfile((long + long[-1] * 1_000_000 + end + "\n").encode())
 
 
-def test_what_is_remembered_of_a_metric_is_short(folder):
+def test_the_cached_text_of_a_metric_is_short(folder):
     """One of another megabyte at each scrape would take the exporter's memory by and by."""
     (folder / "own.prom").write_text(f"# HELP a {'x' * 5000}\na 1\n")
     assert f"# HELP a {'x' * 1000}\n" in page(folder)
@@ -198,7 +198,7 @@ def test_a_file_that_changes_and_one_that_goes_are_noticed(folder, page_of):
     assert ("b", ()) not in found
 
 
-def test_a_named_folder_that_is_missing_is_an_error_and_a_default_one_is_none(folder, page_of):
+def test_a_missing_named_folder_is_an_error_and_a_missing_default_one_is_not(folder, page_of):
     assert page_of(page(folder / "missing"))["node_textfile_scrape_error", ()] == 1
     found = page_of(render(Textfiles(Options()).collect()))
     assert found["node_textfile_scrape_error", ()] == 0
@@ -247,7 +247,7 @@ families = st.lists(
 
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(families=families)
-def test_what_our_renderer_writes_is_read_back_sample_by_sample(families):
+def test_pages_of_our_renderer_are_read_back_sample_by_sample(families):
     blocks = parse_textfile(render(families).encode())
     again = render(
         [Family(block.name, block.kind, block.documentation, ready=block.lines) for block in blocks]
@@ -266,7 +266,7 @@ def test_what_our_renderer_writes_is_read_back_sample_by_sample(families):
     content=st.binary(max_size=200)
     | st.text(alphabet='ab{}="\\ \n#TYPEHELP01.+', max_size=80).map(str.encode)
 )
-def test_whatever_the_file_holds_it_is_refused_or_served_in_a_form_others_read(content):
+def test_any_content_of_the_file_is_refused_or_served_in_a_valid_form(content):
     try:
         blocks = parse_textfile(content)
     except BadTextfile:
@@ -278,7 +278,7 @@ def test_whatever_the_file_holds_it_is_refused_or_served_in_a_form_others_read(c
     assert count == sum(len(block.series) for block in blocks)
 
 
-def test_from_the_folder_of_the_status_page_nothing_is_taken_that_tells_of_backups(tmp_path, page_of):
+def test_metrics_of_backups_in_the_status_page_s_folder_are_ignored(tmp_path, page_of):
     own, shared = tmp_path / "metrics" / "status-page", tmp_path / "metrics"
     own.mkdir(parents=True)
     (own / "status-page.prom").write_text("leitstand_status_page_written_timestamp_seconds 12\n")

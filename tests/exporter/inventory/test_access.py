@@ -69,7 +69,9 @@ def test_logins_are_listed_with_their_right_to_sudo(host: Build, items: Items) -
         ("ALL ALL=ALL", {"anna", "bert"}),
     ],
 )
-def test_whoever_a_rule_means_may_use_sudo(host: Build, items: Items, rule: str, expected: set[str]) -> None:
+def test_users_matched_by_a_rule_may_use_sudo(
+    host: Build, items: Items, rule: str, expected: set[str]
+) -> None:
     files: dict[str, str | bytes] = {
         "/etc/passwd": "anna:x:1000:1000::/home/anna:\nbert:x:1001:1001::/home/bert:/bin/sh\n",
         "/etc/group": "ops:x:500:bert\n",
@@ -113,7 +115,7 @@ def test_a_file_of_a_million_keys_is_counted_not_read(host: Build) -> None:
     assert findings.skipped == 1
 
 
-def test_a_full_name_of_strange_letters_hides_nobody() -> None:
+def test_a_full_name_with_unusual_letters_hides_no_user() -> None:
     found, malformed = users.parse_passwd("eve:x:1000:1000:E\x0cv\x85e\u2028:/home/eve:/bin/bash\n")
     assert ([user.name for user in found], malformed) == (["eve"], 0)
 
@@ -162,7 +164,7 @@ def test_a_key_file_that_leads_out_of_the_root_is_not_read(host: Build, tmp_path
         ("", "sudoers:\tfiles sss", None),
     ],
 )
-def test_members_of_what_a_directory_knows_are_not_said_to_have_no_sudo(
+def test_members_of_groups_of_a_directory_are_not_reported_without_sudo(
     host: Build, items: Items, rule: str, sources: str, sudo: bool | None
 ) -> None:
     files = {"/etc/passwd": "anna:x:1000:1000::/home/anna:/bin/sh\n", "/etc/sudoers": f"{rule}\n"}
@@ -259,7 +261,7 @@ def test_certificates_are_found_where_programs_keep_them(host: Build, items: Ite
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_traefiks_certificates_are_found_by_their_names_and_a_broken_one_costs_itself(
+def test_traefiks_certificates_are_found_by_their_names_and_a_broken_one_affects_no_other(
     host: Build, items: Items, version: int
 ) -> None:
     def entry(name: str, content: object) -> dict[str, object]:
@@ -307,7 +309,7 @@ def test_a_certificate_may_be_in_der_and_have_no_name(host: Build, items: Items)
         (b"\x0c\x03abc", b"\x0c\x03\xff\xfe\xff", [""]),  # a name that is not UTF-8
     ],
 )
-def test_an_odd_certificate_costs_itself_at_most(
+def test_an_unusual_certificate_affects_at_most_itself(
     host: Build, items: Items, part: bytes, other: bytes, subjects: list[str]
 ) -> None:
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=abc", "-outform", "DER"]

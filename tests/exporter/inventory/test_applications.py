@@ -200,7 +200,7 @@ print(json.dumps([[kind for kind, _ in findings.items], findings.skipped]))
 """
 
 
-def test_what_is_served_from_a_place_that_is_not_ours_to_read_is_counted(host: Build) -> None:
+def test_virtual_hosts_with_an_unreadable_root_are_counted(host: Build) -> None:
     roots = host(
         {
             "/etc/nginx/nginx.conf": "http { server { root /srv/a; } server { root /srv/b/; } }",

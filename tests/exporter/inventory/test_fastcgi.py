@@ -95,7 +95,7 @@ def test_a_server_of_another_kind_is_an_error(answering: Callable[[bytes], str],
         fastcgi.get(answering(reply), "/status", timeout=patient(60))
 
 
-def test_an_answer_without_end_is_cut_off(answering: Callable[[bytes], str]) -> None:
+def test_an_endless_answer_is_cut_off(answering: Callable[[bytes], str]) -> None:
     endless = fastcgi.record(fastcgi.STDOUT, b"x" * 65535) * 40
     with pytest.raises(fastcgi.FastCgiError, match="too large"):
         fastcgi.get(answering(endless), "/status", timeout=patient(60))
@@ -124,7 +124,7 @@ def test_an_answer_that_trickles_in_is_given_up() -> None:
 @pytest.mark.parametrize(
     "address", ["99999999999999999999", "-99999999999999999999", "a..b:9000", ":x", "", "/\0", "::1:0"]
 )
-def test_what_is_no_address_is_an_error_like_others(address: str) -> None:
+def test_an_invalid_address_is_an_ordinary_error(address: str) -> None:
     with pytest.raises((OSError, ValueError)):
         fastcgi.connect(address, 0.1)
 

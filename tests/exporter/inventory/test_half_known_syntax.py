@@ -196,7 +196,7 @@ def test_macros_and_conditions_give_the_virtual_hosts_that_apache_itself_lists(
     assert skipped == 0
 
 
-def test_a_macro_that_is_unknown_or_uses_itself_costs_itself(host: Build) -> None:
+def test_an_unknown_or_recursive_macro_affects_no_other(host: Build) -> None:
     text = "Use Unknown a\n<Macro Loop>\nUse Loop\nUse Loop\n</Macro>\nUse Loop\n"
     text += (
         "<Macro Two $a $b>\nListen $a\n</Macro>\nUse Two 1\n<VirtualHost *>\nServerName a\n</VirtualHost>\n"
@@ -214,7 +214,7 @@ def test_a_macro_that_is_unknown_or_uses_itself_costs_itself(host: Build) -> Non
         ("/etc/sysconfig/apache2", 'APACHE_SERVER_FLAGS="X SSL"'),
     ],
 )
-def test_what_apache_is_started_with_counts_as_defined(host: Build, path: str, text: str) -> None:
+def test_definitions_on_the_command_line_of_apache_count(host: Build, path: str, text: str) -> None:
     files = {
         path: text,
         "/etc/apache2/apache2.conf": "<IfDefine SSL>\nServerName a\nDocumentRoot /a\n</IfDefine>",
@@ -223,7 +223,7 @@ def test_what_apache_is_started_with_counts_as_defined(host: Build, path: str, t
     assert found.names == ["a"]
 
 
-def test_what_grows_without_end_or_has_none_costs_no_time_and_no_memory(host: Build) -> None:
+def test_growing_and_endless_files_cost_no_time_and_no_memory(host: Build) -> None:
     doubling = "".join(f"set $v{at + 1} $v{at}$v{at};" for at in range(100))
     lua = ["[[" * 200_000, "[=[" * 200_000, '"' + '\\" ' * 300_000, "--" * 300_000]
     blocks = "".join(f"server {{ access_by_lua_block {{ {code} }} }}\n" for code in lua)
@@ -238,7 +238,7 @@ def test_what_grows_without_end_or_has_none_costs_no_time_and_no_memory(host: Bu
     assert len(found.names[0]) <= apache.MAXIMUM_LINE
 
 
-def test_what_debians_apache_has_in_its_environment_is_filled_in(host: Build) -> None:
+def test_the_environment_of_debians_apache_is_filled_in(host: Build) -> None:
     files = {
         "/etc/apache2/envvars": "export BASE=/srv/web\nexport LOGS=/var/log/apache2$SUFFIX\nunset HOME\n",
         "/etc/apache2/apache2.conf": "<IfDefine BASE>\nServerName no\n</IfDefine>\n"
@@ -258,7 +258,7 @@ def test_what_debians_apache_has_in_its_environment_is_filled_in(host: Build) ->
         ("/usr/lib/apache2/modules/libphp8.2.so\nSetHandler application/x-httpd-php", b""),
     ],
 )
-def test_the_branch_of_phps_module_is_told_by_its_name_or_itself(
+def test_the_branch_of_phps_module_is_read_from_its_name_or_content(
     host: Build, module: str, content: bytes
 ) -> None:
     text = f"ServerRoot /etc/httpd\nLoadModule php_module {module}\n"
@@ -269,13 +269,13 @@ def test_the_branch_of_phps_module_is_told_by_its_name_or_itself(
 
 
 @pytest.mark.parametrize("name", ["httpd-ea-php82", "httpd-alt-php82", "lsphp82", "httpd-php82"])
-def test_a_handler_that_names_a_branch_of_php_tells_it(host: Build, name: str) -> None:
+def test_the_branch_of_php_is_taken_from_a_handler_that_names_it(host: Build, name: str) -> None:
     text = f"AddHandler application/x-{name} .php\n<VirtualHost *>\nDocumentRoot /a\n</VirtualHost>\n"
     (found,), _ = apache.apache_hosts(host({"/etc/apache2/conf/httpd.conf": text}).tree)
     assert found.php == "8.2"
 
 
-def test_what_only_apaches_environment_or_a_request_tells_is_left_out(host: Build) -> None:
+def test_values_known_only_to_apaches_environment_or_a_request_are_left_out(host: Build) -> None:
     text = """DocumentRoot /main
     <VirtualHost ${IP}:80 *:80>
     ServerName ${NAME}
@@ -349,7 +349,7 @@ def test_a_pool_that_has_the_ipv6_address_of_this_host_alone_is_up(host: Build, 
         assert figures["leitstand_php_fpm_up"] == [1]
 
 
-def test_a_status_page_whose_address_is_a_name_is_not_said_to_be_silent(host: Build) -> None:
+def test_a_status_page_whose_address_is_a_name_is_not_reported_as_silent(host: Build) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         pool = f"listen = 127.0.0.1:{server.getsockname()[1]}\npm.status_path = /status\n"
         _, figures, _ = fpm_of(host, f"{pool}pm.status_listen = status.example:9001\n")

@@ -204,7 +204,7 @@ LXCFS = (
         ({}, {"sys/kernel/osrelease": "6.8.0-1015-azure\n", "1/cgroup": "0::/\n"}, ""),
     ],
 )
-def test_a_container_is_told_by_what_its_manager_leaves(
+def test_a_container_is_recognised_by_the_files_of_its_manager(
     host: Build, files: dict[str, str | bytes], kernel: dict[str, str], expected: str
 ) -> None:
     modules = ("9.9.9-9-amd64", "9.9.9-9-azure", "9.9.9-microsoft-standard-WSL2")

@@ -80,7 +80,7 @@ def network_of_proc(context: Context) -> None:
 
 @pytest.mark.parametrize("spoil", [binary, truncated, repeated, one_line, escaped])
 @pytest.mark.parametrize("source", SOURCES)
-def test_spoilt_files_are_skipped_or_a_clear_failure(
+def test_damaged_files_are_skipped_or_a_clear_failure(
     host: Build, source: str, spoil: Callable[[bytes], bytes]
 ) -> None:
     context = host({path: spoil(text.encode()) for path, text in SOUND.items()})
@@ -98,7 +98,7 @@ def test_spoilt_files_are_skipped_or_a_clear_failure(
         assert all(line.startswith("leitstand_") for line in content.series.splitlines())
 
 
-def test_beginnings_without_end_cost_no_source_its_time(host: Build) -> None:
+def test_endless_openings_cost_no_source_its_time(host: Build) -> None:
     context = host(
         {
             **SOUND,
@@ -119,7 +119,7 @@ def test_beginnings_without_end_cost_no_source_its_time(host: Build) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_fifo_or_device_in_place_of_a_file_holds_nobody(host: Build, source: str) -> None:
+def test_a_fifo_or_device_in_place_of_a_file_does_not_block(host: Build, source: str) -> None:
     context = host({})
     for path in SOUND:
         fifo = context.roots.root / path.lstrip("/")
@@ -138,7 +138,9 @@ def test_a_fifo_or_device_in_place_of_a_file_holds_nobody(host: Build, source: s
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_files_that_are_links_out_of_the_root_tell_nothing(host: Build, source: str, tmp_path: Path) -> None:
+def test_files_that_are_links_out_of_the_root_reveal_nothing(
+    host: Build, source: str, tmp_path: Path
+) -> None:
     sound = host({path: text.replace("a", "secret") for path, text in SOUND.items()})
     outside = tmp_path / "outside"
     shutil.move(sound.roots.root, outside)

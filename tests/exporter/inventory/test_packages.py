@@ -56,7 +56,9 @@ def test_debian_packages_are_those_that_dpkg_lists(real_host: Context, items: It
     assert found == expected
 
 
-def test_what_was_asked_for_is_told_from_dependencies_as_apt_does(real_host: Context, items: Items) -> None:
+def test_requested_packages_are_distinguished_from_dependencies_as_in_apt(
+    real_host: Context, items: Items
+) -> None:
     shown = subprocess.run(["apt-mark", "showauto"], check=True, capture_output=True, text=True).stdout
     found = {item["name"] for item in items(dpkg.read(real_host), "package") if item["manual"] is False}
     assert found == {name.partition(":")[0] for name in shown.split()}
@@ -122,7 +124,7 @@ def test_entries_of_another_shape_have_no_name(entries: list[object]) -> None:
     npm.parse_lock(json.dumps({"packages": {f"node_modules/{at}": one for at, one in enumerate(entries)}}))
 
 
-def test_npms_own_list_names_what_stands_below_other_packages(host: Build, items: Items) -> None:
+def test_npms_own_list_names_packages_below_other_packages(host: Build, items: Items) -> None:
     lock = {
         "": {"version": "9"},
         "node_modules/a": {"version": "1.0.0"},
@@ -145,7 +147,7 @@ def test_npms_own_list_names_what_stands_below_other_packages(host: Build, items
     assert findings.skipped == 1
 
 
-def test_json_nested_without_end_is_refused() -> None:
+def test_endlessly_nested_json_is_refused() -> None:
     with pytest.raises(ValueError, match="nested too deep"):
         npm.parse_manifest("[" * 100_000)
 

@@ -246,7 +246,7 @@ def test_a_program_that_two_layouts_could_have_is_of_the_one_whose_configuration
     assert found["ini_files"] == ["/opt/php-8.2/lib/php.ini", "/opt/php-8.2/etc/php.d/a.ini"]
 
 
-def test_what_php_was_configured_with_counts_more_than_where_it_stands(host: Build, items: Items) -> None:
+def test_the_build_options_of_php_override_its_location(host: Build, items: Items) -> None:
     options = "'./configure'  '--with-config-file-path=/srv/etc' '--with-config-file-scan-dir=/srv/more'"
     files: dict[str, str | bytes] = {
         "/opt/php-8.2/bin/php": binary("8.2.9", options),
@@ -338,7 +338,7 @@ def test_the_branch_is_read_from_paths_and_names_of_units(path: str, branch: str
         ("php", 1000, False),
     ],
 )
-def test_a_program_runs_only_where_nobody_but_root_could_put_another(
+def test_a_program_runs_only_where_root_alone_could_replace_it(
     path: str, change: int | None, expected: bool
 ) -> None:
     """Below /opt and /usr/local a folder may be somebody's whose files are root's."""

@@ -49,7 +49,7 @@ def test_a_reboot_is_due_for_a_newer_kernel_of_the_same_flavour(
     ("pinned", "reasons"),
     [("", ["6.8.12-9-pve"]), ("6.8.12-1-pve\n", []), ("6.8.12-4-pve\n", ["6.8.12-4-pve"])],
 )
-def test_a_kernel_that_proxmox_is_told_not_to_boot_is_no_reason(
+def test_a_kernel_that_proxmox_must_not_boot_is_no_reason_to_reboot(
     host: Build, pinned: str, reasons: list[str]
 ) -> None:
     releases = [f"6.8.12-{number}-pve" for number in (1, 4, 9)]
@@ -103,5 +103,5 @@ def test_a_newer_build_of_the_running_kernel_waits_for_a_reboot(
     assert [(item["reason"], item["detail"]) for item in found] == expected
 
 
-def test_a_host_that_needs_no_reboot_says_so_with_a_zero(host: Build) -> None:
+def test_a_host_that_needs_no_reboot_reports_a_zero(host: Build) -> None:
     assert reboot.read(host({})).metrics[0].rows == [((), 0)]

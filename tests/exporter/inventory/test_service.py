@@ -87,7 +87,7 @@ def again(service: InventoryService) -> None:
     service.refresh()
 
 
-def test_the_real_host_is_looked_at_in_a_process_apart(real_host: Context) -> None:
+def test_the_real_host_is_read_in_a_separate_process(real_host: Context) -> None:
     service = InventoryService(real_host.roots)
     service.refresh()
     snapshot = service.snapshot()
@@ -163,7 +163,7 @@ def test_figures_that_change_by_themselves_are_no_part_of_the_hash(host: Build) 
     assert tags[0] == tags[1]
 
 
-def test_a_failing_source_keeps_its_last_findings_and_says_that_it_failed(host: Build) -> None:
+def test_a_failing_source_keeps_its_last_findings_and_is_marked_as_failed(host: Build) -> None:
     runner = Scripted()
     runner.answers = {"users": packages("a"), "web": packages("b", manager="npm")}
     service = InventoryService(host({}).roots, sources=["users", "web"], runner=runner)
@@ -250,12 +250,12 @@ def test_the_time_of_the_last_change_outlives_a_restart(host: Build, tmp_path: P
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"\xff", b'{"sha256": 1, "changed": "x"}'])
-def test_a_spoilt_state_file_is_no_state(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_state_file_is_ignored(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "state").write_bytes(content)
     assert inventory.load_state(tmp_path / "state") == ("", 0.0)
 
 
-def test_the_watch_list_is_capped_and_says_what_was_cut(host: Build) -> None:
+def test_the_watch_list_is_capped_and_counts_what_was_cut(host: Build) -> None:
     runner = Scripted()
     runner.answers["users"] = packages(*(f"php{number}-cli" for number in range(MAXIMUM_WATCHED + 7)), "vim")
     service = InventoryService(host({}).roots, sources=["users"], runner=runner)
@@ -304,7 +304,7 @@ def test_a_source_stuck_in_the_kernel_is_left_alone_until_it_is_free(host: Build
     assert len(runner.asked) == 2
 
 
-def test_a_worker_that_cannot_start_is_said_once_for_all_its_sources(
+def test_a_worker_that_cannot_start_is_reported_once_for_all_its_sources(
     host: Build, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken:

@@ -92,7 +92,7 @@ def test_a_host_without_an_engine_or_systemd_has_nothing_of_them(host: Build) ->
             source.read(host({}))
 
 
-def test_databases_are_found_with_the_version_they_tell(real_host: Context, items: Items) -> None:
+def test_databases_are_found_with_their_versions(real_host: Context, items: Items) -> None:
     found = {item["name"]: str(item["version"]) for item in items(databases.read(real_host), "database")}
     for name, package in {
         "MariaDB": "mariadb-server",

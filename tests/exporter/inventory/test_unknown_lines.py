@@ -214,7 +214,7 @@ def garbled(line: str) -> str:
 
 @pytest.mark.parametrize("spoil", [cut, repeated, blank, missing, garbled])
 @pytest.mark.parametrize("name", LISTS)
-def test_a_spoilt_line_leaves_its_neighbours_alone(
+def test_a_damaged_line_leaves_its_neighbours_unaffected(
     host: Build, name: str, spoil: Callable[[str], str]
 ) -> None:
     (first, middle, last), neighbours, read = LISTS[name]
@@ -235,7 +235,7 @@ def test_a_spoilt_line_leaves_its_neighbours_alone(
 
 
 @pytest.mark.parametrize("name", sorted(LISTS.keys() - {"nginx' servers"}))
-def test_a_list_of_which_nothing_is_understood_finds_nothing_and_says_so(host: Build, name: str) -> None:
+def test_a_list_without_an_intelligible_entry_finds_nothing_and_is_reported(host: Build, name: str) -> None:
     try:
         found, skipped = LISTS[name][2](host, garbled("") * 5)
     except ValueError:
@@ -248,7 +248,7 @@ STRANGE = [None, 7, "text", [], {}, {"Id": None}, {"name": 1, "version": []}, {"
 
 
 @pytest.mark.parametrize("strange", STRANGE, ids=repr)
-def test_a_strange_entry_in_json_leaves_its_neighbours_alone(host: Build, strange: object) -> None:
+def test_an_unexpected_entry_in_json_leaves_its_neighbours_unaffected(host: Build, strange: object) -> None:
     def packages(source: str, path: str, content: object) -> tuple[set[str], int]:
         findings = READERS[source](host({path: json.dumps(content)}))
         return {str(item["name"]) for _, item in findings.items}, findings.skipped
@@ -269,7 +269,7 @@ def test_a_strange_entry_in_json_leaves_its_neighbours_alone(host: Build, strang
 
 @pytest.mark.parametrize("spoil", [cut, repeated, blank, missing, garbled])
 @pytest.mark.parametrize("at", [0, 1])
-def test_a_spoilt_python_package_leaves_the_others_alone(
+def test_a_damaged_python_package_leaves_the_others_unaffected(
     host: Build, at: int, spoil: Callable[[str], str]
 ) -> None:
     lines = ["Name: b\n", "Version: 1\n"]
@@ -291,7 +291,7 @@ class Spoilt:
         return [Outcome(name, 0.1, part) for name in order.sources]
 
 
-def test_what_is_skipped_is_counted_each_time_and_logged_once(
+def test_skipped_entries_are_counted_each_time_and_logged_once(
     host: Build, caplog: pytest.LogCaptureFixture
 ) -> None:
     service = InventoryService(host({}).roots, sources=["dpkg"], runner=Spoilt())

@@ -58,7 +58,7 @@ def test_the_order_is_rpms_own(one: str, other: str) -> None:
         ("python", ["1.0.dev1", "1.0a1", "1.0b2", "1.0rc1", "1.0", "1.0.1", "1.10"]),
     ],
 )
-def test_known_versions_stand_in_their_order(manager: str, ascending: list[str]) -> None:
+def test_known_versions_are_sorted(manager: str, ascending: list[str]) -> None:
     key = key_of(manager)
     keys = [key(version) for version in ascending]
     assert all(older < newer for older, newer in pairwise(keys))

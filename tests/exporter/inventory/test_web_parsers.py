@@ -43,7 +43,7 @@ def test_a_server_is_read_with_quotes_comments_and_escapes(host: Build) -> None:
     assert found.backends == ["/run/php.sock"]
 
 
-def test_what_a_server_does_not_say_comes_from_around_it(host: Build) -> None:
+def test_settings_missing_in_a_server_come_from_its_surroundings(host: Build) -> None:
     (found,) = nginx_of(
         host,
         main="""http { root /srv/all; ssl_certificate /etc/all.pem;
@@ -112,7 +112,7 @@ def test_a_configuration_cut_anywhere_gives_no_error() -> None:
         nginx.servers(nginx.parse(text[:length], "file"), "/etc/nginx")
 
 
-def test_blocks_nested_without_end_do_not_break_the_reader() -> None:
+def test_endlessly_nested_blocks_do_not_break_the_reader() -> None:
     nginx.values(nginx.parse("a {" * 100_000, "file"), "a")
     nginx.values(nginx.parse("{" * 100_000 + "}" * 200_000, "file"), "a")
 
@@ -166,7 +166,7 @@ def test_apaches_virtual_hosts_are_read_with_variables_and_conditions(host: Buil
     assert (second.backends, second.php) == (["/run/php/php8.3-fpm.sock"], "")
 
 
-def test_what_stands_in_a_macro_is_a_virtual_host_where_it_is_used(host: Build) -> None:
+def test_a_virtual_host_in_a_macro_counts_where_the_macro_is_used(host: Build) -> None:
     text = "<Macro Site $name>\n<VirtualHost *>\nServerName $name\n</VirtualHost>\n</Macro>\n"
     text += "Use Site a\n<VirtualHost *>\nServerName b\n</VirtualHost>\n"
     found = apache.apache_hosts(host({"/etc/apache2/apache2.conf": text}).tree)[0]

@@ -20,7 +20,7 @@ from lab.processes import wait_until
 Build = Callable[[dict[str, str | bytes]], Context]
 
 
-def test_what_the_worker_did_not_answer_has_failed_with_its_last_words() -> None:
+def test_sources_without_an_answer_of_the_worker_fail_with_its_last_output() -> None:
     outcomes = parse_answer(b"", "Traceback\nMemoryError: no more\n", ["host", "dpkg"])
     assert [(outcome.source, outcome.error) for outcome in outcomes] == [
         ("host", "MemoryError: no more"),

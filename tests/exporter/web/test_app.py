@@ -93,7 +93,7 @@ def test_metrics_are_text_that_promtool_accepts(exporter: Any) -> None:
     assert (checked.returncode, checked.stderr) == (0, b"")
 
 
-def test_metrics_are_openmetrics_for_who_asks(exporter: Any) -> None:
+def test_metrics_are_openmetrics_on_request(exporter: Any) -> None:
     answer = exporter.get("/metrics", OPENMETRICS)
     assert answer.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
     assert "accept" in answer.headers["vary"].lower()

@@ -68,9 +68,7 @@ WEIGHT = st.integers(0, 1000).map(lambda value: value / 1000)
 
 @settings(derandomize=True, max_examples=200, deadline=None)
 @given(WEIGHT, WEIGHT, st.permutations([0, 1]))
-def test_the_greater_weight_wins_wherever_it_stands(
-    text: float, openmetrics: float, order: list[int]
-) -> None:
+def test_the_greater_weight_wins_in_any_position(text: float, openmetrics: float, order: list[int]) -> None:
     ranges = [f"text/plain;version=0.0.4;q={text}", f"{OPEN};version=1.0.0;q={openmetrics}"]
     expected = OPENMETRICS if openmetrics > text else TEXT
     assert choose_metrics(",".join(ranges[index] for index in order)) is expected
@@ -95,7 +93,7 @@ def test_the_greater_weight_wins_wherever_it_stands(
         ("identity;q=0.5, gzip;q=1.0", True),
     ],
 )
-def test_who_gets_gzip(header: str, wanted: bool) -> None:
+def test_gzip_is_sent_only_on_request(header: str, wanted: bool) -> None:
     assert wants_gzip(header) is wanted
 
 

@@ -62,13 +62,13 @@ def test_guesses_at_a_dear_user_and_at_unknown_names_delay_no_cheap_one(
 
 
 @pytest.mark.parametrize("costs", [(), (4,), (10, 12, 18), (18,)])
-def test_a_password_of_an_unknown_user_costs_10_whatever_the_users_cost(costs: tuple[int, ...]) -> None:
+def test_a_password_of_an_unknown_user_is_always_checked_at_cost_10(costs: tuple[int, ...]) -> None:
     users = {f"user{cost}": b"$2b$%02d$" % cost + DEAR[7:].encode() for cost in costs}
     attempt = Passwords(16).attempt(users, "nobody", b"guess")
     assert (cost_of(attempt.hash), attempt.known) == (10, False)
 
 
-def test_what_waits_is_bounded_for_each_cost_by_itself(gate: Any) -> None:
+def test_waiting_passwords_are_bounded_for_each_cost_separately(gate: Any) -> None:
     passwords = Passwords(2)
     users = {"dear": DEAR.encode(), "dave": bcrypt.hashpw(b"x", bcrypt.gensalt(4))}
     told: list[tuple[str, bool | None]] = []

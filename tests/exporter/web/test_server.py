@@ -201,7 +201,7 @@ def test_silent_clients_hold_up_the_stop_for_a_moment_only(
         running.end()
 
 
-def test_an_address_of_either_family_may_stand_in_brackets() -> None:
+def test_an_address_of_either_family_may_be_in_brackets() -> None:
     """As node_exporter's Helm chart writes it: ``--web.listen-address=[$(HOST_IP)]:9100``."""
     server = Server(["[127.0.0.1]:0"], lambda _: Response(200))
     try:
@@ -236,7 +236,7 @@ def test_several_addresses_of_both_families_are_served() -> None:
 @pytest.mark.parametrize(
     "address", ["", "9815", "host:", "host:http", ":70000", "::1:9815", "[host]:1", "a:٣"]
 )
-def test_what_is_no_address_is_refused(address: str) -> None:
+def test_an_invalid_address_is_refused(address: str) -> None:
     with pytest.raises(UsageError) as refused:
         Server([address], lambda _: Response(200))
     assert address in refused.value.message
@@ -252,7 +252,7 @@ def test_a_taken_port_is_one_clear_line() -> None:
             Server(["127.0.0.1:0", f"127.0.0.1:{port}"], lambda _: Response(200))
 
 
-def test_an_address_of_another_machine_is_not_told_as_a_taken_port() -> None:
+def test_an_address_of_another_machine_is_not_reported_as_a_port_in_use() -> None:
     with pytest.raises(LeitstandError, match=r"cannot listen on 192\.0\.2\.1:0") as refused:
         Server(["192.0.2.1:0"], lambda _: Response(200))
     assert refused.value.hint == "write an address of this host"

@@ -134,7 +134,7 @@ def test_clients_that_never_stop_asking_leave_the_others_their_turn(serve: Calla
 
 
 @pytest.mark.parametrize("with_tls", [False, True], ids=["plain", "tls"])
-def test_who_is_too_slow_is_hung_up_on(
+def test_slow_clients_are_disconnected(
     serve: Callable[..., Any], eventually: Callable[..., Any], tls_config: str, with_tls: bool
 ) -> None:
     config = tls_config if with_tls else None
@@ -176,7 +176,7 @@ def test_without_free_descriptors_the_server_lives_on(serve: Callable[..., Any])
     assert running.server.status().refused["connections"] >= 1
 
 
-def test_the_rate_limit_lets_a_burst_in_and_then_nobody(serve: Callable[..., Any], users_config: str) -> None:
+def test_the_rate_limit_admits_a_burst_and_then_refuses(serve: Callable[..., Any], users_config: str) -> None:
     running = serve(config=users_config + "rate_limit: {interval: 1h, burst: 3}\n")
     # Before the password is looked at: a guess costs a token, too.
     assert [running.get().status for _ in range(5)] == [401, 401, 401, 429, 429]

@@ -71,7 +71,7 @@ def test_a_head_never_grows_beyond_the_limit(length: int) -> None:
     assert (parsed(data) == 431) == (len(data) > MAXIMUM)
 
 
-def test_what_follows_a_head_is_left_for_the_next() -> None:
+def test_bytes_after_a_head_are_left_for_the_next_request() -> None:
     assert split_head(b"\r\nGET / HTTP/1.0\r\n\r\nrest", MAXIMUM) == (b"GET / HTTP/1.0", b"rest")
     assert split_head(b"GET / HTTP/1.0\r\n\r", MAXIMUM) is None
 

@@ -81,7 +81,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
         "RootDirectory",
     ],
 )
-def test_what_would_blind_the_exporter_is_not_set(trap: str) -> None:
+def test_settings_that_would_blind_the_exporter_are_absent(trap: str) -> None:
     assert trap not in dict(directives(SERVICE))
 
 

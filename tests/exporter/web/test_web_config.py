@@ -297,7 +297,7 @@ def test_checking_a_file_needs_little_memory() -> None:
     )
 
 
-def test_the_refusal_of_any_certificate_says_why_and_what_to_do(write: Callable[[str], Path]) -> None:
+def test_the_refusal_of_any_certificate_has_a_reason_and_a_hint(write: Callable[[str], Path]) -> None:
     with pytest.raises(
         ConfigError, match=r"even one the client made itself.*; write RequireAndVerifyClientCert"
     ):
@@ -313,7 +313,7 @@ def test_suites_that_this_openssl_lacks_are_a_refusal(
         load_web_config(write(text))
 
 
-def test_several_problems_are_told_at_once(write: Callable[[str], Path]) -> None:
+def test_several_problems_are_reported_at_once(write: Callable[[str], Path]) -> None:
     text = "http_server_config: {http3: true}\nbasic_auth_users: {a: b}\nrate_limit: {burst: x}\n"
     path = write(
         f"{text}tls_server_config: {{min_version: TLS13, max_version: TLS12, cert_file: server.pem}}\n"
@@ -333,7 +333,7 @@ def test_inline_certificates_leave_no_file(tmp_path: Path, pki: object) -> None:
 
 
 @pytest.mark.parametrize("case", [name for name in BROKEN if name.startswith(("password", "hash"))])
-def test_no_secret_stands_in_a_refusal(write: Callable[[str], Path], case: str) -> None:
+def test_no_refusal_contains_a_secret(write: Callable[[str], Path], case: str) -> None:
     path = write(BROKEN[case][0])
     with pytest.raises(ConfigError) as refused:
         load_web_config(path)

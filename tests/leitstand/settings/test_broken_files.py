@@ -90,7 +90,7 @@ def test_no_is_a_text_in_yaml_1_2_and_a_name_may_look_like_a_number():
     assert document.data["backups"]["website"]["schedule"] == "daily 03:00"
 
 
-def test_what_a_host_says_itself_comes_before_what_is_merged_into_it():
+def test_the_own_settings_of_a_host_override_merged_ones():
     fleet = read(load_document(HERE / "good" / "anchors.yml"), Fleet)
     assert [str(host.address) for host in fleet.hosts.values()] == ["192.0.2.11", "192.0.2.12"]
     assert [host.exporter_port for host in fleet.hosts.values()] == [9816, 9816]
@@ -184,7 +184,7 @@ def mutated(draw: st.DrawFn) -> str:
 @example(text="hosts:\n  web1: {address: 192.0.2.11, exporter_port: 9" + "9" * 5000 + "}\n")
 @example(text="services:\n  a: {name: a, url: 'http://a', expect: '" + "(" * 3000 + "'}\n")
 @example(text='hosts: {"\\ud800": {address: "\\ud800"}}\n')
-def test_whatever_is_wrong_is_told_with_file_and_line_and_without_jargon(tmp_path, text):
+def test_every_mistake_is_reported_with_file_and_line_and_without_jargon(tmp_path, text):
     file = tmp_path / "leitstand.yml"
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
     for problem in problems_of(file):

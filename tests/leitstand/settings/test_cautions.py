@@ -146,7 +146,7 @@ def test_files_that_are_open_to_others(leitstand: Run, tmp_path: Path) -> None:
 
 
 @root_only
-def test_an_ordinary_user_is_told_what_cannot_be_looked_at(leitstand: Run, tmp_path: Path) -> None:
+def test_an_ordinary_user_sees_which_files_cannot_be_checked(leitstand: Run, tmp_path: Path) -> None:
     sections = backups(tmp_path)
     (tmp_path / "private").mkdir(mode=0o700)
     sections["backups"]["site"]["keys_file"] = str(tmp_path / "private" / "keys")
@@ -164,7 +164,7 @@ def test_an_ordinary_user_is_told_what_cannot_be_looked_at(leitstand: Run, tmp_p
     assert f"{tmp_path}/private/keys cannot be checked by this user; check again as root" in done.stderr
 
 
-def test_what_is_faulty_is_not_warned_of_as_well(leitstand: Run, tmp_path: Path) -> None:
+def test_faulty_settings_get_no_warning_besides(leitstand: Run, tmp_path: Path) -> None:
     sections = backups(tmp_path, schedule="sometimes")
     (tmp_path / "l.yml").write_text(yaml.safe_dump(sections))
     done = leitstand("check", "--config", tmp_path / "l.yml")

@@ -41,7 +41,7 @@ def test_the_generated_pages_are_fresh():
     assert done.returncode == 0, f"run docs/reference/generate.py: {done.stdout}{done.stderr}"
 
 
-def test_a_stale_page_is_noticed_and_written_anew(tmp_path):
+def test_a_stale_page_is_noticed_and_rewritten(tmp_path):
     codes = [
         CliRunner().invoke(main, [*flags, "--root", str(tmp_path)]).exit_code
         for flags in (["--check"], [], ["--check"])
@@ -72,7 +72,7 @@ def test_every_key_is_in_the_reference():
         assert re.search(rf"^## {section}(: NAME)?$", page, re.MULTILINE)
 
 
-def test_every_key_has_a_meaning_and_a_section_is_not_told_as_one_of_its_kinds():
+def test_every_key_has_a_meaning_and_a_section_is_not_shown_as_one_of_its_kinds():
     page = (ROOT / "docs/reference/configuration.md").read_text()
     keys = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", page, re.MULTILINE)
     assert len(keys) > 100

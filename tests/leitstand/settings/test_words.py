@@ -20,7 +20,7 @@ PYDANTICS_WORDS = "Input should be a valid thing"
 
 @pytest.mark.parametrize("kind", get_args(ErrorType))
 @pytest.mark.parametrize("value", [None, 5, "text", [], {}], ids=repr)
-def test_each_kind_of_error_is_told_in_our_words(kind, value):
+def test_each_kind_of_error_has_a_message_of_ours(kind, value):
     context = defaultdict(lambda: "1", error=ValueError("ours"))
     detail = {"type": kind, "msg": PYDANTICS_WORDS, "input": value, "ctx": context, "own": False}
     what, hint = explain(detail, Place(path=("hosts", "web1", "address")))

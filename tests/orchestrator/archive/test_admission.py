@@ -66,7 +66,7 @@ def make(tree: Tree, metadata: Metadata) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes all that a row may be")
 @given(metadata=rows())
 @settings(max_examples=500, deadline=None)
-def test_what_is_let_in_can_be_restored(metadata: Metadata) -> None:
+def test_every_accepted_path_can_be_restored(metadata: Metadata) -> None:
     # A device of old snapshots, without its type, is left out by a restore.
     if refusal(metadata) or (metadata.kind is Kind.DEVICE and not metadata.mode >> 12):
         return

@@ -36,7 +36,7 @@ def test_very_compressible_content_of_any_size_is_good(size: int, piece: int) ->
 
 @pytest.mark.parametrize("wrong", [-1, 1])
 @pytest.mark.parametrize("size", [1, MIB, MIB + 1, 3 * MIB])
-def test_a_byte_more_or_less_than_the_manifest_says_is_damage(size: int, wrong: int) -> None:
+def test_a_byte_more_or_less_than_in_the_manifest_is_damage(size: int, wrong: int) -> None:
     with pytest.raises(DAMAGED):
         inflated(deflated(bytes(size)), size + wrong, 1 << 30)
 

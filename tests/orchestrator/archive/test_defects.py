@@ -108,7 +108,7 @@ def test_6_not_a_byte_is_handed_out_before_it_is_proven(seal, entry):
         sealed.reader().open(sealed.record(b"a"))
 
 
-def test_7_links_are_kept_as_links_and_pyzippers_own_way_is_closed(tmp_path, seal, unseal, password):
+def test_7_links_are_kept_as_links_and_pyzippers_own_writer_is_refused(tmp_path, seal, unseal, password):
     (tmp_path / "secret").write_bytes(b"not to be followed")
     link = Entry(Metadata(path=b"link", kind=Kind.SYMLINK, mode=0o777, link=os.fsencode(tmp_path / "secret")))
     sealed = seal([link, Entry(Metadata(path=b"\xff\xfe"), 1, lambda: (b"x",))])
@@ -136,7 +136,7 @@ def test_8_an_archive_with_an_unencrypted_entry_is_never_finished(password):
     assert b"PK\1\2" not in out
 
 
-def test_9_the_local_header_of_a_stream_says_64_bit_and_aes(seal, entry):
+def test_9_the_local_header_of_a_stream_is_64_bit_and_aes(seal, entry):
     sealed = seal([entry(b"a", b"x")])
     version, flags, method = struct.unpack_from("<3H", sealed.data, 4)
     sizes = struct.unpack_from("<2L", sealed.data, 18)

@@ -77,7 +77,7 @@ def test_a_terabyte_of_holes_costs_what_its_data_costs(site: Site, log: Path, tm
     assert row["size"] == TERABYTE
 
 
-def test_smaller_holes_are_in_the_content_s_sha256_as_ever(
+def test_smaller_holes_are_part_of_the_content_s_sha256(
     site: Site, rsync: Callable[[Path, Path], str], tmp_path: Path
 ) -> None:
     write_sparse(site.www / "image", 300_000_000, {3_000_000: b"x" * 5000, 299_999_000: b"y"})
@@ -91,7 +91,7 @@ def test_smaller_holes_are_in_the_content_s_sha256_as_ever(
     assert row["sha256"] == done.stdout.split()[0]
 
 
-def test_what_is_packed_comes_back_in_place_and_on_standard_output(site: Site, tmp_path: Path) -> None:
+def test_packed_content_comes_back_in_place_and_on_standard_output(site: Site, tmp_path: Path) -> None:
     size, pieces = (1 << 30) + 12_345, {4096: b"a" * 4096, (1 << 30) + 12_000: b"b" * 345}
     write_sparse(site.www / "log", size, pieces)
     site.good("run", "site")
@@ -118,7 +118,7 @@ def sparse_files(draw: st.DrawFn) -> tuple[int, list[tuple[int, bytes]]]:
 
 @given(file=sparse_files(), cut=st.integers(1, 3000))
 @settings(max_examples=60, deadline=None)
-def test_what_is_packed_unpacks_to_the_same_however_it_is_cut(
+def test_packed_content_unpacks_to_the_same_bytes_at_any_cut(
     file: tuple[int, list[tuple[int, bytes]]], cut: int
 ) -> None:
     size, pieces = file
@@ -173,7 +173,7 @@ def test_names_of_a_file_in_two_sources_stay_one_file(site: Site, tmp_path: Path
 
 
 @pytest.mark.parametrize("answer", ["no such call", "nonsense"])
-def test_a_file_system_that_cannot_tell_its_holes_loses_no_byte(
+def test_a_file_system_that_does_not_report_holes_loses_no_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
     write_sparse(tmp_path / "file", 3_000_000, {1_500_000: b"middle"})

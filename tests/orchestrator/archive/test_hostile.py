@@ -62,7 +62,7 @@ def paths(problems):
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_a_flipped_bit_is_found_wherever_it_is(sealed, place, bit):
+def test_a_flipped_bit_is_found_in_any_place(sealed, place, bit):
     position = int(place * len(sealed.data))
     damaged = bytearray(sealed.data)
     damaged[position] ^= 1 << bit
@@ -137,7 +137,7 @@ def test_a_range_that_comes_back_short_is_found(sealed):
         reader.open(sealed.record(b"b"))
 
 
-def test_a_wrong_password_is_told_as_such(sealed):
+def test_a_wrong_password_is_reported_as_such(sealed):
     with pytest.raises(WrongPasswordError, match="password") as caught:
         sealed.reader("WRONGHORSEBATTERY")
     assert "WRONGHORSE" not in "".join(caught.value.lines())
@@ -181,7 +181,7 @@ def test_bytes_before_between_and_after_the_inner_zip_are_found(sealed, inner):
         (b"PK\1\2", b"PK\1\3"),
     ],
 )
-def test_a_central_directory_that_says_otherwise_than_the_local_headers_is_found(sealed, inner, old, new):
+def test_a_central_directory_that_contradicts_the_local_headers_is_found(sealed, inner, old, new):
     directory = inner.index(b"PK\1\2")
     changed = inner[:directory] + inner[directory:].replace(old, new[: len(old)], 1)
     assert changed != inner

@@ -110,7 +110,7 @@ def test_troublesome_bytes_are_coded():
         (b"a/b/link", b"../../c", False),
     ],
 )
-def test_links_that_leave_the_tree_are_told_from_those_that_stay(path, target, leaves):
+def test_links_that_leave_the_tree_are_distinguished_from_those_that_stay(path, target, leaves):
     assert leaves_tree(path, target) is leaves
 
 

@@ -30,7 +30,7 @@ def test_large_files_can_be_read_anywhere_once_proven(seal, entry, size):
         assert file.read(100_000) == content[12345:112_345]
 
 
-def test_what_a_large_file_leaves_on_disk_is_encrypted(tmp_path):
+def test_the_temporary_data_of_a_large_file_is_encrypted(tmp_path):
     with CipherFile(tmp_path) as file:
         file.write(b"the secret of the house " * 1000)
         assert list(tmp_path.iterdir()) == []
@@ -41,7 +41,7 @@ def test_what_a_large_file_leaves_on_disk_is_encrypted(tmp_path):
 
 
 @pytest.mark.parametrize("compress", [True, False])
-def test_a_spool_gives_back_what_was_written_whatever_its_size(compress):
+def test_a_spool_of_any_size_returns_what_was_written(compress):
     for blocks in ([], [b"a"], [os.urandom(5000)] * 100):
         spool = Spool(100_000, compress=compress)
         for block in blocks:

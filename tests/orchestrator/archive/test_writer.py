@@ -22,7 +22,7 @@ def failing(blocks, error):
     return give
 
 
-def test_every_record_tells_size_and_hash_of_the_content(seal, entry):
+def test_every_record_has_size_and_hash_of_the_content(seal, entry):
     contents = {b"a": b"", b"b": b"text " * 1000, b"c": os.urandom(70_000)}
     sealed = seal(entry(path, content) for path, content in contents.items())
     for record in sealed.records:
@@ -116,7 +116,7 @@ def test_a_stream_of_many_files_holds_every_kind_of_path(empty_sealed, entry, pa
     assert empty_sealed.verify() == []
 
 
-def test_a_vanished_or_unreadable_file_is_told_and_left_out(seal, entry):
+def test_a_vanished_or_unreadable_file_is_reported_and_left_out(seal, entry):
     gone = Entry(Metadata(path=b"gone"), 5, failing([], FileNotFoundError(2, "No such file or directory")))
     large = Entry(Metadata(path=b"large"), 50 * MIB, failing([], PermissionError(13, "Permission denied")))
     sealed = seal([entry(b"a", b"1"), gone, large, entry(b"b", b"2")])
@@ -129,7 +129,7 @@ def test_a_vanished_or_unreadable_file_is_told_and_left_out(seal, entry):
 
 
 @pytest.mark.parametrize("blocks", [[b"new content"], [b"x" * MIB] * 9])
-def test_a_file_that_changed_is_kept_and_told(seal, blocks):
+def test_a_file_that_changed_is_kept_and_reported(seal, blocks):
     size = sum(map(len, blocks))
     sealed = seal([Entry(Metadata(path=b"log"), size, failing(blocks, EntryChanged()))])
     assert [problem.what for problem in sealed.problems] == ["changed while it was read"]
@@ -138,7 +138,7 @@ def test_a_file_that_changed_is_kept_and_told(seal, blocks):
     assert sealed.verify() == []
 
 
-def test_a_large_file_that_breaks_off_is_kept_and_told(seal):
+def test_a_large_file_that_breaks_off_is_kept_and_reported(seal):
     blocks = [b"x" * MIB] * 6
     sealed = seal([Entry(Metadata(path=b"disk"), 9 * MIB, failing(blocks, OSError(5, "Input/output error")))])
     assert [problem.what for problem in sealed.problems] == ["cut short: Input/output error"]

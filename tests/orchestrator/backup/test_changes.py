@@ -45,7 +45,7 @@ def test_new_changed_and_gone_are_what_a_comparison_finds(
     )
 
 
-def test_a_file_that_is_lost_or_spoilt_tells_nothing(tmp_path: Path) -> None:
+def test_a_lost_or_damaged_file_reports_nothing(tmp_path: Path) -> None:
     file = tmp_path / "site.paths"
     paths = paths_of({b"a": (Kind.FILE, b"a" * 32, b"")})
     assert paths.since(file) is None
@@ -58,7 +58,7 @@ def test_a_file_that_is_lost_or_spoilt_tells_nothing(tmp_path: Path) -> None:
     assert paths.since(file) == Changed(0, 0, 0)
 
 
-def test_metrics_can_be_read_by_the_exporter_s_user_whatever_the_umask(site: Site) -> None:
+def test_metrics_can_be_read_by_the_exporter_s_user_with_any_umask(site: Site) -> None:
     state = site.folder / "new" / "leitstand"
     site.document["paths"] = {"state": str(state), "metrics": str(state / "metrics")}
     before = os.umask(0o077)
@@ -72,7 +72,7 @@ def test_metrics_can_be_read_by_the_exporter_s_user_whatever_the_umask(site: Sit
     assert [(state / name).stat().st_mode & 0o077 for name in ("backup", "locks")] == [0, 0]
 
 
-def test_a_proof_is_told_also_where_it_cannot_be_noted(site: Site) -> None:
+def test_a_proof_is_reported_even_if_it_cannot_be_recorded(site: Site) -> None:
     site.good("run", "site")
     lock = site.folder / "state" / "backup" / ".lock"
     lock.unlink()
@@ -82,7 +82,7 @@ def test_a_proof_is_told_also_where_it_cannot_be_noted(site: Site) -> None:
     assert "internal error" not in verified.stderr
 
 
-def test_a_run_tells_what_changed_since_the_last_one(site: Site) -> None:
+def test_a_run_reports_what_changed_since_the_last_one(site: Site) -> None:
     first = site.good("run", "site", "--json").json()
     assert first["changes"] is None
     assert site.metric("files_new") == []

@@ -109,7 +109,7 @@ def _lengthen(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["vol.zip.001", "vol.zip.002", "manifest.zip", "meta.json"])
 @pytest.mark.parametrize("harm", [Path.unlink, _cut, _lengthen], ids=["missing", "cut", "longer"])
-def test_what_is_missing_cut_or_longer_is_found(
+def test_missing_truncated_or_longer_volumes_are_found(
     site: Site, snapshot: str, name: str, harm: Callable[[Path], None]
 ) -> None:
     harm(site.objects(snapshot)[name])
@@ -138,7 +138,7 @@ def test_a_snapshot_moved_under_another_name_is_found(site: Site, snapshot: str)
     assert len(ran.errors) == 1
 
 
-def test_other_keys_are_said_to_be_other_keys(site: Site, snapshot: str, tmp_path: Path) -> None:
+def test_other_keys_are_reported_as_such(site: Site, snapshot: str, tmp_path: Path) -> None:
     (site.folder / "keys").unlink()
     site.good("keys", "generate")
     for command in (["verify", "site"], ["restore", "site", "--target", tmp_path / "out"]):
@@ -166,7 +166,7 @@ def test_keys_are_never_overwritten(site: Site) -> None:
     assert (site.folder / "keys").read_text() == before
 
 
-def test_an_unknown_job_is_said_with_what_was_meant(site: Site) -> None:
+def test_an_unknown_job_is_reported_with_a_suggestion(site: Site) -> None:
     for command in (["run", "sit"], ["verify", "sit"], ["list", "sit"], ["restore", "sit", "--target", "/x"]):
         ran = site.leitstand(*command)
         assert ran.status == 2
@@ -237,7 +237,7 @@ def test_files_that_cannot_be_read_are_a_warning(site: Site) -> None:
     site.good("verify", "site")
 
 
-def test_other_names_of_a_file_that_vanished_are_told_and_do_not_stop_a_restore(
+def test_other_names_of_a_vanished_file_are_reported_and_do_not_stop_a_restore(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Vanishing(FilesSource):

@@ -62,7 +62,7 @@ def test_a_full_disk_in_a_run_is_one_clear_line(site: Site, small_disk: Path) ->
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
-def test_a_full_state_folder_is_told_with_its_path(site: Site) -> None:
+def test_a_full_state_folder_is_reported_with_its_path(site: Site) -> None:
     site.job["schedule"] = "every 6h"
     with memory_file_system(site.folder / "state", "64k") as state:
         site.good("run", "site")

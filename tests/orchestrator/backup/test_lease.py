@@ -63,7 +63,7 @@ def leased(stores: list[Store], host: str, job: str, **more: Any) -> AbstractCon
     return leased_at(stores, host, job, **{"place": secrets.token_hex(4), **more})
 
 
-def test_a_second_run_gives_way_and_says_to_whom(store: Store) -> None:
+def test_a_second_run_gives_way_and_names_the_first(store: Store) -> None:
     with leased([store], "here", "site"):
         message = f"process {os.getpid()} on .* seen in {store.name}"
         with pytest.raises(JobBusyError, match=message), leased([store], "here", "site"):
@@ -84,7 +84,7 @@ def test_a_lease_is_renewed_as_long_as_the_run_lives(store: Store) -> None:
     assert lease_keys(store) == []
 
 
-def test_what_an_earlier_run_of_the_same_lock_left_blocks_nobody(store: Store) -> None:
+def test_leftovers_of_an_earlier_run_with_the_same_lock_block_no_run(store: Store) -> None:
     """As after a reboot, in a new container, or when the store was away as the run ended."""
     put_lease(store, replace(Owner.current("ours"), pid=os.getpid() + 1))
     with pytest.raises(JobBusyError), leased([store], "here", "site"):
@@ -99,7 +99,7 @@ def test_a_copy_of_a_state_folder_on_another_machine_is_another_place(store: Sto
         pass
 
 
-def test_a_machine_that_went_away_blocks_nobody_for_long(store: Store) -> None:
+def test_a_machine_that_disappeared_blocks_others_only_briefly(store: Store) -> None:
     put_lease(store, elsewhere())
     with pytest.raises(JobBusyError, match="on web2"), leased([store], "here", "site"):
         pass

@@ -156,7 +156,7 @@ def test_patterns_restore_only_what_they_name(site: Site, tmp_path: Path) -> Non
     assert (site.restored(tmp_path / "out-3") / "second name").read_text() == "<h1>Willkommen</h1>"
 
 
-def test_a_pattern_that_matches_nothing_is_said(site: Site, tmp_path: Path) -> None:
+def test_a_pattern_that_matches_nothing_is_reported(site: Site, tmp_path: Path) -> None:
     site.good("run", "site")
     ran = site.leitstand("restore", "site", "no-such-file", "--target", tmp_path / "out")
     assert ran.status == 3
@@ -180,7 +180,7 @@ def test_excluded_files_are_not_saved(site: Site) -> None:
     assert not names & {"cache/page", "tmp/junk", "uploads/photo.jpg"}
 
 
-def test_metrics_tell_of_the_run_and_of_its_verification(on_swift: Site) -> None:
+def test_metrics_report_the_run_and_its_verification(on_swift: Site) -> None:
     start = time.time()
     on_swift.good("run", "site")
     on_swift.good("verify", "site", "--store", "disk")

@@ -46,7 +46,7 @@ def fill(www: Path) -> None:
 
 
 @pytest.mark.slow
-def test_run_and_verify_stay_below_200_mb_whatever_they_save(site: Any) -> None:
+def test_run_and_verify_stay_below_200_mb_for_any_data(site: Any) -> None:
     fill(site.www)
     del site.job["volume_size"]
     site.job["uploads"] = 2

@@ -104,7 +104,7 @@ def test_credentials_that_others_could_swap_are_refused(on_swift: Site, swift: A
 
 
 @root_only
-def test_files_of_sources_and_of_ssh_that_others_could_change_are_told_by_run_and_doctor(site: Site) -> None:
+def test_files_of_sources_and_ssh_that_others_could_change_are_reported_by_run_and_doctor(site: Site) -> None:
     (site.folder / "my").mkdir()
     options = site.folder / "my" / "my.cnf"
     options.touch(mode=0o600)

@@ -37,12 +37,14 @@ def run(file: Path, entries: int, path: str = "/srv") -> list[str]:
         (0, 5, False),
     ],
 )
-def test_half_is_told_of_many_and_all_of_few(tmp_path: Path, before: int, now: int, is_told: bool) -> None:
+def test_a_loss_of_half_is_reported_for_many_and_of_all_for_few(
+    tmp_path: Path, before: int, now: int, is_told: bool
+) -> None:
     assert run(tmp_path / "held.json", before) == []
     assert bool(run(tmp_path / "held.json", now)) == is_told
 
 
-def test_a_source_that_stays_small_is_told_a_week_and_then_taken_as_right(tmp_path: Path) -> None:
+def test_a_source_that_stays_small_is_reported_for_a_week_and_then_accepted(tmp_path: Path) -> None:
     file = tmp_path / "held.json"
     run(file, 100)
     assert [bool(run(file, 10)) for _ in range(TIMES_TOLD + 2)] == [True] * TIMES_TOLD + [False] * 2
@@ -50,7 +52,7 @@ def test_a_source_that_stays_small_is_told_a_week_and_then_taken_as_right(tmp_pa
     assert run(file, 5) != []
 
 
-def test_a_source_that_comes_back_is_told_no_more(tmp_path: Path) -> None:
+def test_a_source_that_comes_back_is_no_longer_reported(tmp_path: Path) -> None:
     file = tmp_path / "held.json"
     run(file, 100)
     assert run(file, 10) != []

@@ -67,7 +67,7 @@ def test_the_only_volume_loses_its_first_name_when_it_has_its_last(tmp_path: Pat
     assert [path.name for path in tmp_path.rglob("vol*")] == ["vol.zip"]
 
 
-def test_what_an_unfinished_run_put_is_removed_with_commit_first(tmp_path: Path) -> None:
+def test_objects_of_an_unfinished_run_are_removed_commit_first(tmp_path: Path) -> None:
     lane = send(tmp_path, 2500)
     lane.put(NAME.key("COMMIT"), b"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
     removed: list[str] = []

@@ -29,7 +29,7 @@ def test_ls_shows_every_entry_with_its_rights(saved: Site) -> None:
     assert not any("\x1b" in line for line in lines)
 
 
-def test_ls_says_so_when_nothing_matches(saved: Site) -> None:
+def test_ls_reports_that_nothing_matches(saved: Site) -> None:
     ran = saved.leitstand("ls", "site", "/no/such/path")
     assert (ran.status, ran.stdout) == (1, "")
     assert "nothing in the snapshot matches" in ran.stderr
@@ -54,7 +54,7 @@ def test_ls_gives_json_for_scripts(saved: Site) -> None:
     assert len(found["sha256"]) == 64
 
 
-def test_find_says_in_which_snapshots_a_file_is(saved: Site) -> None:
+def test_find_lists_the_snapshots_that_have_a_file(saved: Site) -> None:
     (saved.www / "new.html").write_text("new")
     saved.good("run", "site")
     first, second = saved.snapshots()
@@ -189,5 +189,5 @@ def test_times_are_those_of_the_site_with_their_zone(saved: Site, monkeypatch: p
         time.tzset()
 
 
-def test_a_time_beyond_the_calendar_is_shown_all_the_same() -> None:
+def test_a_time_beyond_the_calendar_is_still_shown() -> None:
     assert output.moment(3e11, UTC) == "@300000000000", "few file systems hold such a time, a snapshot does"

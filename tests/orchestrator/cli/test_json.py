@@ -33,7 +33,7 @@ def test_the_password_of_a_snapshot_is_the_same_as_text_and_as_json(saved: Site)
     assert (facts["job"], facts["snapshot"], facts["generation"]) == ("site", snapshot, 1)
 
 
-def test_a_new_generation_of_keys_is_told(saved: Site) -> None:
+def test_a_new_generation_of_keys_is_reported(saved: Site) -> None:
     assert json.loads(saved.good("keys", "generate", "--add", "--json").stdout)["generation"] == 2
 
 

@@ -72,7 +72,7 @@ def test_every_flipped_byte_is_found_and_its_object_named(small: Site) -> None:
 
 
 @pytest.mark.slow
-def test_no_flipped_byte_of_the_archive_is_ever_restored(small: Site, tmp_path: Path) -> None:
+def test_no_flipped_byte_of_the_archive_is_restored(small: Site, tmp_path: Path) -> None:
     place, keys, altered = tiny_snapshot(small)
     contents = {path.read_bytes() for path in small.www.iterdir()}
     key = place.key("vol.zip")

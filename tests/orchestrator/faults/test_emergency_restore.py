@@ -153,7 +153,7 @@ def in_the_folder(rescue: Rescue, job: str = "site") -> dict[str, str]:
     return {"secret": rescue.secret(), "place": place, "work": str(rescue.home / "work")}
 
 
-def test_the_page_finds_a_volume_that_is_none(rescue: Rescue) -> None:
+def test_the_page_finds_a_file_that_is_not_a_volume(rescue: Rescue) -> None:
     rescue.site.good("run", "site")
     last = sorted(rescue.site.disk.rglob("vol.zip.*"))[-1]
     shutil.copy(last, last.with_name(f"vol.zip.{int(last.suffix[1:]) + 1:03}"))
@@ -181,7 +181,7 @@ def test_the_page_finds_a_file_that_the_manifest_does_not_name(rescue: Rescue) -
     assert (done.returncode != 0, done.stdout.splitlines()[-1]) == (True, "files/added")
 
 
-def test_bsdtar_restores_names_beyond_ascii_whatever_the_locale(rescue: Rescue) -> None:
+def test_bsdtar_restores_non_ascii_names_in_any_locale(rescue: Rescue) -> None:
     assert shutil.which("bsdtar"), "this test needs libarchive-tools: see the packages in ./check"
     (rescue.site.www / "Grüße 日本.txt").write_text("Willkommen")
     rescue.site.good("run", "site")
@@ -260,7 +260,7 @@ def test_the_kit_and_the_page_derive_the_same_password(rescue: Rescue) -> None:
     assert derived.stdout.strip() == shown.strip(), derived.stderr
 
 
-def test_meta_json_says_what_the_page_reads_out_of_it(rescue: Rescue) -> None:
+def test_meta_json_has_everything_that_the_page_reads_from_it(rescue: Rescue) -> None:
     rescue.site.good("run", "site")
     (path,) = rescue.site.disk.rglob("meta.json")
     meta = json.loads(path.read_text())

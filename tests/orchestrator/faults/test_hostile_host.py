@@ -148,7 +148,7 @@ LEFT_OUT = {
 
 
 @pytest.mark.parametrize("what", [*REFUSED, *LEFT_OUT])
-def test_what_no_restore_would_take_is_named_by_the_run_and_costs_itself(far: Site, what: str) -> None:
+def test_paths_that_cannot_be_restored_are_named_by_the_run_and_left_out(far: Site, what: str) -> None:
     sent = {**REFUSED, **LEFT_OUT}[what]
     ran = sends(far, ROOT + GOOD + sent + member(b"./last", b"saved, too") + END).leitstand("run", "site")
     assert (ran.status, len(ran.errors)) == (1, 1), ran.stderr
@@ -205,7 +205,7 @@ def test_a_stream_that_is_not_whole_leaves_no_snapshot(far: Site, what: str) -> 
     assert far.snapshots() == []
 
 
-def test_the_words_of_what_ended_early_are_told(far: Site) -> None:
+def test_the_last_output_of_a_server_that_ended_early_is_shown(far: Site) -> None:
     sends(far, ROOT + GOOD)
     script = f'#!/bin/sh\ncat "{far.folder}/sends"\necho "Connection closed by 192.0.2.1" >&2\nexit 255\n'
     (far.folder / "bin" / "ssh").write_text(script)
@@ -242,7 +242,7 @@ def test_a_host_that_dribbles_is_left_when_its_time_is_over(far: Site) -> None:
     [{"files": "/srv/data"}, {"mysql": "website"}, {"postgresql": "forum"}],
     ids=["tar", "mysql", "pg"],
 )
-def test_what_a_shell_says_first_is_named_and_no_part_of_a_backup(far: Site, source: dict[str, str]) -> None:
+def test_the_greeting_of_a_shell_is_named_and_no_part_of_a_backup(far: Site, source: dict[str, str]) -> None:
     far.job["sources"] = [source]
     trailers = b"-- Dump completed\n" if "mysql" in source else b"-- PostgreSQL database dump complete\n"
     sent = ROOT + GOOD + END if "files" in source else b"-- a dump\n" + trailers
@@ -279,7 +279,7 @@ def memory_of(site: Site, *arguments: str) -> tuple[int, int, str]:
     ],
     ids=["header", "databases", "tables", "text of a row", "name of a table", "name in PostgreSQL"],
 )
-def test_memory_is_bounded_whatever_a_host_sends(
+def test_memory_is_bounded_for_anything_that_a_host_sends(
     far: Site, source: dict[str, object], start: bytes, block: bytes
 ) -> None:
     far.job["sources"] = [source]

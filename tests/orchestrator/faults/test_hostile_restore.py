@@ -154,7 +154,7 @@ def test_a_path_that_is_there_twice_is_refused(forger: Forger, outside: Path, cl
     assert_nothing_outside(outside, target)
 
 
-def test_more_bytes_than_the_manifest_says_are_not_written(
+def test_more_bytes_than_in_the_manifest_are_not_written(
     forger: Forger, outside: Path, clear_line: ClearLine
 ) -> None:
     """A bomb: the data inflates to a gigabyte, the row speaks of ten bytes."""

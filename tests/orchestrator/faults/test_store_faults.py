@@ -144,9 +144,7 @@ def test_credentials_that_expire_in_the_middle_leave_nothing_listed(
     behind.assert_sound()
 
 
-def test_a_quota_that_is_used_up_is_said_to_be_that(
-    behind: Behind, swift: Swift, clear_line: ClearLine
-) -> None:
+def test_an_exhausted_quota_is_reported_as_such(behind: Behind, swift: Swift, clear_line: ClearLine) -> None:
     """The real quota of a real container, set through Swift's own API."""
     set_quota(swift, "tight", 100_000_000)  # makes it: of a store that is known no bucket is made
     behind.site.document["stores"]["swift"]["bucket"] = "tight"

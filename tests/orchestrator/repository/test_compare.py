@@ -26,7 +26,7 @@ def rows(snapshot: list[tuple[str, int, int]]) -> list[Row]:
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(snapshots, snapshots)
-def test_each_difference_is_named_once_in_whatever_order_the_paths_come(
+def test_each_difference_is_named_once_in_any_order_of_paths(
     before: list[tuple[str, int, int]], after: list[tuple[str, int, int]]
 ) -> None:
     old, new = ({path: (content, mode) for path, content, mode in each} for each in (before, after))

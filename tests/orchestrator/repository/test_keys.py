@@ -87,7 +87,7 @@ def test_a_folder_in_place_of_the_file_is_named(path):
         KeyRing.load(path)
 
 
-def test_a_missing_file_says_how_to_make_one(path):
+def test_a_missing_file_is_reported_with_how_to_create_it(path):
     with pytest.raises(KeysError, match="No such file") as caught:
         KeyRing.load(path)
     assert "leitstand backup keys generate" in caught.value.hint
@@ -108,7 +108,7 @@ def test_a_letter_mistyped_in_a_kit_is_noticed(path):
 @pytest.mark.parametrize(
     "text", ["", "leitstand-keys 2\n", "hello", "leitstand-keys 1\n", "leitstand-keys 1\nsecret\n"]
 )
-def test_what_is_no_key_file_is_refused(path, text):
+def test_an_invalid_key_file_is_refused(path, text):
     path.write_text(text)
     path.chmod(0o600)
     with pytest.raises(KeysError):
@@ -123,7 +123,7 @@ def test_a_generation_given_twice_is_refused(path):
         KeyRing.load(path)
 
 
-def test_a_generation_that_is_not_there_is_told():
+def test_a_missing_generation_is_reported():
     with pytest.raises(KeysError, match="no generation 7"):
         RING.archive_password(SNAPSHOT, 7)
 
@@ -164,7 +164,7 @@ def test_the_last_generation_that_signs_is_not_retired(path):
 @pytest.mark.parametrize(
     "date", ["2026-13-01", "soon", "9999-12-31", "2026-11-30T25:00:00Z", "", "2026-11-30 x"]
 )
-def test_a_date_that_is_none_is_named(path, date):
+def test_an_invalid_date_is_named(path, date):
     generate(path)
     path.write_text(path.read_text().rstrip("\n") + f" retired {date}\n")
     with pytest.raises(KeysError, match="line 2") as caught:

@@ -79,7 +79,7 @@ def row_with(**changes: object) -> Row:
     st.lists(rows, max_size=4, unique_by=lambda row: row.record.path),
     st.lists(st.builds(Problem, paths, texts), max_size=2),
 )
-def test_whatever_goes_in_comes_out(given_rows, problems):
+def test_any_input_is_read_back_unchanged(given_rows, problems):
     manifest = manifest_of(*given_rows, problems=tuple(problems))
     assert decode(encode(manifest, PASSWORD), PASSWORD) == manifest
 

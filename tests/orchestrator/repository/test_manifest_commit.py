@@ -77,7 +77,7 @@ def test_a_commit_of_another_snapshot_or_key_is_refused(commit, snapshot, key):
 @pytest.mark.parametrize(
     "data", [b"", b"{}", b"[]", b"null", b"\xff", b'{"format": "leitstand-meta"}', b'{"format": []}']
 )
-def test_what_is_no_meta_is_refused(data):
+def test_an_invalid_meta_json_is_refused(data):
     with pytest.raises(ArchiveError, match=r"meta\.json"):
         decode_meta(data)
 

@@ -184,7 +184,7 @@ def test_a_damaged_snapshot_takes_nothing_away(site: Site, target: Path) -> None
     assert (site.restored(target) / "extra").exists()
 
 
-def test_what_the_snapshot_could_not_read_is_nothing_extra(site: Site, tmp_path: Path) -> None:
+def test_paths_that_the_snapshot_could_not_read_are_not_extra(site: Site, tmp_path: Path) -> None:
     site.job["sources"] = [{"files": "/proc/sys/vm"}]  # not even root may read some of these
     assert site.leitstand("run", "site").status == 1
     into = ("restore", "site", "--target", tmp_path / "out", "--delete-extra")

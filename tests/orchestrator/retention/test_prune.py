@@ -43,7 +43,7 @@ def aged(site: Site) -> tuple[Site, list[str]]:
     return site, names
 
 
-def test_a_dry_run_says_why_and_changes_nothing(aged: tuple[Site, list[str]]) -> None:
+def test_a_dry_run_gives_reasons_and_changes_nothing(aged: tuple[Site, list[str]]) -> None:
     site, names = aged
     before = sorted(site.disk.rglob("*"))
     ran = site.good("prune", "site", "--dry-run")
@@ -100,7 +100,9 @@ def test_older_snapshots_are_held_when_the_source_was_emptied(aged: tuple[Site, 
     assert actions(site)[names[0]] == "delete", "said once is enough"
 
 
-def test_what_was_marked_before_the_source_was_emptied_is_held_as_well(aged: tuple[Site, list[str]]) -> None:
+def test_snapshots_marked_before_the_source_was_emptied_are_held_as_well(
+    aged: tuple[Site, list[str]],
+) -> None:
     site, names = aged
     assert actions(site)[names[0]] == "mark"
     age(site, names[0], 2)
@@ -174,7 +176,7 @@ def test_old_leases_and_canaries_are_swept(site: Site) -> None:
     assert (list(site.disk.rglob("old")), len(list(site.disk.rglob("young")))) == ([], 2)
 
 
-def test_what_a_stranger_put_there_under_odd_names_hinders_no_prune(aged: tuple[Site, list[str]]) -> None:
+def test_foreign_objects_with_odd_names_do_not_hinder_a_prune(aged: tuple[Site, list[str]]) -> None:
     site, names = aged
     folder = site.disk / "here" / "site"
     (folder / "lease").mkdir(exist_ok=True)
@@ -287,7 +289,7 @@ def test_a_prune_waits_for_no_run_but_gives_way_to_it(site: Site) -> None:
     site.good("prune", "site")
 
 
-def test_a_held_snapshot_stays_for_ever_until_it_is_released(aged: tuple[Site, list[str]]) -> None:
+def test_a_held_snapshot_stays_until_it_is_released(aged: tuple[Site, list[str]]) -> None:
     site, names = aged
     site.good("hold", names[0])
     assert actions(site) == {names[0]: "keep", names[1]: "mark", names[2]: "keep"}
@@ -311,7 +313,7 @@ def test_a_forgotten_snapshot_goes_after_the_grace_time_and_is_not_missed(
     assert site.good("status", "--json").json()[0]["problem"] == ""
 
 
-def test_what_was_forgotten_can_be_taken_back(aged: tuple[Site, list[str]]) -> None:
+def test_a_forgotten_snapshot_can_be_released(aged: tuple[Site, list[str]]) -> None:
     site, names = aged
     site.job["keep"] = {"last": 9}
     site.good("forget", names[1])

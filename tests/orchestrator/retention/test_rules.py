@@ -64,17 +64,17 @@ def test_days_begin_at_midnight_of_the_site() -> None:
     assert len(staying(candidates, keep(daily=9), BERLIN)) == 2
 
 
-def test_the_newest_good_one_stays_whatever_comes_after_it() -> None:
+def test_the_newest_good_one_stays_in_any_case() -> None:
     partial = [Candidate(f"partial-{n}", START + timedelta(hours=n + 1), False) for n in range(30)]
     assert "0" in staying([*daily(3), *partial], keep(last=2))
 
 
-def test_a_good_snapshot_stands_for_its_day_before_a_later_partial_one() -> None:
+def test_a_good_snapshot_represents_its_day_rather_than_a_later_partial_one() -> None:
     candidates = [Candidate("good", START, True), Candidate("partial", START + timedelta(hours=2), False)]
     assert staying(candidates, keep(daily=1)) == ["good"]
 
 
-def test_what_holds_files_of_a_snapshot_that_stays_stays() -> None:
+def test_an_archive_with_files_of_a_kept_snapshot_is_kept() -> None:
     full, step = (
         Candidate("full", START - timedelta(days=9), True),
         Candidate("step", START, True, ("full", "step")),
@@ -109,7 +109,9 @@ def test_pruning_again_deletes_nothing_more(
 
 @given(sizes=st.lists(st.tuples(st.booleans(), st.integers(0, 100), st.integers(0, 100)), max_size=12))
 @settings(max_examples=100, derandomize=True)
-def test_what_goes_is_never_much_larger_than_the_newest_good_one(sizes: list[tuple[bool, int, int]]) -> None:
+def test_deleted_snapshots_are_never_much_larger_than_the_newest_good_one(
+    sizes: list[tuple[bool, int, int]],
+) -> None:
     candidates = [
         Candidate(str(n), START - timedelta(days=n), good, (), entries, size)
         for n, (good, entries, size) in enumerate(sizes)

@@ -113,7 +113,7 @@ def test_a_job_runs_by_its_schedule(world: World) -> None:
     assert world.go(timedelta(days=2)) == [("site/run", "11-22 03:00"), ("site/run", "11-23 03:00")]
 
 
-def test_warnings_are_a_success_and_failures_are_tried_again_ever_later(world: World) -> None:
+def test_warnings_are_a_success_and_failures_are_retried_with_growing_delays(world: World) -> None:
     world.status = 1
     world.go(timedelta(hours=16))
     world.status = 3
@@ -138,7 +138,7 @@ def test_only_success_is_stamped(world: World) -> None:
     assert world.go(timedelta(hours=20)) == [], "a good one is not"
 
 
-def test_what_was_missed_is_made_up_for_once(world: World) -> None:
+def test_missed_tasks_are_made_up_for_once(world: World) -> None:
     world.go(timedelta(days=1))
     world.clock.go(10 * 86400)
     world.boot()
@@ -215,7 +215,7 @@ def told(world: World) -> dict[str, float]:
     return {family.name: family.samples[0].value for family in text_string_to_metric_families(text)}
 
 
-def test_the_textfile_says_each_minute_that_the_scheduler_is_there(world: World) -> None:
+def test_the_textfile_shows_each_minute_that_the_scheduler_is_running(world: World) -> None:
     world.report_every = 60.0
     world.boot()
     for _ in range(3):
@@ -224,7 +224,7 @@ def test_the_textfile_says_each_minute_that_the_scheduler_is_there(world: World)
         assert 0 < age <= 66
 
 
-def test_a_configuration_with_errors_is_told_within_seconds_and_so_is_its_end(world: World) -> None:
+def test_a_faulty_configuration_and_its_repair_are_reported_within_seconds(world: World) -> None:
     for good in (True, False, True):
         world.good = good
         world.go(timedelta(seconds=7), timedelta(seconds=1))

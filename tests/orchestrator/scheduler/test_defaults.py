@@ -84,7 +84,7 @@ def test_a_new_job_is_drilled_the_day_after_its_first_run_and_then_each_month() 
         ({"schedule": "daily", "verify": {"share": None}}, ["run", "verify", "drill"]),
     ],
 )
-def test_what_is_done_by_itself(settings: dict[str, Any], actions: list[str]) -> None:
+def test_tasks_that_run_by_default(settings: dict[str, Any], actions: list[str]) -> None:
     all_of_them = ("run", "verify", "drill", "prune")
     assert [each for each in all_of_them if schedule_of("x", job(**settings), each)] == actions  # type: ignore[arg-type]
 
@@ -111,7 +111,7 @@ def test_timers_metrics_and_status_know_of_them(site: Site, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("action", ["verify", "drill"])
-def test_what_comes_by_default_waits_for_the_first_run(site: Site, action: str) -> None:
+def test_default_tasks_wait_for_the_first_run(site: Site, action: str) -> None:
     by_itself(site)
     early = site.leitstand(action, "site", "--if-allowed")
     assert (early.status, "waits for the first one" in early.stderr) == (1, True)

@@ -31,7 +31,7 @@ def add_job(site: Site, name: str, host: str = "here", **changes: Any) -> dict[s
     return job
 
 
-def test_all_jobs_run_and_one_table_tells_how_each_went(on_swift: Site) -> None:
+def test_all_jobs_run_and_one_table_shows_how_each_ended(on_swift: Site) -> None:
     add_job(on_swift, "other", host="there")
     add_job(
         on_swift, "broken", sources=[{"command": ["sh", "-c", "echo no database >&2; false"], "name": "x"}]
@@ -68,7 +68,7 @@ def test_json_has_an_object_for_each_job(site: Site) -> None:
 HOSTILE = "import os; open(os.environ['TRACES'], 'a').write(f'{__name__} as {os.getuid()}')"
 
 
-def test_the_folder_one_stands_in_chooses_nothing_that_runs(site: Site) -> None:
+def test_the_current_folder_does_not_choose_what_runs(site: Site) -> None:
     add_job(site, "other")
     (hostile := site.folder / "hostile").mkdir()
     for name in ("leitstand", "orchestrator", "json", "multiprocessing", "sitecustomize"):
@@ -165,7 +165,7 @@ numbers = st.integers(1, 4)
     limits=st.builds(Parallelism, numbers, numbers, numbers),
 )
 @settings(max_examples=200, derandomize=True, deadline=None)
-def test_no_limit_is_ever_exceeded_and_nothing_waits_for_ever(
+def test_no_limit_is_exceeded_and_nothing_waits_endlessly(
     hosts: dict[str, str], stores: dict[str, set[str]], queue: list[str], limits: Parallelism
 ) -> None:
     resources = {job: Resources(hosts[job], tuple(stores[job])) for job in hosts}
@@ -186,7 +186,7 @@ def test_no_limit_is_ever_exceeded_and_nothing_waits_for_ever(
     assert done == len(queue)
 
 
-def test_a_job_that_waits_for_its_host_holds_nobody_up() -> None:
+def test_a_job_that_waits_for_its_host_delays_no_other_job() -> None:
     resources = {"a": Resources("x", ("s",)), "b": Resources("x", ("s",)), "c": Resources("y", ("s",))}
     tasks = {job: Task(job, "run") for job in "abc"}
     found = startable([tasks["b"], tasks["c"]], [tasks["a"]], resources, Parallelism())

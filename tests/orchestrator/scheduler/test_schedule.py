@@ -69,7 +69,7 @@ def test_the_next_start_comes_later_and_nothing_is_left_out(
 @example("02:30", SPRING, ZoneInfo("Europe/Berlin"))
 @example("02:30", AUTUMN, ZoneInfo("Europe/Berlin"))
 @example("00:00", datetime(2011, 12, 29, 12, tzinfo=UTC), ZoneInfo("Pacific/Apia"))
-def test_a_daily_job_runs_once_a_day_whatever_the_clocks_do(
+def test_a_daily_job_runs_once_a_day_across_clock_changes(
     clock: str, moment: datetime, zone: ZoneInfo
 ) -> None:
     schedule, starts = parse_schedule(f"daily {clock}"), [moment]
@@ -158,7 +158,7 @@ def test_cron_has_two_numbers_for_sunday(sunday: str) -> None:
         *("60 * * * *", "0 24 * * *", "0 3 0 * *", "0 3 32 * *", "0 3 1 0 *", "0 3 1 13 *", "0 3 * * 8"),
     ],
 )
-def test_what_is_no_schedule_is_refused_with_a_reason(text: str) -> None:
+def test_an_invalid_schedule_is_refused_with_a_reason(text: str) -> None:
     with pytest.raises(ValueError, match=r"write it as|must be within|never comes|shortest interval"):
         parse_schedule(text)
 

@@ -65,7 +65,7 @@ def serving(site: Site) -> Iterator[Serving]:
             found.reader.join(60)
 
 
-def test_what_is_due_is_done_and_told(on_swift: Site) -> None:
+def test_due_tasks_are_run_and_reported(on_swift: Site) -> None:
     far = datetime.now(UTC) + timedelta(hours=12)  # whatever the time of day, nothing comes due meanwhile
     on_swift.job["schedule"] = f"daily {far:%H:%M}"
     on_swift.job["verify"] = {"schedule": f"daily {far:%H:%M}"}
@@ -120,7 +120,7 @@ def test_a_stop_breaks_a_run_off_cleanly_and_it_is_due_again(site: Site) -> None
     assert json.loads((site.folder / "state" / "backup" / "agenda").read_text())["done"] == {}
 
 
-def test_a_failed_run_is_told_and_tried_again(site: Site) -> None:
+def test_a_failed_run_is_reported_and_retried(site: Site) -> None:
     site.job["sources"] = [{"command": ["sh", "-c", "echo the database is away >&2; false"], "name": "x"}]
     make_due(site, "site/run")
     with serving(site) as service:

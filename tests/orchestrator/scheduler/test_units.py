@@ -95,7 +95,7 @@ def test_the_state_folder_of_a_new_machine_is_made_before_it_is_to_be_written(si
     assert "Failed" not in verify(service)
 
 
-def test_what_a_job_reads_and_runs_is_not_hidden_from_it(site: Site, out: Path) -> None:
+def test_files_that_a_job_reads_or_runs_are_visible_to_it(site: Site, out: Path) -> None:
     site.job["sources"] = [{"files": "/"}]
     site.job["hooks"] = {"before": [["lvcreate", "x"]]}
     install(site, out)
@@ -195,7 +195,7 @@ def test_the_unit_of_serve_is_locked_up_and_its_drop_in_is_understood(tmp_path: 
     assert exposure(unit) > 3.0, "the rights that hooks may need are given back"
 
 
-def test_serve_is_started_as_its_unit_says(site: Site) -> None:
+def test_serve_starts_as_in_its_unit(site: Site) -> None:
     unit = Path(__file__).parents[3] / "deploy" / "systemd" / "leitstand-backup.service"
     (words,) = re.findall(r"^ExecStart=\S+ backup (.*) \$OPTIONS$", unit.read_text(), re.MULTILINE)
     (options,) = re.findall(r"^#   OPTIONS=(.*)$", unit.read_text(), re.MULTILINE)
@@ -214,7 +214,7 @@ def test_jitter_is_a_tenth_of_the_distance_at_most_as_with_serve(site: Site, out
     assert "RandomizedDelaySec=360\nFixedRandomDelay=true\n" in timer
 
 
-def test_what_is_counted_from_its_last_run_is_asked_whether_it_is_due(
+def test_timers_counted_from_the_last_run_check_whether_they_are_due(
     site: Site, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.job.update(schedule="every 6h", jitter="0s")

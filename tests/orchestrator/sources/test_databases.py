@@ -135,7 +135,7 @@ def test_a_dump_is_cut_at_the_same_places_however_it_comes(ends: list[int]) -> N
     assert b"".join(item for item in items if isinstance(item, bytes)) == DUMP
 
 
-def test_tables_without_transactions_are_told(mariadb: MariaDB, caplog: pytest.LogCaptureFixture) -> None:
+def test_tables_without_transactions_are_reported(mariadb: MariaDB, caplog: pytest.LogCaptureFixture) -> None:
     mariadb.execute("CREATE TABLE second.old (id INT) ENGINE=MyISAM; INSERT INTO second.old VALUES (1)")
     read(MysqlDumps(MysqlSettings(mysql="second", defaults_file=mariadb.defaults_file), LOCAL))
     mariadb.execute("DROP TABLE second.old")
@@ -182,7 +182,7 @@ def test_a_postgresql_dump_is_complete_and_its_rows_are_counted(postgresql: Post
     assert b"CREATE ROLE editor" in contents["postgresql/globals.sql"]
 
 
-def test_a_postgresql_server_that_is_not_there_is_said_with_what_happened() -> None:
+def test_a_missing_postgresql_server_is_reported_with_its_error() -> None:
     chosen = PostgresqlSettings(postgresql="forum", host="127.0.0.1", port=1, user="backup")
     with pytest.raises(SourceError, match=r"pg_dump on this host failed: .*port 1 failed: .*refused"):
         read(PostgresqlDumps(chosen, LOCAL))
@@ -217,7 +217,7 @@ def test_the_output_of_any_command_is_kept() -> None:
         (["no-such-program-here"], "no such program"),
     ],
 )
-def test_a_command_that_fails_or_says_nothing_fails_the_source(command: list[str], reason: str) -> None:
+def test_a_command_that_fails_or_prints_nothing_fails_the_source(command: list[str], reason: str) -> None:
     with pytest.raises(SourceError, match=reason):
         read(CommandOutput(CommandSettings(command=command, name="words"), LOCAL))
 

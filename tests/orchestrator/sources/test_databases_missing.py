@@ -72,7 +72,7 @@ def test_the_recipe_for_mariadb_saves_all_of_a_database(maria: MariaDB) -> None:
         ("SELECT, SHOW VIEW, EVENT, TRIGGER ON *.*", []),
     ],
 )
-def test_what_a_user_may_not_see_of_a_database_is_named(
+def test_objects_of_a_database_that_a_user_may_not_see_are_named(
     maria: MariaDB, rights: str, hidden: list[str]
 ) -> None:
     file = as_user(maria, f"{CREATE} GRANT {rights} TO backup@localhost")
@@ -83,7 +83,7 @@ def test_what_a_user_may_not_see_of_a_database_is_named(
     assert all(what.startswith("mysql/shop: not saved if there are any") for what in problems)
 
 
-def test_databases_that_a_user_may_not_see_are_told(maria: MariaDB) -> None:
+def test_databases_that_a_user_may_not_see_are_reported(maria: MariaDB) -> None:
     own = "GRANT SELECT, SHOW VIEW, EVENT, TRIGGER, EXECUTE, ALTER ROUTINE ON hidden.* TO backup@localhost"
     file = as_user(maria, f"{CREATE} {own}")
     contents, problems = read(MysqlDumps(MysqlSettings(mysql="*", defaults_file=file), LOCAL))
@@ -92,7 +92,7 @@ def test_databases_that_a_user_may_not_see_are_told(maria: MariaDB) -> None:
     assert what.startswith("mysql: this user cannot see all databases")
 
 
-def test_history_that_is_not_saved_is_told(maria: MariaDB, caplog: pytest.LogCaptureFixture) -> None:
+def test_history_that_is_not_saved_is_reported(maria: MariaDB, caplog: pytest.LogCaptureFixture) -> None:
     maria.execute("CREATE DATABASE past; CREATE TABLE past.t (a INT) WITH SYSTEM VERSIONING")
     for history, told in ((True, []), (False, ["t"])):
         wanted = MysqlSettings(mysql="past", history=history, defaults_file=maria.defaults_file)

@@ -72,7 +72,7 @@ def test_a_file_that_vanished_is_an_error_of_that_file(tmp_path: Path) -> None:
         content(entry)
 
 
-def test_a_file_is_read_however_deep_it_lies(tmp_path: Path) -> None:
+def test_a_file_is_read_at_any_depth(tmp_path: Path) -> None:
     """Deeper than a path may be long: 4096 bytes."""
     folder = os.open(tmp_path, os.O_RDONLY)
     for _ in range(20):

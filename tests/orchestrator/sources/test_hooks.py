@@ -41,7 +41,7 @@ def test_hooks_run_around_a_good_run(hooked: Site) -> None:
     assert calls(hooked) == ["before running site here", "after complete site here"]
 
 
-def test_what_a_hook_makes_is_in_the_snapshot_and_what_it_removes_is_gone(site: Site, tmp_path: Path) -> None:
+def test_files_made_by_a_hook_are_saved_and_files_removed_by_one_are_not(site: Site, tmp_path: Path) -> None:
     export = site.www / "export"
     site.job["hooks"] = {"before": [["cp", str(site.www / "index.html"), str(export)]]}
     site.job["hooks"]["after"] = [["rm", str(export)]]
@@ -61,14 +61,14 @@ def test_a_failed_hook_before_fails_the_run_and_everything_is_cleaned_up(hooked:
     assert list(hooked.disk.rglob("*")) == []
 
 
-def test_a_failed_run_is_told_to_its_hooks(hooked: Site) -> None:
+def test_hooks_are_informed_of_a_failed_run(hooked: Site) -> None:
     hooked.job["sources"] = [{"command": ["false"], "name": "fails"}]
     assert hooked.leitstand("run", "site").status == 3
     assert calls(hooked)[1:] == ["failure failed site here", "after failed site here"]
 
 
 @pytest.mark.parametrize("gone", ["keys", "credentials"])
-def test_a_run_that_fails_before_it_begins_is_told_to_its_hooks(hooked: Site, gone: str) -> None:
+def test_hooks_are_informed_of_a_run_that_fails_before_it_begins(hooked: Site, gone: str) -> None:
     if gone == "keys":
         (hooked.folder / "keys").unlink()
     else:

@@ -44,7 +44,7 @@ def test_a_name_means_itself_before_it_is_a_pattern(
     assert odd.good("cat", "site", str(odd.www / name)).stdout == name
 
 
-def test_what_is_no_name_is_a_pattern(odd: Site) -> None:
+def test_a_selection_that_names_no_file_is_a_pattern(odd: Site) -> None:
     lines = odd.good("ls", "site", "a[0-9].txt", "star*", "--json").stdout.splitlines()
     names = {Path(json.loads(line)["path"]).name for line in lines}
     assert names == {"a1.txt", "starry.txt", "star*.txt", "start"}

@@ -43,14 +43,14 @@ def test_a_source_that_was_emptied_is_a_warning_a_problem_and_a_metric(site: Sit
     assert told in json.dumps(status.json(), ensure_ascii=False)
 
 
-def test_it_is_told_for_a_week_of_runs_and_then_believed(site: Site) -> None:
+def test_it_is_reported_for_a_week_of_runs_and_then_accepted(site: Site) -> None:
     site.job["sources"] = site.job["sources"][:1]
     site.good("run", "site")
     empty(site.www)
     assert [site.leitstand("run", "site").status for _ in range(TIMES_TOLD + 1)] == [1] * TIMES_TOLD + [0]
 
 
-def test_a_source_that_comes_back_or_has_other_settings_is_not_told(site: Site) -> None:
+def test_a_source_that_comes_back_or_has_other_settings_is_not_reported(site: Site) -> None:
     site.good("run", "site")
     site.job["sources"][0]["exclude"] = ["*"]
     site.good("run", "site")
@@ -61,7 +61,7 @@ def test_a_source_that_comes_back_or_has_other_settings_is_not_told(site: Site) 
     site.good("run", "site")
 
 
-def test_one_emptied_source_of_several_is_told_by_its_name(site: Site) -> None:
+def test_one_emptied_source_of_several_is_reported_by_name(site: Site) -> None:
     (site.folder / "small").mkdir()
     (site.folder / "small" / "file").touch()
     site.job["sources"].append({"files": str(site.folder / "small")})
@@ -142,7 +142,7 @@ def test_attributes_that_may_not_be_read_are_a_problem_and_the_file_is_saved(
     assert "cannot be read: Operation not permitted" in told[0]
 
 
-def test_attributes_that_are_hidden_for_want_of_a_capability_are_told(
+def test_attributes_hidden_by_a_missing_capability_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
@@ -155,7 +155,7 @@ def test_attributes_that_are_hidden_for_want_of_a_capability_are_told(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root sets attributes trusted.*")
-def test_attributes_that_a_run_without_the_capability_does_not_see_are_told(site: Site) -> None:
+def test_attributes_that_a_run_cannot_see_without_the_capability_are_reported(site: Site) -> None:
     os.setxattr(site.www / "empty", "trusted.overlay.opaque", b"y")
     site.good("run", "site")
     site.write()

@@ -166,7 +166,7 @@ def mounted(tree: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("kind", [FilesSource, lambda chosen: RemoteFilesSource(chosen, LOCAL)])
-def test_what_is_mounted_below_is_entered_on_demand_only(
+def test_mounts_below_the_root_are_entered_only_on_demand(
     kind: Callable[[FilesSettings], Source], tree: Path, mounted: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -224,7 +224,7 @@ def test_a_file_that_may_not_be_read_is_reported_and_the_rest_is_kept(tree: Path
     assert remote[os.fsencode(f"files{tree}/cache/junk")][1] == b"left out"
 
 
-def test_complaints_too_many_to_be_kept_are_told_to_be_more(tree: Path) -> None:
+def test_complaints_too_many_to_keep_are_reported_as_more(tree: Path) -> None:
     for folder in (tree, *list(tree.parents)[:-2]):
         folder.chmod(folder.stat().st_mode | 0o011)
     for number in range(1200):
@@ -264,7 +264,7 @@ def test_a_host_that_goes_away_in_the_middle_fails_the_source(tmp_path: Path, tr
                 pass
 
 
-def test_a_host_that_falls_silent_is_not_waited_for_without_end(
+def test_waiting_for_a_host_that_falls_silent_is_limited(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent = tmp_path / "tar"
@@ -338,7 +338,7 @@ def test_a_database_that_others_write_runs_nothing_on_its_host(
 
 @pytest.mark.parametrize("local", [True, False])
 @pytest.mark.parametrize("other", ["pipe", "folder", "device"])
-def test_what_is_no_file_is_not_read_as_a_database(
+def test_a_path_that_is_not_a_file_is_not_read_as_a_database(
     host: Ssh, tmp_path: Path, other: str, local: bool
 ) -> None:
     path = tmp_path / "site.sqlite"
@@ -371,6 +371,6 @@ def test_every_word_of_a_command_arrives_as_it_is(host: Ssh, word: str) -> None:
     assert [content for _, content in seen.values()] == [word.encode()]
 
 
-def test_a_tar_that_does_not_know_an_option_says_so_and_not_how_to_use_it() -> None:
+def test_a_tar_without_an_option_is_reported_without_its_usage_text() -> None:
     said = "tar: unrecognized option '--sort=name'\nTry 'tar --help' or 'tar --usage' for more information.\n"
     assert last_words(said) == "tar: unrecognized option '--sort=name'"

@@ -107,7 +107,7 @@ def test_a_spot_check_asks_the_far_host_for_no_more_than_a_run(far: Site, sshd: 
     assert check["findings"][0]["where"].endswith("photo.jpg")
 
 
-def test_the_manifest_tells_the_rows_of_each_table(far: Site, sshd: Sshd, mariadb: MariaDB) -> None:
+def test_the_manifest_has_the_rows_of_each_table(far: Site, sshd: Sshd, mariadb: MariaDB) -> None:
     far.job["sources"] = [{"mysql": "website", "defaults_file": str(mariadb.defaults_file)}]
     install(far, sshd)
     far.good("run", "site")

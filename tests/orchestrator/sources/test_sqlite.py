@@ -78,7 +78,7 @@ def test_a_copy_is_of_one_moment(bank: Path, tmp_path: Path, journal: str, memor
 
 
 @pytest.mark.parametrize("memory_limit", ["100MiB", "1KiB"], ids=["memory", "scratch"])
-def test_a_database_at_rest_that_changes_meanwhile_is_copied_anew(
+def test_a_database_at_rest_that_changes_meanwhile_is_copied_again(
     bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory_limit: str
 ) -> None:
     with closing(sqlite3.connect(bank)) as connection:
@@ -101,7 +101,7 @@ def test_a_database_at_rest_that_changes_meanwhile_is_copied_anew(
         assert copy.execute("SELECT sum(amount) FROM account").fetchone() == (100 * ACCOUNTS,)
 
 
-def test_a_copy_in_the_scratch_folder_has_no_name_and_is_ours_alone(bank: Path, tmp_path: Path) -> None:
+def test_a_copy_in_the_scratch_folder_has_no_name_and_is_private(bank: Path, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     settings = SqliteSettings.model_validate({"sqlite": str(bank), "memory_limit": "1KiB"})

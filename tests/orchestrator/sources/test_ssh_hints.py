@@ -126,7 +126,7 @@ def test_each_error_of_ssh_has_the_hint_that_fits(
         (2, "tar: /srv: Cannot open: Permission denied", ""),
     ],
 )  # fmt: skip
-def test_what_ssh_says_and_what_helps(status: int, said: str, hint: str) -> None:
+def test_messages_of_ssh_have_a_hint(status: int, said: str, hint: str) -> None:
     found = ssh_hint(status, said, FACTS)
     assert found.startswith(hint) or hint in found
     assert bool(found) is bool(hint)

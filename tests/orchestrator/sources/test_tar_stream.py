@@ -50,7 +50,7 @@ def cut(data: bytes, size: int) -> TarReader:
     size=st.integers(1, 5000),
 )
 @settings(max_examples=80, deadline=None)
-def test_what_another_library_writes_is_read_the_same(
+def test_files_written_by_another_library_are_read(
     rows: list[tuple[tarfile.TarInfo, bytes]], form: int, size: int
 ) -> None:
     reader, found = cut(written(rows, form), size), []
@@ -78,7 +78,7 @@ SAMPLE = written([(tarfile.TarInfo(name), b"") for name in NAMES], tarfile.PAX_F
 )
 @example(place=len(SAMPLE) - 1, junk=b"\1", removed=1, unread=True)
 @settings(max_examples=300, deadline=None)
-def test_whatever_comes_is_read_or_refused(place: int, junk: bytes, removed: int, unread: bool) -> None:
+def test_any_input_is_read_or_refused(place: int, junk: bytes, removed: int, unread: bool) -> None:
     data = SAMPLE[:place] + junk + SAMPLE[place + removed :]
     reader = cut(data, 1 << 16)
     try:

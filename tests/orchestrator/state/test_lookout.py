@@ -135,7 +135,7 @@ def test_a_forgotten_snapshot_is_not_missed_when_the_prune_that_deleted_it_was_k
     assert status(site)["problem"] == ""
 
 
-def test_a_restore_of_the_newest_tells_that_a_newer_one_is_gone(
+def test_a_restore_of_the_newest_reports_that_a_newer_one_is_gone(
     three: tuple[Site, list[str]], tmp_path: Path
 ) -> None:
     site, names = three
@@ -158,7 +158,7 @@ def test_a_run_notices_a_store_that_was_rolled_back_and_still_names_what_it_lost
     assert decode_meta(site.objects(newest)["meta.json"].read_bytes()).previous == names[2]
 
 
-def test_what_is_back_is_missed_no_more(three: tuple[Site, list[str]]) -> None:
+def test_snapshots_that_are_back_are_no_longer_missed(three: tuple[Site, list[str]]) -> None:
     site, names = three
     hide(site, names[2])
     assert site.leitstand("verify", "site").status == 3
@@ -181,7 +181,7 @@ def test_a_person_may_say_that_what_is_gone_need_not_be_missed(three: tuple[Site
 
 
 @pytest.mark.parametrize("other_machine", [False, True])
-def test_what_a_prune_deleted_is_not_missed(
+def test_snapshots_deleted_by_a_prune_are_not_missed(
     three: tuple[Site, list[str]], tmp_path: Path, other_machine: bool
 ) -> None:
     site, names = three
@@ -209,7 +209,7 @@ def test_a_machine_that_knows_nothing_misses_what_the_next_snapshot_names(
     assert (ran.status, f"snapshot {names[1]} of" in ran.stderr) == (3, True)
 
 
-def test_a_machine_that_only_verifies_tells_what_is_lost(
+def test_a_machine_that_only_verifies_reports_lost_snapshots(
     three: tuple[Site, list[str]], tmp_path: Path
 ) -> None:
     site, names = three
@@ -266,7 +266,7 @@ def test_no_prune_makes_a_later_look_miss_anything(data: st.DataObject) -> None:
         known = {each.id: known[each.id] for each in there}
 
 
-def test_the_list_tells_forged_snapshots_from_good_ones(three: tuple[Site, list[str]]) -> None:
+def test_the_list_distinguishes_forged_snapshots_from_good_ones(three: tuple[Site, list[str]]) -> None:
     site, names = three
     for name, file in site.objects(names[0]).items():
         shutil.copyfile(file, folder_of(site, names[2]) / name)

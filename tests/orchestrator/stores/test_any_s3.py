@@ -67,7 +67,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("refuses", REFUSALS.values(), ids=REFUSALS)
-def test_a_header_that_is_refused_is_left_out_from_then_on(
+def test_a_rejected_header_is_omitted_from_then_on(
     s3: RefusingS3, store: S3Store, refuses: dict[str, tuple[int, str]]
 ) -> None:
     s3.refuses = refuses
@@ -98,7 +98,7 @@ def of_a_folder(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("told", [of_a_profile, of_a_home, of_a_folder])
-def test_what_other_programs_are_told_of_s3_changes_nothing(
+def test_s3_settings_of_other_programs_change_nothing(
     site: Site, s3: RefusingS3, credentials: Path, tmp_path: Path, told: Callable[[Path], dict[str, str]]
 ) -> None:
     site.document["stores"]["s3"] = settings(s3, credentials)
@@ -119,7 +119,7 @@ def test_a_refusal_that_is_about_the_data_is_no_reason_to_send_less(s3: Refusing
     assert len(s3.seen) == 1
 
 
-def test_what_is_refused_whatever_is_left_out_is_the_first_refusal(s3: RefusingS3, store: S3Store) -> None:
+def test_the_first_refusal_is_reported_when_no_retry_helps(s3: RefusingS3, store: S3Store) -> None:
     s3.refuses = {"Authorization": NO}
     with pytest.raises(StoreError, match="NotImplemented") as caught:
         put(store, "a/COMMIT", b"hello")
@@ -150,9 +150,7 @@ def test_an_encrypted_object_is_read_by_a_store_that_never_wrote_one(s3: Refusin
     assert info is not None and info.md5 == ""
 
 
-def test_another_etag_without_a_word_of_encryption_is_damage_and_says_so(
-    s3: RefusingS3, store: S3Store
-) -> None:
+def test_another_etag_without_encryption_is_reported_as_damage(s3: RefusingS3, store: S3Store) -> None:
     s3.etags = "unannounced"
     with pytest.raises(StoreError, match="other bytes") as caught:
         put(store, "a/COMMIT", b"hello")
@@ -253,7 +251,7 @@ def test_nothing_is_sent_that_belongs_to_an_sdk_alone_or_in_chunks(s3: RefusingS
     assert (sent["content-length"], sent.get("transfer-encoding")) == ("5", None)
 
 
-def test_a_bucket_may_stand_in_the_name_of_the_host(s3: RefusingS3, credentials: Path) -> None:
+def test_a_bucket_may_be_in_the_name_of_the_host(s3: RefusingS3, credentials: Path) -> None:
     own = settings(s3, credentials, endpoint="https://s3.example.org", path_style=False)
     found = open_store("s3", TypeAdapter(StoreSettings).validate_python(own))
     assert isinstance(found, S3Store)
@@ -278,7 +276,7 @@ def test_doctor_names_each_thing_that_the_store_lacks_and_the_job_runs(
     site.good("restore", "site", "--target", site.folder / "again")
 
 
-def test_doctor_says_that_a_store_overwrites_in_silence(
+def test_doctor_reports_a_store_that_overwrites_silently(
     site: Site, s3: RefusingS3, credentials: Path
 ) -> None:
     s3.overwrites = True

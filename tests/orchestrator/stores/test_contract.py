@@ -55,7 +55,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, connections: dict[str,
     return connections[request.param]
 
 
-def test_what_was_put_is_what_one_gets(store: Store) -> None:
+def test_stored_objects_are_returned_unchanged(store: Store) -> None:
     put(store, "a/b/COMMIT", b"hello")
     assert store.get("a/b/COMMIT") == b"hello"
     info = store.stat("a/b/COMMIT")
@@ -80,13 +80,13 @@ def test_an_empty_object_is_an_object(store: Store) -> None:
     assert info is not None and info.size == 0
 
 
-def test_a_volume_is_taken_as_it_stands_in_memory(store: Store) -> None:
+def test_a_volume_is_sent_from_memory_without_a_copy(store: Store) -> None:
     data = bytearray(b"0123456789" * 100_000)
     put(store, "vol.zip.001", memoryview(data)[10:-10])
     assert store.get("vol.zip.001") == bytes(data[10:-10])
 
 
-def test_what_is_not_there_is_said_to_be_missing(store: Store) -> None:
+def test_a_missing_object_is_reported_as_missing(store: Store) -> None:
     assert store.stat("nothing/here") is None
     with pytest.raises(ObjectMissingError) as caught:
         store.get("nothing/here")
@@ -94,7 +94,7 @@ def test_what_is_not_there_is_said_to_be_missing(store: Store) -> None:
     store.delete("nothing/here")
 
 
-def test_nothing_is_ever_overwritten(store: Store) -> None:
+def test_nothing_is_overwritten(store: Store) -> None:
     put(store, "once", b"first")
     put(store, "once", b"first")  # the answer to the first put may have been lost
     with pytest.raises(StoreError) as caught:
@@ -196,7 +196,7 @@ def test_listing_goes_on_over_pages(swift: Swift, tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_folder_that_is_not_mounted_is_said_to_be_missing(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_mounted_is_reported_as_missing(tmp_path: Path) -> None:
     store = opened("disk", {"type": "folder", "path": str(tmp_path / "missing")})
     with pytest.raises(StoreError, match="no folder") as caught:
         store.prepare()
@@ -223,7 +223,7 @@ def test_a_folder_that_may_not_be_read_is_not_an_empty_one() -> None:
             (root / "here" / "job").chmod(0o700)
 
 
-def test_an_address_that_is_none_of_s3_is_said_to_be_that(swift: Swift) -> None:
+def test_an_address_without_s3_is_reported_as_such(swift: Swift) -> None:
     host, port = swift.endpoint.removeprefix("http://").split(":")
     with FaultProxy(host, int(port), [Fault("status", status=404)]) as proxy:
         store = opened("swift", {**swift.settings(tries=1), "endpoint": proxy.url})
@@ -238,7 +238,7 @@ def test_an_address_that_is_none_of_s3_is_said_to_be_that(swift: Swift) -> None:
     store.close()
 
 
-def test_a_wrong_secret_is_said_without_the_secret(swift: Swift, tmp_path: Path) -> None:
+def test_a_wrong_secret_is_reported_without_the_secret(swift: Swift, tmp_path: Path) -> None:
     credentials = tmp_path / "wrong.ini"
     credentials.touch(mode=0o600)
     credentials.write_text("[swift]\naccess_key = backup:admin\nsecret_key = not-the-secret-4711\n")
@@ -338,7 +338,7 @@ def test_a_store_that_asks_for_time_is_given_it(swift: Swift, tmp_path: Path) ->
     assert waited == [5, 5], "as long as it asked for, but no longer than our own limit"
 
 
-def test_what_cannot_succeed_is_not_tried_again() -> None:
+def test_permanent_errors_are_not_retried() -> None:
     tries = []
 
     def fail() -> None:

@@ -30,7 +30,7 @@ CALLS = "write,fsync,fdatasync,rename,renameat,renameat2,link,linkat"
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
 @pytest.mark.parametrize(("script", "folder"), [(FILE, "."), (OBJECT, "store/job")], ids=["file", "object"])
-def test_the_content_is_on_the_disk_before_its_name_and_the_name_before_it_is_said(
+def test_the_content_is_on_the_disk_before_its_name_and_the_name_before_success_is_reported(
     tmp_path: Path, script: str, folder: str
 ) -> None:
     traced = [

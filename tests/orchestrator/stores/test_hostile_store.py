@@ -116,7 +116,7 @@ def test_no_object_stops_a_command(
 
 
 @pytest.mark.parametrize("harm", [pipe, link_to_itself, folder])
-def test_a_commit_that_is_no_file_is_none(planted: tuple[Site, str, Path], harm: Harm) -> None:
+def test_a_commit_that_is_not_a_file_does_not_count(planted: tuple[Site, str, Path], harm: Harm) -> None:
     site, good, place = planted
     harm(place / "COMMIT")
     assert site.snapshots() == [good]
@@ -183,7 +183,7 @@ def test_names_are_ours_as_a_whole_or_not_at_all(more: str) -> None:
 
 @given(st.binary(max_size=300))
 @settings(derandomize=True, max_examples=200)
-def test_whatever_a_meta_json_holds_is_one_error(data: bytes) -> None:
+def test_any_invalid_meta_json_is_one_error(data: bytes) -> None:
     with pytest.raises(ArchiveError):
         decode_meta(data)
 

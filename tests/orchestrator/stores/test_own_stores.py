@@ -6,7 +6,7 @@ from typing import Any
 Site = Any
 
 
-def test_what_a_job_stores_is_not_saved_by_its_next_run(site: Site, tmp_path: Path) -> None:
+def test_the_snapshots_of_a_job_are_not_saved_by_its_next_run(site: Site, tmp_path: Path) -> None:
     other = tmp_path / "another name of it"
     other.symlink_to(site.disk)
     site.document["stores"]["disk"]["path"] = str(other)

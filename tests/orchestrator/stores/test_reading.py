@@ -66,7 +66,7 @@ class CountingStore(FolderStore):
         return data
 
 
-def test_one_file_of_a_large_snapshot_costs_little_more_than_itself(site: Site) -> None:
+def test_one_file_of_a_large_snapshot_needs_little_more_than_its_own_bytes(site: Site) -> None:
     for number in range(6):
         (site.www / f"large-{number}").write_bytes(os.urandom(5_000_000))
     (site.www / "large-3a").write_bytes(b"needle" * 3000)

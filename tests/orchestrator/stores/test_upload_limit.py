@@ -74,7 +74,7 @@ def test_runs_that_name_the_same_file_share_one_limit(
     assert clock.now - start == pytest.approx(sum(sizes) / 100_000)
 
 
-def test_a_reboot_and_a_spoilt_file_hold_nobody_up(tmp_path: Path) -> None:
+def test_a_reboot_or_a_damaged_file_delays_no_run(tmp_path: Path) -> None:
     clock, file = Clock(), tmp_path / "swift"
     for content in (b"", b"short", bytes(16), struct.pack("dd", -500.0, 9e9)):
         file.write_bytes(content)

@@ -312,7 +312,7 @@ DROPS = (
         ),
     ],
 )
-def test_a_drill_tells_whose_fault_it_is(
+def test_a_drill_names_the_cause_of_a_failure(
     site: Site,
     scratch: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -383,7 +383,7 @@ MARIADB_HEAD = "-- Server version\t10.1.1-MariaDB\nCREATE TABLE `t` (`a` int);\n
         (MARIADB_HEAD + "INSERT INTO `missing` VALUES (1);\n", DumpError, "^ERROR 1146 .*missing"),
     ],
 )
-def test_what_mariadb_says_of_a_dump_tells_whose_fault_it_is(
+def test_mariadb_s_errors_about_a_dump_show_the_cause(
     scratch: Path, text: str, error: type[Exception], told: str
 ) -> None:
     path = scratch / "restored" / "mysql" / "shop" / "dump.sql"

@@ -48,9 +48,7 @@ def test_the_text_of_a_newer_sqlite3_program_loads(tmp_path: Path) -> None:
     assert load(dump, tmp_path).tables == {"t": 1}
 
 
-def test_a_dump_that_never_ends_does_not_hold_a_drill_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_endless_dump_does_not_block_a_drill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.verify.databases.server.LOAD_SECONDS", 0.1)
     monkeypatch.setattr("orchestrator.verify.databases.sqlite.LOAD_SECONDS", 0.1)
     with pytest.raises(LeitstandError, match=r"^sh: took longer than"):
@@ -196,7 +194,7 @@ def test_a_dump_that_would_run_programs_is_not_loaded(scratch: Path, path: str, 
 
 
 @pytest.mark.slow
-def test_what_a_dump_has_the_scratch_cluster_run_has_no_rights(scratch: Path) -> None:
+def test_code_that_a_dump_runs_in_the_scratch_cluster_has_no_rights(scratch: Path) -> None:
     dump, told = scratch / "dump.sql", open_to_all(scratch) / "told"
     ask = f"(id -u; grep NoNewPrivs /proc/self/status; env) > {told}"
     dump.write_text(f"CREATE TEMPORARY TABLE t (x text);\nCOPY t FROM PROGRAM '{ask}';\n")

@@ -18,7 +18,7 @@ MONDAY = date(2026, 11, 16)
 
 @settings(derandomize=True, max_examples=50)
 @given(st.integers(1, 60), st.lists(st.integers(1, 9), min_size=1, max_size=20))
-def test_every_volume_has_its_turn_whatever_days_are_missed(parts: int, gaps: list[int]) -> None:
+def test_every_volume_has_its_turn_despite_missed_days(parts: int, gaps: list[int]) -> None:
     last, seen, today = None, set(), MONDAY
     for gap in [0, *gaps, *[1] * parts]:
         today += timedelta(days=gap)
@@ -36,7 +36,7 @@ def test_one_day_reads_one_share() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1", "2/30", "1/0", "30", "1/30 ", "1/99999", "x"])
-def test_what_is_no_share_is_refused(text: str) -> None:
+def test_an_invalid_share_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="1/30"):
         parse_share(text)
 
@@ -83,7 +83,7 @@ def test_shares_together_read_the_manifests_too(site: Site) -> None:
     assert (ran.status, "manifest.zip: is damaged" in ran.stderr) == (3, True)
 
 
-def test_what_a_host_should_know_is_learnt_again_from_the_stores(on_swift: Site) -> None:
+def test_the_records_of_a_host_are_rebuilt_from_the_stores(on_swift: Site) -> None:
     on_swift.good("run", "site")
     on_swift.wait_for_next_second()
     on_swift.good("run", "site")
@@ -99,7 +99,7 @@ def test_what_a_host_should_know_is_learnt_again_from_the_stores(on_swift: Site)
         assert {**old, "next": 0} == {**new, "next": 0}
 
 
-def test_what_is_learnt_from_the_stores_hides_no_later_failure(site: Site) -> None:
+def test_records_rebuilt_from_the_stores_hide_no_later_failure(site: Site) -> None:
     site.good("run", "site")
     source = site.job["sources"][0]["files"]
     site.job["sources"][0]["files"] = "/no/such/folder"
@@ -128,7 +128,7 @@ def test_a_spot_check_holds_files_against_the_live_source(on_swift: Site) -> Non
     assert "1 files compared with the source" in on_swift.good("verify", "site", "--spot", "1").stdout
 
 
-def test_a_spot_check_finds_what_the_times_do_not_tell(site: Site) -> None:
+def test_a_spot_check_finds_changes_that_file_times_do_not_show(site: Site) -> None:
     site.good("run", "site")
     photo, notes = site.www / "uploads" / "photo.jpg", site.www / "uploads" / "notes.txt"
     status, data = photo.stat(), bytearray(photo.read_bytes())
@@ -181,7 +181,7 @@ def test_a_spot_check_needs_files(site: Site) -> None:
     assert site.leitstand("verify", "site", "--spot", "5", "--share", "1/3").status == 2
 
 
-def test_what_a_proof_found_stays_in_the_status_until_the_same_proof_is_good(site: Site) -> None:
+def test_findings_of_a_proof_stay_in_the_status_until_the_same_proof_is_good(site: Site) -> None:
     site.job["drill"] = {"check": ["sh", "-c", "test -e /no/such/file"]}
     site.good("run", "site")
     assert site.leitstand("drill", "site").status == 3
@@ -211,7 +211,7 @@ def test_a_share_that_found_damage_reads_it_again_the_next_time(site: Site) -> N
     assert "vol.zip.002: is damaged" in site.leitstand("status").stdout
 
 
-def test_the_status_tells_of_a_job_with_drills_that_was_never_proven(on_swift: Site) -> None:
+def test_the_status_reports_a_job_with_drills_that_was_never_proven(on_swift: Site) -> None:
     on_swift.good("run", "site")
     on_swift.good("status")
     on_swift.job["drill"] = {"schedule": "monthly 1 05:00"}
@@ -230,7 +230,7 @@ def metric(site: Site, name: str, level: str = "") -> list[float]:
 
 
 @pytest.mark.parametrize("proof", ["verify", "drill"])
-def test_a_proof_of_an_old_snapshot_is_none_of_the_newest(site: Site, proof: str) -> None:
+def test_a_proof_of_an_old_snapshot_does_not_count_for_the_newest(site: Site, proof: str) -> None:
     level = {"verify": "full"}.get(proof, proof)
     site.good("run", "site")
     site.wait_for_next_second()
@@ -247,7 +247,7 @@ def test_a_proof_of_an_old_snapshot_is_none_of_the_newest(site: Site, proof: str
     assert metric(site, "proven_snapshot_timestamp_seconds", level) == [newer]
 
 
-def test_a_damaged_snapshot_is_told_until_it_is_good_or_gone(site: Site) -> None:
+def test_a_damaged_snapshot_is_reported_until_it_is_good_or_gone(site: Site) -> None:
     site.good("run", "site")
     site.good("run", "site")
     old, _ = site.snapshots()
