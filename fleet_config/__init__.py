@@ -1,1 +1,1 @@
-"""What other programs read, made from leitstand.yml: Prometheus, blackbox_exporter, Alertmanager, Grafana."""
+"""Configuration of Prometheus, blackbox_exporter, Alertmanager and Grafana, made from leitstand.yml."""

@@ -28,7 +28,7 @@ def alertmanager_files(fleet: Fleet, share: Path) -> Files:
     return {**templates, "alertmanager.yml": yaml_text(configuration)}
 
 
-def tells_somebody(alerts: Alerts) -> bool:
+def reaches_someone(alerts: Alerts) -> bool:
     """Whether any alert reaches a person."""
     return bool(_team(alerts))
 

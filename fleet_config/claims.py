@@ -1,4 +1,4 @@
-"""Whose word counts: what a host may tell Prometheus of the backups and of the status page.
+"""Which hosts may report on the backups and on the status page to Prometheus.
 
 Any host could write such metrics. Those of a host that does not run the part are dropped on their way in.
 https://prometheus.io/docs/prometheus/latest/configuration/configuration/#relabel_config
@@ -38,7 +38,7 @@ def claim_rules(fleet: Fleet, expected: Expected) -> list[dict[str, Any]]:
 
 
 def unheard(fleet: Fleet, expected: Expected) -> Iterator[str]:
-    """What runs somewhere, but no host of the fleet is said to run it."""
+    """Parts that run somewhere, but on no host of the fleet according to ``runs``."""
     over_ssh = {name for name, host in fleet.hosts.items() if host.ssh}
     remote = any(job.schedule and job.host in over_ssh for job in expected.backups.values())
     if remote and not any(host.runs_part("backups") for host in fleet.hosts.values()):

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fleet_config.alertmanager import alertmanager_files, needs_url_file, tells_somebody
+from fleet_config.alertmanager import alertmanager_files, needs_url_file, reaches_someone
 from fleet_config.ansible import Inventory, inventory, leitstand_host_if_here
 from fleet_config.claims import unheard
 from fleet_config.expected import Expected
@@ -107,7 +107,7 @@ def alertmanager(config_path: Path, out: Path, as_json: bool) -> int:
     _report(out, write_files(out, alertmanager_files(fleet, share("prometheus") / "alertmanager")), as_json)
     if needs_url_file(alerts):
         _log.info("a URL given by file needs Alertmanager 0.26 or newer; Debian 12 has 0.25")
-    if not tells_somebody(alerts):
+    if not reaches_someone(alerts):
         _log.warning("no alert will reach anyone: 'alerts:' has neither 'mail' nor 'webhook_url'")
         return EXIT_WARNINGS
     return EXIT_OK

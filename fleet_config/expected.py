@@ -15,7 +15,7 @@ class Expected(BackupSettings, StatusPageSettings):
     """The sections whose entries must be heard of, as their owners read them."""
 
     def cross_check(self, fleet: Fleet) -> Iterator[Finding]:
-        """What the owners of the sections find."""
+        """The findings of the owners of the sections."""
         yield from BackupSettings.cross_check(self, fleet)
         yield from StatusPageSettings.cross_check(self, fleet)
 

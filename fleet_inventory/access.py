@@ -51,7 +51,7 @@ def open_access(settings: ExporterAccess) -> Access:
 
 
 def tls_context(settings: ExporterAccess) -> ssl.SSLContext | None:
-    """Whom to trust and what to show; None without TLS. Raises AccessError."""
+    """The authorities to trust and the certificate to show; None without TLS. Raises AccessError."""
     if not settings.tls:
         return None
     try:
@@ -73,7 +73,7 @@ def tls_context(settings: ExporterAccess) -> ssl.SSLContext | None:
 
 
 def reason(error: OSError) -> str:
-    """What OpenSSL or the system says of a file, in words."""
+    """The message of OpenSSL or the system about a file."""
     return str(getattr(error, "reason", None) or error.strerror or error)
 
 

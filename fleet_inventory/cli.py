@@ -105,7 +105,7 @@ def pull_command(
         click.echo(json.dumps([vars(result) for result in pulled], indent=2, ensure_ascii=False))
     else:
         for result in pulled:
-            click.echo(f"{result.host}: {told(result)}", err=bool(result.error))
+            click.echo(f"{result.host}: {outcome(result)}", err=bool(result.error))
     failed = sum(1 for result in pulled if result.error)
     if not failed:
         return EXIT_OK
@@ -134,7 +134,7 @@ def targets(fleet: Fleet, names: Iterable[str], options: Mapping[str, object]) -
     }
 
 
-def told(result: Pulled) -> str:
+def outcome(result: Pulled) -> str:
     """How the pull of a host went, in words."""
     if result.error:
         return f"{result.error} ({result.hint})" if result.hint else result.error
@@ -205,7 +205,7 @@ def diff_command(database_path: Path, as_json: bool, host: str, since: str, unti
     now = time.time()
     start, end = moment_of(since, now), moment_of(until, now) if until else None
     with open_database(database_path) as database:
-        tell_age(must_be_known(database, host), end)
+        print_age(must_be_known(database, host), end)
         begin = database.first_pull(host)
         if begin is None or start < begin:
             known = day(begin) if begin else "never"
@@ -245,7 +245,7 @@ def show_command(database_path: Path, as_json: bool, host: str | None, kind: str
     with open_database(database_path) as database:
         state, end = must_be_known(database, host), moment_of(moment, time.time()) if moment else None
         must_be_a_kind(database, kind)
-        tell_age(state, end)
+        print_age(state, end)
         rows = database.at(host, end)
     rows = [row for row in rows if kind in ("", row.item.kind)]
     if as_json:
@@ -313,7 +313,7 @@ def moment_of(text: str, now: float) -> float:
         raise UsageError(f"not a day: {text!r}", hint) from error
 
 
-def tell_age(state: HostState, moment: float | None) -> None:
+def print_age(state: HostState, moment: float | None) -> None:
     """Say so if what is known of a host is older than the moment (Unix time; None is now) it is shown at."""
     if state.error and (moment is None or moment > (state.checked or 0.0)):
         click.echo(f"{state.name}{age(state)}".replace("\t", ": "), err=True)

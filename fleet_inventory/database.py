@@ -1,4 +1,4 @@
-"""What was on which host from when to when, in SQLite.
+"""The items of each host and when they were there, in SQLite.
 
 A row is one thing in one state. It is seen from ``first_seen`` until ``last_seen``, both Unix times of a
 pull; ``last_seen`` is null as long as it is still there. Rows never change but for that.
@@ -51,7 +51,7 @@ class DatabaseError(LeitstandError):
 
 @dataclass(frozen=True)
 class HostState:
-    """How a host fared: its last ETag, Unix times (None for never) and what went wrong last."""
+    """The state of a host: its last ETag, Unix times (None for never) and what went wrong last."""
 
     name: str
     etag: str = ""
@@ -100,7 +100,7 @@ class Database:
             gone = [
                 number
                 for number, kind, fields, manager in known
-                if not new.pop((kind, fields), None) and document.tells_of(kind, manager)
+                if not new.pop((kind, fields), None) and document.describes(kind, manager)
             ]
             self._connection.executemany(
                 "UPDATE item SET last_seen = ? WHERE rowid = ?", [(moment, number) for number in gone]
@@ -134,7 +134,7 @@ class Database:
             self._connection.execute("UPDATE host SET begins = ? WHERE name = ?", (begin, host))
 
     def at(self, host: str, moment: float | None = None) -> list[Row]:
-        """What was on a host at a moment; None is now."""
+        """The items on a host at a moment; None is now."""
         if moment is None:
             return self._rows("host = ? AND last_seen IS NULL", (host,))
         return self._rows(
@@ -145,7 +145,7 @@ class Database:
         return self._rows("host = ? AND kind = ? AND last_seen IS NULL", (host, kind))
 
     def current(self, kinds: Sequence[str], pattern: str = "*") -> list[Row]:
-        """What is on all hosts now, of these kinds, with a name or words in it like the pattern.
+        """The items on all hosts now, of these kinds, with a name or words in it like the pattern.
 
         The pattern is the shell's, in lower case. More may be among it, and PHP always is: it goes by other
         names than its row.

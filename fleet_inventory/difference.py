@@ -1,4 +1,4 @@
-"""What changed on a host between two moments."""
+"""The changes on a host between two moments."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -44,7 +44,7 @@ APART = ("manager", "arch", "path", "branch", "server", "file", "runtime")
 
 
 class DocumentError(LeitstandError):
-    """What an exporter sent is no inventory."""
+    """The answer of an exporter is not an inventory."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class InventoryDocument:
     items: list[Item]
     incomplete: frozenset[str] = field(default_factory=frozenset)
 
-    def tells_of(self, kind: str, manager: str) -> bool:
+    def describes(self, kind: str, manager: str) -> bool:
         """Whether what is missing of a kind is gone: all of one manager comes from one source."""
         return kind not in self.incomplete or (kind, manager) in self._managers
 

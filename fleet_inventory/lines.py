@@ -1,4 +1,4 @@
-"""What is printed: an item, a change, a moment, each in one line or less."""
+"""The printed lines: an item, a change, a moment, each in one line or less."""
 
 import datetime
 import json
@@ -58,7 +58,7 @@ def head(item: Item) -> list[str]:
 
 
 def details(item: Item) -> list[str]:
-    """What else is worth a look: ``field=value``, for packages just the values."""
+    """Further fields of interest: ``field=value``, for packages just the values."""
     fields = json.loads(item.fields)
     names = DETAILS.get(item.kind, tuple(fields))
     known = {*NAMES.get(item.kind, ("name",)), VERSIONS.get(item.kind, "version")}

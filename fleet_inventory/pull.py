@@ -82,7 +82,7 @@ def fetch(address: str, port: int, access: Access, etag: str) -> Reply:
 
 
 def refusal(reply: Reply, access: Access) -> PullError:
-    """What an answer without a document means."""
+    """The meaning of an answer without a document."""
     hint = ""
     if reply.status == http.HTTPStatus.UNAUTHORIZED:
         hint = f"{IN_FILE} username and password_file, or give --user and --password-file"
@@ -92,7 +92,7 @@ def refusal(reply: Reply, access: Access) -> PullError:
 
 
 def failure(error: Exception, access: Access) -> PullError:
-    """What went wrong on the way, in words."""
+    """The message about a failed connection."""
     match error:
         case ssl.SSLCertVerificationError():
             return PullError(
@@ -142,7 +142,7 @@ def unpacked(body: bytes, encoding: str) -> bytes:
 
 
 def opened(settings: ExporterAccess) -> Access | AccessError:
-    """What is needed to ask, or why it cannot be had: that is the matter of the hosts concerned alone."""
+    """The access to a host, or why there is none: that concerns this host alone."""
     try:
         return open_access(settings)
     except AccessError as error:
@@ -206,7 +206,7 @@ def etag_of(reply: Reply) -> str:
 
 
 def document_of(reply: Reply) -> InventoryDocument | None:
-    """What the answer holds; None when nothing is new. Raises PullError, DocumentError."""
+    """The document of an answer; None when nothing is new. Raises PullError, DocumentError."""
     if reply.status == http.HTTPStatus.NOT_MODIFIED:
         return None
     return parse(unpacked(reply.body, reply.headers.get("Content-Encoding", "")))

@@ -1,4 +1,4 @@
-"""What the user asks for: ``openssl < 3.0.20``, ``php_extension:redis``, ``lib*ssl* = 3.0.19``."""
+"""A user's query: ``openssl < 3.0.20``, ``php_extension:redis``, ``lib*ssl* = 3.0.19``."""
 
 import fnmatch
 import json

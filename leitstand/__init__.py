@@ -1,1 +1,1 @@
-"""What two or more of Leitstand's programs need. Imports none of them, and little: see `leitstand.start`."""
+"""Code that two or more programs need. Imports none of them, and little: see `leitstand.start`."""

@@ -44,19 +44,19 @@ def config_to_complete(context: click.Context) -> Path:
     return Path(named or default_config())
 
 
-def _look_at(tell: bool) -> Callable[[click.Context, click.Parameter, Any], Any]:
+def _look_at(announce: bool) -> Callable[[click.Context, click.Parameter, Any], Any]:
     def look(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
         source = context.get_parameter_source(parameter.name or "")
         if value == LOCAL and source is ParameterSource.DEFAULT and not context.resilient_parsing:
             refuse_foreign(value)
-            if tell:
+            if announce:
                 click.echo(visible(f"configuration: {value.absolute()}"), err=True)
         return value
 
     return look
 
 
-def _config_option(tell: bool) -> Callable[[Decorated], Decorated]:
+def _config_option(announce: bool) -> Callable[[Decorated], Decorated]:
     return click.option(
         "--config",
         "-c",
@@ -64,11 +64,11 @@ def _config_option(tell: bool) -> Callable[[Decorated], Decorated]:
         type=click.Path(readable=False, path_type=Path),  # its reader gives a better message than click
         default=default_config,
         show_default="$LEITSTAND_CONFIG, ./leitstand.yml or /etc/leitstand/leitstand.yml",
-        callback=_look_at(tell),
+        callback=_look_at(announce),
         help="leitstand.yml, or a folder of such files.",
     )
 
 
-config_option = _config_option(tell=True)  # says which one when it was found in the working folder
-quiet_config_option = _config_option(tell=False)  # for a command that prints the path anyway
+config_option = _config_option(announce=True)  # says which one when it was found in the working folder
+quiet_config_option = _config_option(announce=False)  # for a command that prints the path anyway
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")

@@ -1,4 +1,4 @@
-"""What a host's sshd needs to know so that backups can read their jobs' data there, and nothing else."""
+"""The settings of a host's sshd with which backups can read their jobs' data there, and nothing else."""
 
 import shlex
 from collections.abc import Iterable, Mapping
@@ -38,7 +38,7 @@ class Authorization:
 
 
 def authorize(name: str, host: Host, jobs: Mapping[str, Job]) -> Authorization:
-    """What host ``name`` must be given for these jobs.
+    """The settings that host ``name`` needs for these jobs.
 
     sshd runs the forced command instead of the client's, which it passes as
     SSH_ORIGINAL_COMMAND (sshd(8), AUTHORIZED_KEYS): the script runs it only if it is exactly one of

@@ -49,7 +49,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Check:
-    """What was checked, and the result."""
+    """One check and its result."""
 
     job: str
     what: str

@@ -67,10 +67,10 @@ class Collector:
         self._remember(measurement, now)
         if measurement:
             self._guarded("days", lambda: self._compute_days(now))
-        told = self._tell(now)
-        self._guarded("pages", lambda: ready.publish(self.plan.folder, bundle(told)))
-        self._guarded("metrics", lambda: write_metrics(self.plan.metrics, told, self.problems, self.dropped))
-        return told
+        page = self._record(now)
+        self._guarded("pages", lambda: ready.publish(self.plan.folder, bundle(page)))
+        self._guarded("metrics", lambda: write_metrics(self.plan.metrics, page, self.problems, self.dropped))
+        return page
 
     def _follow(self, plan: Plan) -> None:
         if plan.prometheus != self.plan.prometheus:
@@ -108,23 +108,23 @@ class Collector:
         for service in measurement.verdicts if measurement else ():
             self.memory.first_seen.setdefault(service, now)
 
-    def _tell(self, now: float) -> PublicSnapshot:
+    def _record(self, now: float) -> PublicSnapshot:
         """Record the changes of state, and return the snapshot that shows them."""
         changes = transitions(self.memory.states, snapshot(self.plan, self.memory, now))
         self.memory.states |= {service: (after, now) for service, _, after in changes}
-        told = snapshot(self.plan, self.memory, now)
+        page = snapshot(self.plan, self.memory, now)
 
         if self._history is None:
-            return told
+            return page
         history = self._history
 
         def keep() -> None:
-            history.record(now, self.memory.observations, changes, status_json(told))
+            history.record(now, self.memory.observations, changes, status_json(page))
             if changes:
                 self.memory.outages = history.outages(now - days.DAYS * 86_400)
 
         self._guarded("history", keep)
-        return snapshot(self.plan, self.memory, now) if changes else told
+        return snapshot(self.plan, self.memory, now) if changes else page
 
     def _compute_days(self, now: float) -> None:
         """Compute today once a minute, and one earlier day in turn, for as long as Prometheus keeps samples.

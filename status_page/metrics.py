@@ -16,17 +16,17 @@ class MetricsError(LeitstandError):
     """The textfile cannot be written."""
 
 
-def write_metrics(folder: Path, told: PublicSnapshot, problems: dict[str, str], dropped: int) -> None:
+def write_metrics(folder: Path, page: PublicSnapshot, problems: dict[str, str], dropped: int) -> None:
     """Replace ``FOLDER/status-page.prom``, if the folder exists. Raises MetricsError."""
     try:
         if not folder.is_dir():
             return
-        write_atomically(folder / "status-page.prom", generate_latest(registry(told, problems, dropped)))
+        write_atomically(folder / "status-page.prom", generate_latest(registry(page, problems, dropped)))
     except OSError as error:
         raise MetricsError(f"{folder}: cannot write the metrics: {error.strerror}") from error
 
 
-def registry(told: PublicSnapshot, problems: dict[str, str], dropped: int) -> CollectorRegistry:
+def registry(page: PublicSnapshot, problems: dict[str, str], dropped: int) -> CollectorRegistry:
     """Metrics for alerts: when pages were written, the age of their data, which parts fail."""
     made = CollectorRegistry()
 
@@ -38,9 +38,9 @@ def registry(told: PublicSnapshot, problems: dict[str, str], dropped: int) -> Co
     )
     build.labels(VERSION, REVISION).set(1)
     if "pages" not in problems:
-        gauge("written_timestamp_seconds", "When the pages were last written.").set(told.written_at)
-    if told.measured_at is not None:
-        gauge("measured_timestamp_seconds", "When the data of the pages was measured.").set(told.measured_at)
+        gauge("written_timestamp_seconds", "When the pages were last written.").set(page.written_at)
+    if page.measured_at is not None:
+        gauge("measured_timestamp_seconds", "When the data of the pages was measured.").set(page.measured_at)
     failing = gauge("part_failing", "1 while this part of the round fails.", "part")
     for part in PARTS:
         failing.labels(part).set(part in problems)

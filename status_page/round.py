@@ -71,24 +71,24 @@ def _services(plan: Plan, memory: Memory, now: float) -> Iterable[ServiceStatus]
     for service in plan.services:
         rows = memory.days.get(service.id, {})
         working = any(begin <= now < end for begin, end in plan.maintenance_of(service.id))
-        now_told = judge(memory.observations.get(service.id), now, plan.limits, working)
+        judgement = judge(memory.observations.get(service.id), now, plan.limits, working)
         changed = memory.states.get(service.id)
         yield ServiceStatus(
             service.id,
             service.name,
             service.group,
-            now_told,
-            since=changed[1] if changed and changed[0] == now_told.state else None,
+            judgement,
+            since=changed[1] if changed and changed[0] == judgement.state else None,
             days=tuple(rows.get(date, DayRow(date)) for date in shown),
         )
 
 
 def transitions(
-    states: Mapping[str, tuple[State, float]], told: PublicSnapshot
+    states: Mapping[str, tuple[State, float]], page: PublicSnapshot
 ) -> list[tuple[str, State | None, State]]:
     """Which services changed: id, from, to. A new service changes from an empty state."""
     changes = []
-    for service in told.services:
+    for service in page.services:
         before = states[service.id][0] if service.id in states else None
         if before != service.now.state:
             changes.append((service.id, before, service.now.state))

@@ -57,9 +57,9 @@ def judge(
         return Judgement("maintenance" if in_maintenance else "unknown")
     age = abs(now - observation.measured_at)
     live: State = "unknown" if age > limits.unknown else observation.state
-    told: State = "maintenance" if in_maintenance else live
+    shown: State = "maintenance" if in_maintenance else live
     held = limits.fresh < age <= limits.unknown
-    return Judgement(told, live, observation.state, observation.measured_at, held)
+    return Judgement(shown, live, observation.state, observation.measured_at, held)
 
 
 def worst(services: Iterable[ServiceStatus]) -> State:

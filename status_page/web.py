@@ -148,12 +148,12 @@ class ReadyPages:
             if found is None:
                 return None
             if minute:
-                found = told_at(found, now, release)
+                found = filled_at(found, now, release)
             answer = answers[key] = _representation(found, path, zipped, negotiated)
         return answer
 
 
-def told_at(found: Ready, now: float, release: Release) -> Ready:
+def filled_at(found: Ready, now: float, release: Release) -> Ready:
     """A document with the time since the last measurement filled in."""
     text = found.document.body.decode()
     if "\ue000" not in text:

@@ -141,9 +141,9 @@ def last_known(state: Measured, language: Language) -> str:
 
 def names(services: list[ServiceStatus], language: Language, most: int = NAMES_SHOWN) -> str:
     """Names as a list, ``A, B``; of more than ``most`` the first ones and the number of the others."""
-    told = services if len(services) <= most else services[: most - 1]
-    row = ", ".join(service.name[language] for service in told)
-    left = len(services) - len(told)
+    named = services if len(services) <= most else services[: most - 1]
+    row = ", ".join(service.name[language] for service in named)
+    left = len(services) - len(named)
     return row + (texts(language).gettext(" and {n} more").format(n=left) if left else "")
 
 
@@ -201,7 +201,7 @@ def _some_unknown(snapshot: PublicSnapshot, language: Language) -> str:
 
 
 def also(snapshot: PublicSnapshot, language: Language) -> list[str]:
-    """What the headline omits: the names of services it counts, and those in less bad states."""
+    """The details that the headline omits: the names of services it counts, and those in less bad states."""
     if not snapshot.certain:
         return []
     main, say = worst(snapshot.services), texts(language)
@@ -210,10 +210,10 @@ def also(snapshot: PublicSnapshot, language: Language) -> list[str]:
         sentences.append(say.gettext("Affected: {names}.").format(names=names(counted, language)))
     for state, text in _ALSO.items():
         # A headline about unknown services counts them without names, unless all are unknown.
-        told = state == main and (
+        shown = state == main and (
             state != "unknown" or len(in_state(snapshot, state)) == len(snapshot.services)
         )
-        if not told and (found := in_state(snapshot, state)):
+        if not shown and (found := in_state(snapshot, state)):
             sentences.append(say.gettext(text).format(names=names(found, language)))
     return sentences
 

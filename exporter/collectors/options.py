@@ -28,7 +28,7 @@ def _switch(explanation: str, *, default: bool = False) -> bool:
 
 @dataclass(frozen=True)
 class Options:
-    """What the collectors include or exclude. Patterns are regular expressions; empty means no pattern."""
+    """Settings of the collectors. Patterns are regular expressions; empty means no pattern."""
 
     textfile_directory: tuple[str, ...] = field(
         default=(),

@@ -217,9 +217,9 @@ class SystemdUnits(Collector):
         """One property of each unit; units that do not have it are left out."""
         answers = bus.ask([property_of(_SERVICE, unit.path, f"{_PREFIX}.{kind}", name) for unit in units])
         pairs = zip(units, answers, strict=True)
-        told = ((unit.name, answer) for unit, answer in pairs if not isinstance(answer, BusError))
+        good = ((unit.name, answer) for unit, answer in pairs if not isinstance(answer, BusError))
         try:
-            return dict(self.skipped.each(name, told, lambda pair: (pair[0], form(read_variant(pair[1])))))
+            return dict(self.skipped.each(name, good, lambda pair: (pair[0], form(read_variant(pair[1])))))
         except ValueError:
             return {}  # none of them; other data of the units stays
 

@@ -104,8 +104,8 @@ class _Reader:
     def _take_meta(self, keyword: str, name: str, rest: str | None) -> None:
         block = self._block(name)
         if keyword == "HELP":
-            told = _DOCUMENTATION_ESCAPES.sub(lambda match: "\n" if match[1] == "n" else "\\", rest or "")
-            block.documentation = told[:_LONGEST_DOCUMENTATION]
+            text = _DOCUMENTATION_ESCAPES.sub(lambda match: "\n" if match[1] == "n" else "\\", rest or "")
+            block.documentation = text[:_LONGEST_DOCUMENTATION]
             return
         if (rest or "") not in _KINDS:
             raise BadTextfile("unknown type")

@@ -56,7 +56,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Macro:
-    """What ``<Macro name $a $b>`` holds: its parameters, its lines as written, and where it stands."""
+    """The content of ``<Macro name $a $b>``: its parameters, its lines as written, and where it stands."""
 
     parameters: tuple[str, ...]
     lines: list[str]
@@ -204,7 +204,7 @@ class Loader:
 
 
 def environment(tree: Tree, path: str) -> dict[str, str]:
-    """What is sure to be in httpd's environment: what Debian's apachectl reads, and where a snap is."""
+    """The known part of httpd's environment: what Debian's apachectl reads, and where a snap is."""
     text = tree.text_or_empty("/etc/apache2/envvars") if path.startswith("/etc/apache2/") else ""
     plain = re.findall(r"""(?m)^[ \t]*export[ \t]+(\w+)=["']?([\w./:@-]+)["']?[ \t]*$""", text)
     snap = search(r"^(/snap/[^/]+/current)/", path)
@@ -248,7 +248,7 @@ def substituted(line: str, values: Mapping[str, str]) -> str:
 
 
 def as_put(name: str, value: str) -> str:
-    """What mod_macro puts in for a parameter: one that begins with "@" in quotes."""
+    """The text that mod_macro puts in for a parameter: one that begins with "@" in quotes."""
     return '"' + value.replace('"', r"\"") + '"' if name.startswith("@") else value
 
 

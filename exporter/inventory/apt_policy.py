@@ -59,7 +59,7 @@ class Pin:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What could be installed: names of the package, one of its versions, and who offers it.
+    """An installable version: names of the package, one of its versions, and who offers it.
 
     ``built_from`` is the name and version of the source package, joined by "-"; ``phased`` is the percentage
     of machines that it is for.

@@ -29,7 +29,7 @@ def used_lists(tree: Tree, names: list[str]) -> list[str]:
 
 
 def list_stems(tree: Tree) -> Iterator[str]:
-    """What the names of each source's lists begin with. Raises UnknownSource, OSError."""
+    """The prefix of the names of each source's lists. Raises UnknownSource, OSError."""
     if option(read_configuration(tree), "Source(?:list|parts)"):
         raise UnknownSource("apt is configured to read its sources elsewhere")
     for path in [path for pattern in PLACES for path in tree.glob(pattern)]:
@@ -71,7 +71,7 @@ def parse_paragraphs(text: str) -> Iterator[tuple[str, str]]:
 
 
 def stem(uri: str, suite: str) -> str:
-    """What apt's names of the lists begin with. Raises UnknownSource, as for a CD or a variable."""
+    """The prefix of apt's names of the lists. Raises UnknownSource, as for a CD or a variable."""
     found = _URI.fullmatch(uri)
     if not found or uri.startswith("cdrom:") or "$(" in uri + suite:
         raise UnknownSource(uri)

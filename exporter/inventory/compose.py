@@ -30,7 +30,7 @@ class SourceState:
 
 
 def kind_parts(states: Iterable[SourceState], kind: str) -> list[KindPart]:
-    """What all sources have of one kind, in the order of the sources."""
+    """The parts of one kind of all sources, in the order of the sources."""
     return [state.part.kinds[kind] for state in states if state.part and kind in state.part.kinds]
 
 

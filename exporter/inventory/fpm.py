@@ -102,14 +102,14 @@ def read(context: Context) -> Findings:
     wanted = wanted_branches(context.tree)
     found = all_pools(context.tree, findings)
     patience = Patience(len(found))
-    told: set[tuple[str, str]] = set()
+    served: set[tuple[str, str]] = set()
     for branch, name, settings in found:
         add_pool(findings, branch, name, settings)
         labels, limit = (name, branch), patience.share()
-        if labels in told:  # by another PHP of this branch; the figures would be the same series
+        if labels in served:  # by another PHP of this branch; the figures would be the same series
             findings.skip(reason=f"figures of a second pool {name} of PHP {branch}")
             continue
-        told.add(labels)
+        served.add(labels)
         children = settings.get("pm.max_children", "")
         if children.isascii() and children.isdigit():
             figures.most.add(int(children[:9]), *labels)

@@ -37,7 +37,7 @@ def read(context: Context) -> Findings:
 
 
 def listeners(findings: Findings) -> set[Listener]:
-    """What listens, by the kernel's tables. A table that is not understood is skipped."""
+    """Listening sockets, by the kernel's tables. A table that is not understood is skipped."""
     found: set[Listener] = set()
     with contextlib.suppress(FileNotFoundError, RuntimeError, LookupError, ValueError):
         return listeners_of("inet")
@@ -52,7 +52,7 @@ def listeners(findings: Findings) -> set[Listener]:
 
 
 def listeners_of(kind: str) -> set[Listener]:
-    """What listens of one kind, or "inet" for all.
+    """Listening sockets of one kind, or "inet" for all.
 
     Raises OSError; RuntimeError, LookupError or ValueError for a line of another form.
     """

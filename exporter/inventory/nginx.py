@@ -207,7 +207,7 @@ def filled(text: str, variables: Variables) -> str:
 
 
 def variables_of(block: list[Directive], outer: Variables) -> Variables:
-    """What holds in a block: the variables around it and those it sets, in order.
+    """The scope of a block: the variables around it and those it sets, in order.
 
     One that is set by a condition, or by anything but ``set``, may be another for each request.
     """
@@ -262,7 +262,7 @@ def certificate_paths(directives: list[Directive], folder: str) -> list[str]:
 
 
 def folders(block: list[Directive], known: Variables) -> list[str]:
-    """What the locations of a server serve besides its root."""
+    """The folders that the locations of a server serve besides its root."""
     found: list[str] = []
     for entry, here in walk(block, known):
         if entry.name == "alias" and entry.arguments:

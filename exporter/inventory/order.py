@@ -11,7 +11,7 @@ from exporter.roots import Roots
 
 @dataclass(frozen=True)
 class Order:
-    """What the worker is to do: which sources, where, and the watch list."""
+    """An order to the worker: which sources, where, and the watch list."""
 
     sources: Sequence[str]
     roots: Roots

@@ -1,4 +1,4 @@
-"""What the packages of languages and bundles have in common: no architecture, no source package."""
+"""The common part of packages of languages and bundles: no architecture, no source package."""
 
 from exporter.inventory.source import Findings
 

@@ -31,7 +31,7 @@ class KindPart:
 
 @dataclass(slots=True)
 class Part:
-    """What one source contributes.
+    """The contribution of one source.
 
     ``packages`` counts by manager, ``watched`` are the (name, version) that the watch list asks for,
     ``reason`` says of one of the skipped items what is wrong with it.

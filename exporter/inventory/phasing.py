@@ -33,7 +33,7 @@ class Phasing:
 
 
 def read_phasing(tree: Tree) -> Phasing:
-    """What apt's configuration and the machine's id say."""
+    """The settings of apt's configuration, and the machine's id."""
     texts = read_configuration(tree)
     machine = option(texts, "Machine-ID") or tree.text_or_empty("/etc/machine-id").strip()
     always, never = (is_true(option(texts, f"{word}-Include-Phased-Updates")) for word in ("Always", "Never"))

@@ -85,7 +85,7 @@ def installations(tree: Tree, findings: Findings) -> Iterator[Installation]:
 def best_installation(
     tree: Tree, sapi: str, binary: bytes, candidates: list[tuple[str, Place]]
 ) -> Installation | None:
-    """What a program or module is; None if it tells no version.
+    """Kind and version of a program or module; None without a version.
 
     Of several (path, place) the first counts whose configuration is there, rather no link.
     """

@@ -193,7 +193,7 @@ class Pools:
 
 
 def listen_address(listen: str, own_prefix: str, prefix: str) -> str:
-    """What a pool listens on: a socket's absolute path, a port, or host:port; empty if it does not say.
+    """The address of a pool: a socket's absolute path, a port, or host:port; empty if it does not say.
 
     As PHP-FPM reads it (fpm_sockets.c, fpm_conf.c): what has a colon or is a number is no path.
     """

@@ -39,7 +39,7 @@ class Place:
         return posixpath.normpath(posixpath.join(self.prefix, name))
 
     def variables(self) -> Mapping[str, str]:
-        """What is sure to be in the environment of a PHP that runs here: snapd says where a snap is."""
+        """The known part of the environment of a PHP that runs here: snapd says where a snap is."""
         snap = search(r"/snap/([^/]+)/current$", self.prefix)
         return {"SNAP": self.prefix, "SNAP_DATA": f"/var/snap/{snap}/current"} if snap else {}
 

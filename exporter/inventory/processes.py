@@ -1,4 +1,4 @@
-"""What the sources need to know of running processes."""
+"""Facts about running processes that several sources need."""
 
 import contextlib
 import re

@@ -72,7 +72,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Context:
-    """What a source may look at; ``now`` is Unix time."""
+    """The host as a source sees it; ``now`` is Unix time."""
 
     roots: Roots
     tree: Tree

@@ -86,7 +86,7 @@ def is_unknown(line: str) -> bool:
 
 
 def parse_subjects(lines: list[str]) -> set[str]:
-    """Whom the rules name, aliases resolved. A rule is ``users hosts = …``, each a list with commas."""
+    """The users in the rules, aliases resolved. A rule is ``users hosts = …``, each a list with commas."""
     aliases: dict[str, list[str]] = {}
     found: list[str] = []
     for line in lines:

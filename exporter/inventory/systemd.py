@@ -54,7 +54,7 @@ def read(context: Context) -> Findings:
 
 
 def systemctl(*arguments: str) -> str:
-    """What systemctl prints for programs. Raises OSError when it fails."""
+    """The output of systemctl for programs. Raises OSError when it fails."""
     command = ["systemctl", "--plain", "--no-legend", "--no-pager", *arguments]
     answer = run(command, timeout=TIME_LIMIT, env=ZONE)
     if answer.status:

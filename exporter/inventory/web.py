@@ -126,7 +126,7 @@ def folders(tree: Tree, hosts: list[VirtualHost]) -> list[str]:
 
 
 def folders_in(tree: Tree, folder: str) -> list[str]:
-    """What stands in a folder, without what is hidden and what are libraries."""
+    """The names in a folder, without hidden ones and libraries."""
     names = [] if folder.endswith(LIBRARIES) else tree.names(folder)
     return [f"{folder}/{name}" for name in names if not name.startswith(".")]
 

@@ -34,7 +34,7 @@ SLICE = _SLICE_BLOCKS * _BLOCK
 
 @dataclass(frozen=True)
 class Keys:
-    """What is derived from password and salt: cipher key, MAC key, and two bytes that reveal most wrong
+    """The values derived from password and salt: cipher key, MAC key, and two bytes that reveal most wrong
     passwords.
     """
 

@@ -34,7 +34,7 @@ class ContentCheck:
             self._problem = f"damaged: {error}"
 
     def problem(self) -> str:
-        """What is wrong, once all bytes were fed; None if the content matches its record."""
+        """The fault, once all bytes were fed; None if the content matches its record."""
         if not self._problem and self._inflater:
             try:
                 self._inflater.finish()
@@ -49,7 +49,7 @@ class ContentCheck:
 
 
 def check_whole(record: FileRecord, pieces: list[Buffer]) -> str:
-    """What is wrong with a file of which all bytes were read."""
+    """The fault of a file of which all bytes were read."""
     check = ContentCheck(record)
     for piece in pieces:
         check.feed(piece)

@@ -1,4 +1,4 @@
-"""What goes into an archive, and the records of it afterwards: plain values, no I/O."""
+"""The entries of an archive, and their records afterwards: plain values, no I/O."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

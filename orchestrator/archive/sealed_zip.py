@@ -210,7 +210,7 @@ class _Frame(SealedZipFile):
 
 
 def frame(name: str, length: int, size: int, *, deflated: bool = False) -> tuple[bytes, bytes]:
-    """What SealedZipFile writes before and after the salt, verifier, data and MAC of its one entry.
+    """The bytes that SealedZipFile writes before and after the salt, verifier, data and MAC of its one entry.
 
     ``length`` is that of the encrypted data alone, ``size`` that of the content.
     """

@@ -64,7 +64,7 @@ class SealedEntry:
         self._problems = list(self._wrong(check, position))
 
     def problems(self) -> list[str]:
-        """What is wrong with the archive as a whole, known once ``blocks`` has ended."""
+        """The fault of the archive as a whole, known once ``blocks`` has ended."""
         return self._problems
 
     def _wrong(self, check: Checker, position: int) -> Iterator[str]:

@@ -130,7 +130,7 @@ class SealedWriter:
             start = gather(entry.blocks(), SMALL_BYTES)
         except OSError as error:
             self._end_batch()
-            self._tell_in_turn(self._work, Problem(entry.path, describe(error)))
+            self._report_in_turn(self._work, Problem(entry.path, describe(error)))
             return
         if start.rest is None:
             self._add_to_batch(entry, start, len(start.content))
@@ -141,9 +141,9 @@ class SealedWriter:
     def _save_stream(self, work: Work, entry: Entry, blocks: Iterable[bytes]) -> None:
         problem = StreamedEntry(self._inner, work, entry, self._level).save(blocks)
         if problem:
-            self._tell_in_turn(work, Problem(entry.path, problem))
+            self._report_in_turn(work, Problem(entry.path, problem))
 
-    def _tell_in_turn(self, work: Work, problem: Problem) -> None:
+    def _report_in_turn(self, work: Work, problem: Problem) -> None:
         work.then(lambda: self._on_problem(problem))
 
     def _add_to_batch(self, entry: Entry, gathered: Gathered | None, size: int) -> None:

@@ -54,7 +54,7 @@ class Paths:
         return start >= 0 and part[start + _HALF : start + 2 * _HALF] != _FOLDER
 
     def since(self, file: Path) -> Changed | None:
-        """What differs from the run that was saved there; None when that cannot be read."""
+        """The differences from the run that was saved there; None when that cannot be read."""
         new = changed = gone = 0
         try:
             with file.open("rb") as before:

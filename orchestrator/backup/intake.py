@@ -33,7 +33,7 @@ class Intake:
         return self._trusted or (None if getattr(self._source, "sees_trusted", False) else 0)
 
     def entries(self) -> Iterator[Entry]:
-        """What is good of the source; the rest is reported. Raises SourceLimitError, SourceError."""
+        """The good entries of the source; the rest is reported. Raises SourceLimitError, SourceError."""
         for entry in self._source.entries(self._report):
             why = refusal(entry.metadata, entry.size) or self._too_large(entry) or _too_deep(entry)
             if why:

@@ -14,7 +14,7 @@ from orchestrator.backup.hooks import RunHooks, State
 from orchestrator.backup.lease import leased
 from orchestrator.backup.lock import JobBusyError, job_lock
 from orchestrator.backup.run import Progress, RunPlan, RunResult, run_job
-from orchestrator.backup.shrunk import Shrinkage, told
+from orchestrator.backup.shrunk import Shrinkage, summary
 from orchestrator.backup.signals import undisturbed
 from orchestrator.config.private_files import faulty_files
 from orchestrator.repository.catalog import scan
@@ -102,7 +102,7 @@ def _end(hooks: RunHooks, ending: _Ending) -> None:
 
 
 def _changed(context: Context, job_name: str, progress: Progress, shrinkage: Shrinkage) -> Changed | None:
-    """What differs from the last run, whose paths are replaced by this one's."""
+    """The differences from the last run, whose paths are replaced by this one's."""
     file = context.state / "backup" / f"{job_name}.paths"
     changed = progress.paths.since(file)
     try:
@@ -128,9 +128,9 @@ def _recording_failure(context: Context, job_name: str) -> Iterator[None]:
     except JobBusyError:
         raise
     except (Exception, KeyboardInterrupt) as error:
-        told = "the last run was interrupted" if isinstance(error, KeyboardInterrupt) else in_a_line(error)
+        what = "the last run was interrupted" if isinstance(error, KeyboardInterrupt) else in_a_line(error)
         for name in context.job(job_name).stores:
-            _record_failure(context, job_name, name, told)
+            _record_failure(context, job_name, name, what)
         raise
 
 
@@ -154,7 +154,7 @@ def _record_success(context: Context, result: RunResult, stores: list[Store], se
 def _with_run(
     result: RunResult, store: Store, counts: Counts | None, now: float, seconds: float, before: StoreFacts
 ) -> StoreFacts:
-    """What is known of a job in a store after this run."""
+    """The facts of a job in a store after this run."""
     changed = result.changed
     snapshots, oldest = counts or (before.snapshots, before.oldest)
     return replace(
@@ -197,6 +197,6 @@ def _counts(store: Store, result: RunResult) -> Counts | None:
 def _problem(result: RunResult) -> str:
     """One line for `status`; nothing when all is good."""
     if result.shrunk or not result.problem_count:
-        return told(result.shrunk)
+        return summary(result.shrunk)
     first = result.problems[0]
     return first.what if not first.path else f"{result.problem_count} files could not be read"

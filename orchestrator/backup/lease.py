@@ -76,8 +76,8 @@ class _Lease:
 
     def write(self) -> None:
         """Put the next object; raises StoreError."""
-        told = {**asdict(self.owner), "beat": datetime.now(UTC).isoformat(timespec="seconds")}
-        data = json.dumps(told).encode()
+        content = {**asdict(self.owner), "beat": datetime.now(UTC).isoformat(timespec="seconds")}
+        data = json.dumps(content).encode()
         self.written = True
         self.store.put(self.key, data, sha256=hashlib.sha256(data).hexdigest())
 
@@ -124,7 +124,7 @@ class _Lease:
         return dead
 
     def owner_of(self, info: ObjectInfo) -> Owner | None:
-        """Who wrote a lease; None when that cannot be read, or is nothing of ours."""
+        """The writer of a lease; None when that cannot be read, or is not ours."""
         try:
             return _OWNER.validate_json(get_small(self.store, info.key, LARGEST))
         except (StoreError, ValueError):

@@ -37,7 +37,7 @@ def job_lock(state: Path, job: str) -> Iterator[str]:
 
 
 def _mark(path: Path) -> str:
-    """What tells this lock from the job's lock in any other state folder: random, made once."""
+    """A mark that distinguishes this lock from the job's lock in other state folders: random, made once."""
     try:
         return path.read_text()
     except FileNotFoundError:

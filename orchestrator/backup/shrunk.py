@@ -22,7 +22,7 @@ TIMES_TOLD = 7  # runs that report it; then the new number is taken as right
 
 @dataclass(frozen=True)
 class Held:
-    """What a source with these settings held before it shrank, and how often it was reported since.
+    """The content of a source with these settings before it shrank, and how often it was reported since.
 
     ``trusted`` counts paths with attributes ``trusted.*``, which only CAP_SYS_ADMIN sees.
     """
@@ -87,7 +87,7 @@ def _databases(label: str, dumps: Iterable[bytes]) -> list[str]:
 
 
 def _less(label: str, now: Held, before: Held) -> str:
-    """What of the last run is missing; empty when nothing is."""
+    """The line about content of the last run that is missing; empty when nothing is."""
     if gone := [name for name in before.databases if name not in now.databases]:
         names = ", ".join(gone[:DATABASES_NAMED]) + (", …" if len(gone) > DATABASES_NAMED else "")
         return f"{label}: saved before and now gone: {names}: dropped, or may this user no longer see it?"
@@ -104,7 +104,7 @@ def _is_far_less(now: int, before: int) -> bool:
     return 2 * now <= before and (before >= FEWEST or now <= 1 <= before)
 
 
-def told(found: Sequence[str]) -> str:
-    """One line for `status`; nothing when there is nothing to tell."""
+def summary(found: Sequence[str]) -> str:
+    """One line for `status`; nothing without a finding."""
     more = f" (and {len(found) - 1} more sources)" if len(found) > 1 else ""
     return found[0] + more if found else ""

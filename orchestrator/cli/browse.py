@@ -59,7 +59,7 @@ def ls(
     with readable_snapshot(context, context.job(job), job, snapshot_id, only, warn) as snapshot:
         for record in _selected(snapshot, patterns):
             found = True
-            _tell(record, context.fleet.site.zone, as_json)
+            _print(record, context.fleet.site.zone, as_json)
     if patterns and not found:
         click.echo("nothing in the snapshot matches; patterns: docs/backups.md", err=True)
         return EXIT_WARNINGS
@@ -83,7 +83,7 @@ def find(context: Context, job: str, patterns: tuple[str, ...], only: str | None
         for record in _selected(snapshot, patterns):
             found = True
             place = {"snapshot": snapshot.name.id, "store": snapshot.store.name}
-            _tell(record, context.fleet.site.zone, as_json, place)
+            _print(record, context.fleet.site.zone, as_json, place)
     return 0 if found else EXIT_WARNINGS
 
 
@@ -199,7 +199,7 @@ def _iso(seconds: float, zone: tzinfo) -> str | None:
         return None
 
 
-def _tell(record: FileRecord, zone: tzinfo, as_json: bool, found: dict[str, str] | None = None) -> None:
+def _print(record: FileRecord, zone: tzinfo, as_json: bool, found: dict[str, str] | None = None) -> None:
     """An entry of a snapshot; ``found`` names the snapshot and store, for ``find``."""
     if as_json:
         click.echo(json.dumps({**(found or {}), **_facts(record, zone)}))

@@ -81,7 +81,7 @@ def prune(
                     if not (if_allowed and is_left_to_others(context, name, "prune", error)):
                         failed = True
                         warn_of(error)
-    _tell_prune(rows, as_json, dry_run)
+    _print_prune(rows, as_json, dry_run)
     if failed:
         return EXIT_FAILED
     return EXIT_WARNINGS if any(row["action"] in ("hold", "stop", "refuse") for row in rows) else 0
@@ -108,11 +108,11 @@ def _prune(
             _note(facts, job_name, store.name, steps, lost, force)
     for what in lost.values():
         warn(f"{job_name}: {store.name}: {what}")
-    _tell_held(job_name, store.name, steps)
+    _warn_of_held(job_name, store.name, steps)
     return steps
 
 
-def _tell_held(job_name: str, store: str, steps: list[Step]) -> None:
+def _warn_of_held(job_name: str, store: str, steps: list[Step]) -> None:
     held = [step for step in steps if step.action == "hold"]
     for step in held[:1]:
         warn(f"{job_name}: {store}: {len(held)} held, first {step.listed.id}: {step.why}")
@@ -167,7 +167,7 @@ def _row(job: str, step: Step, zone: tzinfo) -> dict[str, Any]:
     }
 
 
-def _tell_prune(rows: list[dict[str, Any]], as_json: bool, dry_run: bool) -> None:
+def _print_prune(rows: list[dict[str, Any]], as_json: bool, dry_run: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return

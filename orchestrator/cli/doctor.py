@@ -30,14 +30,14 @@ def doctor(context: Context, job: str | None, as_json: bool) -> int:
         for check in examine(context, name):
             checks.append(check)
             if not as_json:
-                _tell(check)
+                _print(check)
     if as_json:
         rows = [{"job": each.job, "check": each.what, **asdict(each.found)} for each in checks]
         click.echo(json.dumps(rows, indent=1))
     return max((_EXITS[each.found.result] for each in checks), default=0)
 
 
-def _tell(check: Check) -> None:
+def _print(check: Check) -> None:
     found = check.found
     click.echo(visible(f"{found.result:<8}{check.job}: {check.what}: {found.told}"))
     if found.hint:

@@ -35,7 +35,7 @@ def list_(context: Context, job: str | None, only: str | None, as_json: bool) ->
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     else:
-        _tell(rows)
+        _print(rows)
     for listed in found:
         if listed.doubt and listed.doubt != NO_KEYS:
             warn(f"{listed.name.job}: {listed.store}: {listed.id} is {listed.state}: {listed.doubt}")
@@ -46,7 +46,7 @@ def list_(context: Context, job: str | None, only: str | None, as_json: bool) ->
     return EXIT_FAILED if errors else 0
 
 
-def _tell(rows: list[dict[str, Any]]) -> None:
+def _print(rows: list[dict[str, Any]]) -> None:
     cells = [
         (row["job"], row["snapshot"], row["store"], row["state"], str(row["generation"] or "?"),
          str(row["entries"]), size(row["content_bytes"]), size(row["stored_bytes"]))

@@ -104,7 +104,7 @@ def verify(
         checks, errors = checks + more, errors + failed
     if if_allowed:
         errors = [error for error in errors if not is_left_to_others(context, job, "verify", error)]
-    _tell_checks(checks, as_json)
+    _print_checks(checks, as_json)
     for earlier in errors[:-1]:
         warn_of(earlier)
     if errors:
@@ -171,7 +171,7 @@ def _verify_spot(
     return {"snapshot": name, **asdict(live)}
 
 
-def _tell_checks(checks: list[dict[str, Any]], as_json: bool) -> None:
+def _print_checks(checks: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(checks, indent=1))
         return
@@ -244,11 +244,11 @@ def drill(
         report = {"job": job, "snapshot": name, "store": store, "verdict": result.verdict, **asdict(result)}
         click.echo(json.dumps(report, indent=1))
     else:
-        _tell_drill(job, name, store, result)
+        _print_drill(job, name, store, result)
     return _DRILL_EXIT[result.verdict]
 
 
-def _tell_drill(job: str, name: str, store: str, result: Drilled) -> None:
+def _print_drill(job: str, name: str, store: str, result: Drilled) -> None:
     for finding in result.findings:
         warn(str(finding))
     for note in result.notes:

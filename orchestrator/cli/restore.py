@@ -75,17 +75,17 @@ def restore(
     with readable_snapshot(context, context.job(job), job, snapshot_id, only, warn) as snapshot:
         selection = Selection(snapshot.literal_first(patterns), snapshot.literal_first(exclude))
         if dry_run:
-            return _tell_dry_run(snapshot, target.absolute(), patterns, selection, existing, as_json)
+            return _print_dry_run(snapshot, target.absolute(), patterns, selection, existing, as_json)
         total = snapshot.meta.content_bytes if selection.all else None
         with output.progress(f"{job} to {target}", lambda: live.content_bytes, total):
             refuse = outside_links == "refuse"
             restore_to(snapshot, target, selection, owners, live, existing, refuse_outside=refuse)
         live.notes += _without_match(snapshot, patterns)
-    return _tell(snapshot, target, patterns, live, as_json)
+    return _print(snapshot, target, patterns, live, as_json)
 
 
-def _tell(snapshot: Snapshot, target: Path, patterns: tuple[str, ...], live: Restored, as_json: bool) -> int:
-    _tell_notes(live)
+def _print(snapshot: Snapshot, target: Path, patterns: tuple[str, ...], live: Restored, as_json: bool) -> int:
+    _warn_of_notes(live)
     if patterns and not live.entries:
         raise LeitstandError("nothing in the snapshot matches", "patterns: docs/backups.md")
     if as_json:
@@ -116,14 +116,14 @@ def _without_match(snapshot: Snapshot, patterns: tuple[str, ...]) -> list[str]:
     return [f"nothing in the snapshot matches {pattern}" for pattern in waiting] if found_any else []
 
 
-def _tell_notes(live: Restored) -> None:
-    _tell_some(live.notes, len(live.notes))
+def _warn_of_notes(live: Restored) -> None:
+    _warn_of_some(live.notes, len(live.notes))
     if live.outside_links:
         warn(f"{live.outside_links} symbolic links lead out of the target:")
-        _tell_some(live.outside, live.outside_links)
+        _warn_of_some(live.outside, live.outside_links)
 
 
-def _tell_some(lines: Sequence[str], count: int) -> None:
+def _warn_of_some(lines: Sequence[str], count: int) -> None:
     for line in lines[:PROBLEMS_SHOWN]:
         warn(line)
     if count > PROBLEMS_SHOWN:
@@ -139,7 +139,7 @@ def _about(snapshot: Snapshot, target: Path) -> dict[str, str]:
     return {"job": name.job, "snapshot": name.id, "store": snapshot.store.name, "target": str(target)}
 
 
-def _tell_dry_run(
+def _print_dry_run(
     snapshot: Snapshot,
     target: Path,
     patterns: tuple[str, ...],
@@ -163,7 +163,7 @@ def _tell_dry_run(
     for extra in extras:
         name = visible(os.fsdecode(extra.path))
         click.echo(f"would be removed: {name}{'/ with everything in it' if extra.folder else ''}")
-    _tell_notes(live)
+    _warn_of_notes(live)
     click.echo(
         f"{snapshot.name.job}: {live.entries} entries, {size(live.content_bytes)} would be restored"
         f" to {target} from {snapshot.name.id} in {snapshot.store.name}"

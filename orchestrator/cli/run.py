@@ -51,7 +51,7 @@ def run(
 
 
 def _run_all(context: Context, children: Children, limits: Parallelism, as_json: bool) -> int:
-    done = run_all(context, children, context.job_names(None), limits, _tell_ended)
+    done = run_all(context, children, context.job_names(None), limits, _warn_of_ended)
     reports = [_report_of(ended) for ended in done]
     if as_json:
         click.echo(json.dumps(reports, indent=1))
@@ -60,7 +60,7 @@ def _run_all(context: Context, children: Children, limits: Parallelism, as_json:
     return max((ended.status for ended in done), default=0)
 
 
-def _tell_ended(ended: Ended) -> None:
+def _warn_of_ended(ended: Ended) -> None:
     for line in ended.stderr.splitlines():
         warn(f"{ended.task.job}: {line}")
 
@@ -101,13 +101,13 @@ def _run_one(context: Context, job: str, as_json: bool) -> int:
             report = {"job": job, "status": error.exit_code, "problem": error.message}
             click.echo(json.dumps({**report, "seconds": round(time.monotonic() - start, 3)}, indent=1))
         raise
-    _tell_problems(result)
+    _warn_of_problems(result)
     status = EXIT_FAILED if result.failed else EXIT_WARNINGS if result.problem_count else 0
     if as_json:
         seconds = round(time.monotonic() - start, 3)
         click.echo(json.dumps({**_as_dict(result), "status": status, "seconds": seconds}, indent=1))
     else:
-        _tell_run(result)
+        _print_run(result)
     return status
 
 
@@ -136,7 +136,7 @@ def _as_dict(result: RunResult) -> dict[str, Any]:
     }
 
 
-def _tell_problems(result: RunResult) -> None:
+def _warn_of_problems(result: RunResult) -> None:
     for problem in result.problems[:PROBLEMS_SHOWN]:
         warn(f"{os.fsdecode(problem.path) or result.name.job}: {problem.what}")
     if result.problem_count > PROBLEMS_SHOWN:
@@ -145,7 +145,7 @@ def _tell_problems(result: RunResult) -> None:
         warn_of(error)
 
 
-def _tell_run(result: RunResult) -> None:
+def _print_run(result: RunResult) -> None:
     meta, stores = result.meta, ", ".join(result.stored)
     if result.failed:
         stores += f", NOT in {', '.join(result.failed)}"

@@ -37,7 +37,7 @@ def status(context: Context, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     else:
-        _tell_status(rows, context.fleet.site.zone)
+        _print_status(rows, context.fleet.site.zone)
     return EXIT_WARNINGS if any(row["problem"] for row in rows) else 0
 
 
@@ -88,7 +88,7 @@ def _lateness_of_drills(context: Context, job_name: str, facts: StoreFacts, now:
     return "late: two drills were missed" if drilled < now - 2 * schedule.interval.total_seconds() else ""
 
 
-def _tell_status(rows: list[dict[str, Any]], zone: tzinfo) -> None:
+def _print_status(rows: list[dict[str, Any]], zone: tzinfo) -> None:
     columns = ("JOB", "STORE", "LAST GOOD", "STORED", "COUNT", "VERIFIED", "DRILLED", "NEXT", "PROBLEM")
     cells = [
         (

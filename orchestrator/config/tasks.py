@@ -126,12 +126,12 @@ def offset(task: Task, jitter: timedelta, interval: timedelta) -> timedelta:
 
 
 def longest_offset(jitter: timedelta, interval: timedelta) -> timedelta:
-    """How much a start is put off at most."""
+    """The longest delay of a start."""
     return min(jitter, interval / JITTER_SHARE)
 
 
 def options(task: Task, job: Job) -> tuple[str, ...]:
-    """What a task's command line needs beside the job's name."""
+    """The options of a task's command line."""
     # What the job does not ask for is no failure where its credentials may only write.
     words = ["--if-allowed"] if task.action != "run" and is_default(job, task.action) else []
     if task.action == "verify":

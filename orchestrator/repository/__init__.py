@@ -1,1 +1,1 @@
-"""What lies in a store: names, keys, manifests, snapshots and the catalog of them."""
+"""The objects in a store: names, keys, manifests, snapshots and the catalog of them."""

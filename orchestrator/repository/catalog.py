@@ -130,24 +130,24 @@ def _unproven(store: Store, listed: Listed) -> Listed:
         return replace(listed, doubt=error.message, state="unreadable")
 
 
-def newest(store: Store, host: str, job: str, keys: KeyRing, tell: Callable[[str], None]) -> Listed:
+def newest(store: Store, host: str, job: str, keys: KeyRing, warn: Callable[[str], None]) -> Listed:
     """The newest snapshot of a job that is proven. Raises NoSuchSnapshotError or NotProvenError without one.
 
-    ``tell`` gets a line for each that claims to be newer.
+    ``warn`` gets a line for each that claims to be newer.
     """
-    return newest_of(store.name, job, snapshots(store, host, job, keys), tell)
+    return newest_of(store.name, job, snapshots(store, host, job, keys), warn)
 
 
-def newest_of(store: str, job: str, found: Sequence[Listed], tell: Callable[[str], None]) -> Listed:
+def newest_of(store: str, job: str, found: Sequence[Listed], warn: Callable[[str], None]) -> Listed:
     """The newest proven one of these, which are in order; see `newest`."""
     good = [each for each in found if not each.doubt]
     if not good:
         raise _none_is_good(store, job, found)
     newer = [each for each in found if each.doubt and each.began >= good[-1].time]
     for each in newer[:PASSED_OVER_SHOWN]:
-        tell(f"{store}: {each.id} is skipped because it is {each.state}: {each.doubt}")
+        warn(f"{store}: {each.id} is skipped because it is {each.state}: {each.doubt}")
     if len(newer) > PASSED_OVER_SHOWN:
-        tell(f"{store}: and {len(newer) - PASSED_OVER_SHOWN} more: leitstand backup list {job}")
+        warn(f"{store}: and {len(newer) - PASSED_OVER_SHOWN} more: leitstand backup list {job}")
     return good[-1]
 
 

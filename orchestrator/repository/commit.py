@@ -24,7 +24,7 @@ _NO_JSON = "it is not valid JSON"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meta:
-    """What everyone with read access to the store may know: no file names, no secrets.
+    """Facts that everyone with read access to the store may know: no file names, no secrets.
 
     ``started`` and ``finished`` are UTC in ISO 8601. ``volumes`` are those of this snapshot's archive, in
     order. ``previous`` is the newest snapshot that each store which got this one had before it; "": none.

@@ -1,4 +1,4 @@
-"""What a folder holds and a snapshot does not: find it, remove it.
+"""Files that a folder has and a snapshot does not: find them, remove them.
 
 Every step goes from an open folder to the next (``dir_fd``, ``O_NOFOLLOW``), so no link is followed. What is
 mounted below the folder is neither looked into nor removed.
@@ -68,7 +68,7 @@ class Extra:
 
 
 def find_extra(root: Path, known: Known) -> Iterator[Extra]:
-    """What is to be removed, in the order of names. Raises OSError."""
+    """The paths to remove, in the order of names. Raises OSError."""
     top = os.open(root, _OPEN_FOLDER)
     mount = _mount(top)
     stack = [(top, b"", _names(top))]

@@ -17,7 +17,7 @@ from orchestrator.sources.patterns import Selection
 
 @dataclass(frozen=True)
 class Existing:
-    """What the user allows for a target that is not empty."""
+    """The user's permissions for a target that is not empty."""
 
     overwrite: bool = False
     delete_extra: bool = False
@@ -78,7 +78,7 @@ def restore_to(
 
 
 def extra_in(snapshot: Snapshot, target: Path, notes: list[str]) -> list[Extra]:
-    """What ``delete_extra`` would remove; ``notes`` gets what stays. Raises RestoreError."""
+    """The paths that ``delete_extra`` would remove; ``notes`` gets those that stay. Raises RestoreError."""
     with _errors(target.absolute()):
         found = list(find_extra(target.absolute(), Known(snapshot.manifest)))
     notes += [

@@ -1,4 +1,4 @@
-"""Whom restored files belong to."""
+"""The owners of restored files."""
 
 import grp
 import os

@@ -41,7 +41,7 @@ FEWEST = 3  # with this many marks at once, more than the job's share, an admin 
 
 @dataclass(frozen=True)
 class Step:
-    """What happens to one snapshot, and why.
+    """The action on one snapshot, and why.
 
     ``action``: keep, mark, wait, unmark, delete, sweep, hold, stop or refuse. ``let_go``: a person said so.
     ``marks``, of one that is stopped: how many would be marked at once.
@@ -56,7 +56,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Word:
-    """What an admin, or an earlier check, has determined about a job's snapshots in a store.
+    """Decisions of an admin, or of an earlier check, about a job's snapshots in a store.
 
     ``damaged`` do not count as good ones. Of those much larger than the newest good one only the ``released``
     are not held; None: all. ``marks`` is how many may be marked at once, regardless of the job's share.
@@ -73,7 +73,7 @@ class Word:
 def plan(
     store: Store, job_name: str, job: Job, keys: KeyRing, now: datetime, zone: ZoneInfo, word: Word
 ) -> list[Step]:
-    """What a prune of this job in this store does, newest first. Changes nothing."""
+    """The steps of a prune of this job in this store, newest first. Changes nothing."""
     listed = scan(store, job.host, job_name)
     committed = {each.id: each for each in proven(store, listed, keys, now)}
     good = [each for each in committed.values() if not each.doubt]

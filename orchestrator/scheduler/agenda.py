@@ -31,7 +31,7 @@ LONGEST_RETRY: Mapping[Action, timedelta] = {
 
 @dataclass
 class _Entry:
-    """What is planned for a task, and how often it failed since it was done."""
+    """The next start of a task, and how often it failed since it was done."""
 
     due: datetime | None
     failures: int = 0
@@ -39,7 +39,7 @@ class _Entry:
 
 @dataclass
 class Agenda:
-    """What is due. ``done`` has the start of the last good try of each task, in seconds since 1970.
+    """All tasks. ``done`` has the start of the last good try of each one, in seconds since 1970.
 
     A task that was never done is counted from the time it was first ``seen``.
     """
@@ -91,7 +91,7 @@ class Agenda:
 
 
 def read_stamps(path: Path) -> tuple[dict[str, float], dict[str, float]]:
-    """What was done and what was seen. A file that is lost or damaged costs a try too many at most."""
+    """The stamps ``done`` and ``seen``. A lost or damaged file costs one superfluous run at most."""
     try:
         data: Any = json.loads(path.read_text())
         done, seen = ({str(k): float(v) for k, v in data[name].items()} for name in ("done", "seen"))

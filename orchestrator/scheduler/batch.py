@@ -17,7 +17,7 @@ def run_all(
     children: Children,
     jobs: Sequence[str],
     limits: Parallelism,
-    tell: Callable[[Ended], None],
+    report: Callable[[Ended], None],
 ) -> list[Ended]:
     """Run these jobs, also when one fails; how each ended, in the order of ``jobs``.
 
@@ -31,17 +31,17 @@ def run_all(
             for task in startable(waiting, children.running, resources, limits):
                 waiting.remove(task)
                 children.start(task)
-            done.append(_next(children, tell))
+            done.append(_next(children, report))
     except KeyboardInterrupt:
         children.break_off()
         while children.running:
-            _next(children, tell)
+            _next(children, report)
         raise
     return sorted(done, key=lambda ended: jobs.index(ended.task.job))
 
 
-def _next(children: Children, tell: Callable[[Ended], None]) -> Ended:
+def _next(children: Children, report: Callable[[Ended], None]) -> Ended:
     ended = children.ended.get()
     children.forget(ended)
-    tell(ended)
+    report(ended)
     return ended

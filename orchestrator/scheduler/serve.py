@@ -136,9 +136,9 @@ class Service:
             self._keep_stamps()
         else:
             self.agenda.failed(task, self.now)
-        self._tell_end(ended, good)
+        self._log_end(ended, good)
 
-    def _tell_end(self, ended: Ended, good: bool) -> None:
+    def _log_end(self, ended: Ended, good: bool) -> None:
         following = self.agenda.starts().get(ended.task)
         again = following.astimezone(self.agenda.zone).isoformat(timespec="seconds") if following else "never"
         level = logging.INFO if good else logging.ERROR

@@ -18,7 +18,7 @@ class Parallelism:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a job keeps busy."""
+    """The host and the stores that a job uses."""
 
     host: str
     stores: tuple[str, ...]

@@ -82,7 +82,7 @@ class FilesSource:
         except OSError as error:
             raise SourceError(f"{self.settings.files}: {error.strerror}", "is the path right?") from error
         try:
-            self._tell_of_what_is_hidden()
+            self._note_hidden_attributes()
             if self.settings.must_be_mounted and status.st_dev == Path("/").stat().st_dev:
                 raise not_mounted(self.settings)
             yield self._entry(status, "", f"/proc/self/fd/{top}", report, follow=True)
@@ -184,7 +184,7 @@ class FilesSource:
     def sees_trusted(self) -> bool:
         return _has_capability(_CAP_SYS_ADMIN)
 
-    def _tell_of_what_is_hidden(self) -> None:
+    def _note_hidden_attributes(self) -> None:
         if not os.geteuid() and not self.sees_trusted:
             _log.warning("%s: without CAP_SYS_ADMIN attributes trusted.* cannot be seen or saved", self.label)
 

@@ -211,11 +211,11 @@ class _Walk:
                 f"{source.label}: reading it on {source.transport.name} failed: {reason}",
                 source.transport.hint(finished),
             )
-        told = {source.path(_relative(each.path)): each for each in found}
-        changed = {hash(path) for path, each in told.items() if each.changed}
+        complained = {source.path(_relative(each.path)): each for each in found}
+        changed = {hash(path) for path, each in complained.items() if each.changed}
         # Names come and go in a folder while it is read; problems of files are reported per file.
         folders = changed.intersection(self._folders)
-        for path, complaint in told.items():
+        for path, complaint in complained.items():
             if not (complaint.changed and hash(path) in folders):
                 self.report(Problem(path, complaint.reason))
         for line in other_complaints(finished.stderr):

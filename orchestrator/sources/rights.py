@@ -1,4 +1,4 @@
-"""What a user of MariaDB or MySQL can see, by SHOW GRANTS.
+"""The rights of a user of MariaDB or MySQL, by SHOW GRANTS.
 
 Objects that a user has no right to see are not refused: the server answers as if they did not exist, and a
 dump looks complete without them.
@@ -32,7 +32,7 @@ class Rights:
         return bool(self._of("*", "*") & {_ALL, "SELECT", "SHOW DATABASES"})
 
     def hidden(self, database: str) -> list[str]:
-        """What a dump of a database would silently lack, each with the grant that helps."""
+        """The objects that a dump of a database would silently lack, each with the grant that helps."""
         rights = self._of(database, "*") | self._of("*", "*")
         quoted = database.replace("`", "``")
         found = []

@@ -1,1 +1,1 @@
-"""What this host knows of its jobs: tasks, records of runs and proofs, metrics."""
+"""This host's knowledge of its jobs: tasks, records of runs and proofs, metrics."""

@@ -1,4 +1,4 @@
-"""What is known of each job in each store: a small JSON file per job on this host.
+"""The facts of each job in each store: a small JSON file per job on this host.
 
 A cache for `status` and for Prometheus: whether a snapshot is there and good, the store alone knows.
 """
@@ -64,8 +64,8 @@ class StoreFacts:
     def problems(self) -> str:
         """All of them in one line; empty when all is good."""
         found = [f"{level}: {what}" for level, what in sorted(self.unproven.items())]
-        told = set(self.unproven.values())
-        found += [f"{name}: {what}" for name, what in sorted(self.damaged.items()) if what not in told]
+        named = set(self.unproven.values())
+        found += [f"{name}: {what}" for name, what in sorted(self.damaged.items()) if what not in named]
         found += [f"{name}: {what}" for name, what in sorted(self.doubtful.items())]
         return "; ".join([each for each in (self.problem, *self.lost.values(), *found) if each])
 
@@ -74,7 +74,7 @@ Facts = dict[str, dict[str, StoreFacts]]  # job -> store -> facts
 
 
 def in_a_line(error: Exception) -> str:
-    """What the status says of an error that ended a run or a proof."""
+    """The line of the status about an error that ended a run or a proof."""
     if isinstance(error, LeitstandError):
         return error.message
     if isinstance(error, OSError):

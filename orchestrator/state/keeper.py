@@ -85,7 +85,7 @@ class FactsKeeper:
         self.update(job, store, lambda facts: replace(facts, damaged=_with(facts.damaged, snapshot, what)))
 
     def of(self, job: str, store: str) -> StoreFacts:
-        """What is known of a job in a store; empty facts when nothing is."""
+        """The facts of a job in a store; empty ones when nothing is known."""
         return read_facts(self.state, self.jobs).get(job, {}).get(store, StoreFacts())
 
     def publish(self) -> None:

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Look:
-    """What a look found: the complete snapshots in order, and those that are ``lost``: name -> a line."""
+    """The result of a look: the complete snapshots in order, and those that are ``lost``: name -> a line."""
 
     listed: list[Listed]
     lost: Mapping[str, str] = field(default_factory=dict)
@@ -96,7 +96,7 @@ def look(context: Context, job_name: str, store: Store, keys: KeyRing, *, forget
 
 
 def learn(context: Context, job_name: str, store: Store, keys: KeyRing) -> Sequence[str]:
-    """What a run must know of a store before it adds to it: the snapshots there, oldest first.
+    """The snapshots in a store, oldest first, which a run must know before it adds one.
 
     Only what this host has not seen yet is read. A store that cannot be listed has what is known of it.
     """
@@ -126,7 +126,7 @@ def learn(context: Context, job_name: str, store: Store, keys: KeyRing) -> Seque
 
 
 def missed(context: Context, job_name: str, store: Store, listed: Sequence[Listed]) -> dict[str, str]:
-    """What is lost of a job in a store, by what is known now; nothing is remembered."""
+    """The lost snapshots of a job in a store, by what is known now; nothing is remembered."""
     known = _known(context.facts().of(job_name, store.name), _bucket(context, store))
     return _lost(context, job_name, store, listed, known, datetime.now(UTC))
 
@@ -149,7 +149,7 @@ def _lost(
 
 
 def is_gone(name: SnapshotName, zone: tzinfo) -> str:
-    """What is said of a snapshot that is lost."""
+    """The message about a lost snapshot."""
     return f"snapshot {name.id} of {name.began.astimezone(zone):%-d %B %Y} is gone"
 
 

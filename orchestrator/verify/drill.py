@@ -42,7 +42,7 @@ _FORMATS: Mapping[Kind, Callable[[int], bool]] = {
 
 
 class Verdict(StrEnum):
-    """What a drill says of a snapshot, from good to bad. Only the last two are the backup's fault."""
+    """A drill's verdicts on a snapshot, from good to bad. Only the last two are the backup's fault."""
 
     PROVEN = "proven"
     CANNOT_LOAD = "cannot load"
@@ -56,7 +56,7 @@ class Verdict(StrEnum):
 
 
 def verdict_of(error: Exception) -> Verdict:
-    """What a drill says that ended early: only what was read back can be damaged."""
+    """The verdict of a drill that ended early: only what was read back can be damaged."""
     damaged = isinstance(error, RestoreError) and not isinstance(error.__cause__, OSError)
     return Verdict.DAMAGED if damaged else Verdict.CANNOT_LOAD
 
@@ -77,7 +77,7 @@ class Fault(Finding):
 
 @dataclass
 class Drilled:
-    """What a drill did: paths compared, dumps loaded with their rows, the seconds of the restore alone.
+    """The result of a drill: paths compared, dumps loaded with their rows, the seconds of the restore alone.
 
     ``tables`` has the rows of each table that was loaded, by the dump's path; also of dumps that do not tell
     their rows while they are made. ``notes`` say what of a dump was not tried.

@@ -26,7 +26,7 @@ class Finding:
 
 @dataclass
 class Verified:
-    """What a verification read and found; ``beside``: findings about other snapshots."""
+    """The result of a verification; ``beside``: findings about other snapshots."""
 
     files: int = 0
     archive_bytes: int = 0
@@ -52,7 +52,7 @@ def verify_snapshot(snapshot: Snapshot, result: Verified | None = None) -> Verif
 
 
 def _find_strange_objects(store: Store, name: SnapshotName, meta: Meta, result: Verified) -> None:
-    """What lies in the snapshot's folder and is not of it: nothing of ours puts it there."""
+    """Objects in the snapshot's folder that do not belong to it: nothing of ours puts them there."""
     own = {name.key(each) for each in (COMMIT, META, MANIFEST, MARK, HOLD)} | {
         *name.volume_keys(len(meta.volumes))
     }

@@ -120,15 +120,15 @@ def drill_job(
     only: str | None,
     scratch: Path | None,
     live: Restored,
-    tell: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> tuple[str, str, Drilled]:
     """Drill a snapshot (the newest by default). The snapshot's name, its store and what was found.
 
-    ``tell`` is given a line for each store that could not give the snapshot.
+    ``warn`` is given a line for each store that could not give the snapshot.
     """
     job = context.job(job_name)
     place = scratch or job.drill.scratch or job.scratch
-    with readable_snapshot(context, job, job_name, snapshot_id, only, tell) as snapshot:
+    with readable_snapshot(context, job, job_name, snapshot_id, only, warn) as snapshot:
         name, store = snapshot.name.id, snapshot.store.name
         with _noting_failure(context, job_name, store, "drill", snapshot_id):
             try:
@@ -194,19 +194,19 @@ def _made(snapshot: Snapshot) -> float:
 
 
 def rebuild_catalog(
-    context: Context, job_name: str, store: Store, keys: KeyRing, tell: Callable[[str], None]
+    context: Context, job_name: str, store: Store, keys: KeyRing, warn: Callable[[str], None]
 ) -> int:
     """Set what is remembered of a job in a store to what is there; the number of proven snapshots.
 
-    What was missed until now is missed no more. ``tell`` is given a line for each that is missed by those
+    What was missed until now is missed no more. ``warn`` is given a line for each that is missed by those
     that are there, or passed over.
     """
     seen = look(context, job_name, store, keys, forget=True)
     for what in seen.lost.values():
-        tell(f"{job_name}: {store.name}: {what}; it will not be missed any more")
+        warn(f"{job_name}: {store.name}: {what}; it will not be missed any more")
     good = [each for each in seen.listed if not each.doubt]
     if good:
-        meta = newest_of(store.name, job_name, seen.listed, tell).meta
+        meta = newest_of(store.name, job_name, seen.listed, warn).meta
         assert meta is not None  # noqa: S101 - it is proven
         context.facts().update(job_name, store.name, lambda facts: _with_run_of(meta, facts))
     return len(good)

@@ -24,7 +24,7 @@ _SHARE = re.compile(r"1/([1-9][0-9]{0,3})")
 
 @dataclass
 class Shared(Verified):
-    """What a share read: ``volumes`` of ``all_volumes``, manifests included, and what it found."""
+    """The result of a share: it read ``volumes`` of ``all_volumes``, manifests included."""
 
     volumes: int = 0
     all_volumes: int = 0

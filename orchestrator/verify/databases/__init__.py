@@ -35,5 +35,5 @@ def require_server(label: str) -> None:
 
 
 def loader_for(path: str) -> Loader | None:
-    """What loads the dump at this path; None for what is no dump."""
+    """The loader of the dump at this path; None for other files."""
     return next((loader for pattern, loader in _LOADERS if fnmatch.fnmatchcase(path, pattern)), None)

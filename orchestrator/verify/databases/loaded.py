@@ -1,4 +1,4 @@
-"""What became of a dump that was loaded, and the two ways in which it may not load."""
+"""The result of loading a dump, and the two ways in which it may not load."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Loaded:
     notes: tuple[str, ...] = ()
 
     def differences(self, saved: Mapping[str, int]) -> list[str]:
-        """What differs from the rows that were counted while the dump was made, a line for each table.
+        """The differences from the rows that were counted while the dump was made, a line for each table.
 
         A table that was not counted then is no difference: nothing comes from a dump that it does not have.
         Nor is one whose name the dump has in an encoding that was not understood.

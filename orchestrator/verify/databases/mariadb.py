@@ -100,7 +100,7 @@ def _is_of(error: str, database: str) -> bool:
 
 
 def _judged(number: str, error: str, kind: ServerKind | None, here: ServerKind) -> LeitstandError:
-    """Whose fault an error is."""
+    """The error of this machine, or of the dump."""
     if kind is not None and (kind.name != here.name or kind.version > here.version):
         return CannotLoadError(f"needs {kind}, here is {here}: {error}", f"install {kind.name}'s server")
     return CannotLoadError(error) if number in _LACKS or "Errcode: 28" in error else DumpError(error)

@@ -32,7 +32,7 @@ _RIGHTS = {
 
 @dataclass(frozen=True)
 class ServerKind:
-    """What makes or loads a dump: ``MariaDB`` or ``MySQL``, and its version."""
+    """The program that makes or loads a dump: ``MariaDB`` or ``MySQL``, and its version."""
 
     name: str
     version: Version
@@ -42,7 +42,7 @@ class ServerKind:
 
 
 def kind_in(text: str) -> ServerKind | None:
-    """What the line with the server's version says, in a dump's head or of a server's ``--version``."""
+    """The server and version in a line, in a dump's head or of a server's ``--version``."""
     found = next((match for version in _VERSIONS if (match := version.search(text))), None)
     if found is None:
         return None
@@ -50,7 +50,7 @@ def kind_in(text: str) -> ServerKind | None:
 
 
 def kind_of(dump: Path) -> ServerKind | None:
-    """What server a dump was made from; None if it does not say so."""
+    """The server that a dump was made from; None if it names none."""
     with dump.open("rb") as file:
         return kind_in(b"".join(islice(file, _HEAD_LINES)).decode(errors="replace"))
 

@@ -154,7 +154,7 @@ def newest_programs(installed: Path) -> Path:
 
 
 def _judged(error: str, needs: Needs, version: int) -> LeitstandError:
-    """Whose fault an error is."""
+    """The error of this machine, or of the dump."""
     if needs.version > version:
         return CannotLoadError(f"needs PostgreSQL {needs.version}: {error}", "install it")
     return CannotLoadError(error) if _LACKS.search(error) else DumpError(error)

@@ -1,4 +1,4 @@
-"""What SQL of pg_dump expects its server to have: only the source has it, and without it the SQL stops."""
+"""Objects that SQL of pg_dump expects on its server: only the source has them, and without them it stops."""
 
 import re
 from collections.abc import Iterable, Iterator

@@ -63,7 +63,7 @@ def confined(place: Path) -> list[str]:
 
 
 def _account() -> pwd.struct_passwd | None:
-    """Whom to run a scratch server as; None when we are not root and cannot choose."""
+    """The user to run a scratch server as; None when we are not root and cannot choose."""
     if os.geteuid():
         return None
     for name in _USERS:
@@ -98,7 +98,7 @@ def _require_way(folder: Path, user: str) -> None:
 
 
 def succeed(argv: Sequence[str], timeout: float = READY_SECONDS, stdin: bytes = b"") -> str:
-    """What a program prints. Raises CannotLoadError when it fails: it does nothing that a dump chose."""
+    """The output of a program. Raises CannotLoadError when it fails: it does nothing that a dump chose."""
     done = process.run(argv, timeout=timeout, stdin=stdin)
     if done.status:
         raise CannotLoadError(f"{_name(argv)}: {done.last_words}")
