@@ -105,7 +105,7 @@ def test_groups_follow_from_roles_jobs_and_stores_in_the_order_of_the_file(folde
     assert found["all"]["hosts"] == list(found["_meta"]["hostvars"]) == ["control", "web2", "web1"]
 
 
-def test_a_host_is_logged_in_to_as_the_file_says_otherwise_as_root_the_way_backups_do(folder: Path) -> None:
+def test_the_login_to_a_host_is_that_of_the_file_or_that_of_backups(folder: Path) -> None:
     hosts = printed(folder, "--list")["_meta"]["hostvars"]
     keys = ("ansible_user", "ansible_port", "ansible_become", "ansible_ssh_private_key_file")
     assert [[hosts[name].get(key) for key in keys] for name in hosts] == [
@@ -176,7 +176,7 @@ def test_no_secret_is_in_the_inventory(folder: Path) -> None:
     assert SECRET not in json.dumps(printed(folder, "--list"))
 
 
-def test_ansible_reads_script_and_file_alike(folder: Path) -> None:
+def test_ansible_reads_the_script_as_the_file(folder: Path) -> None:
     if shutil.which("ansible-inventory") is None:
         pytest.skip("ansible-core is not installed")
     assert run(folder, "render", "ansible", "--out", str(folder)).returncode == 0
@@ -210,7 +210,7 @@ HOSTS = st.dictionaries(st.from_regex(r"\A[a-z][a-z0-9-]{0,6}[a-z0-9]\Z"), ROLES
 
 
 @given(roles=HOSTS, jobs=st.sets(st.integers(0, 11)), grafana=st.booleans())
-def test_each_host_with_roles_stands_once_with_its_address_and_no_other_does(
+def test_each_host_with_roles_is_there_once_with_its_address_and_no_other_host_is(
     roles: dict[str, list[str]], jobs: set[int], grafana: bool
 ) -> None:
     addresses = {name: f"2001:db8::{number:x}" for number, name in enumerate(roles, start=0x100)}

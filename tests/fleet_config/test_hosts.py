@@ -103,7 +103,7 @@ def prometheus_says(folder: Path) -> dict[str, str]:
         return found()
 
 
-def test_hosts_with_roles_are_asked_over_tls_in_one_job_unless_the_file_says_how(tmp_path):
+def test_hosts_with_roles_are_scraped_over_tls_in_one_job_unless_configured_otherwise(tmp_path):
     hosts = {
         "control": {"address": "127.0.0.1", "roles": ["leitstand"]},
         "web1": {"address": "192.0.2.11", "roles": ["watched"]},

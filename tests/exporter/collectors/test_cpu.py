@@ -118,7 +118,7 @@ def test_a_cpu_of_too_few_numbers_is_left_out_at_every_scrape(host, figures):
         assert {cpu for cpu, _ in figures(collector)["node_cpu_seconds_total"]} == {"0", "2"}
 
 
-def test_throttles_that_are_no_longer_told_of_one_core_are_told_of_the_others(host, figures):
+def test_throttles_missing_for_one_core_are_served_for_the_others(host, figures):
     times(host, *((cpu, [TICKS] * 4) for cpu in range(3)))
     for cpu in range(3):
         host.write(f"{CPUS}/cpu{cpu}/topology/physical_package_id", "0\n")

@@ -172,7 +172,7 @@ def test_faulty_settings_get_no_warning_besides(leitstand: Run, tmp_path: Path) 
     assert "has no schedule" not in done.stderr
 
 
-def test_what_is_rarely_meant_about_roles_and_deploy(leitstand: Run, tmp_path: Path) -> None:
+def test_settings_of_roles_and_deploy_that_are_rarely_intended(leitstand: Run, tmp_path: Path) -> None:
     managed = {"control": {"address": "192.0.2.10", "roles": ["leitstand"]}}
     file = tmp_path / "l.yml"
     assert "without TLS" in warned(leitstand, file, hosts=managed)["deploy.certificate"]
