@@ -78,7 +78,7 @@ class Files:
             os.close(descriptor)
 
     def _read_again(self, kept: dict[str, int], path: str, limit: int) -> bytes:
-        # procfs writes a file anew whenever it is read from its start, so it stays open. After an error it is
+        # procfs writes a file each time it is read from its start, so it stays open. After an error it is
         # opened again: the kernel module that writes it may have been loaded anew.
         if (descriptor := kept.get(path)) is not None:
             try:
