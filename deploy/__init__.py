@@ -1,0 +1,1 @@
+"""How Leitstand gets onto machines: units, packages, roles."""

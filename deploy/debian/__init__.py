@@ -1,0 +1,1 @@
+"""Debian packages, byte for byte reproducible, from the locked requirements."""
