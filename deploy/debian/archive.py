@@ -18,10 +18,9 @@ from deploy.debian.tree import EXPORTER, HERE, Package, settle, site_packages, w
 MAINTAINER = "Leitstand maintainers <maintainers@leitstand.invalid>"
 _USERS = "systemd | systemd-standalone-sysusers"
 _RELATIONS = {
-    EXPORTER.name: {"Depends": f"init-system-helpers, {_USERS}"},
+    EXPORTER.name: {"Depends": _USERS},
     "leitstand": {
-        "Depends": f"init-system-helpers, {_USERS}, age, ansible-core, ca-certificates, openssh-client, "
-        "tzdata",
+        "Depends": f"{_USERS}, age, ansible-core, ca-certificates, openssh-client, tzdata",
         "Suggests": "bash-completion, p7zip-full, prometheus, prometheus-alertmanager, "
         "prometheus-blackbox-exporter",
         "Conflicts": EXPORTER.name,
@@ -66,7 +65,7 @@ def pack(package: Package, source: Source, target: Target, architecture: str, ro
     (control / "control").write_text(_control(package.name, version, target, architecture, size))
     settle(root, source.epoch)
     made = out / file_name(package.name, version, architecture)
-    # One thread: with several, the bytes depend on their number. Level 6: 7 % smaller for three times the CPU.
+    # One thread: with several, the bytes depend on their number. Level 6: 7 % smaller, three times the CPU.
     arguments = ("--root-owner-group", "-Zxz", "-z2", "--threads-max=1", "--build", str(root), str(made))
     programs.run("dpkg-deb", *arguments, extra={"SOURCE_DATE_EPOCH": str(source.epoch)})
     return made
@@ -104,7 +103,7 @@ def _changelog(name: str, version: str, epoch: int) -> str:
 def _copyright(packages: Path) -> Iterator[str]:
     yield "Leitstand itself is licensed under the Apache License 2.0, on Debian systems\n"
     yield "/usr/share/common-licenses/Apache-2.0.\n\n"
-    yield "These libraries come with it, in /opt/leitstand, each with its licence in its dist-info folder:\n\n"
+    yield "These libraries come with it, in /opt/leitstand, each with its licence in its .dist-info:\n\n"
     for metadata in described(packages):
         yield f"{metadata['Name']} {metadata['Version']}: {licence(metadata)}\n"
 

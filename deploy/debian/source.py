@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Source:
-    """A checkout: Python's version of it, its commit's time in seconds, its files that differ from the commit."""
+    """A checkout: its version as in Python, its commit's time in seconds, the files that differ from it."""
 
     root: Path
     version: str
