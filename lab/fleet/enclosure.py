@@ -28,6 +28,27 @@ exec cat >/dev/null
 OWN_PROC = 'mount -t proc proc /proc && exec "$@"'
 
 
+def command(
+    pid: int,
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    namespace: str | None = None,
+    inside: bool = False,
+) -> list[str]:
+    """``argv`` with the mounts and network of an `Enclosure`, or in a named network namespace of it.
+
+    It is a child like any other. With ``inside`` it is in the enclosure's PID namespace, too: it cannot
+    outlive the enclosure, but signals to the child do not reach it.
+    """
+    enter = ["nsenter", f"--target={pid}", "--mount", f"--wdns={Path.cwd()}"]
+    enter.append(f"--net=/proc/{pid}/root/run/netns/{namespace}" if namespace else "--net")
+    words = [os.fspath(word) for word in argv]
+    if inside:
+        own_proc = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", OWN_PROC, "inside"]
+        return [*enter, "--pid", "--", *own_proc, *words]
+    return [*DIE_WITH_PARENT, *enter, "--", *words]
+
+
 @dataclass
 class Enclosure:
     """Own mounts, PIDs and network, and an empty /run; everything else is the machine's."""
@@ -67,18 +88,8 @@ class Enclosure:
     def command(
         self, argv: Sequence[str | os.PathLike[str]], *, namespace: str | None = None, inside: bool = False
     ) -> list[str]:
-        """``argv``, to be run with our mounts and network, or in the named network namespace.
-
-        It is a child like any other. With ``inside`` it is in our PID namespace, too: it cannot outlive us,
-        but signals to the child do not reach it.
-        """
-        enter = ["nsenter", f"--target={self.pid}", "--mount", f"--wdns={Path.cwd()}"]
-        enter.append(f"--net=/proc/{self.pid}/root/run/netns/{namespace}" if namespace else "--net")
-        words = [os.fspath(word) for word in argv]
-        if inside:
-            own_proc = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", OWN_PROC, "inside"]
-            return [*enter, "--pid", "--", *own_proc, *words]
-        return [*DIE_WITH_PARENT, *enter, "--", *words]
+        """See `command`."""
+        return command(self.pid, argv, namespace=namespace, inside=inside)
 
     def run(
         self,

@@ -1,6 +1,7 @@
 """Several hosts on one network, and a place for the tests' own programs beside them."""
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ from lab.swift_process import Swift
 CGROUP = "leitstand-fleet-"
 FIRST = 11  # number of the first host; the bridge, where the tests' programs are, is 1
 OUTSIDER = 250
+RUNNING = "running.json"  # in the fleet's folder: how others find into it
 DOMAIN = "fleet"  # below "test."
 PROGRAMS = {
     "mmdebstrap": "mmdebstrap",
@@ -104,6 +106,7 @@ class Fleet:
             self._publish(*(self._make(name, FIRST + place) for place, name in enumerate(self._wanted)))
             if self.boots:
                 self.boot()
+            (self.folder / RUNNING).write_text(json.dumps({"pid": self.enclosure.pid}))
             self._stack = stack.pop_all()
         return self
 

@@ -285,7 +285,7 @@ def test_ctrl_c_while_leitstand_begins_is_one_line(tmp_path: Path, after: float)
 def test_tests_that_need_the_machine_run_one_at_a_time_for_any_n(tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / "check", tmp_path)
     (tmp_path / "lab").mkdir()
-    (tmp_path / "lab/setup.sh").write_text("VENV=.; set_up() { :; }; say() { :; }\n")
+    (tmp_path / "lab/setup.sh").write_text("VENV=.; FLEET_PACKAGES=; set_up() { :; }; say() { :; }\n")
     (tmp_path / "bin").mkdir()
     for tool in ("ruff", "mypy", "lint-imports", "yamllint", "shellcheck", "promtool", "pytest"):
         (tmp_path / "bin" / tool).write_text(f'#!/bin/sh\necho {tool} "$@" >> {tmp_path}/calls\n')
