@@ -22,7 +22,7 @@ settings.register_profile(
 settings.load_profile("leitstand")
 
 ROOT = Path(__file__).parent
-COUNTED = {"leitstand", "orchestrator"}
+COUNTED = {"leitstand", "orchestrator", "fleet_inventory", "fleet_config"}
 
 
 @pytest.fixture(autouse=True)

@@ -71,6 +71,13 @@ def test_both_outputs_and_the_exit_status_are_returned():
     assert (done.status, done.stdout, done.stderr) == (3, b"x" * 1_000_000, "sorry\n")
 
 
+def test_more_output_than_fits_into_memory_ends_the_program_unless_it_is_not_kept():
+    with pytest.raises(ProcessError, match="yes: wrote more than 64 MiB"):
+        run(["yes"], timeout=PATIENCE)
+    done = run(["head", "--bytes=70M", "/dev/zero"], timeout=PATIENCE, keep_output=False)
+    assert (done.status, done.stdout) == (0, b"")
+
+
 def test_a_program_that_is_not_there_is_one_line_and_a_hint():
     with pytest.raises(ProcessError, match="no-such-program: no such program") as caught:
         run(["no-such-program"], timeout=1)

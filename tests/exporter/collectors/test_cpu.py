@@ -126,5 +126,8 @@ def test_throttles_missing_for_one_core_are_served_for_the_others(host, figures)
         host.write(f"{CPUS}/cpu{cpu}/thermal_throttle/core_throttle_count", f"{cpu + 5}\n")
     collector = ProcessorTime(host.roots, Options())
     figures(collector)
-    (host.folder / f"{CPUS}/cpu0/thermal_throttle/core_throttle_count").unlink()
-    assert figures(collector)["node_cpu_core_throttles_total"] == {("1", "0"): 6, ("2", "0"): 7}
+    for cpu in (0, 1):
+        (host.folder / f"{CPUS}/cpu{cpu}/thermal_throttle/core_throttle_count").unlink()
+    (host.folder / f"{CPUS}/cpu1/thermal_throttle/core_throttle_count").mkdir()  # cannot be read
+    assert figures(collector)["node_cpu_core_throttles_total"] == {("2", "0"): 7}
+    assert collector.skipped.count == 1

@@ -115,8 +115,9 @@ def test_a_mount_that_answers_with_an_error_is_reported_without_a_size(host, opt
     assert found["node_filesystem_size_bytes"] == {}
 
 
-def test_a_dead_server_costs_its_own_mounts_and_one_thread(host, options, figures):
-    """Ten mounts of a dead NFS server; a disk and other servers beside it are measured at every scrape."""
+@pytest.mark.parametrize(("device", "kind"), [("server:/{}", "nfs4"), ("//server/{}", "cifs")])
+def test_a_dead_server_costs_its_own_mounts_and_one_thread(host, options, figures, device, kind):
+    """Ten mounts of a dead server; a disk and other servers beside it are measured at every scrape."""
     done = threading.Event()
 
     def measure(path):
@@ -124,7 +125,7 @@ def test_a_dead_server_costs_its_own_mounts_and_one_thread(host, options, figure
             done.wait()
         return os.statvfs("/")
 
-    dead = [(f"server:/{number}", "nfs4", f"/nfs/{number}") for number in range(10)]
+    dead = [(device.format(number), kind, f"/nfs/{number}") for number in range(10)]
     good = ("/dev/sda1", "ext4", "/srv"), ("//nas/share", "cifs", "/share"), ("lxcfs", "fuse.lxcfs", "/fuse")
     mounted(host, *dead[:5], *good, *dead[5:])
     collector = FileSystems(host.roots, replace(options, filesystem_mount_timeout="2s"), measure)
@@ -152,8 +153,9 @@ SERVERS = [("nas:/x", "nfs4", "/x"), ("//nas/share", "cifs", "/share"), ("sshfs#
     [
         ([(f"server{number}:/x", "nfs4", f"/dead/{number}") for number in range(10)], LOCAL),
         ([(f"/dev/sd{number}", "ext4", f"/dead/{number}") for number in range(10)], SERVERS),
+        ([("rclone", "fuse.rclone", "/dead")], [("rclone", "fuse.rclone", "/alive"), *SERVERS, *LOCAL]),
     ],
-    ids=["servers", "disks"],
+    ids=["servers", "disks", "clouds"],
 )
 def test_more_dead_servers_than_threads_cost_no_disk_and_dead_disks_no_server(
     host, options, figures, dead, good

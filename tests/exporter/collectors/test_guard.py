@@ -10,6 +10,8 @@ from exporter.guard import Guard, Stuck
 from lab.patience import patient
 from lab.processes import wait_until
 
+PATIENCE = patient(60)
+
 
 def threads_of(name: str) -> int:
     return sum(thread.name == f"{name}-guard" for thread in threading.enumerate())
@@ -50,12 +52,13 @@ def test_only_one_thread_hangs_however_often_the_task_is_run():
     done = threading.Event()
     guard = Guard("often", patience=0.02)
     tasks = {"hangs": done.wait, "good": lambda: 1}
-    guard.run(tasks, 0.1)
+    assert guard.run(tasks, 0.1)["hangs"].problem == "Stuck: not done within 0.1 s"
     start = time.monotonic()
     for _ in range(50):
         outcomes = guard.run(tasks, 10)
         assert outcomes["good"].value == 1
-        assert isinstance(outcomes["hangs"].error, Stuck)
+        assert outcomes["hangs"].problem == "Stuck: still waiting for an earlier attempt to return"
+        assert outcomes["hangs"].seconds == 0
     assert time.monotonic() - start < patient(100), "a task known to hang is not waited for again"
     # A thread that is about to rest when the next run begins is one more.
     assert 2 <= threads_of("often") <= 5
@@ -82,6 +85,21 @@ def test_no_more_threads_are_lost_than_allowed():
     assert len(guard.stuck) == 3
     assert 3 <= threads_of("many") <= 5
     done.set()
+
+
+def test_beside_tasks_that_hang_for_long_one_that_begins_to_hang_holds_up_no_other():
+    done = threading.Event()
+    guard = Guard("more", patience=0.02)
+    old = {str(number): done.wait for number in range(5)}
+    guard.run(old, 0.5)
+    assert guard.run({**old, "new": done.wait, "good": lambda: 1}, 2)["good"].value == 1
+    done.set()
+
+
+def test_quick_tasks_are_not_waited_for_longer_than_they_take():
+    start = time.monotonic()
+    Guard("quick", patience=PATIENCE).run({"one": lambda: 1, "two": lambda: 2}, PATIENCE)
+    assert time.monotonic() - start < PATIENCE
 
 
 def test_a_slow_task_is_still_counted_when_it_ends_in_time():

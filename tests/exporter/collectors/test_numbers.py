@@ -6,6 +6,7 @@ fails once; read the file, then commit it.
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +67,18 @@ def test_the_space_of_a_file_system_is_counted_in_its_blocks_and_its_free_space_
         "node_filesystem_readonly": 0,
         "node_filesystem_device_error": 0,
     }
+
+
+def test_a_scrape_leaves_no_file_open(host: Any) -> None:
+    host.write_tree(TREE)
+    collectors = [
+        entry.build(host.roots, Options()) for name, entry in COLLECTORS.items() if name not in LIVE
+    ]
+
+    def scraped() -> int:
+        for collector in collectors:
+            with suppress(NoData):
+                list(collector.collect())
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    assert scraped() == scraped()

@@ -73,6 +73,20 @@ def test_a_whole_chain_is_in_order_despite_wrong_clocks(listed: list[int], shift
     assert ordered(snapshots) == [str(n) for n in range(8)]
 
 
+def test_of_snapshots_from_the_future_none_is_later_than_the_first_one_after_them() -> None:
+    snapshots = [Made("a", day(-10), NOW), Made("b", day(-20), NOW, "a"), Made("c", day(1), day(1), "b")]
+    assert times(snapshots, NOW) == dict.fromkeys("abc", day(1))
+
+
+def test_a_time_that_is_over_is_believed_even_if_the_next_clock_was_behind() -> None:
+    snapshots = [Made("a", day(1), day(1)), Made("b", day(2), day(1), "a")]
+    assert times(snapshots, NOW) == {"a": day(1), "b": day(2)}
+
+
+def test_a_snapshot_that_names_itself_as_predecessor_is_not_the_newest() -> None:
+    assert ordered([Made("z", day(3), day(3), "z"), Made("b", day(1), day(1))]) == ["z", "b"]
+
+
 def test_snapshots_that_name_each_other_as_predecessor_are_still_listed() -> None:
     snapshots = [Made("a", day(2), None, "b"), Made("b", day(1), None, "a"), Made("c", NOW, None, "c")]
     assert sorted(ordered(snapshots)) == ["a", "b", "c"]

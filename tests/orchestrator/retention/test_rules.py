@@ -51,6 +51,41 @@ def test_rules_keep_the_newest_of_each_period(rules: dict[str, object], expected
     assert staying(daily(400), keep(**rules)) == [str(number) for number in expected]
 
 
+@pytest.mark.parametrize(
+    ("rules", "step", "expected"),
+    [
+        ({"daily": 2}, timedelta(hours=1), [0, 4]),  # the first is of 03:00: four of its day, then 23:00
+        ({"weekly": 3}, timedelta(weeks=53), [0, 1, 2]),
+        ({"monthly": 3}, timedelta(days=365), [0, 1, 2]),
+    ],
+)
+def test_the_newest_of_a_period_stays_and_the_same_one_of_another_year_is_another(
+    rules: dict[str, object], step: timedelta, expected: list[int]
+) -> None:
+    assert staying(daily(30, step), keep(**rules)) == [str(number) for number in expected]
+
+
+@pytest.mark.parametrize(
+    ("entries", "content_bytes", "held"),
+    [(200, 2000, False), (201, 10, True), (10, 2001, True), (201, 2001, True), (10, 10, False)],
+)
+@pytest.mark.parametrize("good", [True, False])
+def test_a_snapshot_more_than_twice_as_large_as_the_newest_is_held_with_all_it_needs(
+    entries: int, content_bytes: int, held: bool, good: bool
+) -> None:
+    newest = Candidate("newest", START, good, (), 100, 1000)
+    large = Candidate("large", START - timedelta(days=1), False, ("base",), entries, content_bytes)
+    base = Candidate("base", START - timedelta(days=2), False, (), 0, 0)
+    found = {each.candidate.id: each for each in decide([newest, large, base], keep(last=1), UTC_ZONE)}
+    assert found["large"].held == (newest if held else None)
+    assert found["base"].reasons == (["holds files of large"] if held else [])
+
+
+def test_a_snapshot_that_stays_is_not_held() -> None:
+    sizes = [Candidate(str(n), START - timedelta(days=n), True, (), 10**n, 10**n) for n in range(3)]
+    assert [each.held for each in decide(sizes, keep(last=3), UTC_ZONE)] == [None] * 3
+
+
 def test_hours_are_kept_apart_when_clocks_go_back() -> None:
     moments = [datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 10, 25, 1, 30, tzinfo=UTC)]
     candidates = [Candidate(str(number), moment, True) for number, moment in enumerate(moments)]
