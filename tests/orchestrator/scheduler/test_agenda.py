@@ -274,7 +274,8 @@ def test_jobs_are_spread_over_the_jitter() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"done": 1, "seen": {}}', '{"done": {"a": "x"}, "seen": {}}']
+    "content",
+    ["", "{", "[]", "{}", '{"done": {}}', '{"done": 1, "seen": {}}', '{"done": {"a": "x"}, "seen": {}}'],
 )
 def test_damaged_stamps_are_no_stamps(tmp_path: Path, content: str) -> None:
     (tmp_path / "agenda").write_text(content)

@@ -93,6 +93,8 @@ def test_a_daily_job_runs_once_a_day_across_clock_changes(
         ("30,0 2-3 * * *", SPRING, "2026-03-29T03:00:00+02:00"),  # the earliest, not the one put off
         ("0 3 13 * fri", datetime(2026, 11, 1, tzinfo=UTC), "2026-11-06T03:00:00+01:00"),  # either day
         ("0 3 29 2 *", datetime(2026, 1, 1, tzinfo=UTC), "2028-02-29T03:00:00+01:00"),
+        ("59 23 31 12 *", datetime(2026, 1, 1, tzinfo=UTC), "2026-12-31T23:59:00+01:00"),
+        ("0 0 1 1 *", datetime(2026, 1, 1, tzinfo=UTC), "2027-01-01T00:00:00+01:00"),
         ("hourly", datetime(2026, 11, 21, 10, 1, tzinfo=UTC), "2026-11-21T12:00:00+01:00"),
         ("daily", datetime(2026, 11, 21, tzinfo=UTC), "2026-11-21T04:00:00+01:00"),
         ("weekly", datetime(2026, 11, 21, tzinfo=UTC), "2026-11-22T04:00:00+01:00"),
