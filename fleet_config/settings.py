@@ -92,7 +92,7 @@ class DeploySettings(Model):
         """What a certificate needs; an address that exporters can let in; hosts of exceptions."""
         if self.deploy.certificate == "acme":
             yield from _what_acme_needs(self.deploy, fleet)
-        yield from _nobody_to_let_in(self.deploy, fleet)
+        yield from _address_to_admit(self.deploy, fleet)
         for item in self.deploy.exceptions:
             if (host := item.partition("/")[0]) not in fleet.hosts:
                 yield unknown(("deploy", "exceptions", item), "host", host, fleet.hosts)
@@ -131,7 +131,7 @@ def _is_public_name(name: str) -> bool:
     return not is_ip_address(name) and "." in name.strip(".") and not name.endswith(private)
 
 
-def _nobody_to_let_in(deploy: Deploy, fleet: Fleet) -> Iterator[Finding]:
+def _address_to_admit(deploy: Deploy, fleet: Fleet) -> Iterator[Finding]:
     """The other hosts' exporters let the leitstand host in by its address, which a name is not."""
     name = leitstand_host(fleet.hosts)
     if name is None or deploy.allow or len(managed_hosts(fleet.hosts)) == 1:

@@ -14,11 +14,13 @@ import grimp
 from leitstand.cli import COMMANDS
 from leitstand.settings.config import OWNERS
 from orchestrator.cli import group
+from rollout import cli as rollout
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 LOADED_BY_STRING = {
     "leitstand.cli": [command for command, _ in COMMANDS.values()],
     "orchestrator.cli.group": [command for command, _ in group.COMMANDS.values()],
+    "rollout.cli": [command for command, _ in rollout.COMMANDS.values()],
     "leitstand.settings.config": [*OWNERS, *filter(None, OWNERS.values())],
 }
 

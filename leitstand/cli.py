@@ -29,6 +29,7 @@ COMMANDS: Table = {
     "exporter": ("exporter.cli:exporter", "Serve this host's metrics and inventory to Prometheus."),
     "inventory": ("fleet_inventory.cli:inventory", "Pull, search and compare the inventories of all hosts."),
     "backup": ("orchestrator.cli.group:backup", "Back up, verify, list and restore; manage keys."),
+    "deploy": ("rollout.cli:deploy", "See and prepare what the roll-out does to each host."),
     "status-page": ("status_page.cli:status_page", "Collect the states of services; serve the status page."),
 }
 _COMMIT = f", commit {REVISION}" if REVISION else ""

@@ -12,7 +12,12 @@ from leitstand.errors import LeitstandError
 # Name -> its click command (``module:attribute``), and its one line in the group's --help.
 Table = dict[str, tuple[str, str]]
 # Which role's requirements a program needs, for the hint when an import fails.
-ROLES = {"exporter": "exporter", "orchestrator": "orchestrator", "status_page": "status-page"}
+ROLES = {
+    "exporter": "exporter",
+    "orchestrator": "orchestrator",
+    "rollout": "rollout",
+    "status_page": "status-page",
+}
 
 
 class LazyGroup(click.Group):

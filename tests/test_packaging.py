@@ -14,7 +14,15 @@ from leitstand.version import revision
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BUILD = runpy.run_path(str(REPOSITORY / "hatch_build.py"))
-PACKAGES = {"leitstand", "exporter", "fleet_config", "fleet_inventory", "orchestrator", "status_page"}
+PACKAGES = {
+    "leitstand",
+    "exporter",
+    "fleet_config",
+    "fleet_inventory",
+    "orchestrator",
+    "rollout",
+    "status_page",
+}
 
 
 @pytest.fixture(scope="session")

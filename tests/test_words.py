@@ -46,6 +46,7 @@ ROOMS = (
     "fleet_inventory",
     "leitstand",
     "orchestrator",
+    "rollout",
     "status_page",
     "lab",
     "bench",

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = {
     "exporter",
     "orchestrator",
+    "rollout",
     "status_page",
     "boto3",
     "flask",

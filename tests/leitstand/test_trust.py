@@ -13,7 +13,16 @@ from leitstand.process import environment
 from leitstand.trust import distrust
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = ("leitstand", "exporter", "fleet_config", "fleet_inventory", "orchestrator", "status_page", "lab")
+PROGRAMS = (
+    "leitstand",
+    "exporter",
+    "fleet_config",
+    "fleet_inventory",
+    "orchestrator",
+    "rollout",
+    "status_page",
+    "lab",
+)
 LEITSTAND = Path(sys.executable).with_name("leitstand")
 NOBODY = 65534
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make files that are somebody else's")

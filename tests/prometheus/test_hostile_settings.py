@@ -213,7 +213,7 @@ def test_every_setting_that_is_a_text_is_tried() -> None:
     names = {str(path[-1]) for path, _ in PLACES}
     texts = {
         name
-        for file in ("fleet.py",)
+        for file in ("fleet.py", "hosts.py")
         for name in re.findall(
             r"^    (\w+): (?:list\[)?(?:str|Line|Text|AbsolutePath|ProbeUrl|Pattern|Mail\w+)\b",
             (ROOM.parent / "leitstand" / "settings" / file).read_text(),

@@ -21,7 +21,15 @@ from status_page.states import Observation
 from status_page.texts import texts
 
 REPOSITORY = Path(__file__).parents[2]
-PACKAGES = ("leitstand", "exporter", "fleet_config", "fleet_inventory", "orchestrator", "status_page")
+PACKAGES = (
+    "leitstand",
+    "exporter",
+    "fleet_config",
+    "fleet_inventory",
+    "orchestrator",
+    "rollout",
+    "status_page",
+)
 # What stands on a page and is no text of ours: names, figures, dates, names of languages.
 MONTH = r"\d (stycz|lut|mar|kwie|maj|czerw|lip|sierp|wrze|paźdz|listop|grud)\w+ 20\d\d, «"
 DATA = re.compile(r"Rennteam|Racing team|Strona|Mail|Deutsch|English|polski|JSON|·|\(\d+\)|[\d:, ]+")

@@ -1,0 +1,20 @@
+"""``leitstand deploy …``: what the roll-out made, and where it stands."""
+
+import click
+
+from leitstand.lazy import LazyGroup, Table
+
+COMMANDS: Table = {
+    "certificates": (
+        "rollout.certificates:certificates",
+        "Make or renew the certificates of the hosts' exporters.",
+    ),
+}
+
+
+@click.group(cls=LazyGroup, table=COMMANDS, epilog="Example: leitstand deploy certificates")
+def deploy() -> None:
+    """See and prepare what `leitstand apply` does.
+
+    Exit codes: 0 all good, 1 finished with warnings, 2 wrong usage or configuration, 3 failed.
+    """
