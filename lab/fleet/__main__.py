@@ -72,21 +72,26 @@ def up(fleet: Fleet) -> None:
 
 
 def shell(host: str | None) -> None:
-    """Become a shell in the newest fleet, whoever started it. Raises LabError if none is running."""
-    for state in sorted(
-        CACHE.glob(f"fleets/*/{RUNNING}"), key=lambda path: path.stat().st_mtime, reverse=True
-    ):
-        pid = int(json.loads(state.read_text())["pid"])
-        with suppress(OSError):  # the process has ended
-            if Path(f"/proc/{pid}/root/etc/resolv.conf").read_text() == RESOLV_CONF:
-                break
+    """Become a shell in the newest fleet that has the host. Raises LabError if none is running."""
+    states = CACHE.glob(f"fleets/*/{RUNNING}")
+    for state in sorted(states, key=lambda path: path.stat().st_mtime, reverse=True):
+        if (state.parent / "hosts" / (host or "")).is_dir() and (pid := _enclosure_of(state)):
+            break
     else:
-        raise LabError("no fleet is running; start one: python -m lab.fleet up web1 web2")
+        raise LabError("no such fleet is running; start one: python -m lab.fleet up web1 web2")
     os.environ["LEITSTAND_FLEET"] = str(state.parent)
     shell = os.environ.get("SHELL", "bash")
     argv = ["ssh", "-F", str(state.with_name("ssh_config")), host] if host else [shell]
     enter = command(pid, argv)
     os.execvp(enter[0], enter)
+
+
+def _enclosure_of(state: Path) -> int | None:
+    pid = int(json.loads(state.read_text())["pid"])
+    with suppress(OSError):  # the process has ended
+        if Path(f"/proc/{pid}/root/etc/resolv.conf").read_text() == RESOLV_CONF:
+            return pid
+    return None
 
 
 if __name__ == "__main__":

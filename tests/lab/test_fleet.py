@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lab.fleet import Fleet, Host, debian_base, fleet_impossible
@@ -147,16 +148,6 @@ def machine() -> dict[str, object]:
     }
 
 
-OWNER = """
-import sys
-from pathlib import Path
-from lab.fleet import Fleet, debian_base
-with Fleet(debian_base(), ["web1"]) as fleet:
-    print(fleet.folder.name, fleet["web1"].leader, flush=True)
-    sys.stdin.read()
-"""
-
-
 def left(name: str) -> list[Path]:
     """Files and cgroups of a fleet."""
     return [*CACHE.glob(f"fleets/{name}*"), *Path("/sys/fs/cgroup").glob(f"**/leitstand-fleet-{name}*")]
@@ -167,23 +158,33 @@ def test_nothing_is_left_of_a_fleet_however_its_owner_ends(fleet: Fleet, way: si
     """Beside another, which does not notice."""
     before = machine()
     with subprocess.Popen(
-        ["env", "--default-signal", sys.executable, "-c", OWNER],
+        ["env", "--default-signal", sys.executable, "-m", "lab.fleet", "up", "web9"],
         cwd=REPOSITORY,
-        stdin=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
         text=True,
     ) as owner:
         assert owner.stdout is not None
-        name, leader = owner.stdout.readline().split()
-        assert left(name), "what is looked for"
+        assert any("Ctrl-C ends" in line for line in owner.stdout)
+        assert left(f"{owner.pid}-"), "what is looked for"
+        inside = subprocess.run(
+            [sys.executable, "-m", "lab.fleet", "shell", "web9"],
+            cwd=REPOSITORY,
+            input="cat /etc/hostname",
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert inside.stdout.splitlines()[-1] == "web9"
         assert fleet["web1"].ssh("hostname").stdout == "web1\n", "each has its own network"
+        processes = psutil.Process(owner.pid).children(recursive=True)
+        assert "systemd" in {process.name() for process in processes}
         owner.send_signal(way)
         owner.wait(patient(20))
-    wait_until(lambda: not Path(f"/proc/{leader}").exists(), "the host's processes to end", 5)
+    assert not psutil.wait_procs(processes, patient(10))[1], "all have ended"
     assert machine() == before
     if way == signal.SIGKILL:
         with Fleet(debian_base(), []):
             pass
-    assert not left(name)
+    assert not left(f"{owner.pid}-")
     assert fleet["web1"].state() == "running"
