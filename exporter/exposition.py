@@ -19,6 +19,7 @@ from prometheus_client.samples import Sample
 
 Row = tuple[tuple[str, ...], float]  # label values and the number
 Kind = Literal["counter", "gauge", "untyped", "histogram", "summary"]
+Form = Literal["text", "openmetrics", "both"]  # of a page
 # Suffixes of samples whose name differs from the family's.
 PARTS: dict[str, tuple[str, ...]] = {
     "histogram": ("_bucket", "_sum", "_count"),
@@ -174,12 +175,12 @@ class Renderer:
     def __init__(self) -> None:
         self._known: dict[str, _Known] = {}
 
-    def pieces(self, metrics: Iterable[Metric]) -> list[Piece]:
-        """Every metric that has samples, in order."""
+    def pieces(self, metrics: Iterable[Metric], form: Form = "both") -> list[Piece]:
+        """Every metric that has samples, in order. ``form`` as in `write_metric`."""
         pieces = []
         for metric in metrics:
             if not isinstance(metric, Family):
-                pieces += [write_metric(metric)] if metric.samples else []
+                pieces += [write_metric(metric, form)] if metric.samples else []
             elif metric.rows or metric.ready:
                 pieces.append(self._family(metric))
         return pieces
@@ -248,16 +249,16 @@ def _refuse_what_spoils_a_page(metric: Metric) -> None:
         raise ValueError(f"{metric.name} has a timestamp that is not in seconds")
 
 
-def write_metric(metric: Metric) -> Piece:
-    """Any collector's metric in both formats, by the library. Raises the library's error for a bad one."""
+def write_metric(metric: Metric, form: Form) -> Piece:
+    """Any collector's metric by the library, for pages of this form. Raises the library's error."""
     from prometheus_client.exposition import generate_latest  # loads an HTTP server and TLS: see lean_import
 
     _refuse_what_spoils_a_page(metric)
     series = [(sample.name, *sorted(sample.labels.items())) for sample in metric.samples]
     if len(set(series)) < len(series):
         raise ValueError(f"{metric.name} has a series twice")
-    text = generate_latest(_Only(metric)).decode()
-    openmetrics: bytes = generate_openmetrics(_Only(metric))  # type: ignore[no-untyped-call]
+    text = generate_latest(_Only(metric)) if form != "openmetrics" else b""
+    openmetrics: bytes = generate_openmetrics(_Only(metric)) if form != "text" else b""  # type: ignore[no-untyped-call]
     names = {metric.name, *(sample.name for sample in metric.samples)}
     written = tuple({escape_metric_name(name) for name in names})
-    return Piece(metric, written, text, openmetrics.removesuffix(_END).decode())
+    return Piece(metric, written, text.decode(), openmetrics.removesuffix(_END).decode())

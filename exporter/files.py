@@ -78,8 +78,8 @@ class Files:
             os.close(descriptor)
 
     def _read_again(self, kept: dict[str, int], path: str, limit: int) -> bytes:
-        # procfs writes a file each time it is read from its start, so it stays open. After an error it is
-        # opened again: the kernel module that writes it may have been loaded anew.
+        # The kernel writes such a file at each reading from its start, so it can stay open. After an error it
+        # is opened again: the kernel module behind it may have been replaced.
         if (descriptor := kept.get(path)) is not None:
             try:
                 return _read_all(lambda start: os.pread(descriptor, _CHUNK, start), path, limit)

@@ -30,6 +30,8 @@ def load_collector(place: str) -> Collector:
         raise UsageError(
             f"{OPTION} {place}: not a collector", "it needs a collect() method, see docs/exporter.md"
         )
+    # Writing its metrics needs it. Loading it takes half a second, too long for the first scrape.
+    importlib.import_module("prometheus_client.exposition")
     return collector
 
 

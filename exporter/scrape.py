@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from exporter.exposition import Family, Piece, Renderer, Row, format_value
+from exporter.exposition import Family, Form, Piece, Renderer, Row, format_value
 from exporter.guard import Guard, Outcome, Stuck
 from exporter.roots import NoData
 from exporter.skipped import Skipped
@@ -56,22 +57,22 @@ class Named(Collector):
             metrics = [metric for metric in metrics if not metric.name.startswith(self._hidden)]
         return metrics
 
-    def ready(self) -> Pieces:
-        """Its metrics as text. Raises what the collector raises, and ValueError for a duplicate name."""
-        pieces = self._written(self.collect())
+    def ready(self, form: Form) -> Pieces:
+        """Its metrics, written. Raises what the collector raises, and ValueError for a duplicate name."""
+        pieces = self._written(self.collect(), form)
         names = [name for piece in pieces for name in piece.names]
         if len(set(names)) < len(names):
             raise ValueError("a metric comes twice")
         return pieces
 
-    def _written(self, metrics: list[Metric]) -> list[Piece]:
+    def _written(self, metrics: list[Metric], form: Form) -> list[Piece]:
         try:
-            return self._renderer.pieces(metrics)
+            return self._renderer.pieces(metrics, form)
         except OverflowError:
             for family in metrics:
                 if isinstance(family, Family):
                     family.rows = [row for row in family.rows if _fits(row, family.full_name, self.skipped)]
-            return self._renderer.pieces(metrics)
+            return self._renderer.pieces(metrics, form)
 
 
 class Scraper:
@@ -109,7 +110,7 @@ class Scraper:
             self.registry.register(one)
         self.registry.register(Given(lambda: [piece.metric for piece in (*self._report, *inventory())]))
         self._verdicts: dict[str, str] = {}
-        self._flights: dict[tuple[frozenset[str] | None, float], _Flight] = {}
+        self._flights: dict[tuple[frozenset[str] | None, float, Form], _Flight] = {}
         self._lock = threading.Lock()
         self._turn = threading.Lock()
 
@@ -119,15 +120,18 @@ class Scraper:
         return tuple(self._collectors)
 
     def scrape(
-        self, deadline_seconds: float = DEFAULT_DEADLINE, names: Iterable[str] | None = None
+        self,
+        deadline_seconds: float = DEFAULT_DEADLINE,
+        names: Iterable[str] | None = None,
+        form: Form = "both",
     ) -> Pieces:
-        """The pieces of one page, after at most ``deadline_seconds``, with the results so far.
+        """The pieces of one page of this form, after at most ``deadline_seconds``, with the results so far.
 
         ``names`` are the requested collectors; None: all, and the inventory. Unknown names are ignored.
         """
         wanted = None if names is None else frozenset(names)
         # Do not share a scrape with a shorter deadline: its page may have less on it.
-        kind = (wanted, deadline_seconds)
+        kind = (wanted, deadline_seconds, form)
         with self._lock:
             flight = self._flights.get(kind)
             if is_first := flight is None:
@@ -136,20 +140,20 @@ class Scraper:
             # A page from another scrape is as good as our own.
             return flight.page if flight.done.wait(deadline_seconds) and flight.page else self._late(wanted)
         try:
-            flight.page = self._in_turn(deadline_seconds, wanted)
+            flight.page = self._in_turn(*kind)
         finally:
             with self._lock:
                 del self._flights[kind]
             flight.done.set()
         return flight.page
 
-    def _in_turn(self, deadline_seconds: float, wanted: frozenset[str] | None) -> Pieces:
+    def _in_turn(self, wanted: frozenset[str] | None, deadline_seconds: float, form: Form) -> Pieces:
         """One scrape at a time: collectors keep state between scrapes, and need no locks."""
         end = time.monotonic() + deadline_seconds
         if not self._turn.acquire(timeout=deadline_seconds):
             return self._late(wanted)
         try:
-            outcomes = self._guard.run(self._wanted(wanted), max(0.0, end - time.monotonic()))
+            outcomes = self._guard.run(self._wanted(wanted, form), max(0.0, end - time.monotonic()))
             inventory = self._inventory()
             if inventory is not self._taken[0]:
                 self._taken = inventory, self._reserved | _names(inventory)
@@ -159,13 +163,17 @@ class Scraper:
         self._report = self._self_report(outcomes, successes)
         return [*pieces, *self._report, *(inventory if wanted is None else ())]
 
-    def _wanted(self, wanted: frozenset[str] | None) -> dict[str, Callable[[], Pieces]]:
-        return {name: one.ready for name, one in self._collectors.items() if wanted is None or name in wanted}
+    def _wanted(self, wanted: frozenset[str] | None, form: Form) -> dict[str, Callable[[], Pieces]]:
+        return {
+            name: partial(one.ready, form)
+            for name, one in self._collectors.items()
+            if wanted is None or name in wanted
+        }
 
     def _late(self, wanted: frozenset[str] | None) -> Pieces:
         """The page if another scrape took all the time: every collector failed."""
         late: Outcome[Pieces] = Outcome(None, Stuck("another scrape took all the time"), 0.0)
-        outcomes = dict.fromkeys(self._wanted(wanted), late)
+        outcomes = dict.fromkeys(self._wanted(wanted, "both"), late)
         report = self._self_report(outcomes, dict.fromkeys(outcomes, False))
         return [*report, *(self._inventory() if wanted is None else ())]
 

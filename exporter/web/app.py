@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import parse_qs
 
-from exporter.exposition import Family, Piece, Renderer, openmetrics_page, text_page
+from exporter.exposition import Family, Form, Piece, Renderer, openmetrics_page, text_page
 from exporter.not_served import NOT_SERVED, NOT_SERVED_LATER
 from exporter.scrape import DEFAULT_DEADLINE
 from exporter.web.access import RulesState
@@ -36,8 +36,8 @@ class Scraping(Protocol):
     def names(self) -> Collection[str]:
         """The enabled collectors."""
 
-    def scrape(self, deadline_seconds: float, names: Collection[str] | None = None) -> Sequence[Piece]:
-        """The pieces of the page, after at most ``deadline_seconds``."""
+    def scrape(self, deadline_seconds: float, names: Collection[str] | None, form: Form) -> Sequence[Piece]:
+        """The pieces of a page of this form, after at most ``deadline_seconds``."""
 
 
 class Snapshot(Protocol):
@@ -123,10 +123,10 @@ class App:
             names = chosen_names(request.query, self._scraper.names)
         except ValueError as error:
             return problem(HTTPStatus.BAD_REQUEST, str(error))
-        pieces = self._scraper.scrape(deadline(request), names)
+        offer = _offer(request)
+        pieces = self._scraper.scrape(deadline(request), names, "text" if offer is TEXT else "openmetrics")
         if self._status is not None and names is None:
             pieces = [*pieces, *self._renderer.pieces(server_families(self._status()))]
-        offer = _offer(request)
         body = text_page(pieces) if offer is TEXT else openmetrics_page(pieces)
         return _encoded(request, body, offer.content_type, gzip)
 

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,3 +105,15 @@ print([family.name for family in Textfiles(Options(textfile_directory=(folder,))
     names, metrics = finished.stdout.splitlines()
     assert names == "['backup.prom'] b'leitstand_backup_age_seconds 1'"
     assert metrics.startswith("['leitstand_backup_age_seconds', 'node_textfile_mtime_seconds'")
+
+
+def test_what_the_kernel_writes_is_new_at_each_reading_and_gone_with_its_process():
+    proc = Files(Path("/proc"))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        place = f"{child.pid}/oom_score_adj"
+        for adjustment in (b"300\n", b"400\n"):
+            Path("/proc", place).write_bytes(adjustment)
+            assert proc.read(place) == adjustment
+        child.communicate()
+        with pytest.raises((FileNotFoundError, ProcessLookupError)):
+            proc.read(place)

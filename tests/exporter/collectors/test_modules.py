@@ -1,5 +1,6 @@
 """Collectors of others: named on the command line, guarded as ours are."""
 
+import os
 import re
 import subprocess
 import sys
@@ -256,6 +257,26 @@ def test_every_type_exemplars_and_time_stamps_reach_both_pages():
     assert (openmetrics["shop"].type, openmetrics["shop_state"].type) == ("info", "stateset")
     exemplars = [sample.exemplar for sample in openmetrics["shop_wait_seconds"].samples if sample.exemplar]
     assert [exemplar.labels for exemplar in exemplars] == [{"trace": "a"}]
+
+
+def test_only_the_format_asked_for_is_written(page_of):
+    several = scraper("Everything", "WrongExemplar")
+    text, openmetrics = several.scrape(60, None, "text"), several.scrape(60, None, "openmetrics")
+    assert not openmetrics_page(text).count(b"shop_wait") and not text_page(openmetrics).count(b"shop_wait")
+    # The text format has no exemplars, so a wrong one does no harm there.
+    assert verdicts(page_of(text_page(text).decode()))["WrongExemplar"] == 1
+    assert verdicts(page_of(text_page(openmetrics).decode()))["WrongExemplar"] == 0
+
+
+def test_what_the_first_scrape_needs_is_loaded_at_the_start(tmp_path):
+    (tmp_path / "lean.py").write_text("class Nothing:\n    def collect(self):\n        return []\n")
+    program = (
+        "import sys; from exporter.modules import load_collector; load_collector('lean:Nothing'); "
+        "print('prometheus_client.exposition' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_without_node_metrics_theirs_are_hidden_too(page_of):

@@ -45,7 +45,7 @@ class OneCounter:
     def __init__(self) -> None:
         self.asked: list[tuple[float, list[str] | None]] = []
 
-    def scrape(self, deadline_seconds: float, names: Collection[str] | None = None) -> list[Piece]:
+    def scrape(self, deadline_seconds: float, names: Collection[str] | None, form: str) -> list[Piece]:
         self.asked.append((deadline_seconds, None if names is None else sorted(names)))
         scrapes = Family("scrapes_total", "counter", "Scrapes so far.")
         scrapes.add(len(self.asked))
