@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lab.patience import patient
+from leitstand.cli import run as run_leitstand
 from leitstand.share import share
 
 CONFIGURATION = """
@@ -22,16 +21,17 @@ alerts: {mail: {to: [a@example.org], sender: l@example.org}}
 
 
 @pytest.fixture
-def render(tmp_path: Path) -> Callable[..., Any]:
+def render(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Any]:
     """Run ``leitstand render`` on ``leitstand.yml`` in tmp_path; exit code and both outputs."""
     (tmp_path / "leitstand.yml").write_text(CONFIGURATION)
+    monkeypatch.setenv("LEITSTAND_CONFIG", str(tmp_path / "leitstand.yml"))
 
     def run(*arguments):
-        argv = [sys.executable, "-m", "leitstand", "render", *map(str, arguments)]
-        environment = {**os.environ, "LEITSTAND_CONFIG": str(tmp_path / "leitstand.yml")}
-        return subprocess.run(
-            argv, capture_output=True, text=True, env=environment, timeout=patient(120), check=False
-        )
+        words = ["render", *map(str, arguments)]
+        capsys.readouterr()
+        return subprocess.CompletedProcess(words, run_leitstand(words), *capsys.readouterr())
 
     return run
 

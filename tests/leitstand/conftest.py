@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from leitstand.cli import run as run_leitstand
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -27,6 +29,19 @@ def leitstand(tmp_path: Path) -> Run:
         settings = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 120, **options}
         command = [*before, sys.executable, "-m", "leitstand", *map(str, arguments)]
         return subprocess.run(command, **settings)  # type: ignore[call-overload]
+
+    return run
+
+
+@pytest.fixture
+def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Like ``leitstand``, but in this process: for answers that do not depend on how a process starts."""
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(tmp_path)
+        words = [str(argument) for argument in arguments]
+        capsys.readouterr()
+        return subprocess.CompletedProcess(words, run_leitstand(words), *capsys.readouterr())
 
     return run
 

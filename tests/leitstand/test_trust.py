@@ -110,9 +110,9 @@ HOSTILE = [
 
 @root_only
 @pytest.mark.parametrize("spoil", HOSTILE, ids=lambda spoil: spoil.__name__)
-def test_root_reads_no_configuration_that_others_may_change(leitstand, mine, spoil):
+def test_root_reads_no_configuration_that_others_may_change(answer, mine, spoil):
     config = spoil(mine)
-    done = leitstand("check", "--config", config)
+    done = answer("check", "--config", config)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "so root refuses the configuration" in line
@@ -121,10 +121,10 @@ def test_root_reads_no_configuration_that_others_may_change(leitstand, mine, spo
 
 @root_only
 @pytest.mark.parametrize("spoil", HOSTILE, ids=lambda spoil: spoil.__name__)
-def test_the_hint_is_a_command_that_helps(leitstand, mine, spoil):
+def test_the_hint_is_a_command_that_helps(answer, mine, spoil):
     config = spoil(mine)
     for _ in range(3):
-        told = leitstand("check", "--config", config).stderr
+        told = answer("check", "--config", config).stderr
         if ": chown " not in told and ": chmod " not in told:
             break
         subprocess.run(["sh", "-c", told.rpartition("content is correct: ")[2]], check=True)

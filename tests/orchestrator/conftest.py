@@ -95,7 +95,7 @@ class Site:
         return target / "files" / self.www.relative_to("/")
 
     def write(self) -> None:
-        self.config.write_text(yaml.safe_dump(self.document))
+        self.config.write_text(yaml.dump(self.document, Dumper=yaml.CSafeDumper))
 
     def leitstand(self, *arguments: object) -> Ran:
         """Run a command of ``leitstand backup`` in this process."""
