@@ -30,6 +30,13 @@ def test_a_gap_heals_when_prometheus_has_more(history):
     assert history.days("2026-11-20")["mail"]["2026-11-20"].up == 86_000
 
 
+def test_time_without_a_measurement_counts_from_the_round_it_passes(history):
+    for unknown in (0, 500):
+        row = DayRow(TODAY, up=3_600, unknown=unknown)
+        history.keep_days({"mail": row}, TODAY)
+    assert history.days(TODAY) == {"mail": {TODAY: row}}
+
+
 def test_a_maintenance_that_is_over_and_removed_does_not_become_an_outage(history):
     worked_on = DayRow("2026-11-20", up=79_200, maintenance=7_200)
     history.keep_days({"mail": worked_on}, TODAY)
@@ -65,11 +72,12 @@ def test_a_damaged_file_is_an_error_with_a_hint(tmp_path):
     assert "move it away" in caught.value.hint
 
 
-def test_an_outage_lasts_through_a_time_without_measurements():
+@pytest.mark.parametrize("between", ["unknown", "maintenance"])
+def test_an_outage_lasts_through_a_time_without_measurements(between):
     changes = [
         ("mail", 1, "up"),
         ("mail", 2, "down"),
-        ("mail", 3, "unknown"),
+        ("mail", 3, between),
         ("mail", 4, "down"),
         ("mail", 9, "up"),
     ]

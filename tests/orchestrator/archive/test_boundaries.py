@@ -1,6 +1,7 @@
 """The exact numbers at which a format changes, and content that is at the edge of a limit."""
 
 import io
+import random
 import struct
 import zipfile
 import zlib
@@ -8,7 +9,7 @@ import zlib
 import pytest
 
 from orchestrator.archive import Metadata
-from orchestrator.archive.deflate import DAMAGED, Inflater
+from orchestrator.archive.deflate import DAMAGED, Inflater, shrink
 from orchestrator.archive.inner import common, end_records
 
 MIB = 1 << 20
@@ -32,6 +33,14 @@ def inflated(stream: bytes, size: int, piece: int) -> bytes:
 def test_very_compressible_content_of_any_size_is_good(size: int, piece: int) -> None:
     content = (b"0123456789" * (size // 10 + 1))[:size]
     assert inflated(deflated(content), size, piece) == content
+
+
+@pytest.mark.parametrize("kib", [32, 256])
+@pytest.mark.parametrize(("zeros", "worth"), [(0, False), (10, False), (60, True), (999, True)])
+def test_content_that_shrinks_by_a_percent_is_stored_as_it_is(kib: int, zeros: int, worth: bool) -> None:
+    generator = random.Random(1)
+    content = b"".join(generator.randbytes(1024 - zeros) + bytes(zeros) for _ in range(kib))
+    assert (shrink(content, 1) is not None) == worth
 
 
 @pytest.mark.parametrize("wrong", [-1, 1])

@@ -55,7 +55,7 @@ def test_rules_keep_the_newest_of_each_period(rules: dict[str, object], expected
     ("rules", "step", "expected"),
     [
         ({"daily": 2}, timedelta(hours=1), [0, 4]),  # the first is of 03:00: four of its day, then 23:00
-        ({"weekly": 3}, timedelta(weeks=53), [0, 1, 2]),
+        ({"weekly": 3}, timedelta(weeks=52), [0, 1, 2]),
         ({"monthly": 3}, timedelta(days=365), [0, 1, 2]),
     ],
 )
