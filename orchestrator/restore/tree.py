@@ -70,16 +70,16 @@ class Tree:
     def _adopt(self, name: bytes, parent: int, metadata: Metadata, content: tuple[int, bytes]) -> bool:
         """Take a file as it is if it has this content. One with several names may belong to others, too."""
         try:
-            descriptor = os.open(name, _OPEN_FILE, dir_fd=parent)
-        except OSError:
+            file = open(name, "rb", 0, opener=lambda *_: os.open(name, _OPEN_FILE, dir_fd=parent))  # noqa: SIM115
+        except OSError:  # also that of a folder
             return False
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            status = os.fstat(descriptor)
+        with file:
+            status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or status.st_size != content[0]:
                 return False
             if hashlib.file_digest(file, "sha256").digest() != content[1]:
                 return False
-            self._set_metadata(descriptor, metadata)
+            self._set_metadata(file.fileno(), metadata)
         return True
 
     def make_folder(self, path: bytes) -> None:

@@ -125,6 +125,7 @@ def test_a_bar_is_coloured_by_minutes_and_hollow_without_data(row, kind):
 
 def test_spans_are_cut_to_the_day_and_joined():
     assert merged([(5, 9), (8, 12), (20, 25), (90, 99)], (6, 22)) == [(6, 12), (20, 22)]
+    assert merged([(30, 40), (1, 2), (10, 20), (15, 30), (11, 12)], (0, 99)) == [(1, 2), (10, 40)]
 
 
 def test_sums_of_samples_give_the_seconds_of_each_state():

@@ -113,6 +113,11 @@ def test_a_mount_that_answers_with_an_error_is_reported_without_a_size(host, opt
         ("/dev/sda1", "ext4", "/gone", "no such file or directory")
     ]
     assert found["node_filesystem_size_bytes"] == {}
+    (host.folder / "root/gone").mkdir()
+    assert figures(collector)["node_filesystem_size_bytes"]
+    (host.folder / "root/gone").rmdir()
+    figures(collector)
+    assert caplog.text.count("the usage of file system /gone") == 2, "it is another failure"
 
 
 @pytest.mark.parametrize(("device", "kind"), [("server:/{}", "nfs4"), ("//server/{}", "cifs")])

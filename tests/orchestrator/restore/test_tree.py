@@ -1,9 +1,14 @@
 """A restored tree is never left, whatever the names and links in a snapshot say."""
 
+import hashlib
 import os
+import stat
+import struct
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator.archive import Kind, Metadata
 from orchestrator.restore.owners import Owners
@@ -97,3 +102,84 @@ def test_owners_are_found_by_name(root: Path) -> None:
     with Tree(root, Owners(may_give=True, numeric=True)) as tree, tree.new_file(metadata):
         pass
     assert (root / "file").stat().st_uid == 4711
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize(("exact", "mode"), [(False, 0o700), (True, 0o555)])
+def test_a_folder_of_an_earlier_restore_can_be_written_again_and_one_of_others_is_left(
+    root: Path, outside: Path, exact: bool, mode: int
+) -> None:
+    (root / "there").mkdir()
+    (root / "there").chmod(0o555)
+    (root / "way").symlink_to(outside)
+    outside.chmod(0o755)
+    with Tree(root, Owners(may_give=IS_ROOT), exact=exact) as tree:
+        tree.make_folder(b"new")
+        tree.make_folder(b"there")
+        if not exact:
+            with pytest.raises(OSError, match="Not a directory"):
+                tree.make_folder(b"way")
+    assert (mode_of(root / "new"), mode_of(root / "there")) == (0o700, mode)
+    assert mode_of(outside) == 0o755
+
+
+ENTRIES = ((1, 7, -1), (2, 7, 65534), (4, 5, -1), (16, 7, -1), (32, 5, -1))  # acl(5); 65534 may write
+ACL = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in ENTRIES)
+DEFAULT_ACL = "system.posix_acl_default"
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_what_is_restored_inherits_no_access_from_the_folder_around_it(root: Path, exact: bool) -> None:
+    try:
+        os.setxattr(root, DEFAULT_ACL, ACL)
+    except OSError:
+        pytest.skip("this file system has no access control lists")
+    with Tree(root, Owners(may_give=IS_ROOT), exact=exact) as tree:
+        write(tree, b"file")
+    assert "system.posix_acl_access" not in os.listxattr(root / "file")
+    assert (DEFAULT_ACL in os.listxattr(root)) == exact, "that of others is theirs"
+
+
+def test_where_others_wrote_a_file_is_kept_only_if_it_has_the_content_to_restore(root: Path) -> None:
+    content = b"content"
+    for name in ("same", "linked", "sparse", "other"):
+        (root / name).write_bytes(content)
+    (root / "other").write_bytes(b"CONTENT")
+    (root / "longer").write_bytes(content * 2)
+    (root / "second").hardlink_to(root / "linked")
+    (root / "folder").mkdir()
+    wanted = len(content), hashlib.sha256(content).digest()
+    with Tree(root, Owners(may_give=IS_ROOT), exact=True) as tree:
+        kept = {
+            path.name: tree.has_file(
+                Metadata(path=os.fsencode(path.name), sparse=path.name == "sparse"), *wanted
+            )
+            for path in root.iterdir()
+        }
+        assert not tree.has_file(Metadata(path=b"missing"), *wanted)
+    assert [name for name, is_kept in kept.items() if is_kept] == ["same"]
+
+
+BLOCK = 64 << 10
+PIECES = st.sampled_from([bytes(BLOCK), bytes(64) + b"x", bytes(BLOCK - 1) + b"x", b"x", b"y" * 70_000])
+
+
+@given(st.lists(PIECES, max_size=6), st.integers(0, 3))
+def test_zeros_become_holes_and_nothing_else_does(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], skipped: int
+) -> None:
+    root = tmp_path_factory.mktemp("root")
+    with (
+        Tree(root, Owners(may_give=IS_ROOT)) as tree,
+        tree.new_file(Metadata(path=b"file")) as file,
+    ):
+        for piece in pieces:
+            file.write(piece)
+        file.skip(skipped * BLOCK)
+    content = b"".join(pieces) + bytes(skipped * BLOCK)
+    assert (root / "file").read_bytes() == content
+    if not any(content):
+        assert (root / "file").stat().st_blocks == 0

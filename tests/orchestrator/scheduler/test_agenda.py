@@ -303,3 +303,11 @@ def test_a_good_run_that_is_known_already_does_not_take_back_a_try_that_failed_s
     agenda.failed(RUN, NOON + timedelta(hours=15))
     agenda.note(RUN, NOON.timestamp(), NOON + timedelta(hours=15))
     assert agenda.starts() == {RUN: NOON + timedelta(hours=15, minutes=5)}
+
+
+def test_a_job_that_has_failed_for_months_is_still_tried_every_hour() -> None:
+    agenda = Agenda(UTC)
+    agenda.replan({RUN: TaskPlan(parse_schedule("daily 03:00"), timedelta(0))}, NOON)
+    for _ in range(2000):
+        agenda.failed(RUN, NOON)
+    assert agenda.starts() == {RUN: NOON + timedelta(hours=1)}
