@@ -101,7 +101,7 @@ class DeploySettings(Model):
 def cautions(fleet: Fleet, settings: DeploySettings) -> Iterator[Finding]:
     """A page without TLS, settings without effect, missing files."""
     path, deploy, managed = ("deploy",), settings.deploy, managed_hosts(fleet.hosts)
-    if "deploy" in settings.model_fields_set and not managed:
+    if deploy.model_fields_set - {"exceptions"} and not managed:
         yield path, "has no effect: no host has roles", "add 'roles: [leitstand]' to this machine's entry"
     if managed and deploy.certificate == "none":
         what = "the status page is served without TLS, on port 80"

@@ -22,7 +22,8 @@ CREATE TABLE IF NOT EXISTS host (
   pulled REAL,           -- when a document was last taken over
   checked REAL,          -- when the host last answered
   error TEXT NOT NULL DEFAULT '',
-  begins REAL            -- what went before this time is forgotten
+  begins REAL,           -- what went before this time is forgotten
+  incomplete TEXT NOT NULL DEFAULT ''  -- kinds of which the host did not know all, with commas
 ) STRICT;
 CREATE TABLE IF NOT EXISTS item (
   host TEXT NOT NULL,
@@ -38,7 +39,9 @@ CREATE TABLE IF NOT EXISTS item (
 CREATE INDEX IF NOT EXISTS item_of_host ON item (host, kind);
 CREATE INDEX IF NOT EXISTS item_by_name ON item (name COLLATE NOCASE, kind);
 """
-VERSION = 2
+VERSION = 3
+# The column of the table of hosts that each version but the first has added.
+_ADDED = ("", "begins REAL", "incomplete TEXT NOT NULL DEFAULT ''")
 # Of each host; the current state does not count. A host that sends other items at each pull fills no disk.
 HISTORY_SECONDS = 800 * 86_400
 HISTORY_BYTES = 64 << 20
@@ -51,13 +54,17 @@ class DatabaseError(LeitstandError):
 
 @dataclass(frozen=True)
 class HostState:
-    """The state of a host: its last ETag, Unix times (None for never) and what went wrong last."""
+    """The state of a host: its last ETag, Unix times (None for never) and what went wrong last.
+
+    ``incomplete`` names the kinds, with commas, of which it did not know all when it was last pulled.
+    """
 
     name: str
     etag: str = ""
     pulled: float | None = None
     checked: float | None = None
     error: str = ""
+    incomplete: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,9 @@ class Database:
         self._connection = connection
 
     def states(self) -> dict[str, HostState]:
-        rows = self._connection.execute("SELECT name, etag, pulled, checked, error FROM host ORDER BY name")
+        rows = self._connection.execute(
+            "SELECT name, etag, pulled, checked, error, incomplete FROM host ORDER BY name"
+        )
         return {row[0]: HostState(*row) for row in rows}
 
     def note(self, host: str, moment: float, error: str = "") -> None:
@@ -113,9 +122,9 @@ class Database:
                 ],
             )
             self._connection.execute(
-                "INSERT INTO host VALUES (?1, ?2, ?3, ?3, '', NULL) ON CONFLICT (name) DO UPDATE"
-                " SET etag = ?2, pulled = ?3, checked = ?3, error = ''",
-                (host, etag, moment),
+                "INSERT INTO host VALUES (?1, ?2, ?3, ?3, '', NULL, ?4) ON CONFLICT (name) DO UPDATE"
+                " SET etag = ?2, pulled = ?3, checked = ?3, error = '', incomplete = ?4",
+                (host, etag, moment, ",".join(sorted(document.incomplete))),
             )
             if gone:
                 self._forget_oldest(host, moment - HISTORY_SECONDS)
@@ -226,12 +235,12 @@ def make_private(path: Path) -> None:
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Make the tables, or see that they are of this release."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 1:
-        connection.execute("ALTER TABLE host ADD COLUMN begins REAL")
-    elif version not in (0, VERSION):
+    if version not in range(VERSION + 1):
         raise DatabaseError(
             f"{path}: made by another release ({version})", f"this one knows version {VERSION}"
         )
+    for added in _ADDED[version:] if version else ():
+        connection.execute(f"ALTER TABLE host ADD COLUMN {added}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.executescript(SCHEMA)
     connection.execute(f"PRAGMA user_version = {VERSION}")

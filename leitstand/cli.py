@@ -26,6 +26,7 @@ COMMANDS: Table = {
     "ansible-inventory": ("fleet_config.cli:ansible_inventory", "Print the Ansible inventory of the fleet."),
     "schema": ("leitstand.commands:schema", "Print the JSON Schema of leitstand.yml, for editors."),
     "runbook": ("leitstand.commands:runbook", "Print what to do when an alert fires."),
+    "suggest": ("rollout.suggest.cli:suggest_command", "Find what is neither watched nor backed up."),
     "exporter": ("exporter.cli:exporter", "Serve this host's metrics and inventory to Prometheus."),
     "inventory": ("fleet_inventory.cli:inventory", "Pull, search and compare the inventories of all hosts."),
     "backup": ("orchestrator.cli.group:backup", "Back up, verify, list and restore; manage keys."),

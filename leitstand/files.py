@@ -4,26 +4,31 @@ import os
 from pathlib import Path
 
 
-def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> None:
+def write_atomically(
+    path: Path, content: str | bytes, mode: int = 0o644, owner: tuple[int, int] | None = None
+) -> None:
     """Replace ``path`` by ``content`` (text is UTF-8) in one step, durable when this returns.
 
+    ``owner`` is a user and a group by number; without it, to the user who runs this.
     The temporary file is next to the target, as a rename is only atomic within one file system.
     Raises OSError, which names the file, and leaves the old one as it was.
     """
     try:
-        _replace(path, content.encode() if isinstance(content, str) else content, mode)
+        _replace(path, content.encode() if isinstance(content, str) else content, mode, owner)
     except OSError as error:
         error.filename = error.filename or str(path)  # the error of a full disk names no file
         raise
 
 
-def _replace(path: Path, data: bytes, mode: int) -> None:
+def _replace(path: Path, data: bytes, mode: int, owner: tuple[int, int] | None) -> None:
     name = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
+            if owner is not None:
+                os.fchown(file.fileno(), *owner)
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         name.replace(path)

@@ -57,6 +57,13 @@ def load_document(source: Path) -> Document:
     return document
 
 
+def document_of(source: Path, text: str) -> Document:
+    """The document that a file with this text would be. Raises ConfigError if it is not YAML."""
+    document = Document(source)
+    _merge(document, source, parse_yaml(source, text))
+    return document
+
+
 def _refuse_what_others_may_change(source: Path) -> None:
     """It names programs to run and where backups go: anyone who may write it could become root."""
     for path in (source, *_files(source)):
@@ -149,4 +156,4 @@ def _given_twice(document: Document, file: Path, content: Content, path: KeyPath
     document.problems.append(Problem(file, content.lines[path], dotted(path), what, "keep one of them"))
 
 
-__all__ = ["ConfigError", "Document", "KeyPath", "Problem", "dotted", "load_document"]
+__all__ = ["ConfigError", "Document", "KeyPath", "Problem", "document_of", "dotted", "load_document"]

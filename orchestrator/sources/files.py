@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from leitstand.patterns import Patterns
 from orchestrator.archive import Entry, Kind, Metadata, Problem
 from orchestrator.config.settings import FilesSettings, source_label
-from orchestrator.sources.patterns import Inclusion, Patterns
+from orchestrator.sources.patterns import Inclusion
 from orchestrator.sources.reading import data_bytes, has_large_holes, read_file, read_packed
 from orchestrator.sources.source import Report, SourceError
 

@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from leitstand.patterns import Patterns
 from leitstand.process import STDERR_KEPT, Finished, ProcessError
 from orchestrator.archive import Entry, Kind, Metadata, Problem
 from orchestrator.archive.admission import Descent
@@ -19,7 +20,7 @@ from orchestrator.archive.sparse import LARGE_HOLES, packed
 from orchestrator.config.limits import Limits
 from orchestrator.config.settings import FilesSettings, source_label
 from orchestrator.sources.files import is_too_large, not_mounted
-from orchestrator.sources.patterns import Inclusion, Patterns
+from orchestrator.sources.patterns import Inclusion
 from orchestrator.sources.source import Report, SourceError
 from orchestrator.sources.ssh import Transport
 from orchestrator.sources.tar_complaints import complaints, last_words, other_complaints

@@ -278,11 +278,16 @@ def test_a_history_ends_after_800_days_but_what_is_there_stays(tmp_path: Path) -
         assert store.first_pull("web1") == 2.0 * day
 
 
-def test_a_database_of_the_last_release_is_migrated(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("version", "gone"), [(1, ("incomplete", "begins")), (2, ("incomplete",))])
+def test_a_database_of_an_earlier_release_is_migrated(
+    tmp_path: Path, version: int, gone: tuple[str, ...]
+) -> None:
     path = tmp_path / "i.sqlite"
     with open_database(path, create=True) as store:
         store.take("web1", "e", of("a"), 1.0)
-        store._connection.executescript("ALTER TABLE host DROP COLUMN begins; PRAGMA user_version = 1")
+        for column in gone:
+            store._connection.execute(f"ALTER TABLE host DROP COLUMN {column}")
+        store._connection.execute(f"PRAGMA user_version = {version}")
     with open_database(path) as store:
         assert store.take("web1", "f", of("b"), 2.0) == 2
         assert store.states()["web1"].etag == "f"

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leitstand.patterns import Patterns
 from orchestrator.archive import Entry, EntryChanged, Kind, Problem
 from orchestrator.config.settings import FilesSettings
 from orchestrator.sources import SourceError
 from orchestrator.sources.files import FilesSource
-from orchestrator.sources.patterns import Patterns, Selection
+from orchestrator.sources.patterns import Selection
 
 
 def entries(root: Path, report: Callable[[Problem], None] | None = None, **more: object) -> dict[str, Entry]:
