@@ -27,6 +27,12 @@ def claim_rules(fleet: Fleet, expected: Expected) -> list[dict[str, Any]]:
             "target_label": _CLAIM,
             "replacement": "$1",
         },
+        {  # what is missing in the backups, and in the file, of every host
+            "source_labels": ["__name__"],
+            "regex": "leitstand_(uncovered|coverage_).*",
+            "target_label": _CLAIM,
+            "replacement": "backup",
+        },
         {
             "source_labels": [_CLAIM, "instance", "backup", "host"],
             "regex": allowed,

@@ -44,6 +44,7 @@ ROOMS = (
     "exporter",
     "fleet_config",
     "fleet_inventory",
+    "rollout",
     "leitstand",
     "orchestrator",
     "rollout",

@@ -13,6 +13,7 @@ DEFAULT_TEXTFILE_FOLDERS = (
     "/var/lib/prometheus/node-exporter",
     "/var/lib/leitstand/metrics",
     "/var/lib/leitstand/metrics/status-page",
+    "/var/lib/leitstand/metrics/coverage",
 )
 
 

@@ -20,7 +20,11 @@ from exporter.exposition import Family
 from exporter.files import Files
 
 LIMIT = 4 * 1024 * 1024  # bytes of all files together; about twenty times as much in memory
-_PAGE_FOLDER, _PAGE_METRICS = "status-page", "leitstand_status_page_"
+# Folder of a program with a user of its own -> how its metrics begin.
+_SUBJECTS = {
+    "status-page": ("leitstand_status_page_",),
+    "coverage": ("leitstand_uncovered", "leitstand_coverage_"),
+}
 _MODIFIED, _ERROR = "node_textfile_mtime_seconds", "node_textfile_scrape_error"
 _LOG = logging.getLogger(__name__)
 
@@ -127,12 +131,12 @@ def _attempt(file: IO[bytes]) -> list[Block] | BadTextfile:
 
 
 def _keep_to_the_subject(folder: str, found: list[Block]) -> None:
-    """Refuse metrics of backups or hosts in the folder of the status page, whose user must not set them."""
-    if os.path.basename(folder) != _PAGE_FOLDER:  # noqa: PTH119 - a text, as it was given
-        return
+    """Refuse metrics of backups or hosts in the folder of a user who must not set them."""
+    allowed = _SUBJECTS.get(os.path.basename(folder), ("",))  # noqa: PTH119 - a text, as it was given
     for block in found:
-        if not block.name.startswith(_PAGE_METRICS):
-            raise BadTextfile(f"{block.name} is not allowed in this folder, only {_PAGE_METRICS}* is")
+        if not block.name.startswith(allowed):
+            known = " or ".join(f"{start}*" for start in allowed)
+            raise BadTextfile(f"{block.name} is not allowed in this folder, only {known} is")
 
 
 def _merge(blocks: dict[str, list[Block]], owners: dict[str, str], found: list[Block]) -> None:

@@ -50,7 +50,7 @@ def applications(host: str, facts: Facts, host_of: HostOf) -> Iterator[Thing]:
 
 
 def sites(host: str, facts: Facts) -> Iterator[Thing]:
-    """The root of each virtual host with a name of its own, whatever serves it."""
+    """The root of each virtual host that has a name."""
     for fields in facts.get("virtual_host", []):
         root, names = text(fields, "root").rstrip("/"), public_names(fields)
         if names and is_own(root) and root not in _TOO_MUCH and fields.get("redirect") is not True:

@@ -57,7 +57,7 @@ class Names:
 
 
 def service_entries(things: Iterable[Thing], taken: Collection[str]) -> list[Entry]:
-    """A service for each name, whatever number of hosts have it."""
+    """A service for each name; one that several hosts have is one service."""
     names = Names(taken)
     found: dict[str, Entry] = {}
     for thing in things:

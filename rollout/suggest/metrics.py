@@ -9,9 +9,8 @@ from leitstand.files import make_public_folder, write_atomically
 from rollout.suggest.suggestion import Suggestion, kinds_of
 
 MAXIMUM_SERIES = 200  # of single things; the counts are complete
-TEXTFILE = Path(
-    "inventory/coverage.prom"
-)  # in a folder of its own, as the user who pulls has no say in others
+# In a folder of its own: the user who pulls has no say in the metrics of others.
+TEXTFILE = Path("coverage/coverage.prom")
 
 
 def write_metrics(folder: Path, suggestion: Suggestion, hosts: list[str], now: float) -> None:

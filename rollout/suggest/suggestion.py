@@ -66,14 +66,14 @@ def suggest(
     fleet: Fleet,
     expected: Expected,
     exceptions: Mapping[str, str],
-    looks: Mapping[str, Look],
+    looks: dict[str, Look],
 ) -> Suggestion:
     """What to add to a file without problems, for these hosts."""
+    excepted = [host for host in looks if f"{host}/{ALL_OF_HOST}" in exceptions]
+    looks = looks | dict.fromkeys(excepted, Look())
     things = list(unique(found(fleet, looks)))
     cared_for = coverage(fleet, expected)
-    uncovered = [
-        thing for thing in things if not is_excepted(thing, exceptions) and cared_for.job_of(thing) is None
-    ]
+    uncovered = [thing for thing in things if thing.key not in exceptions and cared_for.job_of(thing) is None]
     made = Suggestion({host: look.unknown for host, look in looks.items() if look.unknown}, uncovered, [])
     made.without_object = list(without_object(exceptions, things, looks))
     jobs, served = Jobs(expected, cared_for), served_as(looks)
@@ -142,11 +142,6 @@ def served_as(looks: Mapping[str, Look]) -> dict[tuple[str, str], str]:
             for name in public_names(fields)[:1]:
                 known.setdefault((host, text(fields, "root").rstrip("/")), name)
     return known
-
-
-def is_excepted(thing: Thing, exceptions: Mapping[str, str]) -> bool:
-    """Whether the file gives a reason not to care for a thing, or for its host."""
-    return thing.key in exceptions or f"{thing.host}/{ALL_OF_HOST}" in exceptions
 
 
 def without_object(

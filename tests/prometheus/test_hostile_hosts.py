@@ -262,6 +262,18 @@ def test_backups_and_the_page_are_believed_of_who_runs_them(taken_in):
     assert stored == {"__name__": name, "backup": "db", "host": "db1", "job": "host", "instance": "lead"}
 
 
+@pytest.mark.parametrize(
+    "name", ["leitstand_uncovered_items", "leitstand_uncovered", "leitstand_coverage_known"]
+)
+def test_what_is_uncovered_is_believed_of_who_runs_the_backups(name, taken_in):
+    believed = {
+        host
+        for host in ("lead", "page", "web1", "db1", "evil")
+        if arrives(taken_in, name, {"host": "db1"}, host)
+    }
+    assert believed == {"lead"}
+
+
 def test_the_inventory_is_taken_in_by_the_same_rules(taken_in):
     jobs = {
         job["job_name"]: job

@@ -289,3 +289,14 @@ def test_metrics_of_backups_in_the_status_page_s_folder_are_ignored(tmp_path, pa
     assert found["leitstand_backup_last_run_success", ()] == 0
     assert ("leitstand_status_page_a", ()) not in found
     assert found["node_textfile_scrape_error", ()] == 1
+
+
+def test_from_the_folder_of_coverage_only_coverage_is_taken(tmp_path, page_of):
+    own = tmp_path / "metrics" / "coverage"
+    own.mkdir(parents=True)
+    (own / "coverage.prom").write_text("leitstand_uncovered_items 2\nleitstand_coverage_known 1\n")
+    (own / "forged.prom").write_text("leitstand_backup_last_run_success 1\n")
+    found = page_of(page(own))
+    assert (found["leitstand_uncovered_items", ()], found["leitstand_coverage_known", ()]) == (2, 1)
+    assert ("leitstand_backup_last_run_success", ()) not in found
+    assert found["node_textfile_scrape_error", ()] == 1
