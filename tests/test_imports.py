@@ -61,5 +61,5 @@ def test_a_configuration_is_checked_without_the_requirements_of_any_role(graph: 
 
 def test_no_room_of_a_program_is_outside_the_contracts(graph: grimp.ImportGraph) -> None:
     found = list(pictures(graph))
-    assert {each.package for each in found} == set(PROGRAMS)
+    assert {each.package for each in found if "." not in each.package} == set(PROGRAMS)
     assert [room for each in found for room in each.unguarded] == []

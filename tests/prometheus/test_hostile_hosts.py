@@ -265,7 +265,7 @@ def test_backups_and_the_page_are_believed_of_who_runs_them(taken_in):
 @pytest.mark.parametrize(
     "name", ["leitstand_uncovered_items", "leitstand_uncovered", "leitstand_coverage_known"]
 )
-def test_what_is_uncovered_is_believed_of_who_runs_the_backups(name, taken_in):
+def test_only_the_host_that_runs_the_backups_may_report_what_is_uncovered(name, taken_in):
     believed = {
         host
         for host in ("lead", "page", "web1", "db1", "evil")

@@ -24,7 +24,7 @@ def metrics_of(fleet: Fleet) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_what_has_an_exception_is_neither_proposed_nor_counted(fleet: Make) -> None:
+def test_an_exception_is_neither_proposed_nor_counted(fleet: Make) -> None:
     one = fleet(
         "deploy:\n  exceptions:\n    web1/var/www/blog: saved by a snapshot of the disk\n"
         "    web1/mysql:shop: test data\n    web1/blog.example.org: internal\n"
@@ -55,7 +55,7 @@ def test_an_exception_without_object_is_named_once_the_host_is_known(fleet: Make
     assert one.json()["exceptions_without_object"] == ["web1/old.example.org"]
 
 
-def test_the_metrics_tell_what_is_uncovered_what_is_unknown_and_when_that_was_seen(fleet: Make) -> None:
+def test_the_metrics_are_what_is_uncovered_what_is_unknown_and_when_that_was_seen(fleet: Make) -> None:
     one = fleet()
     one.has("web1", WORDPRESS)
     before = time.time()

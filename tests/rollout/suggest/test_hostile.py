@@ -170,7 +170,7 @@ def test_no_value_of_an_inventory_gets_out_of_its_place(evil: str) -> None:
     assert not any("evil" in entry for entries in data.values() for entry in entries.values())
 
 
-def test_what_has_no_place_changes_nothing(tmp_path: Path) -> None:
+def test_a_section_in_braces_gets_no_entries(tmp_path: Path) -> None:
     document = document_of(PATH, "hosts: {web1: {address: 192.0.2.1}}\nservices: {}\n")
     made = proposed(document, {"web1": Look({"virtual_host": [{"name": "a.example.org"}]})})
     with pytest.raises(CannotWriteError):

@@ -86,7 +86,7 @@ def test_a_wordpress_with_its_database_becomes_a_service_and_a_job(fleet: Make) 
     assert "# web1: blog.example.org, virtual host of nginx, /etc/nginx/sites-enabled/all" in text
 
 
-def test_what_was_added_passes_check_and_is_not_proposed_again(fleet: Make) -> None:
+def test_added_entries_pass_check_and_are_not_proposed_again(fleet: Make) -> None:
     one = fleet()
     one.has("web1", WORDPRESS)
     one.has("db1", {})
@@ -300,7 +300,7 @@ def test_mail_and_volumes_are_found(fleet: Make) -> None:
     assert "a dump is safer" in output
 
 
-def test_without_a_store_the_table_says_what_to_do_first(fleet: Make) -> None:
+def test_without_a_store_the_table_shows_what_to_do_first(fleet: Make) -> None:
     one = fleet()
     one.config.write_text(one.config.read_text().replace("stores:", "#").replace("  disk:", "#"))
     one.has("web1", WORDPRESS)
