@@ -6,6 +6,8 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
@@ -21,13 +23,25 @@ THREADS = 2
 CONNECTIONS = 4096
 HEADER_SECONDS = 10
 STOP_SECONDS = 5
+POLL_SECONDS = 0.02
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class _Server(MPServer):
-    """granian on a socket that is already listening, if there is one: granian itself only takes addresses."""
+    """granian, which also takes a socket that is already listening, and says when clients can connect."""
 
     passed: socket.socket | None = None
+    say: Callable[[], None]
+
+    def startup(self, *arguments: Any) -> None:
+        # Starts the workers, which listen later.
+        super().startup(*arguments)  # type: ignore[no-untyped-call]
+        while self.passed is None:
+            with suppress(OSError), socket.create_connection((self.bind_addr, self.bind_port), STOP_SECONDS):
+                break
+            if self.main_loop_interrupt.wait(POLL_SECONDS):
+                return
+        self.say()
 
     def _init_shared_socket(self) -> None:
         if self.passed is None:
@@ -78,7 +92,7 @@ def _server(address: str, port: int, workers: int, say: Callable[[str], None]) -
         respawn_failed_workers=True,
     )
     host = f"[{address}]" if ":" in address else address
-    server.on_startup(lambda: say(f"listening on http://{host}:{port}/"))
+    server.say = lambda: say(f"listening on http://{host}:{port}/")
     return server
 
 

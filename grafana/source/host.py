@@ -109,7 +109,7 @@ def _upkeep() -> list[Json]:
         ),
         stat(
             "Failed units",
-            "Units of systemd in state failed.",
+            "Systemd units in the state failed.",
             f"{_worst('leitstand_failed_units')} or vector(-1)",
             mappings=UPDATES,
         ),

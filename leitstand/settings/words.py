@@ -71,7 +71,9 @@ def explain(detail: Mapping[str, Any], place: Place) -> Words:
     if kind in _LIMITS:
         return _LIMITS[kind].format_map(detail["ctx"]), _choice_hint(detail)
     # A kind unknown to pydantic is our own, with its own message.
-    return (detail["msg"] if detail.get("own") else "is not allowed here"), place.description
+    if detail.get("own"):
+        return detail["msg"], _choice_hint(detail) or _meaning(place)
+    return "is not allowed here", _meaning(place)
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
@@ -134,7 +136,13 @@ def _wrong_type(wanted: str, found: Any, place: Place) -> Words:
             if place.below
             else "begin each entry with its name: 'name:'",
         )
-    return what, place.description
+    return what, _meaning(place)
+
+
+def _meaning(place: Place) -> str:
+    """The description of a setting as a hint, which follows a semicolon."""
+    text = place.description.rstrip(".")
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
 def _only_quoted(wanted: str, found: Any) -> bool:
@@ -157,12 +165,15 @@ def _unknown_key(detail: Mapping[str, Any], place: Place) -> Words:
 
 
 def _pattern(detail: Mapping[str, Any], place: Place) -> Words:
-    return "has the wrong format", place.description or f"it must match {detail['ctx']['pattern']}"
+    return "has the wrong format", _meaning(place) or f"it must match {detail['ctx']['pattern']}"
 
 
 def _choice_hint(detail: Mapping[str, Any]) -> str:
-    choices = re.findall(r"'([^']*)'", str(detail["ctx"].get("expected", "")))
-    close = get_close_matches(str(detail["input"]).lower(), choices, n=1)
+    """The one of the quoted choices that is close to a value, or to a setting such as ``type: foldr``."""
+    given = detail["input"]
+    choices = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", detail["msg"])))
+    written = [f"{key}: {value}" for key, value in given.items()] if isinstance(given, dict) else [str(given)]
+    close = [near for text in written for near in get_close_matches(text.lower(), choices, n=1)]
     return f"did you mean '{close[0]}'?" if close else ""
 
 

@@ -142,6 +142,11 @@ def retry(request, seconds=60):
             time.sleep(0.05)
 
 
+def test_the_address_is_printed_once_clients_can_connect(config, command, get):
+    served = command("serve", "--config", str(config()), "--listen", "127.0.0.1:0", "--workers", "2")
+    assert get(f"{served.url}/-/healthy").status == 200
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_ends_cleanly_and_leaves_no_worker(config, command, get, wait, number):
     served = command("serve", "--config", str(config()), "--listen", "127.0.0.1:0", "--workers", "2")
