@@ -126,7 +126,7 @@ def test_a_key_of_the_ca_that_others_may_read_is_not_used(ca: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [b"", b"-----BEGIN CERTIFICATE-----\nMII"])
-def test_what_is_damaged_is_made_again_alone(ca: Path, cut: bytes) -> None:
+def test_only_damaged_files_are_made_again(ca: Path, cut: bytes) -> None:
     for name, again in (("hosts/db.crt", ["hosts/db"]), ("hosts/db.key", ["hosts/db"]), ("ca.crt", [])):
         (ca / name).write_bytes(cut)
         assert ensure_certificates(ca, HOSTS, NOW) == again
@@ -216,7 +216,7 @@ def test_prometheus_takes_the_certificates(served: tuple[Path, int], tmp_path: P
         wait_until(lambda: json.loads(fetch(url)[1])["data"]["result"], "a good sample of the exporter")
 
 
-def test_the_command_makes_certificates_for_hosts_with_roles_and_says_which(tmp_path: Path) -> None:
+def test_the_command_makes_and_names_certificates_for_hosts_with_roles(tmp_path: Path) -> None:
     hosts = {
         "control": {"address": "192.0.2.10", "roles": ["leitstand"]},
         "web1": {"address": "192.0.2.11", "roles": ["watched"]},

@@ -107,7 +107,7 @@ print([family.name for family in Textfiles(Options(textfile_directory=(folder,))
     assert metrics.startswith("['leitstand_backup_age_seconds', 'node_textfile_mtime_seconds'")
 
 
-def test_what_the_kernel_writes_is_new_at_each_reading_and_gone_with_its_process():
+def test_kernel_files_are_current_at_each_reading_and_gone_with_their_process():
     proc = Files(Path("/proc"))
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         place = f"{child.pid}/oom_score_adj"

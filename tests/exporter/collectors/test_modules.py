@@ -268,7 +268,7 @@ def test_only_the_format_asked_for_is_written(page_of):
     assert verdicts(page_of(text_page(openmetrics).decode()))["WrongExemplar"] == 0
 
 
-def test_what_the_first_scrape_needs_is_loaded_at_the_start(tmp_path):
+def test_modules_of_the_first_scrape_are_loaded_at_the_start(tmp_path):
     (tmp_path / "lean.py").write_text("class Nothing:\n    def collect(self):\n        return []\n")
     program = (
         "import sys; from exporter.modules import load_collector; load_collector('lean:Nothing'); "
