@@ -132,7 +132,7 @@ DEFAULT_ACL = "system.posix_acl_default"
 
 
 @pytest.mark.parametrize("exact", [False, True])
-def test_what_is_restored_inherits_no_access_from_the_folder_around_it(root: Path, exact: bool) -> None:
+def test_restored_files_inherit_no_access_from_the_folder_around_them(root: Path, exact: bool) -> None:
     try:
         os.setxattr(root, DEFAULT_ACL, ACL)
     except OSError:
