@@ -8,9 +8,9 @@ import zlib
 
 import pytest
 
-from orchestrator.archive import Metadata
+from orchestrator.archive import Metadata, Method
 from orchestrator.archive.deflate import DAMAGED, Inflater, shrink
-from orchestrator.archive.inner import common, end_records
+from orchestrator.archive.inner import HeaderFields, central_header, common, end_records
 
 MIB = 1 << 20
 TIME_FIELD, ZIP64_END = b"UT\5\0", b"PK\6\6"
@@ -109,3 +109,38 @@ def test_a_time_is_written_where_four_bytes_hold_it(seconds: int, fits: bool) ->
 def test_an_owner_is_written_where_four_bytes_hold_it(name: str, number: int, fits: bool) -> None:
     extra = common(Metadata(path=b"x", **{name: number})).extra
     assert (b"ux\x0b\0\1\4" in extra) == fits
+
+
+@pytest.mark.parametrize(
+    ("value", "is_large"), [(0xFFFF_FFFE, False), (0xFFFF_FFFF, True), (0x1_0000_0000, True)]
+)
+@pytest.mark.parametrize("place", ["length", "size", "header"])
+def test_a_row_of_the_directory_has_a_long_form_where_four_bytes_are_too_few(
+    place: str, value: int, is_large: bool
+) -> None:
+    numbers = {"header": 7, "length": 8, "size": 9, place: value}
+    row = central_header(
+        common(Metadata(path=b"x")), HeaderFields(method=Method.STORE, crc32=0, streamed=False, **numbers)
+    )
+    length, size, header = (*struct.unpack("<2L", row[20:28]), *struct.unpack("<L", row[42:46]))
+    assert {"header": header, "length": length, "size": size} == numbers | {place: min(value, 0xFFFF_FFFF)}
+    extra = row[47:]
+    assert extra.startswith(struct.pack("<2H", 1, 8)) == is_large
+    if is_large:
+        assert struct.unpack("<Q", extra[4:12]) == (value,)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        *((early, (1980, 1, 1, 0, 0, 0)) for early in (-(2**40), 0, 315_532_799, 315_532_801)),
+        (315_532_802, (1980, 1, 1, 0, 0, 2)),
+        (1_791_201_781, (2026, 10, 5, 12, 3, 0)),
+        (4_354_819_197, (2107, 12, 31, 23, 59, 56)),
+        *((late, (2107, 12, 31, 23, 59, 58)) for late in (4_354_819_198, 4_354_819_200, 2**40)),
+    ],
+)
+def test_a_time_outside_the_years_of_a_zip_is_the_nearest_in_them(seconds: int, told: tuple[int]) -> None:
+    clock, date = common(Metadata(path=b"x", mtime_ns=seconds * 10**9)).stamp
+    day = (date >> 9) + 1980, date >> 5 & 15, date & 31
+    assert (*day, clock >> 11, clock >> 5 & 63, 2 * (clock & 31)) == told
