@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import threading
@@ -122,6 +123,30 @@ def test_all_kinds_of_endless_answers_at_once_end_in_time_and_the_good_host_is_k
         line for line in told.stderr.splitlines() if "takes longer than 2 s" in line or "no answer" in line
     ]
     assert len(late) == len(SLOW), told.stderr
+
+
+def reset(link: socket.socket) -> None:
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("talk", "message"),
+    [
+        (SLOW["nothing"], "no answer within 1 s"),
+        (reset, "closed the connection without an answer"),
+    ],
+    ids=["silence", "a reset"],
+)
+def test_silence_and_a_reset_are_reported_as_such(
+    serve: Callable[[Talk], int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    talk: Talk,
+    message: str,
+) -> None:
+    monkeypatch.setattr(pull, "TIMEOUT_SECONDS", 1.0)
+    told = CliRunner().invoke(inventory, write_fleet(tmp_path, serve(talk)), standalone_mode=False)
+    assert told.stderr.startswith(f"h0: {message}")
 
 
 def test_a_handshake_that_trickles_in_is_cut(

@@ -9,7 +9,7 @@ import zlib
 import pytest
 
 from orchestrator.archive import Metadata, Method
-from orchestrator.archive.deflate import DAMAGED, Inflater, shrink
+from orchestrator.archive.deflate import DAMAGED, Inflater, deflate_block, shrink
 from orchestrator.archive.inner import HeaderFields, central_header, common, end_records
 
 MIB = 1 << 20
@@ -23,9 +23,12 @@ def deflated(content: bytes) -> bytes:
 
 def inflated(stream: bytes, size: int, piece: int) -> bytes:
     inflater = Inflater(size)
-    found = b"".join(b"".join(inflater.feed(stream[at : at + piece])) for at in range(0, len(stream), piece))
+    blocks = [
+        block for at in range(0, len(stream), piece) for block in inflater.feed(stream[at : at + piece])
+    ]
     inflater.finish()
-    return found
+    assert all(len(block) <= MIB for block in blocks)
+    return b"".join(blocks)
 
 
 @pytest.mark.parametrize("piece", [1, 7, 1000, 1 << 30])
@@ -41,6 +44,11 @@ def test_content_that_shrinks_by_a_percent_is_stored_as_it_is(kib: int, zeros: i
     generator = random.Random(1)
     content = b"".join(generator.randbytes(1024 - zeros) + bytes(zeros) for _ in range(kib))
     assert (shrink(content, 1) is not None) == worth
+
+
+def test_a_block_that_repeats_the_one_before_it_takes_hardly_any_room() -> None:
+    block = random.Random(1).randbytes(16 << 10)
+    assert len(deflate_block(block, block, 1)) < 1000
 
 
 @pytest.mark.parametrize("wrong", [-1, 1])

@@ -5,6 +5,7 @@ import os
 import stat
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -124,6 +125,28 @@ def test_a_folder_of_an_earlier_restore_can_be_written_again_and_one_of_others_i
                 tree.make_folder(b"way")
     assert (mode_of(root / "new"), mode_of(root / "there")) == (0o700, mode)
     assert mode_of(outside) == 0o755
+
+
+@pytest.mark.parametrize(("kind", "is_it"), [(Kind.FIFO, stat.S_ISFIFO), (Kind.SOCKET, stat.S_ISSOCK)])
+def test_pipes_and_sockets_come_back_as_what_they_were(root: Path, kind: Kind, is_it: Any) -> None:
+    with Tree(root, Owners(may_give=IS_ROOT)) as tree:
+        tree.make_node(Metadata(path=b"node", kind=kind, mode=0o640, mtime_ns=10**18))
+    status = (root / "node").lstat()
+    assert is_it(status.st_mode)
+    assert (stat.S_IMODE(status.st_mode), status.st_mtime_ns) == (0o640, 10**18)
+
+
+def test_no_other_user_reads_a_file_while_it_is_written(root: Path) -> None:
+    before = os.umask(0)
+    try:
+        with (
+            Tree(root, Owners(may_give=IS_ROOT)) as tree,
+            tree.new_file(Metadata(path=b"file", mode=0o644)),
+        ):
+            assert [mode_of(path) for path in root.iterdir()] == [0o600]
+    finally:
+        os.umask(before)
+    assert mode_of(root / "file") == 0o644
 
 
 ENTRIES = ((1, 7, -1), (2, 7, 65534), (4, 5, -1), (16, 7, -1), (32, 5, -1))  # acl(5); 65534 may write
