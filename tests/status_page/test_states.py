@@ -48,6 +48,7 @@ def test_an_invalid_verdict_is_ignored(verdict):
 def test_a_verdict_without_an_age_is_ignored(age):
     before = Observation("down", NOW - 100)
     assert observe(before, 1.0, age, NOW) is before
+    assert observe(None, 1.0, age, NOW) is None
 
 
 def test_an_age_below_zero_is_not_a_measurement_of_the_future():

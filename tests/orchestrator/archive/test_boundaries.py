@@ -5,11 +5,13 @@ import random
 import struct
 import zipfile
 import zlib
+from itertools import pairwise
 
 import pytest
 
 from orchestrator.archive import Metadata, Method
-from orchestrator.archive.deflate import DAMAGED, Inflater, deflate_block, shrink
+from orchestrator.archive.deflate import DAMAGED, STREAM_END, Inflater, deflate_block, shrink
+from orchestrator.archive.holes import ZEROS
 from orchestrator.archive.inner import HeaderFields, central_header, common, end_records
 
 MIB = 1 << 20
@@ -49,6 +51,13 @@ def test_content_that_shrinks_by_a_percent_is_stored_as_it_is(kib: int, zeros: i
 def test_a_block_that_repeats_the_one_before_it_takes_hardly_any_room() -> None:
     block = random.Random(1).randbytes(16 << 10)
     assert len(deflate_block(block, block, 1)) < 1000
+
+
+def test_blocks_of_zeros_between_others_come_back_in_their_places() -> None:
+    blocks = [ZEROS, b"a" * 100, ZEROS, ZEROS, b"b" * len(ZEROS), b"c", ZEROS]
+    deflated = [deflate_block(block, before, 1) for before, block in pairwise([b"", *blocks])]
+    content = b"".join(blocks)
+    assert inflated(b"".join([*deflated, STREAM_END]), len(content), 1 << 30) == content
 
 
 @pytest.mark.parametrize("wrong", [-1, 1])
