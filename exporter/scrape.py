@@ -58,14 +58,8 @@ class Named(Collector):
         return metrics
 
     def ready(self, form: Form) -> Pieces:
-        """Its metrics, written. Raises what the collector raises, and ValueError for a duplicate name."""
-        pieces = self._written(self.collect(), form)
-        names = [name for piece in pieces for name in piece.names]
-        if len(set(names)) < len(names):
-            raise ValueError("a metric comes twice")
-        return pieces
-
-    def _written(self, metrics: list[Metric], form: Form) -> list[Piece]:
+        """Its metrics, written. Raises what the collector raises."""
+        metrics = self.collect()
         try:
             return self._renderer.pieces(metrics, form)
         except OverflowError:
@@ -188,14 +182,14 @@ class Scraper:
         found: list[Piece] = []
         successes = {}
         for name, outcome in outcomes.items():
-            problem = outcome.problem
-            pieces = outcome.value or ()
-            names = _names(pieces)
+            problem, pieces = outcome.problem, outcome.value or ()
+            names = [part for piece in pieces for part in piece.names]
+            expected = len(seen) + len(names)
+            seen.update(names)
             # A duplicate name makes the whole page invalid: the later one is left out.
-            if twice := seen & names:
-                problem = f"metric {min(twice)} is already served by another collector"
-                pieces = [piece for piece in pieces if twice.isdisjoint(piece.names)]
-            seen |= names
+            if len(seen) < expected:
+                problem, pieces = _without(taken | _names(found), pieces)
+                seen = {*taken, *_names(found), *_names(pieces)}
             found += pieces
             successes[name] = not problem
             self._tell(name, problem)
@@ -249,3 +243,13 @@ def _fits(row: Row, name: str, skipped: Skipped) -> bool:
 
 def _names(pieces: Pieces) -> set[str]:
     return {name for piece in pieces for name in piece.names}
+
+
+def _without(taken: frozenset[str], pieces: Pieces) -> tuple[str, Pieces]:
+    """What is wrong, and the pieces whose names are free; none if two of them share a name."""
+    names = [name for piece in pieces for name in piece.names]
+    if len(set(names)) < len(names):
+        return "a metric comes twice", ()
+    twice = taken.intersection(names)
+    kept = [piece for piece in pieces if twice.isdisjoint(piece.names)]
+    return f"metric {min(twice)} is already served by another collector", kept

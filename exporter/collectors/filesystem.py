@@ -23,19 +23,11 @@ Space = os.statvfs_result
 Answers = dict[str, Space | BaseException]  # of each mount point
 # Metric, explanation, and the value from statvfs(3).
 _FIGURES: tuple[tuple[str, str, Callable[[Space], int]], ...] = (
-    ("size_bytes", "Size of the file system.", lambda space: space.f_frsize * space.f_blocks),
-    (
-        "free_bytes",
-        "Free space, including that reserved for root.",
-        lambda space: space.f_frsize * space.f_bfree,
-    ),
-    (
-        "avail_bytes",
-        "Free space available to users other than root.",
-        lambda space: space.f_frsize * space.f_bavail,
-    ),
-    ("files", "Total number of inodes.", lambda space: space.f_files),
-    ("files_free", "Free inodes.", lambda space: space.f_ffree),
+    ("size_bytes", "Size of the file system.", lambda fs: fs.f_frsize * fs.f_blocks),
+    ("free_bytes", "Free space, including that reserved for root.", lambda fs: fs.f_frsize * fs.f_bfree),
+    ("avail_bytes", "Free space available to users other than root.", lambda fs: fs.f_frsize * fs.f_bavail),
+    ("files", "Total number of inodes.", lambda fs: fs.f_files),
+    ("files_free", "Free inodes.", lambda fs: fs.f_ffree),
 )
 
 

@@ -1,7 +1,6 @@
 """Mounted file systems: mountinfo, see proc(5)."""
 
 import re
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from exporter.files import Files
@@ -13,7 +12,7 @@ _LIMIT = 32 * 1024 * 1024  # bytes; a thousand containers have a thousand overla
 
 
 class Mount(NamedTuple):
-    """One mount of the host. ``is_read_only`` covers the mount and the file system below it.
+    """One mount of the host. ``options`` are those of the mount and of the file system below it.
 
     Names are as from `os.fsdecode`: names that are not UTF-8 still lead to the file system.
     """
@@ -22,7 +21,11 @@ class Mount(NamedTuple):
     point: str
     kind: str
     number: str  # major:minor
-    is_read_only: bool
+    options: str
+
+    @property
+    def is_read_only(self) -> bool:
+        return not _READ_ONLY.isdisjoint(self.options.split(","))
 
     @property
     def labels(self) -> tuple[str, str, str]:
@@ -52,14 +55,12 @@ def _parse_line(line: str) -> Mount:
     if not separator or len(fields) < _LEAST_FIELDS or len(rest) != 3:
         raise ValueError(f"not a line of mountinfo: {line[:80]!r}")
     kind, device, super_options = rest
-    options = {*fields[5].split(","), *super_options.split(",")}
-    return Mount(
-        _unescaped(device), _unescaped(fields[4]), kind, fields[2], not options.isdisjoint(_READ_ONLY)
-    )
+    options = f"{fields[5]},{super_options}"
+    return Mount(_unescaped(device), _unescaped(fields[4]), kind, fields[2], options)
 
 
 # The last is set by ext4 after an error that made it stop writing.
-_READ_ONLY: Mapping[str, None] = dict.fromkeys(("ro", "emergency_ro"))
+_READ_ONLY = frozenset(("ro", "emergency_ro"))
 
 
 def _readable(name: str) -> str:
