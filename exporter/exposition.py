@@ -190,17 +190,15 @@ class Renderer:
         known = self._known.get(family.full_name)
         if known is None or known[0] != about or len(known[3]) > 2 * len(family.rows) + _SPARE:
             known = self._remember(family, about)
-        _, names, header, heads = known
-        lines = [header]
+        _, names, text, heads = known
         for labels, value in family.rows:
             head = heads.get(labels)
             if head is None:
                 head = heads[labels] = _head(family, labels)
             is_plain = type(value) is int and 0 <= value < _EXACT
-            lines.append(f"{head}{value if is_plain else format_value(value)}\n")
-        lines.append(family.ready)
+            text += f"{head}{value if is_plain else format_value(value)}\n"
         # As Piece(…), which takes twice the time.
-        return tuple.__new__(Piece, (family, names, "".join(lines), ""))
+        return tuple.__new__(Piece, (family, names, text + family.ready, ""))
 
     def _remember(self, family: Family, about: tuple[str, str, Sequence[str]]) -> _Known:
         if len(self._known) > _MOST_FAMILIES:
