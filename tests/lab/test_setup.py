@@ -294,3 +294,24 @@ def test_tests_that_need_the_machine_run_one_at_a_time_for_any_n(tmp_path: Path)
     calls = [line for line in (tmp_path / "calls").read_text().splitlines() if line.startswith("pytest")]
     workers = [re.findall(r"-n (\d)", call)[-1] for call in calls]  # the last one counts
     assert workers == ["4", "0"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the hosts of a fleet are root's")
+def test_remove_removes_what_hosts_are_made_from_unless_some_are_running(tmp_path: Path) -> None:
+    (tmp_path / "lab").mkdir()
+    for name in ("demo", "lab/setup.sh", "lab/install.sh"):
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    cache = tmp_path / "cache"
+    (cache / "fleets").mkdir(parents=True)
+    lock = cache / "fleets" / "1-running.lock"
+    environment = {**os.environ, "LEITSTAND_LAB_CACHE": str(cache), "LEITSTAND_ROOT": str(tmp_path / "root")}
+    remove = ["./demo", "--remove"]
+    with subprocess.Popen(["flock", lock, "cat"], stdin=subprocess.PIPE) as fleet:
+        wait_until(lambda: lock.exists() and subprocess.call(["flock", "-n", lock, "true"]), "the lock")
+        refused = subprocess.run(remove, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert fleet.stdin is not None
+        fleet.stdin.close()
+    assert (refused.returncode, cache.exists()) == (3, True)
+    assert "a fleet of hosts is running" in refused.stderr
+    subprocess.run(remove, cwd=tmp_path, env=environment, check=True)
+    assert not cache.exists()
