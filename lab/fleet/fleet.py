@@ -14,7 +14,7 @@ from typing import Self
 from lab.fleet import cgroups
 from lab.fleet.base import CACHE, Base, locked
 from lab.fleet.enclosure import UNSHARE, Enclosure
-from lab.fleet.host import Host, lay_cable, make_key
+from lab.fleet.host import INOTIFY, Host, lay_cable, make_key
 from lab.fleet.names import ADDRESSES, Names
 from lab.fleet.services import MailSink, Outsider, mail_sink, swift
 from lab.patience import patient
@@ -86,16 +86,29 @@ class Fleet:
     Programs run with `in_network` are at 10.77.0.1 and fd77::1 and know all hosts by name. The machine sees
     nothing of a fleet's network and mounts, so several fleets can run at once. When its process ends, however
     it ends, the fleet ends; a kill -9 leaves files and empty cgroups, which the next fleet removes.
+
+    ``small`` hosts run sshd alone, without systemd: there can be a hundred.
     """
 
-    def __init__(self, base: Base, names: Sequence[str], *, cache: Path = CACHE, boot: bool = True) -> None:
-        self.base, self._wanted, self.cache, self.boots = base, names, cache, boot
+    def __init__(
+        self,
+        base: Base,
+        names: Sequence[str],
+        *,
+        cache: Path = CACHE,
+        boot: bool = True,
+        small: bool = False,
+    ) -> None:
+        self.base, self._wanted, self.cache = base, names, cache
+        self._boots, self._small = boot, small
         self.hosts: dict[str, Host] = {}
         self._next = FIRST
         self._outsider: Outsider | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
+        if not self._small:
+            _require_inotify(len(self._wanted))
         with ExitStack() as stack:
             self.folder = stack.enter_context(_own_folder(self.cache / "fleets"))
             stack.enter_context(self.base.used())
@@ -104,7 +117,7 @@ class Fleet:
             self._prepare()
             self.names = stack.enter_context(Names(self.folder / "names", self.enclosure))
             self._publish(*(self._make(name, FIRST + place) for place, name in enumerate(self._wanted)))
-            if self.boots:
+            if self._boots:
                 self.boot()
             (self.folder / RUNNING).write_text(json.dumps({"pid": self.enclosure.pid}))
             self._stack = stack.pop_all()
@@ -175,6 +188,7 @@ class Fleet:
             self.enclosure,
             f"{CGROUP}{self.folder.name}-{name}",
             self.ssh_config,
+            self._small,
         )
         host.install(self.key.with_suffix(".pub").read_text())
         host.write("/etc/resolv.conf", RESOLV_CONF)
@@ -246,6 +260,16 @@ class Fleet:
     def link_up(self, host: Host) -> None:
         """Put it back."""
         self.enclosure.run(["ip", "link", "set", f"v-{host.number}", "up"])
+
+
+def _require_inotify(hosts: int) -> None:
+    """The kernel counts root's in all namespaces together; without them, hosts would hang while booting."""
+    limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+    if hosts * INOTIFY > limit:
+        raise LabError(
+            f"fs.inotify.max_user_instances = {limit} is enough for {limit // INOTIFY} hosts, not {hosts};"
+            " raise it with sysctl, or make small hosts"
+        )
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pytest
 from lab.fleet import Fleet, Host, debian_base, fleet_impossible
 from lab.fleet.base import CACHE
 from lab.patience import patient
-from lab.processes import wait_until
+from lab.processes import LabError, wait_until
 
 IMPOSSIBLE = fleet_impossible()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(IMPOSSIBLE is not None, reason=str(IMPOSSIBLE))]
@@ -39,6 +39,17 @@ def test_three_hosts_run_systemd_and_answer_over_ssh(fleet: Fleet) -> None:
         assert fleet[name].ssh("hostname").stdout.strip() == name
         assert fleet[name].run(["systemctl", "is-system-running"]).stdout.strip() == "running"
         assert fleet[name].ssh("sudo -u admin sudo -n id -u").stdout.strip() == "0"
+        fleet[name].ssh("ip link add v0 type veth && ip link delete v0")  # rights over its own network
+
+
+def test_many_small_hosts_run_sshd_alone() -> None:
+    with Fleet(debian_base(), ("a", "b"), small=True) as fleet:
+        assert fleet["b"].ssh("cat /proc/1/comm").stdout == "(sd-stubinit)\n"
+    with (
+        pytest.raises(LabError, match=r"is enough for \d+ hosts, not 9999; raise it"),
+        Fleet(debian_base(), "x" * 9999),
+    ):
+        pass
 
 
 def test_no_two_hosts_share_keys_or_machine_ids(fleet: Fleet) -> None:
