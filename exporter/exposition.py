@@ -203,18 +203,11 @@ class Renderer:
     def _remember(self, family: Family, about: tuple[str, str, Sequence[str]]) -> _Known:
         if len(self._known) > _MOST_FAMILIES:
             self._known.clear()
-        known = self._known[family.full_name] = (about, _names(family), _header(family), {})
+        name, help_text = family.full_name, family.documentation.translate(_HELP_ESCAPES)
+        names = (name, *[name + part for part in PARTS.get(family.kind, ())])
+        header = f"# HELP {name} {help_text}\n# TYPE {name} {family.kind}\n"
+        known = self._known[name] = (about, names, header, {})
         return known
-
-
-def _names(family: Family) -> tuple[str, ...]:
-    parts = [family.full_name + part for part in PARTS.get(family.kind, ())]
-    return (family.full_name, *parts)
-
-
-def _header(family: Family) -> str:
-    documentation = family.documentation.translate(_HELP_ESCAPES)
-    return f"# HELP {family.full_name} {documentation}\n# TYPE {family.full_name} {family.kind}\n"
 
 
 def _head(family: Family, labels: tuple[str, ...]) -> str:

@@ -20,7 +20,7 @@ MAXIMUM_ENTRIES = 200_000
 _CHUNK = 65536
 
 _OPENAT2 = 437  # the same number on every architecture, as for all system calls since Linux 5.1
-_RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
+_RESOLVE = 0x02 | 0x10  # RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block a scrape
 _RUNNING_HOST = ("/", "/proc", "/sys")
 _RETRIES = 8  # a concurrent rename or mount gives EAGAIN; openat2(2) asks to try again
@@ -32,15 +32,11 @@ class _How(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
-def _prepared(flags: int) -> "ctypes._Pointer[_How]":
-    return ctypes.pointer(_How(flags, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS))
-
-
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
 _syscall.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(_How), ctypes.c_size_t)
 _syscall.restype = ctypes.c_long
 _LIST, _LOOK = _FLAGS | os.O_DIRECTORY, os.O_PATH | os.O_CLOEXEC
-_HOW = {flags: _prepared(flags) for flags in (_FLAGS, _LIST, _LOOK)}
+_HOW = {flags: ctypes.pointer(_How(flags, 0, _RESOLVE)) for flags in (_FLAGS, _LIST, _LOOK)}
 _SIZE = ctypes.sizeof(_How)
 
 

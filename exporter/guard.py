@@ -67,9 +67,10 @@ class Guard(Generic[Result]):
         return {name: outcomes.get(name) or _nothing(name in free, seconds) for name in tasks}
 
     def _drive(self, batch: "_Batch[Result]", deadline: float) -> None:
-        while not batch.finished and (left := deadline - time.monotonic()) > 0:
+        while batch.missing and (left := deadline - time.monotonic()) > 0:
             if batch.needs_worker and batch.workers + len(self._stuck) < self.maximum_stuck:
-                batch.begin_worker()
+                batch.workers += 1
+                batch.needs_worker = False
                 self._workers.submit(batch.work)
             batch.wait(min(self.patience, left))
 
@@ -86,7 +87,7 @@ class _Batch(Generic[Result]):
         self._returned = returned
         self._running: set[str] = set()
         self._outcomes: dict[str, Outcome[Result]] = {}
-        self._missing = len(tasks)
+        self.missing = len(tasks)
         self._closed = False
         self._lock = threading.Lock()
         self._done = threading.Lock()  # released after the last task; cheaper than an Event
@@ -94,20 +95,12 @@ class _Batch(Generic[Result]):
         self.workers = 0
         self.needs_worker = True
 
-    @property
-    def finished(self) -> bool:
-        return self._missing == 0
-
-    def begin_worker(self) -> None:
-        self.workers += 1
-        self.needs_worker = False
-
     def wait(self, seconds: float) -> None:
         """Wait for all tasks, at most ``seconds``; then check whether one holds up the others."""
-        before = self._missing
+        before = self.missing
         if not self._done.acquire(timeout=seconds):
             with self._lock:
-                self.needs_worker = bool(self._waiting) and self._missing == before
+                self.needs_worker = bool(self._waiting) and self.missing == before
 
     def close(self) -> tuple[dict[str, Outcome[Result]], set[str]]:
         """The outcomes, and the tasks still running. After this no task starts and no outcome counts."""
@@ -137,8 +130,8 @@ class _Batch(Generic[Result]):
 
     def _end(self, name: str, outcome: Outcome[Result]) -> None:
         self._running.discard(name)
-        self._missing -= 1
-        if self._missing == 0:
+        self.missing -= 1
+        if self.missing == 0:
             self._done.release()
         if self._closed:
             self._returned(name)

@@ -18,7 +18,7 @@ HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, por
 ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
 LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
 ATTRIBUTE = struct.Struct("=HH")  # rtattr: length, type
-_TIMEVAL = struct.Struct("@ll")  # seconds, microseconds
+_TIMEOUT = struct.pack("@ll", 2, 0)  # seconds and microseconds
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR = 16, 18, 20, 22
 NLM_F_REQUEST_DUMP = 0x301
@@ -55,23 +55,21 @@ class Link(NamedTuple):
         return int.from_bytes(self.attributes.get(attribute, b""), sys.byteorder)
 
 
-def dump_addresses(timeout: float = 2.0) -> bytes:
+def dump_addresses() -> bytes:
     """The kernel's raw answer to RTM_GETADDR. Raises OSError."""
-    return _dump(RTM_GETADDR, bytes(ADDRESS.size), timeout)
+    return _dump(RTM_GETADDR, bytes(ADDRESS.size))
 
 
-def dump_links(timeout: float = 2.0) -> bytes:
+def dump_links() -> bytes:
     """The kernel's raw answer to RTM_GETLINK, without counters of IPv6. Raises OSError."""
     without_counters = ATTRIBUTE.pack(8, IFLA_EXT_MASK) + struct.pack("=I", RTEXT_FILTER_SKIP_STATS)
-    return _dump(RTM_GETLINK, bytes(LINK.size) + without_counters, timeout)
+    return _dump(RTM_GETLINK, bytes(LINK.size) + without_counters)
 
 
-def _dump(kind: int, request: bytes, timeout: float) -> bytes:
+def _dump(kind: int, request: bytes) -> bytes:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as link:
         # Not settimeout(): with that, each call would poll first.
-        link.setsockopt(
-            socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(*divmod(int(timeout * 1e6), 1_000_000))
-        )
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
         link.send(HEADER.pack(HEADER.size + len(request), kind, NLM_F_REQUEST_DUMP, 1, 0) + request)
         answer = bytearray()
         while len(answer) < MAXIMUM_ANSWER:

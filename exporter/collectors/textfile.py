@@ -74,10 +74,10 @@ class Textfiles(Collector):
         """Folder and name of every file; a configured folder that cannot be read is a problem."""
         places = []
         for folder in self._existing():
+            # Opened anew at each scrape: the folder may have been replaced.
+            files = self._open[folder] = Files(Path(folder))
             try:
-                places += [
-                    (folder, name) for name in self._files(folder).names(".") if name.endswith(".prom")
-                ]
+                places += [(folder, name) for name in files.names(".") if name.endswith(".prom")]
             except OSError as error:
                 problems[folder] = str(error)
         self._known = {path: self._known[path] for path in map("/".join, places) if path in self._known}
@@ -91,11 +91,6 @@ class Textfiles(Collector):
         named = filter(None, self._folders)  # an empty name is not a folder
         found = ((folder, sorted(glob.glob(folder))) for folder in named)  # noqa: PTH207 - any root
         return [os.path.normpath(place) for folder, places in found for place in places or [folder]]
-
-    def _files(self, folder: str) -> Files:
-        # Reopened at each scrape: the folder may have been replaced.
-        files = self._open[folder] = Files(Path(folder))
-        return files
 
     def _parsed(self, folder: str, name: str, most: int) -> tuple[_Stamp, list[Block]]:
         """When the file was written, and its content. Its limit is ``most`` bytes."""

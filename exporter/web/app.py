@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 from urllib.parse import parse_qs
 
 from exporter.exposition import Family, Form, Piece, Renderer, openmetrics_page, text_page
+from exporter.inventory.inventory import InventorySnapshot
 from exporter.not_served import NOT_SERVED, NOT_SERVED_LATER
 from exporter.scrape import DEFAULT_DEADLINE
 from exporter.web.access import RulesState
@@ -40,38 +41,10 @@ class Scraping(Protocol):
         """The pieces of a page of this form, after at most ``deadline_seconds``."""
 
 
-class Snapshot(Protocol):
-    """The inventory at one moment; frozen."""
-
-    @property
-    def series(self) -> bytes:
-        """One ``_info`` series per item, in the text format."""
-
-    @property
-    def series_gzip(self) -> bytes:
-        """The same, compressed."""
-
-    @property
-    def series_pieces(self) -> Sequence[Piece]:
-        """The same, for other formats."""
-
-    @property
-    def document(self) -> bytes:
-        """The whole inventory as JSON; empty until it has been read for the first time."""
-
-    @property
-    def document_gzip(self) -> bytes:
-        """The same, compressed."""
-
-    @property
-    def etag(self) -> str:
-        """The document's entity tag, without quotes."""
-
-
 class Inventory(Protocol):
     """The inventory, as this module needs it."""
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> InventorySnapshot:
         """The newest snapshot, at once."""
 
 
