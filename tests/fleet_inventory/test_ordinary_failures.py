@@ -41,7 +41,7 @@ def host(exporter: Start) -> Callable[[str], Any]:
 
 @pytest.mark.parametrize(
     ("address", "message"),
-    [("127.0.0.1", "Connection refused"), ("no-such-host.invalid", "(Name|name) ")],
+    [("127.0.0.1", "Connection refused"), ("no-such-host.invalid", ".*[Nn]ame .*")],
 )
 def test_a_host_that_is_off_affects_no_other(
     host: Callable[[str], Any], tmp_path: Path, address: str, message: str
@@ -49,14 +49,15 @@ def test_a_host_that_is_off_affects_no_other(
     done = pull(tmp_path, off=(address, free_port()), on=("127.0.0.1", host("1").port))
     assert done.exception is None
     assert done.stdout == "on: 2 changes\n"
-    assert re.fullmatch(f"off: .*{message}.*\n", done.stderr)
+    assert re.fullmatch(f"off: {message}\n", done.stderr)
 
 
+@pytest.mark.parametrize(("before", "now"), [("1234", "5678"), ("5678", "1234")])
 def test_another_machine_does_not_inherit_what_a_removed_host_was(
-    host: Callable[[str], Any], tmp_path: Path
+    host: Callable[[str], Any], tmp_path: Path, before: str, now: str
 ) -> None:
-    pull(tmp_path, old=("127.0.0.1", host("1234").port))
-    done = pull(tmp_path, new=("127.0.0.1", host("5678").port))
+    pull(tmp_path, old=("127.0.0.1", host(before).port))
+    done = pull(tmp_path, new=("127.0.0.1", host(now).port))
     assert done.stdout == "new: 2 changes\n"
     with open_database(tmp_path / "i.sqlite") as database:
         assert database.first_pull("old") != database.first_pull("new")
