@@ -83,5 +83,5 @@ class Outsider:
     def open_ports(self, address: str) -> list[int]:
         """All TCP ports of an address that accept a connection from here."""
         scan = Path(__file__).with_name("scan.py")
-        ports: list[int] = json.loads(self.run([sys.executable, scan, address]).stdout)
+        ports: list[int] = json.loads(self.run([sys.executable, "-P", scan, address]).stdout)
         return ports

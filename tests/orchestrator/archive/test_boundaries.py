@@ -48,6 +48,12 @@ def test_content_that_shrinks_by_a_percent_is_stored_as_it_is(kib: int, zeros: i
     assert (shrink(content, 1) is not None) == worth
 
 
+def test_a_large_file_is_judged_by_its_first_64_kib() -> None:
+    head = random.Random(1).randbytes(64 << 10)
+    assert shrink(head + bytes(MIB), 1) is None
+    assert shrink(bytes(64 << 10) + head, 1) is not None
+
+
 def test_a_block_that_repeats_the_one_before_it_takes_hardly_any_room() -> None:
     block = random.Random(1).randbytes(16 << 10)
     assert len(deflate_block(block, block, 1)) < 1000
