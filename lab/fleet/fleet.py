@@ -40,7 +40,11 @@ link add fleet0 type bridge
 link set fleet0 up
 address add 10.77.0.1/24 dev fleet0
 address add fd77::1/64 dev fleet0 nodad
+route add unreachable default
+route add unreachable ::/0
 """
+# Hosts have a default route, as everywhere; what they send beyond their network is refused at once.
+FORWARD = ("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
 SSH_CONFIG = """\
 Host *
   User root
@@ -151,6 +155,7 @@ class Fleet:
 
     def _prepare(self) -> None:
         self.enclosure.run(["ip", "-batch", "-"], input=BRIDGE)
+        self.enclosure.run(FORWARD)
         make_key(self.key, "fleet")
         self.ssh_config.write_text(SSH_CONFIG.format(folder=self.folder))
         (self.folder / "resolv.conf").write_text(RESOLV_CONF)

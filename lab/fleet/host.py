@@ -36,6 +36,8 @@ link set lo up
 link set host0 up
 address add $3/24 dev host0
 address add $4/64 dev host0 nodad
+route add default via {gateway}
+route add ::/0 via {gateway6}
 END
 """
 
@@ -47,7 +49,9 @@ def addresses(number: int) -> tuple[str, str]:
 
 def lay_cable(enclosure: Enclosure, name: str, number: int) -> None:
     """Make a network namespace whose ``host0`` is plugged into the bridge."""
-    enclosure.run(["sh", "-ec", CABLE, "cable", name, str(number), *addresses(number)])
+    gateway, gateway6 = addresses(1)
+    script = CABLE.format(gateway=gateway, gateway6=gateway6)
+    enclosure.run(["sh", "-ec", script, "cable", name, str(number), *addresses(number)])
 
 
 def make_key(path: Path, comment: str) -> None:

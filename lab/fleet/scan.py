@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-AT_ONCE = 8_000
+AT_ONCE = 16_000
 PATIENCE = 3.0  # seconds for an answer; a filtered port gives none
 
 
