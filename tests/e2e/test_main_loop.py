@@ -5,15 +5,22 @@ import pytest
 from lab.incident import find_mail, play_incident
 from lab.patience import patient
 from lab.processes import fetch, wait_until
-from lab.promises import PROMISES, Check, page_shows, page_state
+from lab.promises import PROMISES, Check, backup_runs, page_shows, page_state
 from lab.stack import Stack
 
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="module")
+def saved(stack: Stack) -> Stack:
+    """The stack with a first backup: some promises are about one, in whatever order they are checked."""
+    backup_runs(stack)
+    return stack
+
+
 @pytest.mark.parametrize(("what", "check"), [(what, check) for what, _, check in PROMISES])
-def test_the_demo_keeps_its_promise(stack: Stack, what: str, check: Check) -> None:
-    assert check(stack), what
+def test_the_demo_keeps_its_promise(saved: Stack, what: str, check: Check) -> None:
+    assert check(saved), what
 
 
 def test_an_outage_is_seen_by_the_public_and_mailed_to_the_admin(
