@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from leitstand import trust
 from leitstand.process import environment
 from leitstand.trust import distrust
 
@@ -144,6 +145,35 @@ def test_a_relative_name_and_dots_lead_to_the_same_answer(mine, monkeypatch):
     assert distrust(Path("../mine/./leitstand.yml")) is None
     mine.chmod(0o666)
     assert distrust(Path("leitstand.yml")) == distrust(Path("../mine/leitstand.yml")) is not None
+
+
+@root_only
+def test_an_owner_without_a_name_is_named_by_number_and_a_device_is_harmless(mine):
+    own(mine, 4711)
+    found = distrust(mine)
+    assert found is not None and found.what == "belongs to user 4711"
+    assert distrust(Path("/dev/null")) is None
+
+
+@root_only
+@pytest.mark.parametrize(
+    ("group", "mode", "what"),
+    [
+        (NOBODY, 0o664, None),
+        (NOBODY, 0o666, "may be changed by everyone"),
+        (4711, 0o664, "may be changed by its group (number 4711)"),
+    ],
+)
+def test_a_group_that_may_change_the_program_may_change_its_configuration(mine, tmp_path, group, mode, what):
+    program = tmp_path / "trust.py"
+    program.write_bytes(Path(trust.__file__).read_bytes())
+    for path, its_group, its_mode in ((program, NOBODY, 0o664), (mine, group, mode)):
+        os.chown(path, 0, its_group)
+        path.chmod(its_mode)
+    script = f"from trust import *; found = distrust(Path({str(mine)!r})); print(found and found.what)"
+    argv = [sys.executable, "-c", script]
+    told = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert told == f"{what}\n"
 
 
 @root_only

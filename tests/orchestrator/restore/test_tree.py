@@ -186,6 +186,29 @@ def test_where_others_wrote_a_file_is_kept_only_if_it_has_the_content_to_restore
     assert [name for name, is_kept in kept.items() if is_kept] == ["same"]
 
 
+NET_RAW = struct.pack("<5I", 0x0200_0001, 1 << 13, 0, 0, 0)  # capabilities(7), as of ping
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root gives capabilities")
+@pytest.mark.parametrize("may_give", [True, False])
+def test_capabilities_come_back_only_where_owners_do(root: Path, may_give: bool) -> None:
+    metadata = Metadata(path=b"ping", xattrs=((b"security.capability", NET_RAW), (b"user.note", b"1")))
+    with Tree(root, Owners(may_give=may_give)) as tree, tree.new_file(metadata):
+        pass
+    expected = {"user.note"} | ({"security.capability"} if may_give else set())
+    assert set(os.listxattr(root / "ping")) == expected
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root may set what the system keeps")
+def test_attributes_that_others_added_go_and_those_of_the_system_stay(root: Path) -> None:
+    (root / "file").touch()
+    for name in ("user.added", "trusted.system"):
+        os.setxattr(root / "file", name, b"1")
+    with Tree(root, Owners(may_give=True), exact=True) as tree:
+        assert tree.has_file(Metadata(path=b"file"), 0, hashlib.sha256().digest())
+    assert os.listxattr(root / "file") == ["trusted.system"]
+
+
 BLOCK = 64 << 10
 PIECES = st.sampled_from([bytes(BLOCK), bytes(64) + b"x", bytes(BLOCK - 1) + b"x", b"x", b"y" * 70_000])
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from orchestrator.config.schedule import parse_schedule
-from orchestrator.config.tasks import Task, TaskPlan, offset
+from orchestrator.config.tasks import Action, Task, TaskPlan, offset
 from orchestrator.scheduler.agenda import Agenda, read_stamps, write_stamps
 from orchestrator.scheduler.children import Ended
 from orchestrator.scheduler.serve import Service
@@ -305,9 +305,23 @@ def test_a_good_run_that_is_known_already_does_not_take_back_a_try_that_failed_s
     assert agenda.starts() == {RUN: NOON + timedelta(hours=15, minutes=5)}
 
 
-def test_a_job_that_has_failed_for_months_is_still_tried_every_hour() -> None:
-    agenda = Agenda(UTC)
-    agenda.replan({RUN: TaskPlan(parse_schedule("daily 03:00"), timedelta(0))}, NOON)
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("action", "first", "longest"),
+    [
+        ("run", timedelta(minutes=5), HOUR),
+        *((action, HOUR, timedelta(days=1)) for action in ("verify", "drill", "prune")),
+    ],
+)
+def test_what_has_failed_for_months_is_still_tried_again(
+    action: Action, first: timedelta, longest: timedelta
+) -> None:
+    task, agenda = Task("site", action), Agenda(UTC)
+    agenda.replan({task: TaskPlan(parse_schedule("daily 03:00"), timedelta(0))}, NOON)
+    agenda.failed(task, NOON)
+    assert agenda.starts() == {task: NOON + first}
     for _ in range(2000):
-        agenda.failed(RUN, NOON)
-    assert agenda.starts() == {RUN: NOON + timedelta(hours=1)}
+        agenda.failed(task, NOON)
+    assert agenda.starts() == {task: NOON + longest}
