@@ -111,10 +111,7 @@ def hidden_options() -> Iterable[click.Option]:
 
 
 def renamed(given: Given) -> dict[str, str]:
-    """The fields of Options that are set under a former name.
-
-    Raises UsageError if the current name is given as well.
-    """
+    """Fields of Options set under a former name. Raises UsageError if the current name is given as well."""
     found: dict[str, str] = {}
     for name, field in FORMER.items():
         value = given[_parameter(name)]

@@ -15,8 +15,7 @@ LARGEST_BODY = "16MB"
 
 
 def blackbox_files(fleet: Fleet, share: Path) -> Files:
-    """``blackbox.yml``: the canary's module as it is shipped; the module ``service`` for the status page and
-    once per service."""
+    """``blackbox.yml``: the canary's module as shipped, and ``service`` for the page and for each service."""
     shipped = read_yaml(share / "blackbox.yml")["modules"]
     modules = {CANARY_MODULE: shipped[CANARY_MODULE], PAGE_MODULE: shipped["service"]}
     modules |= {

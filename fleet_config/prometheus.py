@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,15 @@ def prometheus_files(
 
     With ``inventory`` the hosts are asked for one series per item of their inventory, too.
     """
+    probe = partial(_probe, addresses.blackbox)
+    services = [probe(each.url, module_name(name), service=name) for name, each in fleet.services.items()]
+    canaries = [probe(url, CANARY_MODULE) for url in fleet.probing.canaries]
+    page = status_page_url(fleet, expected)
     return {
         **host_files(fleet),
-        "targets/services.json": json_text(list(_service_targets(fleet, addresses.blackbox))),
-        "targets/canaries.json": json_text(list(_canary_targets(fleet, addresses.blackbox))),
-        "targets/status-page.json": json_text(list(_page_targets(fleet, expected, addresses.blackbox))),
+        "targets/services.json": json_text(services),
+        "targets/canaries.json": json_text(canaries),
+        "targets/status-page.json": json_text([probe(page, PAGE_MODULE)] if page else []),
         **blackbox_files(fleet, share),
         **rule_files(fleet, share),
         **expected_files(fleet, expected),
@@ -47,22 +52,7 @@ def prometheus_files(
     }
 
 
-def _service_targets(fleet: Fleet, prober: str) -> Iterator[dict[str, Any]]:
-    for name, service in fleet.services.items():
-        yield _probe(service.url, prober, module_name(name), {"service": name})
-
-
-def _canary_targets(fleet: Fleet, prober: str) -> Iterator[dict[str, Any]]:
-    for url in fleet.probing.canaries:
-        yield _probe(url, prober, CANARY_MODULE, {})
-
-
-def _page_targets(fleet: Fleet, expected: Expected, prober: str) -> Iterator[dict[str, Any]]:
-    if url := status_page_url(fleet, expected):
-        yield _probe(url, prober, PAGE_MODULE, {})
-
-
-def _probe(url: str, prober: str, module: str, labels: dict[str, str]) -> dict[str, Any]:
+def _probe(prober: str, url: str, module: str, **labels: str) -> dict[str, Any]:
     return {
         "targets": [url],
         "labels": {**labels, "vantage": VANTAGE, "__module": module, "__prober": prober},

@@ -68,7 +68,8 @@ def _imported(graph: grimp.ImportGraph, room: str, package: str) -> set[str]:
     """The rooms of ``package`` that a room imports."""
     modules = {room} | graph.find_descendants(room)
     found = {each for module in modules for each in graph.find_modules_directly_imported_by(module)}
-    return {".".join(each.split(".")[:2]) for each in found if each.startswith(f"{package}.")}
+    depth = package.count(".") + 2
+    return {".".join(each.split(".")[:depth]) for each in found if each.startswith(f"{package}.")}
 
 
 def _settings() -> dict[str, Any]:

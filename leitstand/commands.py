@@ -32,7 +32,8 @@ def check(config_path: Path, as_json: bool) -> int:
     except ConfigError as error:
         problems = error.problems
     if as_json:
-        click.echo(_as_json(problems + cautions))
+        found = [{**asdict(problem), "file": str(problem.file)} for problem in problems + cautions]
+        click.echo(json.dumps(found, indent=2))
         return EXIT_USAGE if problems else EXIT_OK
     for caution in cautions:
         click.echo(str(caution), err=True)
@@ -74,7 +75,3 @@ def runbook(alert: str | None) -> None:
     if name is None:
         raise UsageError(f"there is no runbook '{alert}'", did_you_mean(alert, list(pages)))
     click.echo(pages[name].read_text(encoding="utf-8"), nl=False)
-
-
-def _as_json(problems: list[Problem]) -> str:
-    return json.dumps([{**asdict(problem), "file": str(problem.file)} for problem in problems], indent=2)

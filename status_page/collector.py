@@ -131,7 +131,8 @@ class Collector:
 
         In every round while a service is disturbed: else the page would show "100 %" next to "down".
         """
-        if not self._history or (now < self._next_days and not self._disturbed()):
+        disturbed = any(seen.state in ("down", "partial") for seen in self.memory.observations.values())
+        if not self._history or (now < self._next_days and not disturbed):
             return
         self._next_days = now + _TODAY_EVERY_SECONDS
         step = self.prometheus.rule_interval(VERDICT)
@@ -149,9 +150,6 @@ class Collector:
                 self._next_days = now
         self._past_days = self._past_days[:-1]
         self._read_days(now)
-
-    def _disturbed(self) -> bool:
-        return any(seen.state in ("down", "partial") for seen in self.memory.observations.values())
 
     def _day_rows(self, day: date, now: float, step: float) -> dict[str, DayRow]:
         begin, end = days.bounds(day, ZoneInfo(self.plan.time_zone))

@@ -90,9 +90,7 @@ Labels = tuple[str, ...]
 
 
 class Throttles:
-    """node_cpu_core_throttles_total, node_cpu_package_throttles_total, node_cpu_isolated and
-    node_cpu_online.
-    """
+    """node_cpu_core_throttles_total, node_cpu_package_throttles_total, node_cpu_isolated, node_cpu_online."""
 
     def __init__(self, files: Files, skipped: Skipped) -> None:
         self._files, self._skipped = files, skipped

@@ -173,10 +173,7 @@ _UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 def seconds(options: Options, name: str) -> float:
-    """The field's value in seconds, of ``5s``, ``500ms``, ``1m30s`` or ``5``.
-
-    Raises UsageError naming the option.
-    """
+    """The field's value in seconds: ``5s``, ``1m30s`` or ``5``. Raises UsageError naming the option."""
     text = getattr(options, name)
     written = f"{text}s" if text.replace(".", "", 1).isdecimal() else text
     parts = _PART.findall(written) if _DURATION.fullmatch(written) else []

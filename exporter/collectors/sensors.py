@@ -1,6 +1,4 @@
-"""Temperatures, fans and voltages: /sys/class/hwmon (Documentation/hwmon/sysfs-interface.rst) and thermal
-zones.
-"""
+"""Temperatures, fans and voltages: /sys/class/hwmon (Documentation/hwmon/sysfs-interface), thermal zones."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -68,9 +68,7 @@ def rebuilt_kernel(tree: Tree, release: str, version: str) -> str:
 
 
 def flavour(release: str) -> str:
-    """The kind of kernel of a release: "amd64" of 6.1.0-18-amd64 and of 6.12.43+deb13-amd64,
-    "x86_64" of 5.14.0-362.el9.x86_64.
-    """
+    """The kind of kernel of a release: "amd64" of 6.1.0-18-amd64, "x86_64" of 5.14.0-362.el9.x86_64."""
     kind = _BUILD.sub("", _NUMBERS.sub("", release))
     return kind.rpartition(".")[2]
 

@@ -34,9 +34,7 @@ SLICE = _SLICE_BLOCKS * _BLOCK
 
 @dataclass(frozen=True)
 class Keys:
-    """The values derived from password and salt: cipher key, MAC key, and two bytes that reveal most wrong
-    passwords.
-    """
+    """Derived from password and salt: cipher key, MAC key, two bytes that reveal most wrong passwords."""
 
     cipher: bytes = field(repr=False)
     mac: bytes = field(repr=False)
@@ -59,8 +57,7 @@ def _counters() -> tuple[bytes, list[bytes]]:
 
 
 class KeyStream:
-    """The key stream of one entry, one slice at a time. The first block belongs to counter 0, which is not
-    used."""
+    """The key stream of one entry, slice by slice. The first block is that of counter 0, not used."""
 
     def __init__(self, key: bytes) -> None:
         # CTR is built from it.
@@ -115,8 +112,7 @@ class CounterCipher:
 
 
 class Sealer:
-    """Encrypts a stream and authenticates it. Each has a new salt: a repeated one would make a two-time
-    pad."""
+    """Encrypts and authenticates a stream. Each has a new salt: a repeated one would make a two-time pad."""
 
     def __init__(self, password: str) -> None:
         salt = os.urandom(SALT_BYTES)

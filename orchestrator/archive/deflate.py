@@ -38,8 +38,7 @@ def compressor(level: int) -> Compressor:
 
 
 def shrink(data: bytes, level: int) -> bytes | None:
-    """``data`` deflated, or None when that is not worth it, as for pictures and archives (judged by 64
-    KiB)."""
+    """``data`` deflated, or None when that is not worth it, as for pictures (judged by 64 KiB)."""
     if len(data) > PROBE_BYTES and not shrinks(data):
         return None
     deflated: bytes = fast.compress(data, level, _RAW)
@@ -91,9 +90,7 @@ class Inflater:
         self._left = size
 
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[bytes]:
-        """The content up to the end of ``data``, in blocks of at most 1 MiB, never more than is still
-        expected.
-        """
+        """The content up to the end of ``data``, in blocks of at most 1 MiB, never more than expected."""
         source = memoryview(data)
         for start in range(0, len(source), _INPUT_BYTES):
             yield from self._inflate(source[start : start + _INPUT_BYTES])

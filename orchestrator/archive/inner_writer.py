@@ -38,9 +38,7 @@ Work = AtOnce | OrderedWork
 
 
 class InnerZip:
-    """A plain ZIP written to ``write``. The central directory waits in a spool: a million names do not fit in
-    memory.
-    """
+    """A plain ZIP written to ``write``. The central directory, which can be large, waits in a spool."""
 
     def __init__(self, write: Callable[[bytes], object], on_record: Callable[[FileRecord], None]) -> None:
         self._write = write
@@ -166,9 +164,7 @@ class StreamedEntry:
 
 
 def evenly(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in blocks of 1 MiB, the last one shorter. An error is raised after the bytes read before
-    it.
-    """
+    """The same bytes in blocks of 1 MiB, the last one shorter; an error comes after the bytes before it."""
     waiting = bytearray()
     failure: BaseException | None = None
     try:

@@ -48,9 +48,7 @@ PackResult = Packed | Grown | Problem
 
 
 def gather(blocks: Iterable[bytes], limit: int) -> Gathered:
-    """Read to the end or until there are more than ``limit`` bytes. Raises what the blocks raise, except
-    EntryChanged.
-    """
+    """Read to the end, or to more than ``limit`` bytes. Raises what the blocks raise, except EntryChanged."""
     parts, size, iterator = [], 0, iter(blocks)
     try:
         for block in iterator:

@@ -73,9 +73,7 @@ class CipherFile(io.RawIOBase):
 
 
 class Spool:
-    """A growing file: in memory, optionally compressed, and converted to a CipherFile when it exceeds the
-    limit.
-    """
+    """A growing file: in memory, optionally compressed; a CipherFile once it exceeds the limit."""
 
     def __init__(self, memory_bytes: int = MEMORY_BYTES, *, compress: bool = False) -> None:
         self._limit = memory_bytes

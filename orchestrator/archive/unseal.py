@@ -49,9 +49,7 @@ class SealedEntry:
         self._problems: list[str] = []
 
     def read(self, offset: int, length: int) -> bytearray:
-        """Bytes of the content, not authenticated: the MAC covers only the whole. Short if the archive is
-        short.
-        """
+        """Bytes of the content, not authenticated: the MAC covers only the whole. Short if the archive is."""
         return self._cipher.apply(self._read_range(self._start + offset, length), offset)
 
     def blocks(self) -> Iterator[bytearray]:
@@ -91,9 +89,7 @@ class SealedEntry:
 
 
 def _lengths(read_range: ReadRange, total: int, name: str, deflated: bool) -> tuple[int, int]:
-    """The lengths of the entry's data and content, from the archive's length and, if deflated, its data
-    descriptor.
-    """
+    """The lengths of data and content, from the archive's length and, if deflated, its data descriptor."""
     for length_probe, size_probe in probes(deflated):
         head, tail = frame(name, length_probe, size_probe, deflated=deflated)
         length = total - len(head) - len(tail) - OVERHEAD

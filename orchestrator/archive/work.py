@@ -13,9 +13,7 @@ _BYTES_UNDER_WAY = 12 << 20
 
 
 class OrderedWork:
-    """Runs jobs in ``threads`` threads; the ``finish`` of each runs in the calling thread, in the order of
-    ``put``.
-    """
+    """Runs jobs in ``threads`` threads; each ``finish`` in the calling thread, in the order of ``put``."""
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, "archive")

@@ -67,8 +67,7 @@ class SealedWriter:
         self.abort()
 
     def add(self, entry: Entry) -> None:
-        """Save one path. Its ``blocks`` may be read later, in a worker thread, but before ``close``
-        returns."""
+        """Save one path. Its ``blocks`` may be read later, in another thread, before ``close`` returns."""
         self._check(entry)
         if entry.metadata.kind is Kind.FILE and (entry.size is None or entry.size > SMALL_BYTES):
             self.add_stream(entry)

@@ -17,10 +17,7 @@ _LONGEST_TOLD = 1024  # bytes of a path that is refused
 
 
 class Intake:
-    """One reading of one source.
-
-    ``taken`` counts entries, ``content_bytes`` what was read, without holes.
-    """
+    """One reading of one source. ``taken`` counts entries, ``content_bytes`` what was read, without holes."""
 
     def __init__(self, source: Source, limits: Limits, report: Report) -> None:
         self._source, self._limits, self._report = source, limits, report

@@ -86,8 +86,7 @@ class KeyRing:
         return tuple(self._generations)
 
     def archive_password(self, snapshot: str, generation: int) -> str:
-        """The password of this snapshot's archive and manifest, also in 7-Zip: 32 letters and digits, 160
-        bits."""
+        """The password of this snapshot's archive and manifest, also in 7-Zip: 32 characters, 160 bits."""
         digest = self._derive(generation, f"leitstand archive password:{snapshot}")
         return base64.b32encode(digest[:PASSWORD_BYTES]).decode()
 
@@ -134,8 +133,7 @@ class KeyRing:
 
 
 def generate(path: Path) -> KeyRing:
-    """Make a key file with one fresh generation. Raises KeysError when ``path`` exists: keys are never
-    overwritten."""
+    """Make a key file with one fresh generation. Raises KeysError when ``path`` exists."""
     if path.exists():
         raise KeysError(
             f"{path} exists; keys are never overwritten", "add a generation to it, or choose another file"

@@ -37,8 +37,7 @@ _BUFFER_BYTES = 256 << 10
 
 @dataclass(frozen=True, slots=True)
 class ManifestHeader:
-    """The snapshot of this manifest. ``created``: UTC, ISO 8601; ``layers``: the snapshots whose archives it
-    needs."""
+    """The snapshot. ``created``: UTC, ISO 8601; ``layers``: snapshots whose archives it needs."""
 
     snapshot: str
     host: str

@@ -1,5 +1,4 @@
-"""A path's row in the manifest: JSON with full words, without defaults, with bytes encoded reversibly as
-text."""
+"""A path's row in the manifest: JSON with full words, without defaults, bytes encoded reversibly."""
 
 import base64
 import json
@@ -85,9 +84,7 @@ def _member(pair: tuple[str, object]) -> str:
 
 
 def record_from(row: dict[str, Any]) -> FileRecord:
-    """The inverse of ``row_of``, parsed. Raises KeyError, TypeError and ValueError for what it could not have
-    written.
-    """
+    """The inverse of ``row_of``, parsed. Raises KeyError, TypeError and ValueError for other texts."""
     get = row.get
     numbers = _numbers_in(row)
     rare = get("ctime_ns", 0), get("inode", 0), get("device", 0), get("sparse", 0)

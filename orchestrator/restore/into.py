@@ -23,10 +23,7 @@ class Existing:
     delete_extra: bool = False
 
     def check(self, snapshot: Snapshot, target: Path, selection: Selection) -> bool:
-        """Whether this is a restore into something existing.
-
-        Raises UsageError where that would do harm.
-        """
+        """Whether this is a restore into something existing. Raises UsageError where that would do harm."""
         if self.delete_extra and not selection.all:
             raise UsageError(
                 "--delete-extra cannot be combined with patterns", "leave out the patterns and --exclude"

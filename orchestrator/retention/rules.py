@@ -13,9 +13,7 @@ SHRUNK = 2  # a snapshot more than this many times as large as the newest good o
 
 @dataclass(frozen=True)
 class Candidate:
-    """A proven snapshot: its name, when it was made, the snapshots that hold its files, its size, and the
-    one before it.
-    """
+    """A proven snapshot: name, time, the snapshots that hold its files, size, and the one before it."""
 
     id: str
     time: datetime

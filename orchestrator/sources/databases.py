@@ -218,8 +218,7 @@ class PostgresqlDumps(DumpSource[PostgresqlSettings]):
         return {name: str(value) for name, value in named.items() if value is not None}
 
     def entries(self, report: Report) -> Iterator[Entry]:
-        """One entry per dump. A database that cannot be connected to is reported, and the others are
-        saved."""
+        """One entry per dump. A database that cannot be connected to is reported, the others are saved."""
         databases, closed = self._databases()
         for database, why in closed.items():
             report(Problem(b"", f"postgresql/{database}: not saved: {why}"))

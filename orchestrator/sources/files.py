@@ -83,7 +83,9 @@ class FilesSource:
         except OSError as error:
             raise SourceError(f"{self.settings.files}: {error.strerror}", "is the path right?") from error
         try:
-            self._note_hidden_attributes()
+            if not os.geteuid() and not self.sees_trusted:
+                what = "without CAP_SYS_ADMIN attributes trusted.* cannot be seen or saved"
+                _log.warning("%s: %s", self.label, what)
             if self.settings.must_be_mounted and status.st_dev == Path("/").stat().st_dev:
                 raise not_mounted(self.settings)
             yield self._entry(status, "", f"/proc/self/fd/{top}", report, follow=True)
@@ -184,10 +186,6 @@ class FilesSource:
     @property
     def sees_trusted(self) -> bool:
         return _has_capability(_CAP_SYS_ADMIN)
-
-    def _note_hidden_attributes(self) -> None:
-        if not os.geteuid() and not self.sees_trusted:
-            _log.warning("%s: without CAP_SYS_ADMIN attributes trusted.* cannot be seen or saved", self.label)
 
     def _entry(
         self, status: os.stat_result, relative: str, place: str, report: Report, *, follow: bool = False

@@ -11,8 +11,7 @@ from orchestrator.archive import Entry, Kind
 
 
 class Inclusion:
-    """The selected entries of a walk, in which each folder comes right before its contents. No pattern
-    selects all."""
+    """The selected entries of a walk, each folder right before its contents. No pattern selects all."""
 
     def __init__(self, patterns: Iterable[str], root: str) -> None:
         self._patterns = Patterns(patterns, root)

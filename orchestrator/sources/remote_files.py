@@ -46,10 +46,7 @@ _DEVICE_TYPES = {b"3": stat.S_IFCHR, b"4": stat.S_IFBLK}
 
 @dataclass
 class RemoteFilesSource:
-    """A folder of another host with all that is in it, or one file.
-
-    ``skip`` are absolute paths left out silently.
-    """
+    """A folder of another host with all in it, or one file. ``skip``: absolute paths left out silently."""
 
     settings: FilesSettings
     transport: Transport

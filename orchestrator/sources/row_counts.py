@@ -183,8 +183,7 @@ class GlobalsWatcher(PostgresqlWatcher):
 
 
 class SqliteWatcher(LineWatcher):
-    """The sqlite3 program's ``.dump``: one INSERT per row; texts may have newlines, so rows are not
-    counted."""
+    """The sqlite3 program's ``.dump``; rows are not counted, as texts may have newlines."""
 
     trailer = b"COMMIT;"
 

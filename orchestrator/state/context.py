@@ -107,10 +107,7 @@ def keys_of(job: Job) -> KeyRing:
 
 
 def is_own_address(address: str) -> bool:
-    """Whether an address, or what a name stands for, is one of this machine.
-
-    Only then a socket can be bound to it.
-    """
+    """Whether an address or name is one of this machine: only then a socket can be bound to it."""
     try:
         found = socket.getaddrinfo(address, 0, type=socket.SOCK_DGRAM)
     except OSError:

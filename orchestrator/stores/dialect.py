@@ -47,8 +47,7 @@ class Dialect:
         return new
 
     def ways(self) -> Iterator[frozenset[str]]:
-        """Parameters to omit from a PutObject, fewest first: those known to be missing, then more each
-        time."""
+        """Parameters to omit from a PutObject, fewest first: known to be missing, then more each time."""
         known = frozenset(self._lacks & OPTIONAL.keys())
         left = [each for each in OPTIONAL if each not in known]
         for count in range(len(left) + 1):

@@ -239,8 +239,7 @@ class S3Store:
             request |= following
 
     def _page(self, request: dict[str, Any]) -> _Page:
-        """A page of a listing, in the version that the store supports, and the parameters of the next
-        page."""
+        """A page of a listing, in the version that the store supports, and the parameters of the next one."""
         if self.dialect.knows(LISTING):
             try:
                 return self._call("listing", lambda: self._read_page(self.client.list_objects_v2(**request)))

@@ -87,10 +87,7 @@ def share_in(context: Context, job_name: str, store: Store, parts: int, today: d
 def spot_in(
     context: Context, job_name: str, store: Store, snapshot_id: str | None, count: int, live: Spotted
 ) -> str:
-    """Hold files of a snapshot against the live source; its name.
-
-    Raises UsageError for a job that has no files.
-    """
+    """Hold files of a snapshot against the live source; its name. UsageError for a job without files."""
     job = context.job(job_name)
     context.require_reach(job)
     opened = open_sources(job, context.fleet.hosts[job.host], context.folders(job))

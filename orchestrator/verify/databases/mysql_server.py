@@ -107,10 +107,7 @@ def require_mysql() -> None:
 def scratch_server(
     folder: Path, kind: ServerKind, program: str, database: str, definers: Iterable[str]
 ) -> Iterator[Running]:
-    """The server with the empty database (quoted), these users, and one who may fill it.
-
-    Raises CannotLoadError.
-    """
+    """The server with this empty database, these users and one who may fill it. Raises CannotLoadError."""
     with server_folder(folder, "mysql") as place:
         user = confined(place)
         data, socket = place / "data", place / "socket"
