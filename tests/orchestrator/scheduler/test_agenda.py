@@ -315,7 +315,7 @@ HOUR = timedelta(hours=1)
         *((action, HOUR, timedelta(days=1)) for action in ("verify", "drill", "prune")),
     ],
 )
-def test_what_has_failed_for_months_is_still_tried_again(
+def test_a_task_that_has_failed_for_months_is_still_retried(
     action: Action, first: timedelta, longest: timedelta
 ) -> None:
     task, agenda = Task("site", action), Agenda(UTC)
