@@ -93,6 +93,19 @@ def test_a_meta_that_contradicts_itself_is_refused():
             decode_meta(encode_meta(wrong))
 
 
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [
+        *(("generation", number) for number in (0, -1, 2**63, True, "1")),
+        *((name, -1) for name in ("entries", "content_bytes", "archive_bytes", "manifest_bytes")),
+    ],
+)
+def test_a_number_that_none_can_be_is_damage_and_named(place, number):
+    content = {**json.loads(encode_meta(META)), place: number}
+    with pytest.raises(ArchiveError, match=f"meta.json is damaged: {place}"):
+        decode_meta(json.dumps(content).encode())
+
+
 def test_a_meta_of_a_later_version_is_refused_with_a_hint():
     content = {**json.loads(encode_meta(META)), "version": 3}
     with pytest.raises(ArchiveError, match="version 3") as caught:
