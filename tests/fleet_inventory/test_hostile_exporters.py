@@ -331,8 +331,8 @@ def test_the_database_and_the_files_beside_it_are_for_their_owner_alone(
         if mode is not None:
             with open_database(path, create=True):
                 pass
-            for file in (path, tmp_path / "i.sqlite-wal"):  # the latter is left by a pull that was killed
-                file.touch()
+            (left := tmp_path / "i.sqlite-wal").write_bytes(b"of a pull that was killed")
+            for file in (path, left):
                 file.chmod(mode)
         with open_database(path, create=True) as store:
             store.take("web1", "", of("a"), 1.0)
