@@ -15,8 +15,17 @@ MAXIMUM_VALUES = 600_000
 MAXIMUM_TEXT, MAXIMUM_NAME = 1 << 20, 8192
 # What an exporter of this release tells of; another may know more.
 KINDS = (
-    *("address", "certificate", "container", "container_image", "database", "default_route", "dns_server"),
-    *("failed_unit", "host", "listening_socket", "package", "php", "php_extension", "php_pool"),
+    *(
+        "address",
+        "certificate",
+        "container",
+        "container_image",
+        "container_volume",
+        "database",
+        "default_route",
+        "dns_server",
+    ),
+    *("failed_unit", "host", "listening_socket", "mail_store", "package", "php", "php_extension", "php_pool"),
     *("php_setting", "reboot_reason", "ssh_key", "stale_library", "timer", "update", "user"),
     *("virtual_host", "web_application"),
 )
@@ -28,6 +37,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     "dns_server": ("address",),
     "package": ("name",),
     "reboot_reason": ("reason", "detail"),
+    "mail_store": ("path",),
+    "container_volume": ("name", "path"),
     "stale_library": ("unit", "program"),
     "php": ("sapi",),
     "php_setting": ("branch", "sapi", "name"),

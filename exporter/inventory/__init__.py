@@ -59,13 +59,16 @@ SOURCES: dict[str, SourceEntry] = {
     "composer": SourceEntry("packages installed by Composer", ("package",), limit=30.0),
     "bundles": SourceEntry("applications installed by snap and Flatpak", ("package",)),
     "containers": SourceEntry(
-        "images and running containers of Docker and Podman", ("container_image", "container"), limit=25.0
+        "images, running containers and volumes of Docker and Podman",
+        ("container_image", "container", "container_volume"),
+        limit=25.0,
     ),
     "php": SourceEntry(
         "PHP versions, important settings and extensions", ("php", "php_setting", "php_extension"), limit=60.0
     ),
     "php_fpm": SourceEntry("pools of PHP-FPM and their status", ("php_pool",), limit=15.0, quick=True),
     "web": SourceEntry("virtual hosts and web applications", ("virtual_host", "web_application"), limit=60.0),
+    "mail": SourceEntry("folders where mail is kept", ("mail_store",)),
     "databases": SourceEntry("database servers and their versions", ("database",), limit=30.0),
     "listeners": SourceEntry("listening sockets and their programs", ("listening_socket",), limit=20.0),
     "systemd": SourceEntry("failed units and timers", ("failed_unit", "timer"), limit=30.0, quick=True),

@@ -41,6 +41,8 @@ _ARGUMENT = re.compile(r""""((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s"']\S*)"
 _DIRECTIVE = re.compile(r"</?[A-Za-z]|[A-Za-z]")
 _VARIABLE = re.compile(r"\$\{(\w{1,64})\}")
 _ESCAPED = re.compile(r"""\\(["'\\])""")
+# Paths and expressions that every request matches.
+_ALL = ("/", "^", "^/", "^/?", ".*", "^.*$", "(.*)", "^(.*)$", "^/(.*)", "^/(.*)$", "^/?(.*)", "^/?(.*)$")
 # Left over where neither Define nor we know a variable.
 _UNKNOWN = "${"
 
@@ -304,10 +306,21 @@ def known(host: VirtualHost) -> VirtualHost:
     )
 
 
+def redirects_all(host: VirtualHost, line: Line) -> bool:
+    """Whether a line redirects every request; a rule to https, of a host without TLS, under any condition."""
+    if line.name.startswith("redirect"):
+        return any(word in _ALL for word in line.arguments[:2])
+    target, flags = (*line.arguments[1:3], "", "")[:2]
+    without_tls = not any(address.endswith("443") for address in host.listen)
+    is_rule = line.name == "rewriterule" and line.arguments[0] in _ALL and target.startswith("https://")
+    return is_rule and without_tls and re.search(r"\bR\b", flags) is not None
+
+
 def apply(host: VirtualHost, line: Line) -> None:
     if not line.arguments:
         return
     value = line.arguments[0]
+    host.redirect = host.redirect or redirects_all(host, line)
     match line.name:
         case "servername" | "serveralias":
             host.names += [re.sub(r"^\w+://|:\d+$", "", name) for name in line.arguments]

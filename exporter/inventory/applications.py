@@ -77,6 +77,13 @@ MARKS = (
     Mark("Roundcube", "program/include/iniset.php", (quoted(r"define\(\s*'RCMAIL_VERSION'\s*,"),)),
     Mark("Moodle", "version.php", (quoted(r"^\$release\s*="),), also="lib/moodlelib.php"),
     Mark("Moodle", "public/version.php", (quoted(r"^\$release\s*="),), also="public/lib/moodlelib.php"),
+    Mark(
+        "Laravel",
+        "vendor/laravel/framework/src/Illuminate/Foundation/Application.php",
+        (CONSTANT,),
+        also="artisan",
+    ),
+    Mark("Symfony", "vendor/symfony/http-kernel/Kernel.php", (CONSTANT,), also="bin/console"),
     Mark("GitLab", "VERSION", (rf"^({VERSION})",), also="app/models/merge_request.rb"),
 )
 

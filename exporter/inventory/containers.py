@@ -1,6 +1,7 @@
-"""Container images and running containers, asked from Docker or Podman over their socket, where we may."""
+"""Images, running containers and volumes, asked from Docker or Podman over their socket, where we may."""
 
 import http.client
+import re
 import socket
 from typing import Any
 
@@ -8,6 +9,11 @@ from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import load_json, text_of
 from exporter.roots import NoData
 
+# Where volumes are if the engine may not be asked.
+VOLUMES = {"docker": "/var/lib/docker/volumes", "podman": "/var/lib/containers/storage/volumes"}
+_UNNAMED = re.compile(r"[0-9a-f]{64}")
+# Bound into containers to show them the host, not for their data.
+_OF_THE_HOST = re.compile(r"/(?:boot|dev|etc|lib|proc|run|s?bin|sys|tmp|usr|var/run|var/log)?(?:/.*)?")
 SOCKETS = {"docker": ("/run/docker.sock", "/var/run/docker.sock"), "podman": ("/run/podman/podman.sock",)}
 TIME_LIMIT = 5.0
 ANSWER_LIMIT = 16 * 1024 * 1024
@@ -28,7 +34,10 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def read(context: Context) -> Findings:
-    """Every image and every running container of each engine. NoData when no socket is ours to open."""
+    """Every image, running container and volume of each engine. NoData if none runs.
+
+    Of one that is not ours to ask, all volumes are one item.
+    """
     findings, asked = Findings(), 0
     failure: Exception = NoData("no container engine that may be asked")
     for runtime, paths in SOCKETS.items():
@@ -38,7 +47,13 @@ def read(context: Context) -> Findings:
         try:
             images = entries(get(context.tree.real(path), "/images/json"))
             running = entries(get(context.tree.real(path), "/containers/json"))
-        except (PermissionError, ConnectionRefusedError):  # not ours to ask; stopped
+        except PermissionError:  # not ours to ask
+            asked += 1
+            findings.add(
+                "container_volume", runtime=runtime, name="*", path=VOLUMES[runtime], containers=[], images=[]
+            )
+            continue
+        except ConnectionRefusedError:  # stopped
             continue
         except (OSError, ValueError) as error:
             findings.skip(reason=str(error))
@@ -47,6 +62,7 @@ def read(context: Context) -> Findings:
         asked += 1
         add_images(findings, runtime, images)
         add_containers(findings, runtime, running)
+        add_volumes(findings, runtime, named_volumes(findings, context.tree.real(path)), running)
     if not asked:
         raise failure
     return findings
@@ -108,3 +124,51 @@ def add_containers(findings: Findings, runtime: str, raw: Any) -> None:
             image=text_of(entry.get("Image")),
             id=text_of(entry.get("Id"))[:12],
         )
+
+
+def named_volumes(findings: Findings, socket_path: str) -> dict[str, str]:
+    """Path -> name of every volume; none, which is skipped, if the engine does not tell."""
+    try:
+        answer = get(socket_path, "/volumes")
+    except (OSError, ValueError) as error:
+        findings.skip(reason=str(error))
+        return {}
+    volumes = answer.get("Volumes") if isinstance(answer, dict) else None
+    known = [entry for entry in volumes or [] if isinstance(entry, dict)] if isinstance(volumes, list) else []
+    return {text_of(entry.get("Mountpoint")): text_of(entry.get("Name")) for entry in known}
+
+
+def add_volumes(findings: Findings, runtime: str, named: dict[str, str], raw: Any) -> None:
+    """Add named volumes, unnamed ones in use, and folders of the host that containers may write to."""
+    users: dict[str, list[tuple[str, str]]] = {}
+    for entry in raw if isinstance(raw, list) else []:
+        names = entry.get("Names") if isinstance(entry, dict) else None
+        user = text_of(names[0]).lstrip("/") if isinstance(names, list) and names else ""
+        for path in mounted(entry if isinstance(entry, dict) else {}):
+            users.setdefault(path, []).append((user, text_of(entry.get("Image"))))
+    for path in {**named, **dict.fromkeys(users)}:
+        name = named.get(path, "")
+        if path and (path in users or not _UNNAMED.fullmatch(name)):
+            containers = sorted({user for user, _ in users.get(path, []) if user})
+            images = sorted({image for _, image in users.get(path, []) if image})
+            findings.add(
+                "container_volume",
+                runtime=runtime,
+                name=name,
+                path=path,
+                containers=containers,
+                images=images,
+            )
+
+
+def mounted(entry: dict[str, Any]) -> list[str]:
+    """The paths on the host that a container may write to and that are not the system's."""
+    mounts = entry.get("Mounts")
+    return [
+        source
+        for mount in (mounts if isinstance(mounts, list) else [])
+        if isinstance(mount, dict)
+        and mount.get("RW") is not False
+        and mount.get("Type") in ("bind", "volume")
+        if (source := text_of(mount.get("Source"))).startswith("/") and not _OF_THE_HOST.fullmatch(source)
+    ]

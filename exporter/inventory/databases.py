@@ -8,7 +8,14 @@ from exporter.inventory.processes import process_folders, procfs, program
 from exporter.inventory.programs import ask
 from exporter.inventory.source import Context, Findings
 from exporter.inventory.text import VERSION, search
+from exporter.tree import Tree
 
+DATA_FOLDER = "/var/lib/mysql"
+# In the order in which they are read; the last one counts.
+OPTION_FILES = (
+    *("/etc/my.cnf", "/etc/my.cnf.d/*.cnf", "/etc/mysql/my.cnf", "/etc/mysql/conf.d/*.cnf"),
+    *("/etc/mysql/mysql.conf.d/*.cnf", "/etc/mysql/mariadb.conf.d/*.cnf"),
+)
 BINARY_LIMIT = 128 * 1024 * 1024
 
 
@@ -65,4 +72,22 @@ def add(
     command = re.sub(r".*/", "", context.tree.resolve(path))
     # The kernel keeps 15 characters of a name, and a command line may be closed to us.
     is_running = None if running is None else command[:15] in running or command in running
-    findings.add("database", name=name, version=version, path=path, running=is_running)
+    names = schemas(context.tree) if server.name in ("MariaDB", "MySQL") else None
+    findings.add("database", name=name, version=version, path=path, running=is_running, databases=names)
+
+
+def schemas(tree: Tree) -> list[str] | None:
+    """The databases of MariaDB or MySQL: the folders in its data folder. None if that cannot be listed."""
+    settings = "\n".join(tree.text_or_empty(path) for pattern in OPTION_FILES for path in tree.glob(pattern))
+    folder = (re.findall(r"(?m)^[ \t]*datadir[ \t]*=[ \t]*[\"']?([^\s\"']+)", settings) or [DATA_FOLDER])[
+        -1
+    ].rstrip("/")
+    names = [name for name in tree.names(folder) if not name.startswith((".", "#"))]
+    if not names:
+        return None
+    return [schema(name) for name in names if name != "lost+found" and tree.is_folder(f"{folder}/{name}")]
+
+
+def schema(folder: str) -> str:
+    """The name that a folder stands for: other letters than A-Z, 0-9, _ are written as @ and four digits."""
+    return re.sub(r"@([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), folder)

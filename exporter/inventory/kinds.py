@@ -129,6 +129,17 @@ KINDS: dict[str, Kind] = {
             "id": "first 12 digits",
         },
     ),
+    "container_volume": Kind(
+        "A volume, or a folder of the host that a running container may write to.",
+        ("runtime", "name", "path"),
+        {
+            "runtime": "docker or podman",
+            "name": "of the volume; empty for a folder; * for all of an engine that may not be asked",
+            "path": "on the host",
+            "containers": "list of running containers that use it",
+            "images": "list of the images of these containers",
+        },
+    ),
     "php": Kind(
         "An installed PHP.",
         ("version", "branch", "sapi", "path"),
@@ -181,6 +192,8 @@ KINDS: dict[str, Kind] = {
             "certificates": "list of paths",
             "php": "list of PHP branches that serve it",
             "backends": "list of FastCGI addresses",
+            "redirect": "true if every request is redirected or refused",
+            "title": "of its index.html, if that is sure to be sent; else empty",
             "file": "where it is configured",
         },
     ),
@@ -193,6 +206,9 @@ KINDS: dict[str, Kind] = {
             "path": "",
             "php": "list of PHP branches that serve it",
             "hosts": "list of the virtual hosts that serve it",
+            "databases": "list of those that it uses, by its configuration: mysql:NAME, mysql:NAME@SERVER, "
+            "sqlite:PATH; null if that cannot be read or does not name them",
+            "data": "list of folders with its data elsewhere",
         },
     ),
     "database": Kind(
@@ -203,6 +219,15 @@ KINDS: dict[str, Kind] = {
             "version": "as reported by the program, empty if it could not be run",
             "path": "",
             "running": "true if a process of this name is running; null if other users' processes are hidden",
+            "databases": "list of names, of MariaDB and MySQL by their data folder; null if unknown",
+        },
+    ),
+    "mail_store": Kind(
+        "A folder where mail is kept.",
+        ("program", "path"),
+        {
+            "program": "Dovecot, Postfix, Cyrus or spool",
+            "path": "the part that is the same for all users; /home if mail is in home folders",
         },
     ),
     "listening_socket": Kind(

@@ -5,7 +5,7 @@ Tolerant: what this reader does not know passes, and a file that breaks off give
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from exporter.inventory.virtual_host import VirtualHost, backend
@@ -39,6 +39,8 @@ _LUA_TOKEN = re.compile(
     r"""(?:--)?\[(?P<level>=*)\[.*?(?:\](?P=level)\]|\Z)|--[^\n]*|"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|[{}]""",
     re.DOTALL,
 )
+# Expressions of a rewrite that every path matches.
+_ALL = ("^", "^/", ".*", "^.*", "^.*$", "(.*)", "^(.*)", "^(.*)$", "^/(.*)", "^/(.*)$")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 # Value of each variable of a server; None where it is another for each request.
 Variables = Mapping[str, str | None]
@@ -330,6 +332,38 @@ def server(directive: Directive, outer: list[Directive], upstreams: dict[str, li
         backends=sorted(
             {address for name in filter(None, passes) for address in upstreams.get(name, [name])}
         ),
+        redirect=only_redirects(block),
+        static=is_static(entry for entry, _ in below),
+    )
+
+
+def only_redirects(block: list[Directive]) -> bool:
+    """Whether every request of a server or location is redirected or refused, but those of ACME."""
+    for entry in block:
+        words = entry.arguments
+        if entry.name == "return" and words and not words[0].startswith("2"):
+            return True
+        if (
+            entry.name == "rewrite"
+            and words[-1:]
+            and words[-1] in ("redirect", "permanent")
+            and words[0] in _ALL
+        ):
+            return True
+    places = [
+        entry for entry in block if entry.name == "location" and ".well-known" not in "".join(entry.arguments)
+    ]
+    return bool(places) and all(only_redirects(entry.block) for entry in places)
+
+
+def is_static(directives: Iterable[Directive]) -> bool:
+    """Whether nothing in a server comes before index.html: no other program, no rule, no password."""
+    return not any(
+        entry.name.endswith("_pass")
+        or entry.name in ("return", "rewrite", "error_page", "sub_filter")
+        or entry.name.startswith("auth_")
+        or (entry.name == "index" and entry.arguments[:1] != ["index.html"])
+        for entry in directives
     )
 
 

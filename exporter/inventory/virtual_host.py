@@ -8,7 +8,8 @@ class VirtualHost:
     """``listen`` as written; ``backends`` are FastCGI addresses, a socket's path or host:port.
 
     ``certificates`` are paths; ``folders`` are served besides the root, as by Alias; ``php`` is the branch of
-    PHP that the server itself runs.
+    PHP that the server itself runs. ``redirect``: every request is redirected or refused; ``static``: nothing
+    comes before the root's index.html.
     """
 
     server: str
@@ -20,6 +21,8 @@ class VirtualHost:
     certificates: list[str] = field(default_factory=list)
     backends: list[str] = field(default_factory=list)
     php: str = ""
+    redirect: bool = False
+    static: bool = False
 
 
 def backend(address: str) -> str:

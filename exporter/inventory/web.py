@@ -1,6 +1,7 @@
 """Virtual hosts, and the web applications below them with the PHP that serves each."""
 
 from exporter.inventory.apache import apache_hosts
+from exporter.inventory.application_data import data_of
 from exporter.inventory.applications import identify
 from exporter.inventory.fpm import all_pools
 from exporter.inventory.nginx import nginx_hosts
@@ -47,6 +48,7 @@ PLACES = (
 FORGES = {"Gitea": "gitea", "Forgejo": "forgejo"}
 EVERYWHERE = ("", "*", "0.0.0.0", "[::]", "localhost")  # noqa: S104 - read, not bound
 LIBRARIES = ("/node_modules", "/vendor")
+TITLE_LIMIT = 256 * 1024
 MAXIMUM_FOLDERS = 20_000
 
 
@@ -59,7 +61,7 @@ def read(context: Context) -> Findings:
         findings.skip(skipped, f"configuration of {server}: a file or line that is not understood")
     branches = branches_of_pools(context.tree)
     for host in hosts:
-        add_host(findings, host, php_of(context.tree, host, branches))
+        add_host(findings, host, php_of(context.tree, host, branches), title_of(context.tree, host))
     add_applications(context.tree, findings, hosts, branches)
     add_forges(context, findings)
     return findings
@@ -87,7 +89,23 @@ def php_of(tree: Tree, host: VirtualHost, branches: dict[str, str]) -> list[str]
     return sorted({branch for branch in known | {host.php} if branch})
 
 
-def add_host(findings: Findings, host: VirtualHost, php: list[str]) -> None:
+def title_of(tree: Tree, host: VirtualHost) -> str:
+    """The title of the page that a visitor gets, if a file says so; empty if another program may answer."""
+    others = ("index.php", ".htaccess")
+    if (
+        not host.static
+        or not host.root.startswith("/")
+        or any(tree.stat(f"{host.root}/{name}") for name in others)
+    ):
+        return ""
+    try:
+        page = tree.text(f"{host.root}/index.html", TITLE_LIMIT)
+    except OSError:
+        return ""
+    return search(r"<(?:title|TITLE)>[ \t]*([^<>\n&]{1,100}?)[ \t]*</(?:title|TITLE)>", page)
+
+
+def add_host(findings: Findings, host: VirtualHost, php: list[str], title: str) -> None:
     findings.add(
         "virtual_host",
         server=host.server,
@@ -99,6 +117,8 @@ def add_host(findings: Findings, host: VirtualHost, php: list[str]) -> None:
         php=php,
         backends=host.backends,
         file=host.file,
+        redirect=host.redirect,
+        title=title,
     )
 
 
@@ -173,6 +193,7 @@ def add_applications(
             if not is_another(real, known, is_served=bool(serving)):
                 continue
             known.append(real)
+            data = data_of(tree, name, folder)
             findings.add(
                 "web_application",
                 name=name,
@@ -180,6 +201,8 @@ def add_applications(
                 path=folder,
                 php=sorted({branch for host in serving for branch in php_of(tree, host, branches)}),
                 hosts=sorted({host.names[0] for host in serving if host.names}),
+                databases=data.databases,
+                data=data.folders,
             )
     findings.skip(len(unread), next(iter(sorted(unread)), "") + ": permission denied, or too large")
 
@@ -202,4 +225,13 @@ def add_forges(context: Context, findings: Findings) -> None:
         for path in filter(context.tree.is_file, paths):
             answer = ask(context, path, ["--version"])
             version = search(rf"(?i)\bversion:?\s+v?({VERSION})", answer)
-            findings.add("web_application", name=name, version=version, path=path, php=[], hosts=[])
+            findings.add(
+                "web_application",
+                name=name,
+                version=version,
+                path=path,
+                php=[],
+                hosts=[],
+                databases=None,
+                data=[folder for folder in (f"/var/lib/{program}",) if context.tree.is_folder(folder)],
+            )

@@ -97,6 +97,14 @@ TREES = {
         "public/version.php": "$release  = '5.1+ (Build: 20251205)';\n",
         "public/lib/moodlelib.php": "",
     },
+    ("Laravel", "11.9.2"): {
+        "vendor/laravel/framework/src/Illuminate/Foundation/Application.php": "const VERSION = '11.9.2';\n",
+        "artisan": "",
+    },
+    ("Symfony", "7.1.3"): {
+        "vendor/symfony/http-kernel/Kernel.php": "    public const VERSION = '7.1.3';\n",
+        "bin/console": "",
+    },
     ("GitLab", "16.7.0-ee"): {"VERSION": "16.7.0-ee\n", "app/models/merge_request.rb": ""},
 }
 

@@ -68,6 +68,7 @@ def test_images_and_containers_are_asked_from_the_engine(
             "nonsense",
         ],
         "/containers/json": [{"Id": "abc" * 10, "Names": ["/app"], "Image": "app:latest"}, {"Names": []}],
+        "/volumes": {"Volumes": [{"Name": "data", "Mountpoint": "/v/data"}], "Warnings": None},
     }
     try:
         with engine(root / "run/docker.sock", answers):
@@ -83,6 +84,7 @@ def test_images_and_containers_are_asked_from_the_engine(
         ("<none>", "<none>", "fedcba987654"),
     ]
     assert [item["name"] for item in items(findings, "container")] == ["app"]
+    assert [item["name"] for item in items(findings, "container_volume")] == ["data"]
     assert findings.skipped == 2
 
 

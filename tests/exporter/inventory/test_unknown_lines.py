@@ -319,5 +319,6 @@ def test_every_source_that_reads_a_list_is_tried_here() -> None:
         "databases": "no list",
         "libraries": "the kernel's own",
         "listeners": "the kernel's own",
+        "mail": "single settings",
     }
     assert tried | elsewhere.keys() == SOURCES.keys()
