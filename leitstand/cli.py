@@ -21,6 +21,10 @@ from leitstand.text import harmless, visible
 from leitstand.version import REVISION, VERSION
 
 COMMANDS: Table = {
+    "init": (
+        "rollout.init.command:init",
+        "Write the first leitstand.yml, from the answers to some questions.",
+    ),
     "check": ("leitstand.commands:check", "Check leitstand.yml and print every problem."),
     "render": ("fleet_config.cli:render", "Write the configuration of Prometheus, Alertmanager and Grafana."),
     "ansible-inventory": ("fleet_config.cli:ansible_inventory", "Print the Ansible inventory of the fleet."),

@@ -97,7 +97,7 @@ def _read(file: Path) -> str:
         with file.open("rb") as stream:
             content = stream.read(MAXIMUM_BYTES + 1)
     except FileNotFoundError as error:
-        hint = "pass it with --config, or write one: docs/quickstart.md"
+        hint = "pass it with --config, or write one: leitstand init"
         raise _unreadable(file, "no such file", hint) from error
     except OSError as error:
         hint = "it must be a file that the user who runs this may read"

@@ -259,9 +259,7 @@ def test_the_configuration_is_found_by_variable_then_here_then_installed(leitsta
 def test_a_missing_file_is_one_line_with_what_to_do(leitstand):
     done = leitstand("check", "--config", "nowhere.yml")
     assert done.returncode == 2
-    assert (
-        done.stderr == "nowhere.yml: no such file; pass it with --config, or write one: docs/quickstart.md\n"
-    )
+    assert done.stderr == "nowhere.yml: no such file; pass it with --config, or write one: leitstand init\n"
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

@@ -1,0 +1,1 @@
+"""``leitstand init``: the first leitstand.yml, from a few answers."""
