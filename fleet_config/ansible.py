@@ -97,7 +97,11 @@ def _host_variables(
     if login.identity_file:
         found["ansible_ssh_private_key_file"] = str(login.identity_file)
     if host.ssh:
-        found["leitstand_ssh"] = {"user": host.ssh.user, "port": host.ssh.port}
+        found["leitstand_ssh"] = {
+            "user": host.ssh.user,
+            "port": host.ssh.port,
+            "identity_file": str(host.ssh.identity_file or ""),
+        }
     return found
 
 
@@ -151,6 +155,10 @@ def _variables(fleet: Fleet, expected: Expected, deploy: Deploy) -> dict[str, An
         "leitstand_max_parallel": deploy.max_parallel,
         "leitstand_state_folder": str(fleet.paths.state),
         "leitstand_metrics_folder": str(fleet.paths.metrics),
+        "leitstand_mail": fleet.alerts.mail is not None,
+        "leitstand_keys_files": sorted(
+            {str(job.keys_file) for job in expected.backups.values() if job.keys_file}
+        ),
         "leitstand_store_folders": [
             str(store.path) for store in expected.stores.values() if store.type == "folder"
         ],

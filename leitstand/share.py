@@ -12,7 +12,7 @@ def share(name: str, package: Path = _PACKAGE) -> Path:
 
     Raises LeitstandError if neither exists, as with a copy of only the Python files.
     """
-    for folder in (package / "share" / name, package.parent / name):
+    for folder in (package / "share" / name, package.parent / name, package.parent / "deploy" / name):
         if folder.is_dir():
             return folder
     raise LeitstandError(

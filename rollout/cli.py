@@ -5,6 +5,7 @@ import click
 from leitstand.lazy import LazyGroup, Table
 
 COMMANDS: Table = {
+    "status": ("rollout.apply.cli:status", "Print what each host runs, beside what it should."),
     "certificates": (
         "rollout.certificates:certificates",
         "Make or renew the certificates of the hosts' exporters.",
@@ -12,7 +13,7 @@ COMMANDS: Table = {
 }
 
 
-@click.group(cls=LazyGroup, table=COMMANDS, epilog="Example: leitstand deploy certificates")
+@click.group(cls=LazyGroup, table=COMMANDS, epilog="Example: leitstand deploy status")
 def deploy() -> None:
     """See and prepare what `leitstand apply` does.
 

@@ -1,5 +1,6 @@
 """The exporter's own CPU and memory use, under the names that every Prometheus client uses."""
 
+import os
 import sys
 from collections.abc import Iterable
 
@@ -18,6 +19,8 @@ class OwnProcess(Collector):
         self._process = ProcessCollector(registry=None) if options.own_process else None
         version = "{}.{}.{}".format(*sys.version_info[:3])
         self._build = ((VERSION, REVISION, version), 1)
+        # Of its unit, as it was when this process started: it proves which configuration really runs.
+        self._configuration = os.environ.get("LEITSTAND_CONFIGURATION")
 
     def collect(self) -> Iterable[Family]:
         yield Family(
@@ -27,6 +30,14 @@ class OwnProcess(Collector):
             ("version", "revision", "python"),
             [self._build],
         )
+        if self._configuration:
+            yield Family(
+                "leitstand_exporter_configuration_info",
+                "gauge",
+                "Hash of the configuration that `leitstand apply` gave this host when the exporter started.",
+                ("configuration",),
+                [((self._configuration,), 1)],
+            )
         # As our own families, which are written faster.
         for metric in self._process.collect() if self._process else ():
             kind: Kind = "counter" if metric.type == "counter" else "gauge"

@@ -1,0 +1,110 @@
+"""Run a playbook of Leitstand's roles with Debian's ansible-core, and read what each host did."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from leitstand.errors import LeitstandError
+from leitstand.process import open_stream
+
+Line = dict[str, Any]
+_WARNING = "WARNING: "  # begins the message of a debug task that names what could not be done
+_END = 60.0  # seconds that Ansible may take to end after its last line
+
+
+class AnsibleError(LeitstandError):
+    """Ansible itself failed: it is missing, or cannot read its input."""
+
+
+@dataclass
+class HostResult:
+    """What a playbook did on one host; ``diffs`` only of a dry run."""
+
+    changed: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    diffs: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    unreachable: bool = False
+
+    @property
+    def good(self) -> bool:
+        """Whether every task of it succeeded."""
+        return not self.problems and not self.unreachable
+
+
+@dataclass(frozen=True)
+class Playbook:
+    """One call of ansible-playbook; ``folder`` has ansible.cfg and the roles."""
+
+    folder: Path
+    name: str
+    inventory: Path
+    hosts: Sequence[str]
+    dry_run: bool = False
+
+    def command(self) -> list[str]:
+        """The command line; it contains no secret."""
+        dry = ["--check", "--diff"] if self.dry_run else []
+        chosen = ["--limit", ",".join(self.hosts)]
+        return ["ansible-playbook", "-i", str(self.inventory), *chosen, *dry, str(self.folder / self.name)]
+
+    def environment(self) -> dict[str, str]:
+        """The variables that choose our settings and our callback."""
+        config = str(self.folder / "ansible.cfg")
+        return {"ANSIBLE_CONFIG": config, "ANSIBLE_STDOUT_CALLBACK": "leitstand", "ANSIBLE_NOCOLOR": "1"}
+
+
+def play(playbook: Playbook, progress: Callable[[str], None]) -> dict[str, HostResult]:
+    """The result of each host of ``playbook``; ``progress`` gets the name of each task as it begins.
+
+    Raises AnsibleError if Ansible ends without a result for each of them: then it did not run.
+    """
+    with open_stream(playbook.command(), env=playbook.environment()) as stream:
+        results = read_results(_objects(stream.stdout), progress)
+        finished = stream.finish(_END)
+    missing = [host for host in playbook.hosts if host not in results]
+    if missing:
+        raise AnsibleError(
+            f"Ansible did nothing on {', '.join(missing)}: {finished.last_words}",
+            "run again with 'leitstand --log-level debug apply'",
+        )
+    return results
+
+
+def _objects(lines: Iterable[bytes]) -> Iterator[Line]:
+    """The JSON objects among the lines; Ansible itself prints others, such as warnings."""
+    for line in lines:
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            yield found
+
+
+def read_results(lines: Iterable[Line], progress: Callable[[str], None]) -> dict[str, HostResult]:
+    """The results per host from the lines of the callback ``leitstand`` (deploy/ansible/callback_plugins)."""
+    results: dict[str, HostResult] = {}
+    for line in lines:
+        if line.get("kind") == "task":
+            progress(str(line["task"]))
+        elif "host" in line:
+            _take(results.setdefault(line["host"], HostResult()), line)
+    return results
+
+
+def _take(result: HostResult, line: Line) -> None:
+    status, task, message = (str(line.get(name, "")) for name in ("status", "task", "message"))
+    if line["kind"] == "diff":
+        result.diffs.append(str(line["diff"]))
+    elif message.startswith(_WARNING):
+        result.warnings.append(message.removeprefix(_WARNING))
+    elif status == "changed":
+        result.changed.append(task)
+    elif status == "unreachable":
+        result.unreachable = True
+        result.problems.append(message)
+    elif status == "failed":
+        result.problems.append(f"{task}: {message}")

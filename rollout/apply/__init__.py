@@ -1,0 +1,1 @@
+"""`leitstand apply`: change the fleet in a safe order, and prove it."""

@@ -1,0 +1,153 @@
+"""Every roll-out in a folder of its own, numbered by a counter, so that an earlier one can be replayed.
+
+``NNNNNN/``: ``leitstand.yml``, ``inventory.json``, ``rendered/HOST/…``, ``ansible/`` (the roles of its
+release) and, written last, ``outcome.json``. A folder without an outcome is of a run that did not finish.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from leitstand.errors import LeitstandError
+from leitstand.files import write_atomically
+
+FOLDER = Path("/var/lib/leitstand/deployments")
+_GOOD_ONES_KEPT = 3
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a roll-out ended; ``problems`` has a line per host that is not as wanted."""
+
+    good: bool
+    release: str
+    configurations: dict[str, str]  # host → hash
+    problems: dict[str, str]
+    by: str
+    ended: str  # UTC, for people; the order is the folder's number
+    stopped: str = ""  # why hosts were left as they were
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One roll-out on disk."""
+
+    folder: Path
+
+    @property
+    def number(self) -> int:
+        """Its place in the order of all roll-outs."""
+        return int(self.folder.name)
+
+    @property
+    def config(self) -> Path:
+        """The leitstand.yml it was made of, a file or a folder."""
+        return self.folder / "leitstand.yml"
+
+    @property
+    def rendered(self) -> Path:
+        """A folder per host with what was rendered for it."""
+        return self.folder / "rendered"
+
+    @property
+    def inventory(self) -> Path:
+        """The Ansible inventory."""
+        return self.folder / "inventory.json"
+
+    @property
+    def ansible(self) -> Path:
+        """The playbooks and roles of its release."""
+        return self.folder / "ansible"
+
+    def outcome(self) -> Outcome | None:
+        """How it ended; None if it did not finish, or its record is unreadable."""
+        try:
+            return Outcome(**json.loads((self.folder / "outcome.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def roles(self) -> tuple[dict[str, list[str]], str]:
+        """Host → its roles in the order of leitstand.yml, and the leitstand host, from the inventory."""
+        hosts = json.loads(self.inventory.read_text(encoding="utf-8"))["all"]["hosts"]
+        roles = {host: list(variables["leitstand_roles"]) for host, variables in hosts.items()}
+        return roles, next(host for host, given in roles.items() if "leitstand" in given)
+
+    def remove(self) -> None:
+        """Remove it: it was only tried."""
+        shutil.rmtree(self.folder)
+
+    def end(self, outcome: Outcome) -> None:
+        """Record how it ended."""
+        write_atomically(self.folder / "outcome.json", json.dumps(asdict(outcome), indent=1) + "\n", 0o600)
+
+
+class Deployments:
+    """The roll-outs of this leitstand host."""
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self._folder = folder
+
+    def all(self) -> list[Deployment]:
+        """The oldest first."""
+        found = self._folder.glob("[0-9]" * _DIGITS) if self._folder.is_dir() else ()
+        return [Deployment(path) for path in sorted(found)]
+
+    def last_good(self, release: str | None = None) -> Deployment | None:
+        """The last that ended well, of one release or of any."""
+        for deployment in reversed(self.all()):
+            outcome = deployment.outcome()
+            if outcome and outcome.good and release in (None, outcome.release):
+                return deployment
+        return None
+
+    def new(self) -> Deployment:
+        """A new, empty folder with the next number."""
+        last = max((one.number for one in self.all()), default=0)
+        folder = self._folder / f"{last + 1:0{_DIGITS}}"
+        folder.mkdir(mode=0o700)
+        return Deployment(folder)
+
+    def again(self, earlier: Deployment) -> Deployment:
+        """A copy of an earlier one with the next number; its inventory names the new folder."""
+        new = self.new()
+        shutil.copytree(
+            earlier.folder, new.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("outcome.json")
+        )
+        text = new.inventory.read_text(encoding="utf-8")
+        new.inventory.write_text(text.replace(str(earlier.folder), str(new.folder)), encoding="utf-8")
+        return new
+
+    def clean_up(self) -> None:
+        """Keep the last three good ones and what came after them."""
+        good = [one for one in self.all() if (outcome := one.outcome()) and outcome.good]
+        if len(good) > _GOOD_ONES_KEPT:
+            for one in self.all():
+                if one.number < good[-_GOOD_ONES_KEPT].number:
+                    shutil.rmtree(one.folder)
+
+    @contextmanager
+    def locked(self, by: str, now: str) -> Iterator[None]:
+        """Keep every other run out. The lock ends with its process, so a dead run leaves none.
+
+        Raises LeitstandError, which names the other run's owner and time.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self._folder / "lock").open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                owner = file.read().strip() or "an unknown owner"
+                raise LeitstandError(
+                    f"another roll-out is running: {owner}", "wait for its end; a dead run holds no lock"
+                ) from error
+            file.truncate(0)
+            file.write(f"{by}, since {now}, process {os.getpid()}\n")
+            file.flush()
+            yield

@@ -1,0 +1,182 @@
+"""One roll-out: preflight, batches with a gate after each, roll-back if one fails, proof of what runs."""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rollout.ansible_run import HostResult, Playbook, play
+from rollout.apply.deployments import Deployment
+from rollout.apply.gate import Gate, Seen, look
+from rollout.apply.order import Batch, batches
+from rollout.apply.prometheus_api import Monitoring, NoAnswerError
+from rollout.apply.proof import Runs, differences, what_runs
+
+Say = Callable[[str], None]
+_PROOF_SECONDS = 90.0  # a host that was restarted is scraped within one interval
+_PAUSE = 2.0
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the person who starts it wants; no hosts means all."""
+
+    hosts: Collection[str] = ()
+    without_gate: str = ""
+    share: float = 0.25
+    dry_run: bool = False
+
+
+@dataclass
+class Report:
+    """What came out: changed tasks, problems and diffs per host; ``stopped`` says why the rest was left."""
+
+    changed: dict[str, list[str]] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    diffs: dict[str, list[str]] = field(default_factory=dict)
+    rolled_back: list[str] = field(default_factory=list)
+    untouched: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    stopped: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether every host is as wanted."""
+        return not self.problems and not self.stopped
+
+    def take(self, results: Mapping[str, HostResult]) -> dict[str, str]:
+        """Add the results of a playbook; returns the problems of it, one line per host."""
+        for host, result in results.items():
+            if result.changed:
+                self.changed.setdefault(host, []).extend(result.changed)
+            self.warnings += [f"{host}: {text}" for text in result.warnings]
+            if result.diffs:
+                self.diffs.setdefault(host, []).extend(result.diffs)
+        problems = {host: result.problems[0] for host, result in results.items() if not result.good}
+        self.problems.update(problems)
+        return problems
+
+
+@dataclass
+class Rollout:
+    """A roll-out of one deployment; ``previous`` is what a failed batch goes back to."""
+
+    deployment: Deployment
+    previous: Deployment | None
+    roles: Mapping[str, Sequence[str]]
+    wanted: Mapping[str, Runs]
+    leitstand: str
+    wishes: Wishes
+    monitoring: Monitoring
+    say: Say
+    report: Report = field(default_factory=Report)
+
+    def run(self) -> Report:
+        """Do it. Raises AnsibleError when Ansible itself does not work."""
+        hosts = self._preflight([host for host in self.roles if host in (self.wishes.hosts or self.roles)])
+        if not self.report.stopped:
+            before = self._before()
+        if self.report.stopped:
+            self.report.untouched = hosts
+            return self.report
+        waiting = self._batches(hosts)
+        for number, batch in enumerate(waiting):
+            self.say(f"{', '.join(batch.hosts)} ({batch.why})")
+            if not self._change(batch, before):
+                self.report.untouched = [host for later in waiting[number + 1 :] for host in later.hosts]
+                return self.report
+        if not self.wishes.dry_run:
+            self._prove(hosts)
+        return self.report
+
+    def _preflight(self, hosts: list[str]) -> list[str]:
+        """The hosts that can be changed; the others are problems. Stops without the leitstand host."""
+        self.say("preflight: which hosts answer, disk space, clocks")
+        self.report.take(self._play("preflight.yml", hosts, dry_run=False))
+        self.report.changed.clear()
+        if self.leitstand in self.report.problems:
+            self.report.stopped = "the leitstand host itself is not ready"
+        return [host for host in hosts if host not in self.report.problems]
+
+    def _before(self) -> Seen:
+        """What is good before; nothing on a first roll-out. Stops if it is unknown and was not always."""
+        try:
+            return look(self.monitoring)
+        except NoAnswerError as error:
+            if self.previous and not self.wishes.without_gate and not self.wishes.dry_run:
+                self.report.stopped = f"the state of the fleet is unknown: {error.message}"
+            return Seen()
+
+    def _batches(self, hosts: Iterable[str]) -> list[Batch]:
+        """Hosts that already run what they should come last, together: little will change there."""
+        try:
+            runs = what_runs(self.monitoring)
+        except NoAnswerError:
+            runs = {}
+        settled = tuple(host for host in hosts if runs.get(host) == self.wanted[host])
+        roles = {host: self.roles[host] for host in hosts if host not in settled}
+        if self.wishes.dry_run:
+            return [Batch(tuple(hosts), "dry run")]
+        last = [Batch(settled, "as wanted already")] if settled else []
+        return batches(roles, self.wishes.share) + last
+
+    def _change(self, batch: Batch, before: Seen) -> bool:
+        """Change one batch; False if it failed and was rolled back."""
+        results = self._play("site.yml", batch.hosts, dry_run=self.wishes.dry_run)
+        if problems := self.report.take(results):
+            host, problem = next(iter(problems.items()))
+            return self._roll_back(batch, f"{host}: {problem}")
+        changed = [host for host in batch.hosts if results[host].changed]
+        if not changed or self.wishes.dry_run or self.wishes.without_gate:
+            return True
+        self.say(f"gate: watching {', '.join(changed)}")
+        try:
+            verdict = Gate(self.monitoring, before, changed).wait()
+        except NoAnswerError as error:
+            return self._roll_back(batch, error.message)
+        return verdict.open or self._roll_back(batch, "; ".join(verdict.reasons))
+
+    def _roll_back(self, batch: Batch, why: str) -> bool:
+        """Replay the previous deployment on the hosts of a batch; always False."""
+        self.report.stopped = why
+        for host in batch.hosts:
+            self.report.problems.setdefault(host, why)
+        if self.wishes.dry_run:
+            return False
+        if self.previous is None:
+            self.say(f"failed: {why}; there is no earlier deployment to go back to")
+            return False
+        self.say(f"failed: {why}; going back to deployment {self.previous.number}")
+        results = play(_playbook(self.previous, "site.yml", batch.hosts), _quiet)
+        self.report.rolled_back += [host for host, result in results.items() if result.good]
+        for host, result in results.items():
+            if not result.good:
+                self.report.problems[host] += f"; and going back failed: {result.problems[0]}"
+        return False
+
+    def _prove(self, hosts: Collection[str]) -> None:
+        """Wait until what runs is what was wanted on ``hosts``; the rest are problems."""
+        wanted = {host: self.wanted[host] for host in hosts}
+        end = time.monotonic() + _PROOF_SECONDS
+        while True:
+            left = self._unlike(wanted)
+            if not left or time.monotonic() > end or self.wishes.without_gate:
+                self.report.problems.update(left)
+                return
+            time.sleep(_PAUSE)
+
+    def _unlike(self, wanted: Mapping[str, Runs]) -> dict[str, str]:
+        try:
+            return dict(differences(wanted, what_runs(self.monitoring)))
+        except NoAnswerError as error:
+            return dict.fromkeys(wanted, f"what it runs is unknown: {error.message}")
+
+    def _play(self, name: str, hosts: Sequence[str], *, dry_run: bool) -> dict[str, HostResult]:
+        return play(_playbook(self.deployment, name, hosts, dry_run=dry_run), self.say)
+
+
+def _playbook(deployment: Deployment, name: str, hosts: Sequence[str], *, dry_run: bool = False) -> Playbook:
+    return Playbook(deployment.ansible, name, deployment.inventory, hosts, dry_run)
+
+
+def _quiet(_: str) -> None:
+    pass

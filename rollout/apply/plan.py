@@ -1,0 +1,133 @@
+"""What a roll-out wants: everything rendered for each host, and the hash that shows that a host runs it."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fleet_config.alertmanager import alertmanager_files
+from fleet_config.ansible import Inventory, inventory
+from fleet_config.expected import Expected
+from fleet_config.grafana import grafana_files
+from fleet_config.output import Files, json_text, write_files, yaml_text
+from fleet_config.prometheus import Addresses, prometheus_files
+from fleet_config.settings import Deploy, DeploySettings
+from leitstand.errors import UsageError
+from leitstand.settings.config import Document, read
+from leitstand.settings.fleet import Fleet
+from leitstand.settings.roles import leitstand_host
+from leitstand.share import share
+from rollout.apply.deployments import Deployment
+from rollout.apply.proof import Runs
+
+CA = Path("/etc/leitstand/ca")
+KNOWN_HOSTS = Path("/etc/leitstand/ssh/known_hosts")
+PACKAGES = Path("/var/cache/leitstand/releases")
+GRAFANA = Path("/etc/leitstand/grafana")
+_HASH_RULES = "prometheus/rules/configuration.yml"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The inventory of a roll-out, the files of each host, and what each must run in the end."""
+
+    release: str
+    inventory: Inventory
+    files: Mapping[str, Files]
+    leitstand: str
+    deploy: Deploy
+
+    @property
+    def configurations(self) -> dict[str, str]:
+        """Host → hash of all that is rendered for it."""
+        return {
+            host: _hash({"variables": variables, "all": self.inventory.variables, "files": self.files[host]})
+            for host, variables in self.inventory.hosts.items()
+        }
+
+    @property
+    def wanted(self) -> dict[str, Runs]:
+        """What each host must run."""
+        return {host: Runs(self.release, hashed) for host, hashed in self.configurations.items()}
+
+    @property
+    def roles(self) -> dict[str, list[str]]:
+        """Host → its roles, in the order of leitstand.yml."""
+        return {host: list(variables["leitstand_roles"]) for host, variables in self.inventory.hosts.items()}
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def package_version(release: str) -> str:
+    """How Debian's packages call a release: a development version comes before it (deb-version(7))."""
+    return release.replace(".dev", "~dev")
+
+
+def make_plan(document: Document, release: str) -> Plan:
+    """The plan for a leitstand.yml; raises ConfigError for one with mistakes, UsageError without roles."""
+    fleet, expected = read(document, Fleet), read(document, Expected)
+    deploy = read(document, DeploySettings).deploy
+    own = leitstand_host(fleet.hosts)
+    if own is None:
+        raise UsageError(
+            "no host has the role 'leitstand'", "add 'roles: [leitstand]' to this machine's entry"
+        )
+    found = inventory(fleet, expected, deploy, own)
+    files: dict[str, Files] = {host: {} for host in found.hosts}
+    files[own] = _of_leitstand_host(fleet, expected)
+    return Plan(release, found, files, own, deploy)
+
+
+def _of_leitstand_host(fleet: Fleet, expected: Expected) -> Files:
+    shipped = share("prometheus")
+    parts = {
+        "prometheus": prometheus_files(fleet, expected, Addresses(), shipped),
+        "alertmanager": alertmanager_files(fleet, shipped / "alertmanager"),
+        "grafana": grafana_files(fleet, Addresses().prometheus, GRAFANA, share("grafana")),
+    }
+    return {f"{part}/{path}": text for part, files in parts.items() for path, text in files.items()}
+
+
+def write_plan(plan: Plan, deployment: Deployment, source: Path) -> None:
+    """Write all that Ansible needs into the folder of a deployment; ``source`` is the leitstand.yml."""
+    hashes = plan.configurations
+    for host, files in plan.files.items():
+        more = {_HASH_RULES: _hash_rules(hashes[host])} if host == plan.leitstand else {}
+        write_files(deployment.rendered / host, {**files, **more})
+    shutil.copytree(share("ansible"), deployment.ansible)
+    _copy(source, deployment.config)
+    (deployment.inventory).write_text(json_text(_with_places(plan, deployment, hashes).as_file()))
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copytree(source, target) if source.is_dir() else shutil.copyfile(source, target)
+
+
+def _hash_rules(hashed: str) -> str:
+    """A rule by which Prometheus shows which configuration it has loaded."""
+    rule = {
+        "record": "leitstand_configuration_info", "expr": "vector(1)", "labels": {"configuration": hashed},
+    }  # fmt: skip
+    return yaml_text({"groups": [{"name": "configuration", "rules": [rule]}]})
+
+
+def _with_places(plan: Plan, deployment: Deployment, hashes: Mapping[str, str]) -> Inventory:
+    places = {
+        "leitstand_release": plan.release,
+        "leitstand_package_version": package_version(plan.release),
+        "leitstand_config": str(deployment.config),
+        "leitstand_packages": str(PACKAGES),
+        "leitstand_rendered": str(deployment.rendered),
+        "leitstand_ca": str(CA),
+        "leitstand_known_hosts": str(KNOWN_HOSTS),
+    }
+    hosts = {
+        host: {**variables, "leitstand_configuration": hashes[host]}
+        for host, variables in plan.inventory.hosts.items()
+    }
+    return Inventory(hosts, plan.inventory.groups, {**plan.inventory.variables, **places})
