@@ -159,6 +159,7 @@ class Host:
             *("--resolv-conf=off", "--timezone=off", "--console=pipe", "--capability=CAP_NET_ADMIN"),
             f"--machine={self.name}",
             f"--network-namespace-path=/run/netns/{self.name}",
+            "--capability=CAP_NET_ADMIN",  # for a packet filter of its own
             f"--bind-ro={self.base.packages}:/srv/packages",
             f"--directory={self.folder / 'root'}",
             *(("--as-pid2", *SMALL) if self.small else ("--boot",)),

@@ -59,16 +59,18 @@ def install_timers(context: Context, config_path: Path, out: Path, program: str,
         raise UsageError(f"--program {program}: not an absolute path", f"write it as {PROGRAM}")
     if not out.is_dir():
         raise UsageError(f"--out {out}: there is no such folder", "usually /etc/systemd/system")
-    written, removed = write_units(out, units(context, config_path.absolute(), program))
+    texts = units(context, config_path.absolute(), program)
+    changed, removed = write_units(out, texts)
     context.facts().publish()  # so that a timer that never starts is noticed
     with suppress(OSError):  # 'serve' is no longer expected
         (context.fleet.paths.metrics / TEXTFILE).unlink()
     if as_json:
-        click.echo(json.dumps({"folder": str(out), "written": list(written), "removed": list(removed)}))
+        names = {"written": sorted(texts), "changed": changed, "removed": removed}
+        click.echo(json.dumps({"folder": str(out), **names}))
         return
     for name in removed:
         click.echo(f"removed {name}")
-    timers = [name for name in written if name.endswith(".timer")]
+    timers = [name for name in sorted(texts) if name.endswith(".timer")]
     for name in timers:
         click.echo(f"wrote {name} and its service")
     if not timers:

@@ -60,14 +60,19 @@ def units(context: Context, config: Path, program: str) -> dict[str, str]:
 
 
 def write_units(folder: Path, texts: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Write units; remove those written before for tasks that are gone. The names of both. Raises OSError."""
+    """Write units that are new or differ; remove those of tasks that are gone.
+
+    Returns the names of both. Raises OSError.
+    """
     ours = [path for path in sorted(folder.glob(f"{PREFIX}*")) if path.is_file() and not path.is_symlink()]
     removed = [path for path in ours if path.name not in texts and path.read_text().startswith(MARK)]
-    for name, text in texts.items():
-        write_atomically(folder / name, text)
+    before = {path.name: path.read_text() for path in ours}
+    changed = [name for name, text in sorted(texts.items()) if before.get(name) != text]
+    for name in changed:
+        write_atomically(folder / name, texts[name])
     for path in removed:
         path.unlink()
-    return sorted(texts), [path.name for path in removed]
+    return changed, [path.name for path in removed]
 
 
 def _service(context: Context, task: Task, plan: TaskPlan, config: Path, program: str) -> str:

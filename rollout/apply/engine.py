@@ -1,7 +1,7 @@
 """One roll-out: preflight, batches with a gate after each, roll-back if one fails, proof of what runs."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rollout.ansible_run import HostResult, Playbook, play
@@ -106,13 +106,14 @@ class Rollout:
                 self.report.stopped = f"the state of the fleet is unknown: {error.message}"
             return Seen()
 
-    def _batches(self, hosts: Iterable[str]) -> list[Batch]:
+    def _batches(self, hosts: Collection[str]) -> list[Batch]:
         """Hosts that already run what they should come last, together: little will change there."""
         try:
             runs = what_runs(self.monitoring)
         except NoAnswerError:
             runs = {}
-        settled = tuple(host for host in hosts if runs.get(host) == self.wanted[host])
+        others = [host for host in hosts if host != self.leitstand]
+        settled = tuple(host for host in others if runs.get(host) == self.wanted[host])
         roles = {host: self.roles[host] for host in hosts if host not in settled}
         if self.wishes.dry_run:
             return [Batch(tuple(hosts), "dry run")]

@@ -124,7 +124,7 @@ def _with_places(plan: Plan, deployment: Deployment, hashes: Mapping[str, str]) 
         "leitstand_packages": str(PACKAGES),
         "leitstand_rendered": str(deployment.rendered),
         "leitstand_ca": str(CA),
-        "leitstand_known_hosts": str(KNOWN_HOSTS),
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={KNOWN_HOSTS} -o StrictHostKeyChecking=yes",
     }
     hosts = {
         host: {**variables, "leitstand_configuration": hashes[host]}
