@@ -1,6 +1,6 @@
 """The gate after each batch: what was good before is still good, as Prometheus sees it.
 
-Prometheus is asked, and not the hosts: what it cannot reach is not well, whatever the host says of itself.
+Prometheus is asked, not the hosts: a host that it cannot reach is not well.
 """
 
 import time

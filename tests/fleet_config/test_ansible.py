@@ -113,7 +113,11 @@ def test_the_login_to_a_host_is_that_of_the_file_or_that_of_backups(folder: Path
         ["root", 2222, False, "/root/.ssh/backup"],
         ["admin", 22022, True, "/root/.ssh/fleet"],
     ]
-    assert hosts["web2"]["leitstand_ssh"] == {"user": "backup", "port": 2222}
+    assert hosts["web2"]["leitstand_ssh"] == {
+        "user": "backup",
+        "port": 2222,
+        "identity_file": "/root/.ssh/backup",
+    }
 
 
 def test_exporters_admit_the_leitstand_host_and_who_the_file_adds(folder: Path) -> None:
