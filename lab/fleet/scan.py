@@ -25,7 +25,7 @@ def open_ports(address: str, ports: Sequence[int]) -> list[int]:
 def _reached(address: str, ports: Sequence[int]) -> Iterator[int]:
     family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
     tried: dict[int, tuple[socket.socket, int]] = {}
-    poll = select.epoll()
+    poll, left = select.epoll(), 0
     try:
         for port in ports:
             probe = socket.socket(family, socket.SOCK_STREAM)
@@ -33,7 +33,8 @@ def _reached(address: str, ports: Sequence[int]) -> Iterator[int]:
             tried[probe.fileno()] = probe, port
             if probe.connect_ex((address, port)) in (0, errno.EINPROGRESS):
                 poll.register(probe, select.EPOLLOUT | select.EPOLLONESHOT)
-        deadline, left = time.monotonic() + PATIENCE, len(tried)
+                left += 1
+        deadline = time.monotonic() + PATIENCE
         while left > 0 and (events := poll.poll(max(0.0, deadline - time.monotonic()), AT_ONCE)):
             left -= len(events)
             for number, _ in events:
