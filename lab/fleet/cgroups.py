@@ -1,6 +1,9 @@
 """A cgroup per host: without one, all would share nspawn's ``/payload`` and kill each other's services."""
 
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -27,10 +30,28 @@ def make(name: str) -> list[Path]:
     return found
 
 
-def remove(name: str) -> None:
-    """Remove all cgroups whose names start with ``name``. What ran in them must have ended."""
+def kill(name: str) -> None:
+    """Kill all that runs in the cgroup, and what it starts meanwhile."""
+    wait_until(lambda: not _killed(name), f"the processes in {name} to end", 10)
+
+
+def _killed(name: str) -> list[int]:
+    """What still ran there; it was sent SIGKILL."""
+    found = []
     for folder in hierarchies(Path("/proc/self/mountinfo").read_text()):
-        for top in folder.glob(f"{name}*"):
+        for processes in (folder / name).rglob("cgroup.procs"):
+            with suppress(OSError):  # has ended, and its cgroup with it
+                found += [int(pid) for pid in processes.read_text().split()]
+    for pid in set(found):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return found
+
+
+def remove(pattern: str) -> None:
+    """Remove the cgroups with these names, and those below. What ran in them must have ended."""
+    for folder in hierarchies(Path("/proc/self/mountinfo").read_text()):
+        for top in folder.glob(pattern):
             for each in (*sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True), top):
                 wait_until(partial(_removed, each), f"the cgroup {each} to be empty", 10)
 

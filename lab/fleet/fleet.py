@@ -301,7 +301,7 @@ def _remove_if_left(folder: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    cgroups.remove(f"{CGROUP}{folder.name}-")
+    cgroups.remove(f"{CGROUP}{folder.name}-*")
     if folder.exists():  # else its owner was just removing it
         shutil.rmtree(folder)
     folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -234,15 +235,24 @@ class Host:
     def cut_power(self) -> None:
         """End all its processes at once, as a power cut would; `boot` starts it again from the same disk."""
         with suppress(ProcessLookupError, LabError):
-            os.kill(self.leader, 9)  # the kernel then kills all others of its PID namespace
-        if self.nspawn is not None:
-            self.nspawn.wait()
+            os.kill(self.leader, signal.SIGKILL)  # the kernel then kills all others of its PID namespace
+        wait_until(self._has_lost_all, f"all processes of {self.name} to end")
+        cgroups.kill(self.cgroup)
+
+    def _has_lost_all(self) -> bool:
+        """Whether all has ended that was started to run it; if not, what is there by now is killed."""
+        if self.nspawn is None or not self.is_on:
+            return True
+        with suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(self.nspawn.pid).children(recursive=True):
+                process.kill()
+        return False
 
     def shut_down(self) -> None:
         """Switch it off in the orderly way."""
         self.run(["systemctl", "poweroff"], check=False)
         if self.nspawn is not None:
-            self.nspawn.wait()
+            self.nspawn.wait(patient(90))  # as long as systemd waits for a service
 
     def destroy(self) -> None:
         """Lose it for good, with its disk and its cable."""

@@ -57,7 +57,11 @@ class Names:
                 stderr=log,
                 start_new_session=True,
             )
-        self._wait_for("lab.fleet")
+        try:
+            self._wait_for("lab.fleet")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

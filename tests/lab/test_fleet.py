@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,6 +69,20 @@ def test_a_power_cut_ends_every_process_of_one_host_and_keeps_its_disk(fleet: Fl
     assert host.ssh("cat", "note").stdout == "kept\n"
     assert not host.run(["pgrep", "-x", "sleep"], check=False).stdout
     assert fleet["web2"].leader == other, "the other host has not noticed"
+
+
+def test_power_can_be_cut_while_a_host_boots(fleet: Fleet) -> None:
+    host = fleet.add("web10", boot=False)
+    for pause in (0.0, 0.05, 0.2, 0.5):
+        host.boot(wait=False)
+        time.sleep(pause)  # the moment is what is tested
+        host.cut_power()
+        assert (host.is_on, host.state()) == (False, "off")
+    host.boot()
+    fleet.replace("web1").cut_power()
+    assert host.state() == "running", "a host whose name begins with that of the lost one"
+    fleet["web1"].boot()
+    host.shut_down()
 
 
 def test_a_host_reboots_by_itself(fleet: Fleet) -> None:
