@@ -124,7 +124,7 @@ class Database:
             self._connection.execute(
                 "INSERT INTO host VALUES (?1, ?2, ?3, ?3, '', NULL, ?4) ON CONFLICT (name) DO UPDATE"
                 " SET etag = ?2, pulled = ?3, checked = ?3, error = '', incomplete = ?4",
-                (host, etag, moment, ",".join(sorted(document.incomplete))),
+                (host, etag, moment, ",".join(sorted(document.incomplete | document.untold))),
             )
             if gone:
                 self._forget_oldest(host, moment - HISTORY_SECONDS)
@@ -241,6 +241,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         )
     for added in _ADDED[version:] if version else ():
         connection.execute(f"ALTER TABLE host ADD COLUMN {added}")
+        connection.execute("UPDATE host SET etag = ''")  # what the column is for is asked for anew
     connection.execute("PRAGMA journal_mode = WAL")
     connection.executescript(SCHEMA)
     connection.execute(f"PRAGMA user_version = {VERSION}")

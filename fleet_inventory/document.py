@@ -72,11 +72,15 @@ class Item:
 
 @dataclass(frozen=True)
 class InventoryDocument:
-    """``incomplete`` names kinds of which something may be missing without being gone."""
+    """``incomplete`` names kinds of which something may be missing without being gone.
+
+    ``untold`` names those of which the exporter says nothing at all: it is of an earlier release.
+    """
 
     sha256: str
     items: list[Item]
     incomplete: frozenset[str] = field(default_factory=frozenset)
+    untold: frozenset[str] = field(default_factory=frozenset)
 
     def describes(self, kind: str, manager: str) -> bool:
         """Whether what is missing of a kind is gone: all of one manager comes from one source."""
@@ -104,7 +108,8 @@ def parse(data: bytes) -> InventoryDocument:
             for _ in range(len(entries))
         ]
         incomplete = frozenset(map(str, printable(raw["incomplete"])))
-        return InventoryDocument(printable(str(raw["sha256"])), found, incomplete)
+        untold = frozenset(KINDS) - items.keys()
+        return InventoryDocument(printable(str(raw["sha256"])), found, incomplete, untold)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DocumentError(
             "the answer is no inventory", "does a leitstand exporter listen there?"

@@ -87,8 +87,8 @@ def look_at(document: Document, fleet: Fleet, database_path: Path, hosts: list[s
     expected = read(document, Expected)
     with open_database(database_path) as database:
         known = looks(database, fleet.hosts, time.time())
-    made = suggest(document, fleet, expected, read(document, DeploySettings).deploy.exceptions, known)
-    return made.of(hosts)
+    exceptions = read(document, DeploySettings).deploy.exceptions
+    return suggest(document, fleet, expected, exceptions, known, hosts)
 
 
 def show(made: Suggestion, as_json: bool) -> None:

@@ -80,8 +80,9 @@ def ancestors(path: str) -> Iterator[str]:
 
 
 def coverage(fleet: Fleet, expected: Expected) -> Coverage:
-    """What leitstand.yml cares for."""
-    found = Coverage(set(probed(service.url for service in fleet.services.values())))
+    """What leitstand.yml cares for; the status page is watched without being a service."""
+    urls = [*(service.url for service in fleet.services.values()), *filter(None, [fleet.site.url])]
+    found = Coverage(set(probed(urls)))
     for name, job in expected.backups.items():
         for source in job.sources:
             found.cover(job.host, source.model_dump(), name)

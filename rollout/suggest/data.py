@@ -13,7 +13,7 @@ _DATABASE_NAME = re.compile(r"[A-Za-z0-9_$][A-Za-z0-9_$-]{0,62}")
 # What packages and the system put there: the one comes back with its package, the other is not to be kept.
 _NOT_OWN = re.compile(
     r"/(?:|(?:bin|boot|dev|etc|lib|nix|opt/gitlab/embedded|proc|run|s?bin|snap|sys|tmp|usr|"
-    r"var/(?:cache|lib/snapd|run|tmp))(?:/.*)?)"
+    r"var/(?:cache|lib/leitstand|lib/snapd|run|tmp))(?:/.*)?)"
 )
 # Too much for one web site: naming it would save the whole machine.
 _TOO_MUCH = ("/", "/var", "/home", "/opt", "/root", "/srv", "/mnt", "/media", "/var/lib")

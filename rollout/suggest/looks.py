@@ -27,7 +27,7 @@ def unknown(state: HostState | None, now: float) -> str:
     if now - state.checked > MAXIMUM_AGE:
         return f"its inventory is of {minute(state.checked)}" + (f": {state.error}" if state.error else "")
     missing = [kind for kind in READ if kind in state.incomplete.split(",")]
-    return f"its inventory does not tell yet of: {', '.join(missing)}" if missing else ""
+    return f"its inventory does not have: {', '.join(missing)}" if missing else ""
 
 
 def facts(database: Database, host: str) -> Facts:

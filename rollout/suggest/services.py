@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from rollout.suggest.thing import SERVICE, Facts, Fields, Thing, shown, text, texts
 
@@ -23,7 +24,8 @@ def services(host: str, facts: Facts) -> Iterator[Thing]:
         for thing in service(host, fields):
             found.setdefault(thing.name, []).append(thing)
     for same in found.values():
-        yield max(same, key=lambda thing: thing.url.startswith("https:"))
+        best = max(same, key=lambda thing: thing.url.startswith("https:"))
+        yield replace(best, names=tuple(dict.fromkeys(name for thing in same for name in thing.names)))
 
 
 def service(host: str, fields: Fields) -> Iterator[Thing]:

@@ -8,7 +8,7 @@ from fleet_config.expected import Expected
 from leitstand.settings.config import check
 from leitstand.settings.document import Document
 from leitstand.settings.fleet import Fleet
-from rollout.suggest.coverage import coverage
+from rollout.suggest.coverage import Coverage, coverage
 from rollout.suggest.data import data
 from rollout.suggest.entries import MAXIMUM, Entry, Jobs, service_entries
 from rollout.suggest.services import public_names, services
@@ -37,20 +37,9 @@ class Suggestion:
     unknown: dict[str, str]
     uncovered: list[Thing]
     entries: list[Entry]
-    refused: dict[Thing, str] = field(default_factory=dict)
-    without_object: list[str] = field(default_factory=list)
-    left_out: int = 0
-
-    def of(self, hosts: Collection[str]) -> "Suggestion":
-        """The part that concerns these hosts."""
-        return Suggestion(
-            {host: what for host, what in self.unknown.items() if host in hosts},
-            [thing for thing in self.uncovered if thing.host in hosts],
-            [entry for entry in self.entries if any(thing.host in hosts for thing in entry.things)],
-            {thing: why for thing, why in self.refused.items() if thing.host in hosts},
-            [key for key in self.without_object if key.partition("/")[0] in hosts],
-            self.left_out,
-        )
+    refused: dict[Thing, str]
+    without_object: list[str]
+    left_out: int
 
     def counts(self) -> dict[tuple[str, str], int]:
         """(host, kind) -> how many things are uncovered, for all that is known."""
@@ -67,27 +56,45 @@ def suggest(
     expected: Expected,
     exceptions: Mapping[str, str],
     looks: dict[str, Look],
+    hosts: Collection[str] = (),
 ) -> Suggestion:
-    """What to add to a file without problems, for these hosts."""
+    """What to add to a file without problems: for these hosts, or for all."""
     excepted = [host for host in looks if f"{host}/{ALL_OF_HOST}" in exceptions]
     looks = looks | dict.fromkeys(excepted, Look())
-    things = list(unique(found(fleet, looks)))
-    cared_for = coverage(fleet, expected)
+    asked = {host: look for host, look in looks.items() if host in hosts or not hosts}
+    things, cared_for = list(unique(found(fleet, looks))), coverage(fleet, expected)
     uncovered = [thing for thing in things if thing.key not in exceptions and cared_for.job_of(thing) is None]
-    made = Suggestion({host: look.unknown for host, look in looks.items() if look.unknown}, uncovered, [])
-    made.without_object = list(without_object(exceptions, things, looks))
-    jobs, served = Jobs(expected, cared_for), served_as(looks)
-    for thing in uncovered:
+    entries = [
+        entry
+        for entry in entries_for(uncovered, fleet, expected, cared_for, served_as(looks))
+        if any(thing.host in asked for thing in entry.things)
+    ]
+    good, refused = valid(document, entries[:MAXIMUM])
+    proposed = {thing for entry in entries for thing in entry.things}
+    mine = [thing for thing in uncovered if thing.host in asked]
+    return Suggestion(
+        {host: look.unknown for host, look in asked.items() if look.unknown},
+        mine,
+        good,
+        {thing: why_nothing(thing, expected) for thing in mine if thing not in proposed} | refused,
+        list(without_object(exceptions, things, asked)),
+        len(entries[MAXIMUM:]),
+    )
+
+
+def entries_for(
+    things: Iterable[Thing],
+    fleet: Fleet,
+    expected: Expected,
+    cared_for: Coverage,
+    served: Mapping[tuple[str, str], str],
+) -> list[Entry]:
+    """Services and jobs for things, of all hosts: one entry may be about several."""
+    jobs = Jobs(expected, cared_for)
+    for thing in things:
         if thing.kind != SERVICE and expected.stores:
             jobs.add(thing, served.get((thing.host, thing.label), ""))
-    entries = [*service_entries(uncovered, fleet.services), *jobs.entries.values()]
-    made.left_out = len(entries[MAXIMUM:])
-    made.entries, made.refused = valid(document, entries[:MAXIMUM])
-    proposed = {thing for entry in entries for thing in entry.things}
-    for thing in uncovered:
-        if thing not in proposed:
-            made.refused.setdefault(thing, why_nothing(thing, expected))
-    return made
+    return [*service_entries(things, fleet.services), *jobs.entries.values()]
 
 
 def found(fleet: Fleet, looks: Mapping[str, Look]) -> Iterator[Thing]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fleet_inventory.database import open_database
-from fleet_inventory.document import parse
+from fleet_inventory.document import KINDS, parse
 from leitstand.cli import run as leitstand
 
 Items = dict[str, list[dict[str, Any]]]
@@ -31,7 +31,8 @@ class Fleet:
 
     def has(self, host: str, items: Items, *, incomplete: tuple[str, ...] = (), age: float = 0.0) -> None:
         """Take over what the exporter of a host would send."""
-        raw = {"schema_version": 1, "sha256": "x", "incomplete": list(incomplete), "items": items}
+        every: Items = {kind: [] for kind in KINDS}
+        raw = {"schema_version": 1, "sha256": "x", "incomplete": list(incomplete), "items": every | items}
         document = parse(json.dumps(raw).encode())
         with open_database(self.database, create=True) as database:
             database.take(host, '"x"', document, time.time() - age)

@@ -1,10 +1,13 @@
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import yaml
 
+from fleet_inventory.database import open_database
+from fleet_inventory.document import parse
 from tests.rollout.suggest.conftest import Fleet, Items
 
 Make = Callable[..., Fleet]
@@ -150,6 +153,37 @@ def test_one_name_on_two_hosts_is_one_service_of_both(fleet: Make) -> None:
     for host in ("web1", "db1"):
         one.has(host, {"virtual_host": [NGINX | {"name": "a.example.org", "root": ""}]})
     assert one.json()["entries"]["services"]["a.example.org"]["hosts"] == ["web1", "db1"]
+
+
+def test_a_host_that_is_named_gets_its_own_entries_and_the_service_that_it_shares(fleet: Make) -> None:
+    one = fleet()
+    shared = NGINX | {"name": "a.example.org", "root": ""}
+    many = [{"name": "WordPress", "path": f"/srv/{number}"} for number in range(600)]
+    one.has("web1", {"virtual_host": [shared], "web_application": many})
+    one.has("db1", {"virtual_host": [shared], "mail_store": [{"program": "Dovecot", "path": "/var/vmail"}]})
+    found_now = one.json("db1")
+    assert found_now["entries"]["services"]["a.example.org"]["hosts"] == ["web1", "db1"]
+    assert list(found_now["entries"]["backups"]) == ["db1-mail"]
+    assert found_now["left_out"] == 0
+
+
+def test_the_status_page_itself_is_watched_already(fleet: Make) -> None:
+    one = fleet("site: {url: 'https://status.example.org/'}\n")
+    root = "/var/lib/leitstand/status-page"
+    one.has("web1", {"virtual_host": [NGINX | {"name": "status.example.org", "root": root}]})
+    one.has("db1", {})
+    assert found(one) == set()
+
+
+def test_any_name_of_any_virtual_host_of_a_site_watches_it(fleet: Make) -> None:
+    one = fleet("services: {x: {name: x, url: 'http://alias.example.org/'}}\n")
+    hosts = [
+        NGINX | {"name": "a.example.org", "aliases": ["alias.example.org"]},
+        NGINX | {"name": "a.example.org", "listen": ["443"]},
+    ]
+    one.has("web1", {"virtual_host": hosts})
+    one.has("db1", {})
+    assert found(one) == set()
 
 
 @pytest.mark.parametrize("url", ["https://WWW.blog.example.org./x", "http://blog.example.org:81/"])
@@ -315,7 +349,7 @@ def test_a_host_that_is_not_known_well_is_unknown_and_not_good(fleet: Make) -> N
     one.has("web1", {}, incomplete=("web_application", "package"))
     code, output, messages = one()
     assert code == 1
-    assert "web1: unknown: its inventory does not tell yet of: web_application" in messages
+    assert "web1: unknown: its inventory does not have: web_application" in messages
     assert "db1: unknown: no inventory has been pulled yet" in messages
     assert "everything" not in output
     one.has("web1", {}, age=3 * 86_400)
@@ -323,6 +357,19 @@ def test_a_host_that_is_not_known_well_is_unknown_and_not_good(fleet: Make) -> N
     assert "web1: unknown: its inventory is of 20" in one()[2]
     one.has("web1", {})
     assert one() == (0, "everything that was found is watched and backed up, or has its exception\n", "")
+
+
+def test_what_an_exporter_of_an_earlier_release_does_not_know_is_unknown(fleet: Make) -> None:
+    one = fleet()
+    older = (
+        b'{"schema_version": 1, "sha256": "x", "incomplete": [], "items": {"virtual_host": [], "host": []}}'
+    )
+    one.has("db1", {})
+    with open_database(one.database) as database:
+        database.take("web1", "", parse(older), time.time())
+    code, _, messages = one()
+    assert code == 1
+    assert "web1: unknown: its inventory does not have: web_application, database, mail_store" in messages
 
 
 def test_no_pulled_inventory_at_all_is_a_failure(fleet: Make) -> None:
