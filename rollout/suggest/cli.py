@@ -67,7 +67,9 @@ def suggest_command(
         click.echo(f"warning: deploy.exceptions: '{key}': there is no such thing; remove the line", err=True)
     if write and made.entries:
         add_to_file(config_path, document, made.entries)
-        click.echo(f"{config_path}: {len(made.entries)} entries added", err=True)
+        click.echo(
+            f"{config_path}: {len(made.entries)} entries added; read them, then: leitstand check", err=True
+        )
     left = made.refused or made.left_out or not write
     return EXIT_WARNINGS if made.unknown or (made.uncovered and left) else EXIT_OK
 

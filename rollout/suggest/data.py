@@ -114,8 +114,9 @@ def servers(host: str, facts: Facts) -> Iterator[Thing]:
         if not known or any(not one_of_server(engine, name) for name in names):
             names = [ALL]
         for name in names:
-            what = "database" if name != ALL else "all databases: their names are not known"
-            yield of_server(host, engine, name, f"{what} of {text(fields, 'name')}")
+            server = text(fields, "name")
+            why = f"database of {server}" if name != ALL else f"{server}, whose databases are not all known"
+            yield of_server(host, engine, name, why)
 
 
 def mail_stores(host: str, facts: Facts) -> Iterator[Thing]:
@@ -133,7 +134,9 @@ def volumes(host: str, facts: Facts) -> Iterator[Thing]:
         if not is_own(path) or path in _TOO_MUCH:
             continue
         users = ", ".join(texts(fields, "containers")[:3])
-        why = f"volume of {text(fields, 'runtime')}" + (f", used by {users}" if users else "")
+        runtime = text(fields, "runtime")
+        why = f"volume of {runtime}" if name != ALL else f"{runtime}, whose volumes are not known"
+        why += f", used by {users}" if users else ""
         if any(_DATABASE_IMAGE.search(image) for image in texts(fields, "images")):
             why += "; a database writes to it: a dump is safer, see docs/backups-recipes.md"
         yield folder_thing(host, VOLUME, path, why, f"volume {name or path}")

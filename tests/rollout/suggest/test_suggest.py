@@ -359,7 +359,7 @@ def test_a_host_that_is_not_known_well_is_unknown_and_not_good(fleet: Make) -> N
     assert one() == (0, "everything that was found is watched and backed up, or has its exception\n", "")
 
 
-def test_what_an_exporter_of_an_earlier_release_does_not_know_is_unknown(fleet: Make) -> None:
+def test_kinds_that_an_older_exporter_does_not_have_are_unknown(fleet: Make) -> None:
     one = fleet()
     older = (
         b'{"schema_version": 1, "sha256": "x", "incomplete": [], "items": {"virtual_host": [], "host": []}}'
