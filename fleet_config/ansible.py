@@ -5,7 +5,7 @@ https://docs.ansible.com/ansible/latest/collections/ansible/builtin/yaml_invento
 """
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 
 from fleet_config.expected import Expected
 from fleet_config.settings import CertificateFiles, Deploy
+from leitstand.errors import UsageError
 from leitstand.settings.fields import is_ip_address
 from leitstand.settings.fleet import Fleet
 from leitstand.settings.hosts import Host, is_loopback
 from leitstand.settings.roles import GROUPS, all_roles, leitstand_host, managed_hosts, page_hosts
 
 Variables = Mapping[str, Any]
+_TEMPLATE_MARKS = ("{{", "{%", "{#")
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,12 @@ class Inventory:
 
 
 def inventory(fleet: Fleet, expected: Expected, deploy: Deploy, here: str | None) -> Inventory:
-    """The hosts with roles; ``here`` is the one that Ansible runs on, which needs no SSH."""
+    """The hosts with roles; ``here`` is the one that Ansible runs on, which needs no SSH.
+
+    Raises UsageError for a text that Ansible would read as a template.
+    """
     allowed = _allowed(fleet, deploy)
-    return Inventory(
+    made = Inventory(
         {
             name: _host_variables(fleet, name, host, allowed, is_here=name == here)
             for name, host in managed_hosts(fleet.hosts).items()
@@ -57,6 +62,19 @@ def inventory(fleet: Fleet, expected: Expected, deploy: Deploy, here: str | None
         _groups(fleet, expected, deploy),
         _variables(fleet, expected, deploy),
     )
+    for text in _texts([made.variables, made.hosts]):
+        if mark := next((each for each in _TEMPLATE_MARKS if each in text), None):
+            what = f"'{text}' contains '{mark}', which Ansible would read as a template"
+            raise UsageError(what, "choose a path or address without it")
+    return made
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
 
 
 def leitstand_host_if_here(fleet: Fleet) -> str | None:

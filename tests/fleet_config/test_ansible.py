@@ -167,6 +167,29 @@ def test_a_wrong_call_is_one_line_with_a_hint(folder: Path, arguments: list[str]
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (("stores", "disk", "path"), "/srv/{{ lookup('pipe', 'id') }}"),
+        (("hosts", "web1", "deploy", "identity_file"), "/root/{% if x %}"),
+        (("deploy", "acme_mail"), "{#a@example.org"),
+    ],
+)
+def test_no_text_of_the_file_becomes_a_template_of_ansible(
+    folder: Path, path: tuple[str, ...], text: str
+) -> None:
+    data = yaml.safe_load((folder / "leitstand.yml").read_text())
+    inner = data
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = text
+    (folder / "leitstand.yml").write_text(yaml.safe_dump(data))
+    done = run(folder, "ansible-inventory", "--list")
+    assert done.returncode == 2
+    assert "which Ansible would read as a template" in done.stderr
+    assert done.stdout == ""
+
+
 def test_an_inventory_without_hosts_is_a_warning(folder: Path) -> None:
     (folder / "leitstand.yml").write_text("hosts: {router: {address: 192.0.2.1}}\n")
     done = run(folder, "render", "ansible", "--out", str(folder / "out"))
