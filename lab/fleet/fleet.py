@@ -60,7 +60,7 @@ RESOLV_CONF = f"search {DOMAIN}.test\nnameserver {ADDRESSES[0]}\noptions timeout
 HOSTS = "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {name}.fleet.test {name}\n"
 TRY = """\
 mount -t tmpfs tmpfs "$1" && mkdir "$1/a" "$1/b" "$1/c" "$1/d" &&
-mount -t overlay -o "lowerdir=$1/a,upperdir=$1/b,workdir=$1/c" overlay "$1/d" &&
+mount -t overlay -o "lowerdir=$1/a,upperdir=$1/b,workdir=$1/c" overlay "$1/d" && mknod "$1/d/null" c 1 3 &&
 ip link add fleet0 type bridge
 """
 

@@ -1,6 +1,7 @@
 """The lab's hosts: whether they are real, apart from each other, and gone afterwards."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,15 @@ REPOSITORY = Path(__file__).parents[2]
 def fleet() -> Iterator[Fleet]:
     with Fleet(debian_base(), NAMES) as fleet:
         yield fleet
+
+
+@pytest.mark.parametrize(
+    "without_rights", [["unshare", "--map-root-user"], ["setpriv", "--bounding-set", "-sys_admin"]]
+)
+def test_root_without_rights_learns_why_there_is_no_fleet(without_rights: list[str]) -> None:
+    ask = [sys.executable, "-c", "from lab.fleet import fleet_impossible; print(fleet_impossible())"]
+    told = subprocess.check_output([*without_rights, *ask], cwd=REPOSITORY, text=True)
+    assert re.match("a fleet of hosts is not allowed here: .*not permitted", told)
 
 
 def greeting(host: Host, address: str, port: int = 22) -> str:
