@@ -1,10 +1,10 @@
 """Run a playbook of Leitstand's roles with Debian's ansible-core, and read what each host did."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from leitstand.errors import LeitstandError
 from leitstand.process import open_stream
@@ -27,11 +27,22 @@ class HostResult:
     diffs: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     unreachable: bool = False
+    complete: bool = False  # whether Ansible counted it in the end
 
     @property
     def good(self) -> bool:
         """Whether every task of it succeeded."""
         return not self.problems and not self.unreachable
+
+
+class Progress(Protocol):
+    """Who is told what happens while it happens."""
+
+    def task(self, name: str) -> None:
+        """A task begins."""
+
+    def change(self, host: str, task: str) -> None:
+        """A task changed something on a host."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,10 @@ class Playbook:
         """The command line; it contains no secret."""
         dry = ["--check", "--diff"] if self.dry_run else []
         chosen = ["--limit", ",".join(self.hosts)]
-        return ["ansible-playbook", "-i", str(self.inventory), *chosen, *dry, str(self.folder / self.name)]
+        # Without us nothing would be rolled back, and a second roll-out could start: so it ends with us.
+        with_us = ["setpriv", "--pdeathsig", "KILL", "--"]
+        what = ["-i", str(self.inventory), *chosen, *dry, str(self.folder / self.name)]
+        return [*with_us, "ansible-playbook", *what]
 
     def environment(self) -> dict[str, str]:
         """The variables that choose our settings and our callback."""
@@ -56,19 +70,18 @@ class Playbook:
         return {"ANSIBLE_CONFIG": config, "ANSIBLE_STDOUT_CALLBACK": "leitstand", "ANSIBLE_NOCOLOR": "1"}
 
 
-def play(playbook: Playbook, progress: Callable[[str], None]) -> dict[str, HostResult]:
-    """The result of each host of ``playbook``; ``progress`` gets the name of each task as it begins.
+def play(playbook: Playbook, progress: Progress) -> dict[str, HostResult]:
+    """The result of each host of ``playbook``.
 
-    Raises AnsibleError if Ansible ends without a result for each of them: then it did not run.
+    Raises AnsibleError if Ansible ends before it has counted what each of them did.
     """
     with open_stream(playbook.command(), env=playbook.environment()) as stream:
         results = read_results(_objects(stream.stdout), progress)
         finished = stream.finish(_END)
-    missing = [host for host in playbook.hosts if host not in results]
-    if missing:
+    if unfinished := [host for host in playbook.hosts if not results.get(host, HostResult()).complete]:
         raise AnsibleError(
-            f"Ansible did nothing on {', '.join(missing)}: {finished.last_words}",
-            "run again with 'leitstand --log-level debug apply'",
+            f"Ansible did not finish on {', '.join(unfinished)}: {finished.last_words}",
+            "run 'leitstand apply' again: it goes on from there",
         )
     return results
 
@@ -84,21 +97,25 @@ def _objects(lines: Iterable[bytes]) -> Iterator[Line]:
             yield found
 
 
-def read_results(lines: Iterable[Line], progress: Callable[[str], None]) -> dict[str, HostResult]:
+def read_results(lines: Iterable[Line], progress: Progress) -> dict[str, HostResult]:
     """The results per host from the lines of the callback ``leitstand`` (deploy/ansible/callback_plugins)."""
     results: dict[str, HostResult] = {}
     for line in lines:
         if line.get("kind") == "task":
-            progress(str(line["task"]))
+            progress.task(str(line.get("task")))
         elif "host" in line:
-            _take(results.setdefault(line["host"], HostResult()), line)
+            _take(results.setdefault(str(line["host"]), HostResult()), line)
+            if line.get("status") == "changed":
+                progress.change(str(line["host"]), str(line.get("task")))
     return results
 
 
 def _take(result: HostResult, line: Line) -> None:
     status, task, message = (str(line.get(name, "")) for name in ("status", "task", "message"))
-    if line["kind"] == "diff":
-        result.diffs.append(str(line["diff"]))
+    if line.get("kind") == "recap":
+        result.complete = True
+    elif line.get("kind") == "diff":
+        result.diffs.append(str(line.get("diff")))
     elif message.startswith(_WARNING):
         result.warnings.append(message.removeprefix(_WARNING))
     elif status == "changed":

@@ -15,6 +15,7 @@ from rollout.apply.command import Request, collect_packages, replay
 from rollout.apply.command import apply as roll_out
 from rollout.apply.deployments import Deployments
 from rollout.apply.engine import Report, Wishes
+from rollout.apply.shown import Shown, on_standard_error
 from rollout.apply.status import Row, fleet_rows
 
 CARRIED = Path("/usr/share/leitstand/packages")  # the package leitstand brings leitstand-exporter
@@ -57,24 +58,20 @@ def apply(
     """
     wishes = Wishes(hosts, without_gate, dry_run=dry_run)
     deployments = Deployments()
-    say = (lambda _: None) if as_json else _say
+    shown = Shown() if as_json else on_standard_error()
     if release not in (None, VERSION):
-        report = replay(release or "", wishes, deployments, say)
+        report = replay(release or "", wishes, deployments, shown)
     else:
         folders = [CARRIED, Path.cwd(), *([packages] if packages else [])]
         collect_packages(VERSION, folders)
         report = roll_out(
             Request(config_path, VERSION, wishes),
             deployments,
-            say,
+            shown,
             lambda text: accept_host_keys or _confirm(text),
         )
     _print(report, as_json)
     return EXIT_OK if report.good and not report.warnings else EXIT_WARNINGS if report.good else EXIT_FAILED
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
 
 
 def _confirm(text: str) -> bool:

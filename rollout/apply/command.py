@@ -17,9 +17,9 @@ from rollout.apply.host_keys import Place, fingerprint, new_keys, pin, pinned, s
 from rollout.apply.plan import CA, KNOWN_HOSTS, PACKAGES, Plan, make_plan, package_version, write_plan
 from rollout.apply.prometheus_api import Monitoring
 from rollout.apply.proof import Runs
+from rollout.apply.shown import Shown
 from rollout.authority import ensure_certificates
 
-Say = Callable[[str], None]
 Confirm = Callable[[str], bool]
 
 
@@ -32,24 +32,24 @@ class Request:
     wishes: Wishes
 
 
-def apply(request: Request, deployments: Deployments, say: Say, confirm: Confirm) -> Report:
+def apply(request: Request, deployments: Deployments, shown: Shown, confirm: Confirm) -> Report:
     """Roll leitstand.yml out. Raises LeitstandError when nothing was changed."""
     plan = make_plan(load_document(request.config), request.release)
     _known(request.wishes.hosts, plan)
     with deployments.locked(_by(), _now()):
-        _pin_host_keys(plan, say, confirm)
+        _pin_host_keys(plan, shown, confirm)
         if not request.wishes.dry_run:
             ensure_certificates(CA, _addresses(plan), datetime.now(UTC))
         previous = deployments.last_good()
         deployment = deployments.new()
         write_plan(plan, deployment, request.config)
         rollout = Rollout(
-            deployment, previous, plan.roles, plan.wanted, plan.leitstand, request.wishes, Monitoring(), say
+            deployment, previous, plan.roles, plan.wanted, plan.leitstand, request.wishes, Monitoring(), shown
         )
         return _run(rollout, deployments, request.release)
 
 
-def replay(release: str, wishes: Wishes, deployments: Deployments, say: Say) -> Report:
+def replay(release: str, wishes: Wishes, deployments: Deployments, shown: Shown) -> Report:
     """Roll the last good deployment of an earlier release out again, with its own roles and packages."""
     with deployments.locked(_by(), _now()):
         earlier = deployments.last_good(release)
@@ -66,7 +66,7 @@ def replay(release: str, wishes: Wishes, deployments: Deployments, say: Say) -> 
         deployment = deployments.again(earlier)
         roles, leitstand = deployment.roles()
         rollout = Rollout(
-            deployment, deployments.last_good(), roles, wanted, leitstand, wishes, Monitoring(), say
+            deployment, deployments.last_good(), roles, wanted, leitstand, wishes, Monitoring(), shown
         )
         return _run(rollout, deployments, release)
 
@@ -94,7 +94,7 @@ def _addresses(plan: Plan) -> dict[str, str]:
     return {host: str(variables["leitstand_address"]) for host, variables in plan.inventory.hosts.items()}
 
 
-def _pin_host_keys(plan: Plan, say: Say, confirm: Confirm) -> None:
+def _pin_host_keys(plan: Plan, shown: Shown, confirm: Confirm) -> None:
     """Pin the keys of hosts that are new, once a person has seen their fingerprints."""
     places: Mapping[str, Place] = {
         host: Place(str(variables["ansible_host"]), int(variables["ansible_port"]))
@@ -104,9 +104,9 @@ def _pin_host_keys(plan: Plan, say: Say, confirm: Confirm) -> None:
     new = new_keys(places, scan(places), pinned(KNOWN_HOSTS))
     if not new:
         return
-    say("new hosts; compare with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on each:")
+    shown.line("new hosts; compare with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on each:")
     for host, key in new.items():
-        say(f"  {host}  {fingerprint(key)}")
+        shown.line(f"  {host}  {fingerprint(key)}")
     if not confirm("Are these their keys?"):
         raise LeitstandError("the keys of new hosts were not accepted", "nothing was changed")
     pin(KNOWN_HOSTS, places, new)

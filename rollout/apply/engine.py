@@ -1,7 +1,7 @@
 """One roll-out: preflight, batches with a gate after each, roll-back if one fails, proof of what runs."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rollout.ansible_run import HostResult, Playbook, play
@@ -10,8 +10,8 @@ from rollout.apply.gate import Gate, Seen, look
 from rollout.apply.order import Batch, batches
 from rollout.apply.prometheus_api import Monitoring, NoAnswerError
 from rollout.apply.proof import Runs, differences, what_runs
+from rollout.apply.shown import Shown
 
-Say = Callable[[str], None]
 _PROOF_SECONDS = 90.0  # a host that was restarted is scraped within one interval
 _PAUSE = 2.0
 
@@ -67,7 +67,7 @@ class Rollout:
     leitstand: str
     wishes: Wishes
     monitoring: Monitoring
-    say: Say
+    shown: Shown
     report: Report = field(default_factory=Report)
 
     def run(self) -> Report:
@@ -80,7 +80,7 @@ class Rollout:
             return self.report
         waiting = self._batches(hosts)
         for number, batch in enumerate(waiting):
-            self.say(f"{', '.join(batch.hosts)} ({batch.why})")
+            self.shown.line(f"{', '.join(batch.hosts)} ({batch.why})")
             if not self._change(batch, before):
                 self.report.untouched = [host for later in waiting[number + 1 :] for host in later.hosts]
                 return self.report
@@ -90,7 +90,7 @@ class Rollout:
 
     def _preflight(self, hosts: list[str]) -> list[str]:
         """The hosts that can be changed; the others are problems. Stops without the leitstand host."""
-        self.say("preflight: which hosts answer, disk space, clocks")
+        self.shown.line("preflight: which hosts answer, disk space, clocks")
         self.report.take(self._play("preflight.yml", hosts, dry_run=False))
         self.report.changed.clear()
         if self.leitstand in self.report.problems:
@@ -129,7 +129,7 @@ class Rollout:
         changed = [host for host in batch.hosts if results[host].changed]
         if not changed or self.wishes.dry_run or self.wishes.without_gate:
             return True
-        self.say(f"gate: watching {', '.join(changed)}")
+        self.shown.line(f"gate: watching {', '.join(changed)}")
         try:
             verdict = Gate(self.monitoring, before, changed).wait()
         except NoAnswerError as error:
@@ -144,10 +144,10 @@ class Rollout:
         if self.wishes.dry_run:
             return False
         if self.previous is None:
-            self.say(f"failed: {why}; there is no earlier deployment to go back to")
+            self.shown.line(f"failed: {why}; there is no earlier deployment to go back to")
             return False
-        self.say(f"failed: {why}; going back to deployment {self.previous.number}")
-        results = play(_playbook(self.previous, "site.yml", batch.hosts), _quiet)
+        self.shown.line(f"failed: {why}; going back to deployment {self.previous.number}")
+        results = play(_playbook(self.previous, "site.yml", batch.hosts), self.shown)
         self.report.rolled_back += [host for host, result in results.items() if result.good]
         for host, result in results.items():
             if not result.good:
@@ -172,12 +172,8 @@ class Rollout:
             return dict.fromkeys(wanted, f"what it runs is unknown: {error.message}")
 
     def _play(self, name: str, hosts: Sequence[str], *, dry_run: bool) -> dict[str, HostResult]:
-        return play(_playbook(self.deployment, name, hosts, dry_run=dry_run), self.say)
+        return play(_playbook(self.deployment, name, hosts, dry_run=dry_run), self.shown)
 
 
 def _playbook(deployment: Deployment, name: str, hosts: Sequence[str], *, dry_run: bool = False) -> Playbook:
     return Playbook(deployment.ansible, name, deployment.inventory, hosts, dry_run)
-
-
-def _quiet(_: str) -> None:
-    pass
