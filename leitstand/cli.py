@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import click
 
 from leitstand.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, LeitstandError
-from leitstand.lazy import LazyGroup, Table
+from leitstand.lazy import LazyGroup, Table, not_installed
 from leitstand.logs import LogFormat, set_up_logging
 from leitstand.process import keep_out_of_cores
 from leitstand.text import harmless, visible
@@ -112,6 +112,9 @@ def run(arguments: list[str] | None = None) -> int:
     except LeitstandError as error:
         click.echo("\n".join(error.lines()), err=True)
         return error.exit_code
+    except ModuleNotFoundError as error:  # `check` asks every program for its settings
+        click.echo("\n".join(not_installed("leitstand", error).lines()), err=True)
+        return EXIT_FAILED
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return EXIT_INTERRUPTED

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -18,6 +19,17 @@ ROLES = {
     "rollout": "rollout",
     "status_page": "status-page",
 }
+
+
+def not_installed(command: str, error: ModuleNotFoundError, role: str = "dev") -> LeitstandError:
+    """The error of a command whose requirements this host does not have."""
+    what = f"'{command}' needs the Python package {error.name}, which is not installed"
+    if not find_spec("pip"):  # /opt/leitstand of the Debian packages
+        return LeitstandError(
+            what, "it is part of the Debian package 'leitstand', not of 'leitstand-exporter'"
+        )
+    pip = f"{sys.executable} -m pip install --require-hashes --no-deps"
+    return LeitstandError(what, f"{pip} -r requirements/{role}.txt")
 
 
 class LazyGroup(click.Group):
@@ -41,11 +53,7 @@ class LazyGroup(click.Group):
             command: click.Command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
             role = ROLES.get(module.split(".")[0], "dev")
-            raise LeitstandError(
-                f"'{ctx.command_path} {cmd_name}' needs the Python package {error.name}, "
-                "which is not installed",
-                f"{sys.executable} -m pip install --require-hashes --no-deps -r requirements/{role}.txt",
-            ) from error
+            raise not_installed(f"{ctx.command_path} {cmd_name}", error, role) from error
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -1,4 +1,4 @@
-"""The Debian packages: the same bytes from the same commit, and nothing in them that does not belong there."""
+"""The Debian packages: the same bytes from the same commit, and nothing that does not belong there."""
 
 import hashlib
 import json
