@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from leitstand.version import revision
 
 NAMES = ("leitstand-exporter", "leitstand")
 ROLES = {"leitstand-exporter": ("exporter",), "leitstand": ("exporter", "orchestrator", "status-page")}
+PROGRAMS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
+    "packages"
+]
 BUILD = [sys.executable, "-m", "deploy.debian"]
 pytestmark = pytest.mark.slow
 
@@ -119,8 +123,7 @@ def test_each_module_of_ours_loads_with_what_is_in_the_package_alone(unpacked: P
 import importlib, pathlib, sys
 root = pathlib.Path({str(packages)!r})
 sys.path.insert(0, str(root))
-programs = ("leitstand", "exporter", "fleet_config", "fleet_inventory", "orchestrator", "status_page")
-for path in sorted(path for name in programs for path in (root / name).rglob("*.py")):
+for path in sorted(path for name in {PROGRAMS} for path in (root / name).rglob("*.py")):
     module = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
     if not module.endswith("__main__"):
         importlib.import_module(module)
