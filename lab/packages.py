@@ -88,7 +88,12 @@ def as_release(package: Path, version: str, into: Path) -> Path:
     control = root / "DEBIAN/control"
     control.write_text(re.sub(rf"(?<=[ =]){re.escape(built_as)}\b", debian, control.read_text()))
     (note,) = root.glob("opt/leitstand/lib/*/site-packages/leitstand/share/version")
+    sums = root / "DEBIAN/md5sums"
+    old = hashlib.md5(note.read_bytes(), usedforsecurity=False).hexdigest()
     note.write_text(f"{version}\n")
+    new = hashlib.md5(note.read_bytes(), usedforsecurity=False).hexdigest()
+    own = f"  {note.relative_to(root)}"
+    sums.write_text(sums.read_text().replace(old + own, new + own))
     made = into / f"{name}_{debian}_{architecture}.deb"
     subprocess.run(
         ["dpkg-deb", "--root-owner-group", "-Znone", "-b", root, made], check=True, stdout=subprocess.DEVNULL
