@@ -89,7 +89,10 @@ def lay_out(
 
 def _copy(path: Path, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(path, to) if path.is_dir() else shutil.copyfile(path, to)
+    if path.is_dir():
+        shutil.copytree(path, to, ignore=shutil.ignore_patterns("tests"))  # of rules
+    else:
+        shutil.copyfile(path, to)
 
 
 def _link(into: Path) -> None:
