@@ -172,7 +172,7 @@ def test_installing_again_changes_nothing(web1: Host, built: Path) -> None:
     assert everything(web1) == before
 
 
-def test_what_an_admin_switched_off_stays_off(web1: Host, built: Path, tmp_path: Path) -> None:
+def test_a_unit_that_an_admin_disabled_stays_disabled(web1: Host, built: Path, tmp_path: Path) -> None:
     new = package("leitstand-exporter", built)
     install(web1, as_release(new, OLDER, tmp_path))
     web1.run(["systemctl", "disable", "--now", EXPORTER, "leitstand-exporter.socket"])
