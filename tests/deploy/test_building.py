@@ -59,7 +59,7 @@ def test_a_key_that_cannot_sign_is_one_line_and_leaves_no_old_signature(tmp_path
     assert not (tmp_path / "SHA256SUMS.sig").exists()
 
 
-def test_without_wheels_and_without_a_package_index_one_line_says_so(tmp_path: Path) -> None:
+def test_a_build_without_wheels_and_without_a_package_index_is_one_clear_line(tmp_path: Path) -> None:
     nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:1/", "PIP_RETRIES": "0"}
     argv = [sys.executable, "-m", "deploy.debian", "--out", tmp_path / "dist", "--for", "debian12"]
     done = subprocess.run(
