@@ -1,4 +1,4 @@
-"""Which hosts may report on the backups and on the status page to Prometheus.
+"""Which hosts may report on backups, the status page and deployments to Prometheus.
 
 Any host could write such metrics. Those of a host that does not run the part are dropped on their way in.
 https://prometheus.io/docs/prometheus/latest/configuration/configuration/#relabel_config
@@ -23,7 +23,7 @@ def claim_rules(fleet: Fleet, expected: Expected) -> list[dict[str, Any]]:
     return [
         {
             "source_labels": ["__name__"],
-            "regex": "leitstand_(backup|status_page)_.*",
+            "regex": "leitstand_(backup|status_page|deployment)_.*",
             "target_label": _CLAIM,
             "replacement": "$1",
         },
@@ -64,6 +64,8 @@ def _allowed(fleet: Fleet, expected: Expected) -> Iterator[str]:
             yield f"backup;{re.escape(name)};({_either(own)})?;({re.escape(name)})?"
         if host.runs_part("status_page"):
             yield f"status_page;{re.escape(name)};.*"
+        if "leitstand" in host.roles:
+            yield f"deployment;{re.escape(name)};.*"
 
 
 def _either(names: Iterable[str]) -> str:

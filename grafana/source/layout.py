@@ -43,12 +43,25 @@ def _place(x: int, y: int, width: int, height: int) -> Json:
     return {"h": height, "w": width, "x": x, "y": y}
 
 
+# The value is the moment in milliseconds. One roll-out is one mark, however often its time was scraped.
+_DEPLOYMENTS: Json = {
+    "datasource": DATASOURCE,
+    "enable": True,
+    "expr": "leitstand_deployment_timestamp_seconds * 1000",
+    "iconColor": "blue",
+    "name": "Deployments",
+    "step": "60s",
+    "titleFormat": "Deployment",
+    "useValueForTime": "on",
+}
+
+
 def dashboard(
     uid: str, title: str, description: str, panels: list[Json], variables: list[Json], links: list[Json]
 ) -> Json:
     """A whole dashboard, read-only, in the browser's time zone."""
     return {
-        "annotations": {"list": []},
+        "annotations": {"list": [_DEPLOYMENTS]},
         "description": description,
         "editable": False,
         "fiscalYearStartMonth": 0,

@@ -14,6 +14,7 @@ from leitstand.settings.words import did_you_mean
 from rollout.apply.deployments import Deployments, Outcome
 from rollout.apply.engine import Report, Rollout, Wishes
 from rollout.apply.host_keys import Place, fingerprint, new_keys, pin, pinned, scan
+from rollout.apply.metrics import write_metrics
 from rollout.apply.plan import CA, KNOWN_HOSTS, PACKAGES, Plan, make_plan, package_version, write_plan
 from rollout.apply.prometheus_api import Monitoring
 from rollout.apply.proof import Runs
@@ -72,15 +73,22 @@ def replay(release: str, wishes: Wishes, deployments: Deployments, shown: Shown)
 
 
 def _run(rollout: Rollout, deployments: Deployments, release: str) -> Report:
+    if not rollout.wishes.dry_run:
+        write_metrics(deployments, rollout.deployment)  # so that a run that is killed counts as failed
     report = rollout.run()
     if rollout.wishes.dry_run:
         rollout.deployment.remove()
         return report
     configurations = {host: runs.configuration for host, runs in rollout.wanted.items()}
+    left = {*report.problems, *report.untouched}
+    done = [
+        host for host in rollout.roles if host in (rollout.wishes.hosts or rollout.roles) and host not in left
+    ]
     rollout.deployment.end(
-        Outcome(report.good, release, configurations, report.problems, _by(), _now(), report.stopped)
+        Outcome(report.good, release, configurations, report.problems, _by(), _now(), report.stopped, done)
     )
     deployments.clean_up()
+    report.warnings += write_metrics(deployments, rollout.deployment)
     return report
 
 

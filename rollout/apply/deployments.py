@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from leitstand.errors import LeitstandError
@@ -32,6 +32,7 @@ class Outcome:
     by: str
     ended: str  # UTC, for people; the order is the folder's number
     stopped: str = ""  # why hosts were left as they were
+    done: list[str] = field(default_factory=list)  # hosts that were as wanted at its end
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """``leitstand deploy status``: what each host runs beside what it should run."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from leitstand.errors import LeitstandError
-from rollout.apply.deployments import Deployments, Outcome
+from rollout.apply.deployments import Deployments
 from rollout.apply.prometheus_api import Monitoring, NoAnswerError
 from rollout.apply.proof import Runs, what_runs
+from rollout.apply.wanted import Wanted, wanted
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,19 @@ class Row:
 
 
 def fleet_rows(deployments: Deployments, monitoring: Monitoring | None = None) -> list[Row]:
-    """A row per host of the last good deployment. Raises LeitstandError without one."""
-    last = deployments.last_good()
-    outcome = last.outcome() if last else None
-    if outcome is None:
+    """A row per host that was rolled out to. Raises LeitstandError without one."""
+    wants = wanted(deployments)
+    if not wants:
         raise LeitstandError("nothing was rolled out from this host yet", "run: leitstand apply")
     try:
         runs = what_runs(monitoring or Monitoring())
     except NoAnswerError:
         runs = {}
-    return list(_rows(outcome, runs))
+    return [_row(host, want, runs.get(host, Runs())) for host, want in wants.items()]
 
 
-def _rows(outcome: Outcome, runs: Mapping[str, Runs]) -> Iterator[Row]:
-    for host, configuration in outcome.configurations.items():
-        found = runs.get(host, Runs())
-        as_wanted = found == Runs(outcome.release, configuration)
-        state = "as wanted" if as_wanted else "differs" if found.known else "unknown"
-        wanted = f"{outcome.release} {configuration}"
-        yield Row(host, found.release, found.configuration, wanted, outcome.ended, state, as_wanted)
+def _row(host: str, want: Wanted, found: Runs) -> Row:
+    as_wanted = found == want.runs
+    state = "as wanted" if as_wanted else "differs" if found.known else "unknown"
+    text = f"{want.runs.release} {want.runs.configuration}"
+    return Row(host, found.release, found.configuration, text, want.since, state, as_wanted)

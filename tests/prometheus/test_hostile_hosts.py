@@ -23,7 +23,7 @@ from lab.processes import Server, fetch, free_port, wait_until
 ROOM = Path(__file__).parent.parent.parent / "prometheus"
 FLEET = """
 hosts:
-  lead: {address: 127.0.0.1}
+  lead: {address: 127.0.0.1, roles: [leitstand]}
   page: {address: 192.0.2.10, runs: [status_page]}
   web1: {address: 192.0.2.11}
   db1: {address: 192.0.2.12, ssh: {port: 2222}}
@@ -59,6 +59,14 @@ HOSTILE: dict[str, list[tuple[str, Labels, str]]] = {
         for n in range(2)
     ],
     "SystemdUnitFailed": [("leitstand_failed_units", {"severity": str(n)}, "0x2000") for n in range(2)],
+    "DeploymentDrift": [
+        (
+            "leitstand_deployment_wanted_info",
+            {"host": "web1", "release": "1.0", "configuration": "cc"},
+            "1x2000",
+        ),
+        *(("leitstand_exporter_build_info", {"version": "9", "release": str(n)}, "1x2000") for n in range(2)),
+    ],
     "vantage:connected": [("vantage:connected", {"vantage": name}, "1x2000") for name in ("a", "b", "local")],
     "service_vp:ok": [
         ("service_vp:ok", {"service": name, "vantage": "x"}, "1x2000") for name in ("mail", "dns", "web")
@@ -199,7 +207,7 @@ def test_no_label_that_a_host_adds_ends_a_rule_for_all_hosts(path, taken_in, tmp
     )
 
 
-ADDED = ("severity", "alertname", "alertstate", "state", "level", "host", "store", "x")
+ADDED = ("severity", "alertname", "alertstate", "state", "level", "host", "store", "release", "x")
 
 
 def doubled(folder: Path, series: str) -> Iterator[str]:
@@ -270,6 +278,15 @@ def test_only_the_host_that_runs_the_backups_may_report_what_is_uncovered(name, 
         host
         for host in ("lead", "page", "web1", "db1", "evil")
         if arrives(taken_in, name, {"host": "db1"}, host)
+    }
+    assert believed == {"lead"}
+
+
+def test_only_the_leitstand_host_may_say_what_others_should_run(taken_in):
+    believed = {
+        host
+        for host in ("lead", "page", "web1", "db1", "evil")
+        if arrives(taken_in, "leitstand_deployment_wanted_info", {"host": "db1"}, host)
     }
     assert believed == {"lead"}
 
