@@ -129,7 +129,7 @@ def connects(port: int) -> bool:
 
 
 @needs_systemd
-@pytest.mark.parametrize("page", ["quickstart.md", "exporter.md"])
+@pytest.mark.parametrize("page", ["quickstart-by-hand.md", "exporter.md"])
 def test_the_drop_ins_of_the_documentation_are_such_as_systemd_reads(page: str, tmp_path: Path) -> None:
     text = re.sub(r"^  ", "", (DOCS / page).read_text(), flags=re.MULTILINE)
     found = re.findall(r"^cat >/etc/systemd/system/(\S+) <<END\n(.*?)\nEND$", text, re.MULTILINE | re.DOTALL)

@@ -10,7 +10,7 @@ import pytest
 from lab.patience import patient
 from lab.processes import Server, free_port
 
-QUICK_START = Path(__file__).resolve().parents[2] / "docs" / "quickstart.md"
+QUICK_START = Path(__file__).resolve().parents[2] / "docs" / "quickstart-by-hand.md"
 
 
 def arguments(program: str) -> list[str]:

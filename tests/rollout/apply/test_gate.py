@@ -30,6 +30,11 @@ def test_a_host_that_was_never_measured_needs_one_scrape() -> None:
     assert seconds < 40 + 2 * INTERVAL
 
 
+def test_on_a_first_roll_out_an_alert_about_what_was_down_before_does_not_close_it() -> None:
+    found, _ = verdict(Fleet(up={"new": lambda _: True}, alerts=lambda _: ["ServiceDown"]), before=Seen())
+    assert found.open
+
+
 def test_one_missed_scrape_is_forgiven_and_two_are_not() -> None:
     one, _ = verdict(Fleet(up={"web1": lambda now: not START + 10 < now < START + 10 + INTERVAL}))
     assert one.open
