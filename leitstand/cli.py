@@ -36,6 +36,7 @@ COMMANDS: Table = {
     "inventory": ("fleet_inventory.cli:inventory", "Pull, search and compare the inventories of all hosts."),
     "backup": ("orchestrator.cli.group:backup", "Back up, verify, list and restore; manage keys."),
     "deploy": ("rollout.cli:deploy", "See and prepare what the roll-out does to each host."),
+    "secrets": ("rollout.secrets.cli:secrets", "Keep the fleet's secrets in git, for several people."),
     "status-page": ("status_page.cli:status_page", "Collect the states of services; serve the status page."),
 }
 _COMMIT = f", commit {REVISION}" if REVISION else ""

@@ -6,6 +6,9 @@ from leitstand.lazy import LazyGroup, Table
 
 COMMANDS: Table = {
     "status": ("rollout.apply.cli:status", "Print what each host runs, beside what it should."),
+    "diff": ("rollout.difference.cli:diff", "Print what would change between two leitstand.yml."),
+    "receive": ("rollout.incoming.cli:receive", "Apply what `leitstand apply --on` sends; started by sshd."),
+    "authorize": ("rollout.incoming.cli:authorize", "Print the authorized_keys line for a sender's key."),
     "certificates": (
         "rollout.certificates:certificates",
         "Make or renew the certificates of the hosts' exporters.",

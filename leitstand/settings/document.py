@@ -1,6 +1,7 @@
 """Read leitstand.yml, or a folder of such files merged by section, with the position of everything."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,14 @@ def load_document(source: Path) -> Document:
 
 def document_of(source: Path, text: str) -> Document:
     """The document that a file with this text would be. Raises ConfigError if it is not YAML."""
+    return merge_texts(source, {source: text})
+
+
+def merge_texts(source: Path, texts: Mapping[Path, str]) -> Document:
+    """The document that a folder of files with these texts would be. Raises ConfigError."""
     document = Document(source)
-    _merge(document, source, parse_yaml(source, text))
+    for file, text in texts.items():
+        _merge(document, file, parse_yaml(file, text))
     return document
 
 
@@ -156,4 +163,13 @@ def _given_twice(document: Document, file: Path, content: Content, path: KeyPath
     document.problems.append(Problem(file, content.lines[path], dotted(path), what, "keep one of them"))
 
 
-__all__ = ["ConfigError", "Document", "KeyPath", "Problem", "document_of", "dotted", "load_document"]
+__all__ = [
+    "ConfigError",
+    "Document",
+    "KeyPath",
+    "Problem",
+    "document_of",
+    "dotted",
+    "load_document",
+    "merge_texts",
+]

@@ -17,6 +17,8 @@ from rollout.apply.deployments import Deployments
 from rollout.apply.engine import Report, Wishes
 from rollout.apply.shown import Shown, on_standard_error
 from rollout.apply.status import Row, fleet_rows
+from rollout.remote.parcel import Order
+from rollout.remote.send import Way, send
 
 CARRIED = Path("/usr/share/leitstand/packages")  # the package leitstand brings leitstand-exporter
 
@@ -37,9 +39,20 @@ CARRIED = Path("/usr/share/leitstand/packages")  # the package leitstand brings 
 @click.option(
     "--accept-host-keys", is_flag=True, help="Pin the SSH keys that new hosts present, without asking."
 )
+@click.option(
+    "--on",
+    "elsewhere",
+    metavar="HOST",
+    help="Send the configuration to the leitstand host, [USER@]HOST[:PORT].",
+)
+@click.option("--identity", type=click.Path(path_type=Path), help="Private key for --on.")
+@click.option("--known-hosts", type=click.Path(path_type=Path), help="File with host keys for --on.")
 @json_option
 def apply(
     config_path: Path,
+    elsewhere: str | None,
+    identity: Path | None,
+    known_hosts: Path | None,
     hosts: tuple[str, ...],
     dry_run: bool,
     release: str | None,
@@ -56,6 +69,9 @@ def apply(
 
     Exit codes: 0 done, 1 done with warnings, 2 wrong usage or configuration, 3 failed; says on which host.
     """
+    if elsewhere:
+        order = Order(list(hosts), dry_run, without_gate)
+        return send(config_path, order, Way(elsewhere, identity, known_hosts))
     wishes = Wishes(hosts, without_gate, dry_run=dry_run)
     deployments = Deployments()
     shown = Shown() if as_json else on_standard_error()

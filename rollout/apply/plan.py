@@ -79,11 +79,12 @@ def make_plan(document: Document, release: str) -> Plan:
         )
     found = inventory(fleet, expected, deploy, own)
     files: dict[str, Files] = {host: {} for host in found.hosts}
-    files[own] = _of_leitstand_host(fleet, expected)
+    files[own] = files_of_leitstand_host(fleet, expected)
     return Plan(release, found, files, own, deploy)
 
 
-def _of_leitstand_host(fleet: Fleet, expected: Expected) -> Files:
+def files_of_leitstand_host(fleet: Fleet, expected: Expected) -> Files:
+    """All that is rendered for the leitstand host: ``prometheus/…``, ``alertmanager/…``, ``grafana/…``."""
     shipped = share("prometheus")
     parts = {
         "prometheus": prometheus_files(fleet, expected, Addresses(), shipped),

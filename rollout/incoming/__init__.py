@@ -1,0 +1,1 @@
+"""What the leitstand host does with a configuration that `leitstand apply --on` sends to it."""
