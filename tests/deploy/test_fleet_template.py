@@ -1,0 +1,51 @@
+"""The repository that an admin copies, and the workflows: valid, without findings, without places of a machine."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab.patience import patient
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "deploy/fleet-template"
+WORKFLOWS = [*sorted(TEMPLATE.glob(".github/workflows/*.yml")), *sorted(ROOT.glob(".github/workflows/*.yml"))]
+
+
+def test_the_template_passes_the_check_of_its_own_workflow() -> None:
+    words = [sys.executable, "-m", "leitstand", "check", "--config", str(TEMPLATE / "leitstand.yml")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=patient(120), cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_template_names_no_place_of_a_machine() -> None:
+    for path in TEMPLATE.rglob("*"):
+        if path.is_file():
+            assert not re.search(r"/(?:home|work|tmp|Users)/", path.read_text()), path
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_gives_a_job_no_more_than_it_needs(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text())
+    assert workflow["permissions"] == {}
+    assert workflow["concurrency"]["cancel-in-progress"] is False
+    assert "pull_request_target" not in path.read_text()
+    for job in workflow["jobs"].values():
+        assert job["timeout-minutes"]
+        assert set(job["permissions"].values()) == {"read"}
+        checkout, command = job["steps"]
+        assert re.fullmatch(r"actions/checkout@[0-9a-f]{40}", checkout["uses"])
+        assert checkout["with"]["persist-credentials"] is False
+        assert "${{" not in command["run"]
+
+
+def test_the_workflows_have_no_finding_of_zizmor() -> None:
+    if not (zizmor := shutil.which("zizmor")):
+        pytest.skip("zizmor is not installed")
+    words = [zizmor, "--offline", "--no-progress", *map(str, WORKFLOWS)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=patient(60))
+    assert done.returncode == 0, done.stdout
