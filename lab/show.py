@@ -27,6 +27,11 @@ def print_table(stack: Stack, outcomes: list[Outcome], grafana: str, *, stays: b
         ("configuration", str(stack.config), "read the file"),
         ("alert mails", str(stack.folder / "mail"), f"{len(stack.mails())} so far"),
     ]
+    print_results(rows, outcomes)
+
+
+def print_results(rows: list[Row], outcomes: list[Outcome]) -> None:
+    """The table, and each failure in full."""
     print("\n" + "\n".join(table_lines(rows, terminal_width())) + "\n", flush=True)
     failed = [outcome for outcome in outcomes if not outcome.held]
     if failed:

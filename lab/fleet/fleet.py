@@ -120,7 +120,9 @@ class Fleet:
             self.enclosure = stack.enter_context(Enclosure())
             self._prepare()
             self.names = stack.enter_context(Names(self.folder / "names", self.enclosure))
-            self._publish(*(self._make(name, FIRST + place) for place, name in enumerate(self._wanted)))
+            self._publish(
+                *(self._make(name, FIRST + place, self._small) for place, name in enumerate(self._wanted))
+            )
             if self._boots:
                 self.boot()
             (self.folder / RUNNING).write_text(json.dumps({"pid": self.enclosure.pid}))
@@ -164,9 +166,9 @@ class Fleet:
         self.enclosure.run(["touch", target])
         self.enclosure.run(["mount", "--bind", self.folder / "resolv.conf", target])
 
-    def add(self, name: str, *, boot: bool = True) -> Host:
-        """One more host, with an empty disk, new keys, and the next address."""
-        host = self._make(name, self._next)
+    def add(self, name: str, *, boot: bool = True, small: bool | None = None) -> Host:
+        """One more host, with an empty disk, new keys, and the next address; ``small`` as for the fleet."""
+        host = self._make(name, self._next, self._small if small is None else small)
         self._publish(host)
         if boot:
             host.boot()
@@ -176,13 +178,13 @@ class Fleet:
         """A new machine in the place of a lost one: same name and addresses, empty disk, new keys."""
         lost = self.hosts.pop(name)
         lost.destroy()
-        host = self._make(name, lost.number)
+        host = self._make(name, lost.number, lost.small)
         self._publish(host)
         if boot:
             host.boot()
         return host
 
-    def _make(self, name: str, number: int) -> Host:
+    def _make(self, name: str, number: int, small: bool) -> Host:
         if name in self.hosts:
             raise LabError(f"there is already a host named {name}")
         host = Host(
@@ -193,7 +195,7 @@ class Fleet:
             self.enclosure,
             f"{CGROUP}{self.folder.name}-{name}",
             self.ssh_config,
-            self._small,
+            small,
         )
         host.install(self.key.with_suffix(".pub").read_text())
         host.write("/etc/resolv.conf", RESOLV_CONF)

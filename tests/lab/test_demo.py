@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lab.fleet import fleet_impossible
+from lab.fleet.base import CACHE
 from lab.own_folder import LOCK, own_folder
 from lab.processes import wait_until
 from lab.show import LiveLine, table_lines
@@ -154,3 +156,35 @@ def test_a_demo_that_ends_leaves_no_process_behind(
     wait_until(lambda: not any(map(runs, children)), f"the end of {children}")
     if number != signal.SIGKILL:
         assert demo.returncode == 0, output.read_text()
+
+
+IMPOSSIBLE = fleet_impossible()
+
+
+@pytest.mark.skipif(IMPOSSIBLE is not None, reason=str(IMPOSSIBLE))
+def test_a_demo_of_a_roll_out_that_is_interrupted_leaves_no_host_behind(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    with output.open("w") as stream:
+        demo = subprocess.Popen(
+            [REPOSITORY / "demo", "--fleet", "--once"],
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        what = "the hosts to be up"
+        wait_until(lambda: "apt install" in output.read_text() or demo.poll() is not None, what, 600)
+        if "were not built" in output.read_text():
+            pytest.skip(output.read_text().splitlines()[-2])
+        assert demo.poll() is None, output.read_text()
+        children = psutil.Process(demo.pid).children(recursive=True)
+        own = list(CACHE.glob(f"fleets/{demo.pid}-*"))
+        assert own, "its hosts are in a folder with the demo's process in its name"
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(200) == 130, output.read_text()
+    finally:
+        demo.kill()
+        demo.wait()
+    wait_until(lambda: not any(map(runs, children)), f"the end of {children}")
+    assert not any(path.exists() for path in own)
+    assert output.read_text().endswith("interrupted before the end\nstopped; nothing is left running\n")

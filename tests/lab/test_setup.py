@@ -207,6 +207,9 @@ def test_help_needs_no_set_up_and_no_python(bare: dict[str, str], program: str) 
         (["demo", "--once", "--incident"], "--once and --incident cannot be combined"),
         (["demo", "--folder"], "--folder needs the name of a folder"),
         (["demo", "--once", "--folder", ""], "--folder needs the name of a folder"),
+        (["demo", "--fleet", "--incident"], "--fleet and --incident cannot be combined"),
+        (["demo", "--incident", "--once", "--fleet"], "--incident and --once cannot be combined"),
+        (["demo", "--fleet", "--folder", "mine"], "--fleet and --folder cannot be combined"),
         (["check", "--bogus"], "unknown option: --bogus"),
         (["check", "tests", "--fast"], "--fast must be the first argument"),
     ],
@@ -315,3 +318,17 @@ def test_remove_removes_what_hosts_are_made_from_unless_some_are_running(tmp_pat
     assert "a fleet of hosts is running" in refused.stderr
     subprocess.run(remove, cwd=tmp_path, env=environment, check=True)
     assert not cache.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_fleet_without_root_is_refused_before_anything_is_set_up() -> None:
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []}
+    if subprocess.run(["test", "-r", INSTALL], check=False, **nobody).returncode:
+        pytest.skip("other users cannot read this checkout")
+    argv = ["bash", REPOSITORY / "demo", "--fleet", "--once"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, **nobody)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.splitlines() == [
+        "error: --fleet needs root, for the namespaces and mounts of its hosts",
+        "  hint: as root: ./demo --fleet",
+    ]
