@@ -1,4 +1,4 @@
-"""The repository that an admin copies, and the workflows: valid, without findings, without places of a machine."""
+"""The repository that an admin copies, and the workflows: valid, no findings, no places of a machine."""
 
 import re
 import shutil
