@@ -36,7 +36,7 @@ class HostResult:
 
 
 class Progress(Protocol):
-    """Who is told what happens while it happens."""
+    """Receives what happens while it happens."""
 
     def task(self, name: str) -> None:
         """A task begins."""

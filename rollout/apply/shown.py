@@ -1,4 +1,4 @@
-"""What a person sees while a roll-out runs: a line per batch and change, and the task at hand."""
+"""What a person sees while a roll-out runs: a line per batch and change, and the current task."""
 
 import shutil
 import sys
@@ -10,7 +10,7 @@ _TO_LINE_START = "\r\x1b[K"  # and erase the line: ECMA-48, EL
 
 
 class Shown:
-    """On a terminal the task at hand is one moving line; elsewhere, as in a log, tasks are left out."""
+    """On a terminal the current task is one moving line; elsewhere, as in a log, tasks are left out."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         below: TextIO | None = getattr(stream, "below", stream)  # `HarmlessStream` would filter the drawing
