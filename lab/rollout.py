@@ -118,6 +118,9 @@ class Bare:
         folder.mkdir()
         for path in make_certificates(folder, self.control.address, PAGE)[1:]:
             self.control.write(f"{_TLS}/{path.name}", path.read_text(), 0o600)
+        # As a public CA would be: Prometheus probes the page, and a failure there is an alert.
+        self.control.write("/usr/local/share/ca-certificates/status.crt", self.authority.read_text())
+        self.control.run(["update-ca-certificates"])
         self.fleet.alias(PAGE, self.control)
         web1 = self.fleet["web1"]
         web1.run(["apt-get", "update", "-qq"])
