@@ -14,6 +14,7 @@ Role = Literal["leitstand", "watched", "status_page"]
 EXPORTER_PORT = 9815
 SSH_PORT = 22
 CA_FOLDER = Path("/etc/leitstand/ca")  # made by `leitstand apply`
+KNOWN_HOSTS = Path("/etc/leitstand/ssh/known_hosts")  # likewise
 
 
 class Ssh(Model):
@@ -23,7 +24,9 @@ class Ssh(Model):
     port: Port = Field(default=SSH_PORT, description="Port of its sshd.")
     identity_file: AbsolutePath | None = Field(default=None, description="Private key, mode 0600.")
     known_hosts_file: AbsolutePath | None = Field(
-        default=None, description="File of known host keys; default: that of the user who runs the backup."
+        default=None,
+        description="File of known host keys. Default for a host with roles: the one that `leitstand apply` "
+        "keeps; otherwise that of the user who runs the backup.",
     )
 
 
@@ -137,6 +140,12 @@ class Host(Model):
                 "identity_file": given.identity_file or ssh.identity_file,
             }
         )
+
+    @property
+    def known_hosts_file(self) -> Path | None:
+        """Where backups look for its host key; None for OpenSSH's own."""
+        given = self.ssh.known_hosts_file if self.ssh else None
+        return given or (KNOWN_HOSTS if self.roles else None)
 
     def runs_part(self, part: Part) -> bool:
         """Whether the host runs a part of Leitstand that reports on other hosts, too."""

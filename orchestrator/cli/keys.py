@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from leitstand.errors import UsageError
+from leitstand.exported_keys import note_export
 from leitstand.options import config_option, json_option
 from orchestrator.repository.commit import META_BYTES, decode_meta
 from orchestrator.repository.keys import append_generation, retire_generation
@@ -89,6 +90,9 @@ def export(config_path: Path, job: str | None, raw: bool, out: Path | None) -> N
         click.echo(kit, nl=False)
     else:
         _write_new(out, kit)
+    for path in {context.job(name).keys_file for name in names}:
+        if path:
+            note_export(path)
 
 
 def _refuse_a_readable_file() -> None:

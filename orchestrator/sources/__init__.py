@@ -40,7 +40,7 @@ def open_transport(name: str, host: Host | None) -> Transport:
     if host is None or host.ssh is None:
         return LOCAL
     ssh = host.ssh
-    return Ssh(name, host.address, ssh.user, ssh.port, ssh.identity_file, ssh.known_hosts_file)
+    return Ssh(name, host.address, ssh.user, ssh.port, ssh.identity_file, host.known_hosts_file)
 
 
 def _open_source(

@@ -2,20 +2,22 @@
 
 import getpass
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from leitstand.errors import LeitstandError, UsageError
+from leitstand.exported_keys import is_exported
 from leitstand.files import write_atomically
 from leitstand.settings.config import load_document
+from leitstand.settings.hosts import KNOWN_HOSTS
 from leitstand.settings.words import did_you_mean
 from rollout.apply.deployments import Deployments, Outcome
 from rollout.apply.engine import Report, Rollout, Wishes
 from rollout.apply.host_keys import Place, fingerprint, new_keys, pin, pinned, scan
 from rollout.apply.metrics import write_metrics
-from rollout.apply.plan import CA, KNOWN_HOSTS, PACKAGES, Plan, make_plan, package_version, write_plan
+from rollout.apply.plan import CA, PACKAGES, Plan, make_plan, package_version, write_plan
 from rollout.apply.prometheus_api import Monitoring
 from rollout.apply.proof import Runs
 from rollout.apply.shown import Shown
@@ -45,7 +47,15 @@ def apply(request: Request, deployments: Deployments, shown: Shown, confirm: Con
         deployment = deployments.new()
         write_plan(plan, deployment, request.config)
         rollout = Rollout(
-            deployment, previous, plan.roles, plan.wanted, plan.leitstand, request.wishes, Monitoring(), shown
+            deployment,
+            previous,
+            plan.roles,
+            plan.wanted,
+            plan.monitoring,
+            plan.leitstand,
+            request.wishes,
+            Monitoring(),
+            shown,
         )
         return _run(rollout, deployments, request.release)
 
@@ -67,7 +77,15 @@ def replay(release: str, wishes: Wishes, deployments: Deployments, shown: Shown)
         deployment = deployments.again(earlier)
         roles, leitstand = deployment.roles()
         rollout = Rollout(
-            deployment, deployments.last_good(), roles, wanted, leitstand, wishes, Monitoring(), shown
+            deployment,
+            deployments.last_good(),
+            roles,
+            wanted,
+            outcome.monitoring,
+            leitstand,
+            wishes,
+            Monitoring(),
+            shown,
         )
         return _run(rollout, deployments, release)
 
@@ -79,17 +97,39 @@ def _run(rollout: Rollout, deployments: Deployments, release: str) -> Report:
     if rollout.wishes.dry_run:
         rollout.deployment.remove()
         return report
+    report.warnings += not_exported(rollout.deployment.keys_files)
     configurations = {host: runs.configuration for host, runs in rollout.wanted.items()}
     left = {*report.problems, *report.untouched}
     done = [
         host for host in rollout.roles if host in (rollout.wishes.hosts or rollout.roles) and host not in left
     ]
     rollout.deployment.end(
-        Outcome(report.good, release, configurations, report.problems, _by(), _now(), report.stopped, done)
+        Outcome(
+            report.good,
+            release,
+            configurations,
+            report.problems,
+            _by(),
+            _now(),
+            report.stopped,
+            done,
+            rollout.loads,
+            rollout.wishes.without_gate,
+        )
     )
     deployments.clean_up()
     report.warnings += write_metrics(deployments, rollout.deployment)
     return report
+
+
+def not_exported(keys_files: Iterable[Path]) -> Iterator[str]:
+    """A warning for each file of master keys of which the recovery kit was not printed yet."""
+    for path in keys_files:
+        if path.exists() and not is_exported(path):
+            yield (
+                f"{path}: without these keys no backup can be restored; run"
+                " 'leitstand backup keys export --out kit.txt' and keep that off this machine"
+            )
 
 
 def _known(hosts: object, plan: Plan) -> None:

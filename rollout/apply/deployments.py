@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from leitstand.errors import LeitstandError
 from leitstand.files import write_atomically
@@ -33,6 +34,8 @@ class Outcome:
     ended: str  # UTC, for people; the order is the folder's number
     stopped: str = ""  # why hosts were left as they were
     done: list[str] = field(default_factory=list)  # hosts that were as wanted at its end
+    monitoring: str = ""  # hash of what Prometheus loads
+    without_gate: str = ""  # why the gate was not waited for
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,21 @@ class Deployment:
 
     def roles(self) -> tuple[dict[str, list[str]], str]:
         """Host → its roles in the order of leitstand.yml, and the leitstand host, from the inventory."""
-        hosts = json.loads(self.inventory.read_text(encoding="utf-8"))["all"]["hosts"]
-        roles = {host: list(variables["leitstand_roles"]) for host, variables in hosts.items()}
+        roles = {host: list(given["leitstand_roles"]) for host, given in self._inventory()["hosts"].items()}
         return roles, next(host for host, given in roles.items() if "leitstand" in given)
+
+    @property
+    def share(self) -> float:
+        """The part of the hosts that may be changed at once."""
+        return int(str(self._inventory()["vars"]["leitstand_max_parallel"]).rstrip("%")) / 100
+
+    @property
+    def keys_files(self) -> list[Path]:
+        """The files of the backups' master keys."""
+        return [Path(path) for path in self._inventory()["vars"].get("leitstand_keys_files", [])]
+
+    def _inventory(self) -> Any:
+        return json.loads(self.inventory.read_text(encoding="utf-8"))["all"]
 
     def remove(self) -> None:
         """Remove it: it was only tried."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from rollout.ansible_run import HostResult, Playbook, play
@@ -22,7 +23,6 @@ class Wishes:
 
     hosts: Collection[str] = ()
     without_gate: str = ""
-    share: float = 0.25
     dry_run: bool = False
 
 
@@ -64,6 +64,7 @@ class Rollout:
     previous: Deployment | None
     roles: Mapping[str, Sequence[str]]
     wanted: Mapping[str, Runs]
+    loads: str  # hash of what Prometheus loads; empty if that is not known
     leitstand: str
     wishes: Wishes
     monitoring: Monitoring
@@ -86,6 +87,8 @@ class Rollout:
                 return self.report
         if not self.wishes.dry_run:
             self._prove(hosts)
+        if not before.scraped and not self.wishes.dry_run:
+            self._warn_of_alerts()
         return self.report
 
     def _preflight(self, hosts: list[str]) -> list[str]:
@@ -106,6 +109,12 @@ class Rollout:
                 self.report.stopped = f"the state of the fleet is unknown: {error.message}"
             return Seen()
 
+    def _warn_of_alerts(self) -> None:
+        """Nothing was measured before, so an alert is no reason to stop; but it is there."""
+        with suppress(NoAnswerError):
+            alerts = look(self.monitoring).alerts
+            self.report.warnings += [f"the alert {alert} fires" for alert in sorted(alerts)]
+
     def _batches(self, hosts: Collection[str]) -> list[Batch]:
         """Hosts that already run what they should come last, together: little will change there."""
         try:
@@ -118,7 +127,7 @@ class Rollout:
         if self.wishes.dry_run:
             return [Batch(tuple(hosts), "dry run")]
         last = [Batch(settled, "as wanted already")] if settled else []
-        return batches(roles, self.wishes.share) + last
+        return batches(roles, self.deployment.share) + last
 
     def _change(self, batch: Batch, before: Seen) -> bool:
         """Change one batch; False if it failed and was rolled back."""
@@ -167,7 +176,10 @@ class Rollout:
 
     def _unlike(self, wanted: Mapping[str, Runs]) -> dict[str, str]:
         try:
-            return dict(differences(wanted, what_runs(self.monitoring)))
+            found = dict(differences(wanted, what_runs(self.monitoring)))
+            if self.leitstand in wanted and self.monitoring.loaded_configuration() != self.loads != "":
+                found.setdefault(self.leitstand, "Prometheus has not loaded its configuration")
+            return found
         except NoAnswerError as error:
             return dict.fromkeys(wanted, f"what it runs is unknown: {error.message}")
 

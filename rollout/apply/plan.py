@@ -18,13 +18,13 @@ from fleet_config.settings import Deploy, DeploySettings
 from leitstand.errors import UsageError
 from leitstand.settings.config import Document, read
 from leitstand.settings.fleet import Fleet
+from leitstand.settings.hosts import KNOWN_HOSTS
 from leitstand.settings.roles import leitstand_host
 from leitstand.share import share
 from rollout.apply.deployments import Deployment
 from rollout.apply.proof import Runs
 
 CA = Path("/etc/leitstand/ca")
-KNOWN_HOSTS = Path("/etc/leitstand/ssh/known_hosts")
 PACKAGES = Path("/var/cache/leitstand/releases")
 GRAFANA = Path("/etc/leitstand/grafana")
 _HASH_RULES = "prometheus/rules/configuration.yml"
@@ -42,11 +42,23 @@ class Plan:
 
     @property
     def configurations(self) -> dict[str, str]:
-        """Host → hash of all that is rendered for it."""
+        """Host → hash of what is set up on it; the rendered files of the leitstand host have their own."""
         return {
-            host: _hash({"variables": variables, "all": self.inventory.variables, "files": self.files[host]})
+            host: _hash(
+                {
+                    "variables": variables,
+                    "all": self.inventory.variables
+                    if set(variables["leitstand_roles"]) != {"watched"}
+                    else {},
+                }
+            )
             for host, variables in self.inventory.hosts.items()
         }
+
+    @property
+    def monitoring(self) -> str:
+        """Hash of the files that Prometheus, Alertmanager and the prober load."""
+        return _hash(self.files[self.leitstand])
 
     @property
     def wanted(self) -> dict[str, Runs]:
@@ -98,7 +110,7 @@ def write_plan(plan: Plan, deployment: Deployment, source: Path) -> None:
     """Write all that Ansible needs into the folder of a deployment; ``source`` is the leitstand.yml."""
     hashes = plan.configurations
     for host, files in plan.files.items():
-        more = {_HASH_RULES: _hash_rules(hashes[host])} if host == plan.leitstand else {}
+        more = {_HASH_RULES: _hash_rules(plan.monitoring)} if host == plan.leitstand else {}
         write_files(deployment.rendered / host, {**files, **more})
     shutil.copytree(share("ansible"), deployment.ansible)
     _copy(source, deployment.config)
@@ -121,6 +133,7 @@ def _with_places(plan: Plan, deployment: Deployment, hashes: Mapping[str, str]) 
     places = {
         "leitstand_release": plan.release,
         "leitstand_package_version": package_version(plan.release),
+        "leitstand_monitoring": plan.monitoring,
         "leitstand_config": str(deployment.config),
         "leitstand_packages": str(PACKAGES),
         "leitstand_rendered": str(deployment.rendered),
