@@ -1,4 +1,4 @@
-"""A Prometheus that answers what a test says, on a clock that runs only while somebody sleeps."""
+"""A Prometheus that answers what a test says, on a clock that runs only in sleeps."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

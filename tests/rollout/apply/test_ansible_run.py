@@ -108,7 +108,7 @@ def test_ansible_ends_with_the_roll_out_however_that_ends(
     child.wait(patient(20))
 
 
-def test_a_terminal_shows_the_task_at_hand_and_no_control_character_of_a_host() -> None:
+def test_a_terminal_shows_the_current_task_and_no_control_character_of_a_host() -> None:
     class Terminal(StringIO):
         def isatty(self) -> bool:
             return True
