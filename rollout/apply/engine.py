@@ -156,7 +156,9 @@ class Rollout:
             self.shown.line(f"failed: {why}; there is no earlier deployment to go back to")
             return False
         self.shown.line(f"failed: {why}; going back to deployment {self.previous.number}")
-        results = play(_playbook(self.previous, "site.yml", batch.hosts), self.shown)
+        known = self.previous.roles()[0]
+        hosts = [host for host in batch.hosts if host in known]  # a new host has nothing to go back to
+        results = play(_playbook(self.previous, "site.yml", hosts), self.shown) if hosts else {}
         self.report.rolled_back += [host for host, result in results.items() if result.good]
         for host, result in results.items():
             if not result.good:

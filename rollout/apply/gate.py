@@ -65,7 +65,9 @@ def _alert(labels: Mapping[str, str]) -> str:
 def worse(before: Seen, now: Seen, hosts: Collection[str]) -> Iterator[str]:
     """What was good before and is not now; what was not measured before is not compared."""
     if before.scraped:  # a first roll-out brings the first alerts: what is watched may have been down before
-        yield from (f"the alert {alert} fires since" for alert in sorted(now.alerts - before.alerts))
+        new = tuple(f": {host}" for host in hosts if host not in before.up)  # down until it was installed
+        fires = (alert for alert in sorted(now.alerts - before.alerts) if not alert.endswith(new))
+        yield from (f"the alert {alert} fires since" for alert in fires)
     for service, verdict in sorted(before.verdicts.items()):
         if verdict == 1 and now.verdicts.get(service) != 1:
             state = {0: "down", 0.5: "partly down"}.get(now.verdicts.get(service, -1), "unknown")

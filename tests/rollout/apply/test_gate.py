@@ -35,6 +35,13 @@ def test_on_a_first_roll_out_an_alert_about_what_was_down_before_does_not_close_
     assert found.open
 
 
+def test_an_alert_about_a_host_that_is_new_does_not_close_it() -> None:
+    down = frozenset({"HostDown: web9"})
+    before, now = Seen(up={"web1": True}, scraped={"web1": 1.0}), Seen(alerts=down)
+    assert list(worse(before, now, ("web9",))) == []
+    assert list(worse(before, now, ("web1",))) == ["the alert HostDown: web9 fires since"]
+
+
 def test_one_missed_scrape_is_forgiven_and_two_are_not() -> None:
     one, _ = verdict(Fleet(up={"web1": lambda now: not START + 10 < now < START + 10 + INTERVAL}))
     assert one.open
