@@ -4,7 +4,7 @@
 
 Needs root and what `./demo --fleet` sets up. One fleet: three hosts with systemd, `leitstand apply` as in
 lab/rollout.py. Another: pip and a unit file on three hosts at once, over SSH, from a folder of wheels: the
-exporter alone, without TLS, Prometheus, page or backups. A third with --many: one leitstand host and so many
+exporter alone, without TLS, Prometheus, page or backups. A third: one leitstand host and --many others
 with sshd instead of systemd, on which a few lines in place of systemctl start the exporter.
 --quick leaves out the bad release and the many hosts.
 """
