@@ -40,7 +40,7 @@ def made(deployments: Deployments, good: bool | None, release: str = "1.0") -> D
 
 
 @given(st.lists(st.sampled_from([True, False, None]), max_size=12))
-def test_the_last_three_good_ones_stay_and_whatever_came_after_them(
+def test_the_last_three_good_roll_outs_stay_and_all_that_came_after_them(
     tmp_path_factory: pytest.TempPathFactory, ends: list[bool | None]
 ) -> None:
     deployments = Deployments(tmp_path_factory.mktemp("deployments"))
@@ -96,7 +96,7 @@ def test_a_second_run_is_refused_and_names_the_first_and_a_dead_one_holds_no_loc
         assert (tmp_path / "lock").read_text().startswith("bert, since now")
 
 
-def test_status_without_any_roll_out_says_what_to_do(deployments: Deployments) -> None:
+def test_status_without_any_roll_out_names_the_next_step(deployments: Deployments) -> None:
     with pytest.raises(LeitstandError, match="nothing was rolled out") as caught:
         fleet_rows(deployments)
     assert "leitstand apply" in caught.value.hint

@@ -50,7 +50,7 @@ def test_one_missed_scrape_is_forgiven_and_two_are_not() -> None:
     assert seconds <= 2 * INTERVAL + 1, "it says so at once"
 
 
-def test_a_host_that_is_scraped_by_nobody_closes_it_at_the_deadline() -> None:
+def test_a_host_that_is_never_scraped_closes_it_at_the_deadline() -> None:
     fleet = Fleet(up={})
     gate = Gate(fleet, look(fleet), ("web1",), fleet.clock, fleet.sleep)
     assert gate.wait().reasons == ("the host web1 is not scraped",)
@@ -77,7 +77,7 @@ def test_a_host_that_is_scraped_by_nobody_closes_it_at_the_deadline() -> None:
         ),
     ],
 )
-def test_what_was_good_and_is_not_closes_it_at_once(fleet: Fleet, reason: str) -> None:
+def test_a_service_host_or_alert_that_got_worse_closes_it_at_once(fleet: Fleet, reason: str) -> None:
     found, seconds = verdict(fleet)
     assert found.reasons == (reason,)
     assert seconds <= 2
@@ -98,12 +98,12 @@ SEEN = st.builds(
 
 
 @given(SEEN)
-def test_what_was_bad_before_does_not_close_it(seen: Seen) -> None:
+def test_a_fault_that_was_there_before_does_not_close_it(seen: Seen) -> None:
     assert not list(worse(seen, seen, ("a", "b")))
 
 
 @given(SEEN, SEEN)
-def test_what_was_never_measured_is_not_compared(before: Seen, now: Seen) -> None:
+def test_a_figure_that_was_never_measured_is_not_compared(before: Seen, now: Seen) -> None:
     known = {f"the service {service} " for service in before.verdicts}
     known |= {f"the host {host} " for host in before.health}
     known |= {"the alert "} if before.scraped else set()

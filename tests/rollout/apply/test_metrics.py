@@ -64,7 +64,7 @@ def fleet(tmp_path: Path) -> Fleet:
     return Fleet(tmp_path)
 
 
-def test_a_good_roll_out_says_what_each_host_should_run_and_when_it_ended(fleet: Fleet) -> None:
+def test_a_good_roll_out_shows_what_each_host_should_run_and_when_it_ended(fleet: Fleet) -> None:
     fleet.ends("1.0", CONFIGURATIONS, hour=10)
     assert fleet.has() == {
         ("wanted_info", "control", "1.0", "c1"): 1,

@@ -42,7 +42,7 @@ def test_a_host_is_proven_only_by_the_wanted_release_and_configuration(
         assert (host not in unproven) == (bool(want.release) and runs.get(host) == want)
 
 
-def test_each_difference_is_one_line_that_says_what_runs() -> None:
+def test_each_difference_is_one_line_that_names_what_runs() -> None:
     wanted = dict.fromkeys(["a", "b", "c", "d"], Runs("1.1", "bb"))
     runs = {"a": Runs("1.0", "bb"), "b": Runs("1.1", "aa"), "c": Runs("1.1")}
     assert dict(differences(wanted, runs)) == {
