@@ -65,7 +65,7 @@ def _git(*words: str) -> str:
 def _build(target: str, folder: Path) -> None:
     being_made = folder.with_name(f".{folder.name}")
     shutil.rmtree(being_made, ignore_errors=True)
-    argv = [sys.executable, "-m", "deploy.debian", "--for", target, "--out", str(being_made)]
+    argv = [sys.executable, "-P", "-m", "deploy.debian", "--for", target, "--out", str(being_made)]
     argv += ["--wheels", str(WHEELS)]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -45,9 +45,15 @@ OF_OTHERS = {
     "service:maintenance": "`leitstand render`, while work on a service is announced",
     "expected:status_page": "`leitstand render`, for the status page",
 }
-# What not every machine has: arrays of disks, systemd, certificates in files, a web configuration,
-# the scheduler of backups, a drill, a task that is off, node_exporter beside ours.
+# What not every machine has: arrays of disks, systemd, certificates in files, a web configuration, roll-outs,
+# a look at what is covered, the scheduler of backups, a drill, a task that is off, node_exporter beside ours.
 OF_SOME = {
+    "leitstand_coverage_known",
+    "leitstand_coverage_last_look_timestamp_seconds",
+    "leitstand_deployment_success",
+    "leitstand_deployment_wanted_info",
+    "leitstand_exporter_configuration_info",
+    "leitstand_uncovered_items",
     "leitstand_exporter_web_config_valid",
     "leitstand_backup_config_good",
     "leitstand_backup_scheduler_timestamp_seconds",

@@ -300,7 +300,7 @@ def test_the_inventory_is_taken_in_by_the_same_rules(taken_in):
 
 
 def test_a_part_of_leitstand_that_no_host_runs_is_reported_by_render(tmp_path):
-    text = FLEET.replace("address: 127.0.0.1", "address: 192.0.2.9").replace(
+    text = FLEET.replace("address: 127.0.0.1, roles: [leitstand]", "address: 192.0.2.9").replace(
         "runs: [status_page]", "runs: []"
     )
     (tmp_path / "leitstand.yml").write_text(text)
