@@ -12,6 +12,7 @@ import click
 from leitstand.activation import SYSTEMD, passed_by_systemd
 from leitstand.errors import EXIT_OK, EXIT_WARNINGS, UsageError
 from leitstand.options import config_option
+from leitstand.prometheus import Prometheus
 from leitstand.settings.config import load_document, read
 from leitstand.settings.fields import split_listen
 from leitstand.settings.fleet import Fleet
@@ -19,7 +20,6 @@ from leitstand.settings.watch import Watched
 from status_page.app import build_application
 from status_page.config import StatusPage, StatusPageSettings
 from status_page.plan import Plan, make_plan
-from status_page.prometheus import Prometheus
 from status_page.server import serve as serve_application
 from status_page.server import serve_passed
 

@@ -15,13 +15,13 @@ from zoneinfo import ZoneInfo
 
 from leitstand.errors import LeitstandError
 from leitstand.files import make_public_folder
+from leitstand.prometheus import Prometheus, PrometheusError
 from status_page import days, ready
 from status_page.api import status_json
 from status_page.history import History, HistoryError
 from status_page.measure import VERDICT, Measurement, measure, totals
 from status_page.metrics import write_metrics
 from status_page.plan import Plan
-from status_page.prometheus import Prometheus, PrometheusError
 from status_page.rendering import bundle
 from status_page.round import Memory, observe_all, snapshot, transitions
 from status_page.snapshot import DayRow, PublicSnapshot

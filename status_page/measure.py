@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from leitstand.prometheus import Prometheus, Sample
 from status_page.days import Span, Totals
-from status_page.prometheus import Prometheus, Sample
 
 VERDICT = "service:verdict"
 SAMPLE_AGE = 'time() - max by (service) (timestamp(probe_success{service!=""}))'

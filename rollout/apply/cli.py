@@ -15,6 +15,7 @@ from rollout.apply.command import Request, collect_packages, replay
 from rollout.apply.command import apply as roll_out
 from rollout.apply.deployments import Deployments
 from rollout.apply.engine import Report, Wishes
+from rollout.apply.plan import own_prometheus
 from rollout.apply.shown import Shown, on_standard_error
 from rollout.apply.status import Row, fleet_rows
 from rollout.remote.parcel import Order
@@ -118,7 +119,7 @@ def status(as_json: bool) -> int:
 
     Exit codes: 0 all as wanted, 1 a host differs or is unknown, 3 failed.
     """
-    rows = fleet_rows(Deployments())
+    rows = fleet_rows(Deployments(), own_prometheus())
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows]))
     else:

@@ -17,8 +17,7 @@ from rollout.apply.deployments import Deployments, Outcome
 from rollout.apply.engine import Report, Rollout, Wishes
 from rollout.apply.host_keys import Place, fingerprint, new_keys, pin, pinned, scan
 from rollout.apply.metrics import write_metrics
-from rollout.apply.plan import CA, PACKAGES, Plan, make_plan, package_version, write_plan
-from rollout.apply.prometheus_api import Monitoring
+from rollout.apply.plan import CA, PACKAGES, Plan, make_plan, own_prometheus, package_version, write_plan
 from rollout.apply.proof import Runs
 from rollout.apply.shown import Shown
 from rollout.authority import ensure_certificates
@@ -54,7 +53,7 @@ def apply(request: Request, deployments: Deployments, shown: Shown, confirm: Con
             plan.monitoring,
             plan.leitstand,
             request.wishes,
-            Monitoring(),
+            own_prometheus(),
             shown,
         )
         return _run(rollout, deployments, request.release)
@@ -84,7 +83,7 @@ def replay(release: str, wishes: Wishes, deployments: Deployments, shown: Shown)
             outcome.monitoring,
             leitstand,
             wishes,
-            Monitoring(),
+            own_prometheus(),
             shown,
         )
         return _run(rollout, deployments, release)
@@ -100,21 +99,18 @@ def _run(rollout: Rollout, deployments: Deployments, release: str) -> Report:
     report.warnings += not_exported(rollout.deployment.keys_files)
     configurations = {host: runs.configuration for host, runs in rollout.wanted.items()}
     left = {*report.problems, *report.untouched}
-    done = [
-        host for host in rollout.roles if host in (rollout.wishes.hosts or rollout.roles) and host not in left
-    ]
     rollout.deployment.end(
         Outcome(
-            report.good,
-            release,
-            configurations,
-            report.problems,
-            _by(),
-            _now(),
-            report.stopped,
-            done,
-            rollout.loads,
-            rollout.wishes.without_gate,
+            good=report.good,
+            release=release,
+            configurations=configurations,
+            problems=report.problems,
+            by=_by(),
+            ended=_now(),
+            stopped=report.stopped,
+            done=[host for host in rollout.chosen if host not in left],
+            monitoring=rollout.loads,
+            without_gate=rollout.wishes.without_gate,
         )
     )
     deployments.clean_up()
@@ -132,8 +128,8 @@ def not_exported(keys_files: Iterable[Path]) -> Iterator[str]:
             )
 
 
-def _known(hosts: object, plan: Plan) -> None:
-    for host in hosts if isinstance(hosts, tuple) else ():
+def _known(hosts: Iterable[str], plan: Plan) -> None:
+    for host in hosts:
         if host not in plan.roles:
             raise UsageError(f"there is no host '{host}' with roles", did_you_mean(host, list(plan.roles)))
 

@@ -5,12 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from leitstand.prometheus import Prometheus, PrometheusError
 from rollout.ansible_run import HostResult, Playbook, play
 from rollout.apply.deployments import Deployment
 from rollout.apply.gate import Gate, Seen, look
 from rollout.apply.order import Batch, batches
-from rollout.apply.prometheus_api import Monitoring, NoAnswerError
-from rollout.apply.proof import Runs, differences, what_runs
+from rollout.apply.proof import LOADED, Runs, differences, what_runs
 from rollout.apply.shown import Shown
 
 _PROOF_SECONDS = 90.0  # a host that was restarted is scraped within one interval
@@ -67,13 +67,18 @@ class Rollout:
     loads: str  # hash of what Prometheus loads; empty if that is not known
     leitstand: str
     wishes: Wishes
-    monitoring: Monitoring
+    prometheus: Prometheus
     shown: Shown
     report: Report = field(default_factory=Report)
 
+    @property
+    def chosen(self) -> list[str]:
+        """The hosts that it is about, in the order of leitstand.yml."""
+        return [host for host in self.roles if host in (self.wishes.hosts or self.roles)]
+
     def run(self) -> Report:
         """Do it. Raises AnsibleError when Ansible itself does not work."""
-        hosts = self._preflight([host for host in self.roles if host in (self.wishes.hosts or self.roles)])
+        hosts = self._preflight(self.chosen)
         if not self.report.stopped:
             before = self._before()
         if self.report.stopped:
@@ -103,23 +108,23 @@ class Rollout:
     def _before(self) -> Seen:
         """What is good before; nothing on a first roll-out. Stops if it is unknown and was not always."""
         try:
-            return look(self.monitoring)
-        except NoAnswerError as error:
+            return look(self.prometheus)
+        except PrometheusError as error:
             if self.previous and not self.wishes.without_gate and not self.wishes.dry_run:
                 self.report.stopped = f"the state of the fleet is unknown: {error.message}"
             return Seen()
 
     def _warn_of_alerts(self) -> None:
         """Nothing was measured before, so an alert is no reason to stop; but it is there."""
-        with suppress(NoAnswerError):
-            alerts = look(self.monitoring).alerts
+        with suppress(PrometheusError):
+            alerts = look(self.prometheus).alerts
             self.report.warnings += [f"the alert {alert} fires" for alert in sorted(alerts)]
 
     def _batches(self, hosts: Collection[str]) -> list[Batch]:
         """Hosts that already run what they should come last, together: little will change there."""
         try:
-            runs = what_runs(self.monitoring)
-        except NoAnswerError:
+            runs = what_runs(self.prometheus)
+        except PrometheusError:
             runs = {}
         others = [host for host in hosts if host != self.leitstand]
         settled = tuple(host for host in others if runs.get(host) == self.wanted[host])
@@ -140,8 +145,8 @@ class Rollout:
             return True
         self.shown.line(f"gate: watching {', '.join(changed)}")
         try:
-            verdict = Gate(self.monitoring, before, changed).wait()
-        except NoAnswerError as error:
+            verdict = Gate(self.prometheus, before, changed).wait()
+        except PrometheusError as error:
             return self._roll_back(batch, error.message)
         return verdict.open or self._roll_back(batch, "; ".join(verdict.reasons))
 
@@ -178,12 +183,16 @@ class Rollout:
 
     def _unlike(self, wanted: Mapping[str, Runs]) -> dict[str, str]:
         try:
-            found = dict(differences(wanted, what_runs(self.monitoring)))
-            if self.leitstand in wanted and self.monitoring.loaded_configuration() != self.loads != "":
+            found = dict(differences(wanted, what_runs(self.prometheus)))
+            if self.leitstand in wanted and self._loaded() != self.loads != "":
                 found.setdefault(self.leitstand, "Prometheus has not loaded its configuration")
             return found
-        except NoAnswerError as error:
+        except PrometheusError as error:
             return dict.fromkeys(wanted, f"what it runs is unknown: {error.message}")
+
+    def _loaded(self) -> str:
+        """The hash in the rules that Prometheus has loaded."""
+        return self.prometheus.rule_label(LOADED, "configuration")
 
     def _play(self, name: str, hosts: Sequence[str], *, dry_run: bool) -> dict[str, HostResult]:
         return play(_playbook(self.deployment, name, hosts, dry_run=dry_run), self.shown)

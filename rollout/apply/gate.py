@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from rollout.apply.prometheus_api import Monitoring
+from leitstand.prometheus import Prometheus
 
 _GOOD_SCRAPES = 3  # of a host that was measured before; a new one needs one
 _CRITICAL = 2  # of instance:host_health:state
@@ -41,20 +41,20 @@ class Verdict:
         return not self.reasons
 
 
-def look(monitoring: Monitoring) -> Seen:
-    """What Prometheus says now. Raises NoAnswerError."""
-    scrapes = monitoring.query('max by (instance) (timestamp(up{job="host"}))')
+def look(prometheus: Prometheus) -> Seen:
+    """What Prometheus says now. Raises PrometheusError."""
+    up = _by(prometheus, 'up{job="host"}', "instance")
     return Seen(
-        {labels.get("instance", ""): value == 1 for labels, value in monitoring.query('up{job="host"}')},
-        {labels.get("instance", ""): value for labels, value in scrapes},
-        _by(monitoring, "instance:host_health:state", "instance"),
-        _by(monitoring, "service:verdict", "service"),
-        frozenset(_alert(labels) for labels, _ in monitoring.query(_ALERTS)),
+        {host: value == 1 for host, value in up.items()},
+        _by(prometheus, 'max by (instance) (timestamp(up{job="host"}))', "instance"),
+        _by(prometheus, "instance:host_health:state", "instance"),
+        _by(prometheus, "service:verdict", "service"),
+        frozenset(_alert(sample.labels) for sample in prometheus.vector(_ALERTS)),
     )
 
 
-def _by(monitoring: Monitoring, expression: str, label: str) -> dict[str, float]:
-    return {labels.get(label, ""): value for labels, value in monitoring.query(expression)}
+def _by(prometheus: Prometheus, expression: str, label: str) -> dict[str, float]:
+    return {sample.labels.get(label, ""): sample.value for sample in prometheus.vector(expression)}
 
 
 def _alert(labels: Mapping[str, str]) -> str:
@@ -81,7 +81,7 @@ def worse(before: Seen, now: Seen, hosts: Collection[str]) -> Iterator[str]:
 class Gate:
     """Watches the hosts of one batch from the moment it is made until `wait` returns."""
 
-    monitoring: Monitoring
+    prometheus: Prometheus
     before: Seen
     hosts: Collection[str]
     clock: Callable[[], float] = time.monotonic
@@ -90,14 +90,14 @@ class Gate:
     _bad: dict[str, set[float]] = field(default_factory=dict)
 
     def wait(self) -> Verdict:
-        """Open when each host had its good scrapes in a row and nothing is worse. Raises NoAnswerError.
+        """Open when each host had its good scrapes in a row and nothing is worse. Raises PrometheusError.
 
         Closed at once when something is worse or a host misses more than one scrape.
         """
-        start = look(self.monitoring)
+        start = look(self.prometheus)
         end = self.clock() + _DEADLINE
         while True:
-            now = look(self.monitoring)
+            now = look(self.prometheus)
             self._count(start, now)
             if reasons := [*worse(self.before, now, self.hosts), *self._lost()]:
                 return Verdict(tuple(reasons))

@@ -14,15 +14,16 @@ from fleet_config.expected import Expected
 from fleet_config.grafana import grafana_files
 from fleet_config.output import Files, json_text, write_files, yaml_text
 from fleet_config.prometheus import Addresses, prometheus_files
-from fleet_config.settings import Deploy, DeploySettings
+from fleet_config.settings import DeploySettings
 from leitstand.errors import UsageError
+from leitstand.prometheus import Prometheus
 from leitstand.settings.config import Document, read
 from leitstand.settings.fleet import Fleet
 from leitstand.settings.hosts import KNOWN_HOSTS
 from leitstand.settings.roles import leitstand_host
 from leitstand.share import share
 from rollout.apply.deployments import Deployment
-from rollout.apply.proof import Runs
+from rollout.apply.proof import LOADED, Runs
 
 CA = Path("/etc/leitstand/ca")
 PACKAGES = Path("/var/cache/leitstand/releases")
@@ -38,7 +39,6 @@ class Plan:
     inventory: Inventory
     files: Mapping[str, Files]
     leitstand: str
-    deploy: Deploy
 
     @property
     def configurations(self) -> dict[str, str]:
@@ -75,6 +75,11 @@ def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def own_prometheus() -> Prometheus:
+    """That of the leitstand host, at the address at which it is configured to listen."""
+    return Prometheus(f"http://{Addresses().prometheus}", timeout=5.0)
+
+
 def package_version(release: str) -> str:
     """How Debian's packages call a release: a development version comes before it (deb-version(7))."""
     return release.replace(".dev", "~dev")
@@ -92,7 +97,7 @@ def make_plan(document: Document, release: str) -> Plan:
     found = inventory(fleet, expected, deploy, own)
     files: dict[str, Files] = {host: {} for host in found.hosts}
     files[own] = files_of_leitstand_host(fleet, expected)
-    return Plan(release, found, files, own, deploy)
+    return Plan(release, found, files, own)
 
 
 def files_of_leitstand_host(fleet: Fleet, expected: Expected) -> Files:
@@ -123,9 +128,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _hash_rules(hashed: str) -> str:
     """A rule by which Prometheus shows which configuration it has loaded."""
-    rule = {
-        "record": "leitstand_configuration_info", "expr": "vector(1)", "labels": {"configuration": hashed},
-    }  # fmt: skip
+    rule = {"record": LOADED, "expr": "vector(1)", "labels": {"configuration": hashed}}
     return yaml_text({"groups": [{"name": "configuration", "rules": [rule]}]})
 
 

@@ -7,10 +7,11 @@ are taken from the metrics of the running programs, as Prometheus scraped them.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from rollout.apply.prometheus_api import Monitoring
+from leitstand.prometheus import Prometheus
 
 RELEASE = 'leitstand_exporter_build_info{job="host"}'
 CONFIGURATION = 'leitstand_exporter_configuration_info{job="host"}'
+LOADED = "leitstand_configuration_info"  # recorded by a rule that shows what Prometheus has loaded
 _UP = 'up{job="host"} == 1'
 
 
@@ -27,21 +28,18 @@ class Runs:
         return bool(self.release)
 
 
-def what_runs(monitoring: Monitoring) -> dict[str, Runs]:
-    """What each host runs that Prometheus reaches at this moment. Raises NoAnswerError."""
-    up = {labels.get("instance", "") for labels, _ in monitoring.query(_UP)}
-    releases = _labels(monitoring, RELEASE, "version")
-    configurations = _labels(monitoring, CONFIGURATION, "configuration")
+def what_runs(prometheus: Prometheus) -> dict[str, Runs]:
+    """What each host runs that Prometheus reaches at this moment. Raises PrometheusError."""
+    up = {sample.labels.get("instance", "") for sample in prometheus.vector(_UP)}
+    releases = _labels(prometheus, RELEASE, "version")
+    configurations = _labels(prometheus, CONFIGURATION, "configuration")
     return {host: Runs(releases.get(host, ""), configurations.get(host, "")) for host in up}
 
 
-def _labels(monitoring: Monitoring, metric: str, label: str) -> dict[str, str]:
+def _labels(prometheus: Prometheus, metric: str, label: str) -> dict[str, str]:
     """The newest series of a host counts: after a restart the old one stays for a while."""
-    found = sorted(
-        ((value, labels) for labels, value in monitoring.query(f"timestamp({metric})")),
-        key=lambda pair: pair[0],
-    )
-    return {labels.get("instance", ""): labels.get(label, "") for _, labels in found}
+    found = sorted(prometheus.vector(f"timestamp({metric})"), key=lambda sample: sample.value)
+    return {sample.labels.get("instance", ""): sample.labels.get(label, "") for sample in found}
 
 
 def differences(wanted: Mapping[str, Runs], runs: Mapping[str, Runs]) -> Iterator[tuple[str, str]]:

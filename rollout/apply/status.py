@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from leitstand.errors import LeitstandError
+from leitstand.prometheus import Prometheus, PrometheusError
 from rollout.apply.deployments import Deployments
-from rollout.apply.prometheus_api import Monitoring, NoAnswerError
 from rollout.apply.proof import Runs, what_runs
 from rollout.apply.wanted import Wanted, wanted
 
@@ -30,14 +30,14 @@ class Row:
         return [self.host, *runs, self.wanted, self.since, self.state]
 
 
-def fleet_rows(deployments: Deployments, monitoring: Monitoring | None = None) -> list[Row]:
+def fleet_rows(deployments: Deployments, prometheus: Prometheus) -> list[Row]:
     """A row per host that was rolled out to. Raises LeitstandError without one."""
     wants = wanted(deployments)
     if not wants:
         raise LeitstandError("nothing was rolled out from this host yet", "run: leitstand apply")
     try:
-        runs = what_runs(monitoring or Monitoring())
-    except NoAnswerError:
+        runs = what_runs(prometheus)
+    except PrometheusError:
         runs = {}
     return [_row(host, want, runs.get(host, Runs())) for host, want in wants.items()]
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from lab.patience import patient
+from leitstand.prometheus import Prometheus
 from leitstand.version import REVISION, VERSION
 from status_page.collector import Collector
-from status_page.prometheus import Prometheus
 from status_page.ready import load
 
 CANARY = re.compile(rb"canary|10\.99\.88\.77|54321|internal\.example|secret|Traceback", re.IGNORECASE)

@@ -6,8 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.patience import patient
+from leitstand.prometheus import (
+    Prometheus,
+    PrometheusError,
+    Sample,
+    parse_rule_interval,
+    parse_rule_label,
+    parse_vector,
+)
 from status_page.measure import allowed, count_locations
-from status_page.prometheus import Prometheus, PrometheusError, Sample, parse_rule_interval, parse_vector
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(),
@@ -107,3 +114,23 @@ def test_an_endless_answer_is_refused(liar):
     liar.answer = flood
     with pytest.raises(PrometheusError, match="too large"):
         Prometheus(liar.url, timeout=patient(60)).vector("up")
+
+
+@pytest.mark.parametrize(
+    ("rules", "found"),
+    [
+        ([{"name": "a", "labels": {"hash": "12"}}, {"name": "b", "labels": {"hash": "34"}}], "34"),
+        ([{"name": "b", "labels": {}}], ""),
+        ([], ""),
+    ],
+)
+def test_a_label_of_a_loaded_rule_is_found_or_empty(rules: list[dict[str, object]], found: str) -> None:
+    body = json.dumps({"status": "success", "data": {"groups": [{"rules": rules}]}}).encode()
+    assert parse_rule_label(body, "b", "hash") == found
+
+
+@pytest.mark.parametrize("groups", [[{}], [{"rules": [{"name": "b"}]}], [{"rules": [7]}], 7])
+def test_a_malformed_list_of_rules_is_an_error(groups: object) -> None:
+    body = json.dumps({"status": "success", "data": {"groups": groups}}).encode()
+    with pytest.raises(PrometheusError):
+        parse_rule_label(body, "b", "hash")

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from rollout.apply.prometheus_api import Monitoring, NoAnswerError
+from leitstand.prometheus import Prometheus, PrometheusError, Sample
 
 INTERVAL = 15.0
-Series = list[tuple[Mapping[str, str], float]]
 
 
-@dataclass(frozen=True)
-class Fleet(Monitoring):
+@dataclass
+class Fleet(Prometheus):
     """``up`` and ``alerts`` are functions of the time, in seconds; every host is scraped each 15 s."""
 
     up: Mapping[str, Callable[[float], bool]] = field(default_factory=dict)
@@ -28,20 +27,20 @@ class Fleet(Monitoring):
         """Time passes."""
         self.now[0] += seconds
 
-    def query(self, expression: str) -> Series:
+    def vector(self, expression: str, at: float | None = None) -> list[Sample]:
         """The answers to the questions of the gate."""
         now = self.clock()
         scraped = now // INTERVAL * INTERVAL
         if not self.answers(now):
-            raise NoAnswerError("port 9090 of the leitstand host does not answer")
+            raise PrometheusError("Prometheus does not answer")
         if expression.startswith("ALERTS"):
-            return [({"alertname": name, "severity": "warning"}, 1.0) for name in self.alerts(now)]
+            return [Sample({"alertname": name, "severity": "warning"}, 1.0) for name in self.alerts(now)]
         if expression == "service:verdict":
-            return [({"service": name}, value) for name, value in self.verdicts(now).items()]
+            return [Sample({"service": name}, value) for name, value in self.verdicts(now).items()]
         if expression == "instance:host_health:state":
-            return [({"instance": name}, value) for name, value in self.health(now).items()]
+            return [Sample({"instance": name}, value) for name, value in self.health(now).items()]
         times = "timestamp" in expression
         return [
-            ({"instance": name, "job": "host"}, scraped if times else float(up(scraped)))
+            Sample({"instance": name, "job": "host"}, scraped if times else float(up(scraped)))
             for name, up in self.up.items()
         ]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from leitstand.errors import LeitstandError
 from rollout.apply.deployments import Deployment, Deployments, Outcome
+from rollout.apply.plan import own_prometheus
 from rollout.apply.status import fleet_rows
 
 HOLDER = """
@@ -98,5 +99,5 @@ def test_a_second_run_is_refused_and_names_the_first_and_a_dead_one_holds_no_loc
 
 def test_status_without_any_roll_out_names_the_next_step(deployments: Deployments) -> None:
     with pytest.raises(LeitstandError, match="nothing was rolled out") as caught:
-        fleet_rows(deployments)
+        fleet_rows(deployments, own_prometheus())
     assert "leitstand apply" in caught.value.hint

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leitstand.prometheus import PrometheusError
 from rollout.apply.gate import Gate, Seen, Verdict, look, worse
-from rollout.apply.prometheus_api import NoAnswerError
 from tests.rollout.apply.standin import INTERVAL, Fleet
 
 START = 1000.0
@@ -84,7 +84,7 @@ def test_a_service_host_or_alert_that_got_worse_closes_it_at_once(fleet: Fleet, 
 
 
 def test_no_answer_is_unknown_and_not_good() -> None:
-    with pytest.raises(NoAnswerError):
+    with pytest.raises(PrometheusError):
         verdict(Fleet(up={"web1": lambda _: True}, answers=lambda now: now < START + 5))
 
 

@@ -1,30 +1,31 @@
 """The proof: only what Prometheus has scraped from a running program counts."""
 
-from collections.abc import Mapping
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.apply.prometheus_api import Monitoring
+from leitstand.prometheus import Prometheus, Sample
 from rollout.apply.proof import Runs, differences, what_runs
 
 RUNS = st.builds(Runs, st.sampled_from(["", "1.0", "1.1"]), st.sampled_from(["", "aa", "bb"]))
 FLEET = st.dictionaries(st.sampled_from("abc"), RUNS)
 
 
-class _Scraped(Monitoring):
+class _Scraped(Prometheus):
     """web1 was restarted; its old series has not ended yet. web2 is down, its series neither."""
 
-    def query(self, expression: str) -> list[tuple[Mapping[str, str], float]]:
+    def __init__(self) -> None:
+        pass
+
+    def vector(self, expression: str, at: float | None = None) -> list[Sample]:
         if expression.startswith("up"):
-            return [({"instance": "web1"}, 1.0)]
+            return [Sample({"instance": "web1"}, 1.0)]
         label, old, new = (
             ("version", "1.0", "1.1") if "build_info" in expression else ("configuration", "aa", "bb")
         )
         return [
-            ({"instance": "web1", label: new}, 200.0),
-            ({"instance": "web1", label: old}, 100.0),
-            ({"instance": "web2", label: new}, 100.0),
+            Sample({"instance": "web1", label: new}, 200.0),
+            Sample({"instance": "web1", label: old}, 100.0),
+            Sample({"instance": "web2", label: new}, 100.0),
         ]
 
 

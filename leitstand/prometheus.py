@@ -50,6 +50,10 @@ class Prometheus:
         """Seconds between two evaluations of a recording rule; None when there is no such rule."""
         return parse_rule_interval(self._get("/api/v1/rules?type=record"), record)
 
+    def rule_label(self, record: str, label: str) -> str:
+        """A label of a recording rule that is loaded; empty when there is none."""
+        return parse_rule_label(self._get("/api/v1/rules?type=record"), record, label)
+
     def _get(self, target: str) -> bytes:
         limits = {"seconds": self._timeout, "silence": self._timeout}
         headers = {"Accept": "application/json"}
@@ -89,6 +93,16 @@ def parse_rule_interval(body: bytes, record: str) -> float | None:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PrometheusError("Prometheus' list of rules is malformed") from error
     return None
+
+
+def parse_rule_label(body: bytes, record: str, label: str) -> str:
+    """The label ``label`` of the first rule that records ``record``; empty without one."""
+    try:
+        rules = [rule for group in _data(body).get("groups", []) for rule in group["rules"]]
+        found = [rule["labels"].get(label) for rule in rules if rule.get("name") == record]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise PrometheusError("Prometheus' list of rules is malformed") from error
+    return str(found[0] or "") if found else ""
 
 
 def _data(body: bytes) -> dict[str, Any]:
