@@ -34,21 +34,26 @@ def fingerprint(key: str) -> str:
 
 
 def scan(places: Mapping[str, Place]) -> dict[str, str]:
-    """Host → the ``TYPE BASE64`` of the key that it presents now; hosts that do not answer are missing."""
+    """Host → the ``TYPE BASE64`` of the key that it presents now; hosts that do not answer are missing.
+
+    ssh-keyscan asks all hosts of one port at the same time: those that are down cost its time limit once.
+    """
     found: dict[str, str] = {}
-    for host, place in places.items():
-        argv = ["ssh-keyscan", "-T", "5", "-t", "ed25519", "-p", str(place.port), "--", place.address]
-        for line in run(argv, timeout=_SECONDS).stdout.decode(errors="replace").splitlines():
-            if (parts := line.split())[1:2] == [_KIND] and len(parts) == 3:
-                found[host] = " ".join(parts[1:])
-    return found
+    for port in sorted({place.port for place in places.values()}):
+        addresses = [place.address for place in places.values() if place.port == port]
+        argv = ["ssh-keyscan", "-T", "5", "-t", "ed25519", "-p", str(port), "--", *addresses]
+        found |= _keys(run(argv, timeout=_SECONDS).stdout.decode(errors="replace"))
+    return {host: found[place.name] for host, place in places.items() if place.name in found}
 
 
 def pinned(known_hosts: Path) -> dict[str, str]:
     """Name → ``TYPE BASE64`` of the ed25519 keys of a known_hosts file."""
-    if not known_hosts.exists():
-        return {}
-    lines = [line.split() for line in known_hosts.read_text(encoding="utf-8").splitlines()]
+    return _keys(known_hosts.read_text(encoding="utf-8")) if known_hosts.exists() else {}
+
+
+def _keys(text: str) -> dict[str, str]:
+    """Name → ``TYPE BASE64`` of each ed25519 key in lines of ssh-keyscan or known_hosts."""
+    lines = [line.split() for line in text.splitlines()]
     return {parts[0]: " ".join(parts[1:3]) for parts in lines if parts[1:2] == [_KIND] and len(parts) > 2}
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.sshd import Sshd
 from leitstand.errors import LeitstandError
-from rollout.apply.host_keys import Place, fingerprint, new_keys, pin, pinned
+from rollout.apply.host_keys import Place, fingerprint, new_keys, pin, pinned, scan
 
 PLACES = {"web1": Place("192.0.2.11", 22), "web2": Place("web2.example.org", 2222)}
 
@@ -29,6 +30,17 @@ def test_openssh_finds_what_was_pinned_and_prints_the_same_fingerprint(tmp_path:
         assert fingerprint(keys[host]) in found.stdout
     assert new_keys(PLACES, keys, pinned(known_hosts)) == {}
     assert known_hosts.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_real_sshd_presents_its_key_and_hosts_that_do_not_answer_are_missing(tmp_path: Path) -> None:
+    with Sshd(tmp_path / "sshd") as sshd:
+        places = {
+            "web1": Place("127.0.0.1", sshd.port),
+            "down": Place("127.0.0.2", sshd.port),
+            "elsewhere": Place("127.0.0.1", 1),
+        }
+        key = " ".join((tmp_path / "sshd" / "host_key.pub").read_text().split()[:2])
+        assert scan(places) == {"web1": key}
 
 
 def test_only_hosts_that_are_not_pinned_are_new(tmp_path: Path) -> None:
