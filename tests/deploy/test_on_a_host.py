@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(IMPOSSIBLE is not None, reaso
 APT = ["apt-get", "-q", "-y", "--no-install-recommends", "--allow-downgrades", "-o", "Dpkg::Use-Pty=0"]
 EXPORTER = "leitstand-exporter.service"
 OLDER, OLDEST = "0.0.9", "0.0.8"
-# Asks for figures until it is told to stop; one line for each answer: the release, or the error.
+# Requests the metrics until it is stopped; prints one line per answer: the release, or the error.
 SCRAPES = """\
 import pathlib, re, time, urllib.request
 while not pathlib.Path("/run/enough").exists():

@@ -10,20 +10,18 @@ import subprocess
 import sys
 import tarfile
 import time
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lab.checkout import packages
 from lab.packages import ROOT, WHEELS, changed_files, package, target_of_this_python
 from leitstand.version import revision
 
 NAMES = ("leitstand-exporter", "leitstand")
 ROLES = {"leitstand-exporter": ("exporter",), "leitstand": ("exporter", "orchestrator", "status-page")}
-PROGRAMS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
-    "packages"
-]
+PROGRAMS = packages()
 BUILD = [sys.executable, "-m", "deploy.debian"]
 pytestmark = pytest.mark.slow
 

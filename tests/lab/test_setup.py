@@ -322,11 +322,11 @@ def test_remove_removes_what_hosts_are_made_from_unless_some_are_running(tmp_pat
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_fleet_without_root_is_refused_before_anything_is_set_up() -> None:
-    nobody = {"user": 65534, "group": 65534, "extra_groups": []}
-    if subprocess.run(["test", "-r", INSTALL], check=False, **nobody).returncode:
+    another_user = {"user": 65534, "group": 65534, "extra_groups": []}
+    if subprocess.run(["test", "-r", INSTALL], check=False, **another_user).returncode:
         pytest.skip("other users cannot read this checkout")
     argv = ["bash", REPOSITORY / "demo", "--fleet", "--once"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, **nobody)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, **another_user)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.splitlines() == [
         "error: --fleet needs root, for the namespaces and mounts of its hosts",

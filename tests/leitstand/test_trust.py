@@ -9,21 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from lab.checkout import packages
 from leitstand import trust
 from leitstand.process import environment
 from leitstand.trust import distrust
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = (
-    "leitstand",
-    "exporter",
-    "fleet_config",
-    "fleet_inventory",
-    "orchestrator",
-    "rollout",
-    "status_page",
-    "lab",
-)
+PROGRAMS = (*packages(), "lab")
 LEITSTAND = Path(sys.executable).with_name("leitstand")
 NOBODY = 65534
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make files that are somebody else's")

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from babel.messages.pofile import read_po, write_po
 
+from lab.checkout import packages
 from leitstand.languages import FOLDER, LANGUAGES
 from status_page import ready
 from status_page.rendering import bundle
@@ -21,15 +22,6 @@ from status_page.states import Observation
 from status_page.texts import texts
 
 REPOSITORY = Path(__file__).parents[2]
-PACKAGES = (
-    "leitstand",
-    "exporter",
-    "fleet_config",
-    "fleet_inventory",
-    "orchestrator",
-    "rollout",
-    "status_page",
-)
 # What stands on a page and is no text of ours: names, figures, dates, names of languages.
 MONTH = r"\d (stycz|lut|mar|kwie|maj|czerw|lip|sierp|wrze|paźdz|listop|grud)\w+ 20\d\d, «"
 DATA = re.compile(r"Rennteam|Racing team|Strona|Mail|Deutsch|English|polski|JSON|·|\(\d+\)|[\d:, ]+")
@@ -82,7 +74,7 @@ def test_a_catalogue_is_named_by_a_language_code_and_can_be_used(language):
 @pytest.fixture
 def copy(tmp_path: Path, template: Path) -> Path:
     """The code with one more catalogue, in which every text stands in marks."""
-    for package in PACKAGES:
+    for package in packages():
         shutil.copytree(
             REPOSITORY / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
         )
