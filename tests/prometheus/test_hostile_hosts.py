@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from fleet_config.output import write_files
 from fleet_config.prometheus import Addresses, prometheus_files
 from lab.patience import patient
 from lab.processes import Server, fetch, free_port, wait_until
+from tests.prometheus.hostile_series import HOSTILE, Labels
 
 ROOM = Path(__file__).parent.parent.parent / "prometheus"
 FLEET = """
@@ -34,51 +35,7 @@ backups:
   db: {host: db1, stores: [swift], schedule: daily 03:00, sources: [{files: /srv}], keys_file: /keys}
 status_page: {workers: 1}
 """
-Labels = Mapping[str, str]
 JOIN = re.compile(r"\b(?:on|ignoring|group_left|group_right)\s*\(")
-# What a host sends, as it writes it, against each rule that joins: to silence it, or to have it tell a lie.
-BACKUP = {"backup": "db", "host": "web1", "store": "swift"}
-HOSTILE: dict[str, list[tuple[str, Labels, str]]] = {
-    "HostMissing": [("expected:host", {"instance": "web9"}, "1x2000")],
-    "BackupTooOld": [
-        ("leitstand_backup_last_success_timestamp_seconds", BACKUP, "-99999999x2000"),
-        ("leitstand_backup_interval_seconds", BACKUP, "1x2000"),
-    ],
-    "BackupNeverSucceeded": [("leitstand_backup_interval_seconds", BACKUP, "1x2000")],
-    "BackupNotProven": [
-        ("leitstand_backup_drill_interval_seconds", BACKUP, "1x2000"),
-        ("leitstand_backup_last_success_timestamp_seconds", BACKUP, "1x2000"),
-    ],
-    "BackupNotVerified": [("leitstand_backup_last_success_timestamp_seconds", BACKUP, "1x2000")],
-    "BackupNotMeasured": [("leitstand_backup_interval_seconds", BACKUP, "1x2000")],
-    "ServiceDown": [("service:maintenance", {"service": "website"}, "1x2000")],
-    "ServiceNotMeasured": [("service:verdict", {"service": "website"}, "1x2000")],
-    "StatusPageStale": [("leitstand_status_page_written_timestamp_seconds", {}, "99999999x2000")],
-    "DiskWillFill": [
-        ("node_filesystem_avail_bytes", {"device": "/dev/vda1", "mountpoint": "/", "x": str(n)}, "9-1x2000")
-        for n in range(2)
-    ],
-    "SystemdUnitFailed": [("leitstand_failed_units", {"severity": str(n)}, "0x2000") for n in range(2)],
-    "DeploymentDrift": [
-        (
-            "leitstand_deployment_wanted_info",
-            {"host": "web1", "release": "1.0", "configuration": "cc"},
-            "1x2000",
-        ),
-        *(("leitstand_exporter_build_info", {"version": "9", "release": str(n)}, "1x2000") for n in range(2)),
-    ],
-    "vantage:connected": [("vantage:connected", {"vantage": name}, "1x2000") for name in ("a", "b", "local")],
-    "service_vp:ok": [
-        ("service_vp:ok", {"service": name, "vantage": "x"}, "1x2000") for name in ("mail", "dns", "web")
-    ],
-    "instance:host_health:state": [
-        (
-            "ALERTS",
-            {"alertname": "BackupFailed", "alertstate": "firing", "severity": "critical", "host": "good"},
-            "1x2000",
-        )
-    ],
-}
 
 
 @pytest.fixture
