@@ -16,10 +16,10 @@ from typing import Any
 
 from leitstand.errors import LeitstandError
 from leitstand.files import write_atomically
+from rollout.numbered import next_numbered, numbered
 
 FOLDER = Path("/var/lib/leitstand/deployments")
 _GOOD_ONES_KEPT = 3
-_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,7 @@ class Deployments:
 
     def all(self) -> list[Deployment]:
         """The oldest first."""
-        found = self._folder.glob("[0-9]" * _DIGITS) if self._folder.is_dir() else ()
-        return [Deployment(path) for path in sorted(found)]
+        return [Deployment(path) for path in numbered(self._folder)]
 
     def last_good(self, release: str | None = None) -> Deployment | None:
         """The last that ended well, of one release or of any."""
@@ -124,10 +123,7 @@ class Deployments:
 
     def new(self) -> Deployment:
         """A new, empty folder with the next number."""
-        last = max((one.number for one in self.all()), default=0)
-        folder = self._folder / f"{last + 1:0{_DIGITS}}"
-        folder.mkdir(mode=0o700)
-        return Deployment(folder)
+        return Deployment(next_numbered(self._folder))
 
     def again(self, earlier: Deployment) -> Deployment:
         """A copy of an earlier one with the next number; its inventory names the new folder."""

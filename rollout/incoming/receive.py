@@ -8,11 +8,11 @@ from typing import BinaryIO
 from leitstand.errors import LeitstandError
 from leitstand.files import make_private_folder, write_atomically
 from leitstand.settings.config import ConfigError, check, load_document
+from rollout.numbered import next_numbered, numbered
 from rollout.remote.parcel import LARGEST, unpack
 
 INCOMING = Path("/etc/leitstand/incoming")
 _KEPT = 10
-_DIGITS = 6
 RollOut = Callable[[list[str]], int]
 
 
@@ -39,18 +39,12 @@ def receive(source: BinaryIO, incoming: Path, roll_out: RollOut) -> int:
 
 def _keep(files: dict[str, bytes], incoming: Path) -> Path:
     make_private_folder(incoming)
-    last = max((int(path.name) for path in _revisions(incoming)), default=0)
-    revision = incoming / f"{last + 1:0{_DIGITS}}"
-    revision.mkdir(mode=0o700)
+    revision = next_numbered(incoming)
     for name, content in files.items():
         write_atomically(revision / name, content, 0o600)
     return revision
 
 
-def _revisions(incoming: Path) -> list[Path]:
-    return sorted(incoming.glob("[0-9]" * _DIGITS))
-
-
 def _clean_up(incoming: Path) -> None:
-    for path in _revisions(incoming)[:-_KEPT]:
+    for path in numbered(incoming)[:-_KEPT]:
         shutil.rmtree(path)
