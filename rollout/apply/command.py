@@ -13,7 +13,7 @@ from leitstand.files import write_atomically
 from leitstand.settings.config import load_document
 from leitstand.settings.hosts import KNOWN_HOSTS
 from leitstand.settings.words import did_you_mean
-from rollout.apply.deployments import Deployments, Outcome
+from rollout.apply.deployments import Deployment, Deployments, Outcome
 from rollout.apply.engine import Report, Rollout, Wishes
 from rollout.apply.host_keys import Place, fingerprint, new_keys, pin, pinned, scan
 from rollout.apply.metrics import write_metrics
@@ -42,7 +42,7 @@ def apply(request: Request, deployments: Deployments, shown: Shown, confirm: Con
         _pin_host_keys(plan, shown, confirm)
         if not request.wishes.dry_run:
             ensure_certificates(CA, _addresses(plan), datetime.now(UTC))
-        previous = deployments.last_good()
+        previous = _of_hosts(deployments)
         deployment = deployments.new()
         write_plan(plan, deployment, request.config)
         rollout = Rollout(
@@ -77,7 +77,7 @@ def replay(release: str, wishes: Wishes, deployments: Deployments, shown: Shown)
         roles, leitstand = deployment.roles()
         rollout = Rollout(
             deployment,
-            deployments.last_good(),
+            _of_hosts(deployments),
             roles,
             wanted,
             outcome.monitoring,
@@ -87,6 +87,11 @@ def replay(release: str, wishes: Wishes, deployments: Deployments, shown: Shown)
             shown,
         )
         return _run(rollout, deployments, release)
+
+
+def _of_hosts(deployments: Deployments) -> dict[str, Deployment]:
+    """Host → what it goes back to if this roll-out fails there."""
+    return {host: deployment for host, (deployment, _) in deployments.last_of_hosts().items()}
 
 
 def _run(rollout: Rollout, deployments: Deployments, release: str) -> Report:

@@ -121,6 +121,21 @@ class Deployments:
                 return deployment
         return None
 
+    def last_of_hosts(self) -> dict[str, tuple[Deployment, Outcome]]:
+        """Host → the newest that ended well on it: what it should run, and goes back to.
+
+        One that failed counts for the hosts that it had finished; one for some hosts, for those alone. Hosts
+        that are no longer in leitstand.yml are left out.
+        """
+        ended = [(one, outcome) for one in reversed(self.all()) if (outcome := one.outcome())]
+        hosts = ended[0][1].configurations if ended else {}
+        found: dict[str, tuple[Deployment, Outcome]] = {}
+        for one, outcome in ended:
+            for host in outcome.done:
+                if host in hosts:
+                    found.setdefault(host, (one, outcome))
+        return found
+
     def new(self) -> Deployment:
         """A new, empty folder with the next number."""
         return Deployment(next_numbered(self._folder))
@@ -136,11 +151,12 @@ class Deployments:
         return new
 
     def clean_up(self) -> None:
-        """Keep the last three good ones and what came after them."""
+        """Keep the last three good ones, what came after them, and what a host may go back to."""
         good = [one for one in self.all() if (outcome := one.outcome()) and outcome.good]
+        needed = [one for one, _ in self.last_of_hosts().values()]
         if len(good) > _GOOD_ONES_KEPT:
             for one in self.all():
-                if one.number < good[-_GOOD_ONES_KEPT].number:
+                if one.number < good[-_GOOD_ONES_KEPT].number and one not in needed:
                     shutil.rmtree(one.folder)
 
     @contextmanager

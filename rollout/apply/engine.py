@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from leitstand.errors import LeitstandError
 from leitstand.prometheus import Prometheus, PrometheusError
 from rollout.ansible_run import HostResult, Playbook, play
 from rollout.apply.deployments import Deployment
@@ -15,6 +16,7 @@ from rollout.apply.shown import Shown
 
 _PROOF_SECONDS = 90.0  # a host that was restarted is scraped within one interval
 _PAUSE = 2.0
+_AWAY = "see 'journalctl -u prometheus', or go on with --without-gate REASON"
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,10 @@ class Report:
 
 @dataclass
 class Rollout:
-    """A roll-out of one deployment; ``previous`` is what a failed batch goes back to."""
+    """A roll-out of one deployment; ``previous`` has what each host of a failed batch goes back to."""
 
     deployment: Deployment
-    previous: Deployment | None
+    previous: Mapping[str, Deployment]
     roles: Mapping[str, Sequence[str]]
     wanted: Mapping[str, Runs]
     loads: str  # hash of what Prometheus loads; empty if that is not known
@@ -77,7 +79,7 @@ class Rollout:
         return [host for host in self.roles if host in (self.wishes.hosts or self.roles)]
 
     def run(self) -> Report:
-        """Do it. Raises AnsibleError when Ansible itself does not work."""
+        """Do it."""
         hosts = self._preflight(self.chosen)
         if not self.report.stopped:
             before = self._before()
@@ -111,7 +113,7 @@ class Rollout:
             return look(self.prometheus)
         except PrometheusError as error:
             if self.previous and not self.wishes.without_gate and not self.wishes.dry_run:
-                self.report.stopped = f"the state of the fleet is unknown: {error.message}"
+                self.report.stopped = f"the state of the fleet is unknown: {error.message}; {_AWAY}"
             return Seen()
 
     def _warn_of_alerts(self) -> None:
@@ -151,24 +153,27 @@ class Rollout:
         return verdict.open or self._roll_back(batch, "; ".join(verdict.reasons))
 
     def _roll_back(self, batch: Batch, why: str) -> bool:
-        """Replay the previous deployment on the hosts of a batch; always False."""
+        """Replay on each host of a batch what it had before; always False."""
         self.report.stopped = why
-        for host in batch.hosts:
-            self.report.problems.setdefault(host, why)
         if self.wishes.dry_run:
             return False
-        if self.previous is None:
+        for host in batch.hosts:
+            self.report.problems.setdefault(host, why)
+        back = {host: self.previous[host] for host in batch.hosts if host in self.previous}
+        if not back:
             self.shown.line(f"failed: {why}; there is no earlier deployment to go back to")
-            return False
-        self.shown.line(f"failed: {why}; going back to deployment {self.previous.number}")
-        known = self.previous.roles()[0]
-        hosts = [host for host in batch.hosts if host in known]  # a new host has nothing to go back to
-        results = play(_playbook(self.previous, "site.yml", hosts), self.shown) if hosts else {}
-        self.report.rolled_back += [host for host, result in results.items() if result.good]
-        for host, result in results.items():
-            if not result.good:
-                self.report.problems[host] += f"; and going back failed: {result.problems[0]}"
+        for deployment in dict.fromkeys(back.values()):
+            hosts = [host for host, before in back.items() if before == deployment]
+            self.shown.line(f"failed: {why}; {', '.join(hosts)}: back to deployment {deployment.number}")
+            self._go_back(deployment, hosts)
         return False
+
+    def _go_back(self, deployment: Deployment, hosts: Sequence[str]) -> None:
+        for host, result in self._results(_playbook(deployment, "site.yml", hosts)).items():
+            if result.good:
+                self.report.rolled_back.append(host)
+            else:
+                self.report.problems[host] += f"; and going back failed: {result.problems[0]}"
 
     def _prove(self, hosts: Collection[str]) -> None:
         """Wait until what runs is what was wanted on ``hosts``; the rest are problems."""
@@ -176,7 +181,7 @@ class Rollout:
         end = time.monotonic() + _PROOF_SECONDS
         while True:
             left = self._unlike(wanted)
-            if not left or time.monotonic() > end or self.wishes.without_gate:
+            if not left or time.monotonic() > end:
                 self.report.problems.update(left)
                 return
             time.sleep(_PAUSE)
@@ -195,7 +200,14 @@ class Rollout:
         return self.prometheus.rule_label(LOADED, "configuration")
 
     def _play(self, name: str, hosts: Sequence[str], *, dry_run: bool) -> dict[str, HostResult]:
-        return play(_playbook(self.deployment, name, hosts, dry_run=dry_run), self.shown)
+        return self._results(_playbook(self.deployment, name, hosts, dry_run=dry_run))
+
+    def _results(self, playbook: Playbook) -> dict[str, HostResult]:
+        """The result of each host; if Ansible itself does not work, that is the problem of all of them."""
+        try:
+            return play(playbook, self.shown)
+        except LeitstandError as error:
+            return {host: HostResult(problems=[error.message]) for host in playbook.hosts}
 
 
 def _playbook(deployment: Deployment, name: str, hosts: Sequence[str], *, dry_run: bool = False) -> Playbook:

@@ -1,4 +1,4 @@
-"""In which order hosts are changed: the leitstand host, the first of each role, then the rest in batches."""
+"""In which order hosts are changed: the leitstand host, the first other one of each role, then the rest."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +36,8 @@ def _first_ones(roles: Mapping[str, Sequence[str]]) -> Iterator[Batch]:
             why = "the leitstand host" if LEITSTAND in new else f"the first host with {', '.join(new)}"
             yield Batch((host,), why)
             done.add(host)
-            tried.update(roles[host])
+            # Its package is another one than that of the other hosts: they have a first one of their own.
+            tried.update([LEITSTAND] if LEITSTAND in new else roles[host])
 
 
 def _rest(hosts: Sequence[str], roles: Mapping[str, Sequence[str]], most: int) -> Iterator[Batch]:

@@ -15,16 +15,8 @@ class Wanted:
 
 
 def wanted(deployments: Deployments) -> dict[str, Wanted]:
-    """Host → what the newest roll-out that ended well on it wanted.
-
-    A roll-out that failed counts for the hosts that it had finished: they run the new state, the others the
-    old one. Hosts that are no longer in leitstand.yml are left out.
-    """
-    found: dict[str, Wanted] = {}
-    outcomes = [outcome for one in reversed(deployments.all()) if (outcome := one.outcome())]
-    hosts = outcomes[0].configurations.keys() if outcomes else ()
-    for outcome in outcomes:
-        for host in outcome.configurations if outcome.good else outcome.done:
-            if host in hosts and host not in found:
-                found[host] = Wanted(Runs(outcome.release, outcome.configurations[host]), outcome.ended)
-    return found
+    """Host → what the newest roll-out that ended well on it wanted."""
+    return {
+        host: Wanted(Runs(outcome.release, outcome.configurations[host]), outcome.ended)
+        for host, (_, outcome) in deployments.last_of_hosts().items()
+    }

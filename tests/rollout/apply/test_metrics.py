@@ -43,7 +43,8 @@ class Fleet:
         deployment = self.begins()
         ended = f"2026-11-30T{hour:02}:00:00+00:00"
         reasons = dict.fromkeys(problems, "does not answer")
-        deployment.end(Outcome(not problems, release, hashes, reasons, "root", ended, "", done.split()))
+        finished = done.split() or ([] if problems else list(hashes))
+        deployment.end(Outcome(not problems, release, hashes, reasons, "root", ended, "", finished))
         assert write_metrics(self.deployments, deployment) == []
 
     def has(self) -> dict[tuple[str, ...], float]:
@@ -96,6 +97,13 @@ def test_after_a_failure_finished_hosts_should_run_the_new_and_the_others_the_ol
     assert found == {"control": Runs("1.1", "c2"), "web1": Runs("1.0", "w1"), "web2": Runs("1.0", "x1")}
     metrics = fleet.has()
     assert metrics["timestamp_seconds",] - metrics["last_good_timestamp_seconds",] == 2 * 3600
+
+
+def test_a_roll_out_to_one_host_leaves_what_the_others_should_run(fleet: Fleet) -> None:
+    fleet.ends("1.0", CONFIGURATIONS, hour=10)
+    fleet.ends("1.1", NEXT, hour=11, done="web1")
+    found = {host: want.runs for host, want in wanted(fleet.deployments).items()}
+    assert found == {"control": Runs("1.0", "c1"), "web1": Runs("1.1", "w2"), "web2": Runs("1.0", "x1")}
 
 
 def test_a_host_that_left_the_file_should_run_nothing(fleet: Fleet) -> None:
