@@ -86,10 +86,11 @@ class Rollout:
         if self.report.stopped:
             self.report.untouched = hosts
             return self.report
-        waiting = self._batches(hosts)
+        ran = self._ran()
+        waiting = self._batches(hosts, ran)
         for number, batch in enumerate(waiting):
             self.shown.line(f"{', '.join(batch.hosts)} ({batch.why})")
-            if not self._change(batch, before):
+            if not self._change(batch, before, ran):
                 self.report.untouched = [host for later in waiting[number + 1 :] for host in later.hosts]
                 return self.report
         if not self.wishes.dry_run:
@@ -122,21 +123,24 @@ class Rollout:
             alerts = look(self.prometheus).alerts
             self.report.warnings += [f"the alert {alert} fires" for alert in sorted(alerts)]
 
-    def _batches(self, hosts: Collection[str]) -> list[Batch]:
-        """Hosts that already run what they should come last, together: little will change there."""
+    def _ran(self) -> Mapping[str, Runs]:
+        """What each host runs before anything is changed, as far as it is known."""
         try:
-            runs = what_runs(self.prometheus)
+            return what_runs(self.prometheus)
         except PrometheusError:
-            runs = {}
+            return {}
+
+    def _batches(self, hosts: Collection[str], ran: Mapping[str, Runs]) -> list[Batch]:
+        """Hosts that already run what they should come last, together: little will change there."""
         others = [host for host in hosts if host != self.leitstand]
-        settled = tuple(host for host in others if runs.get(host) == self.wanted[host])
+        settled = tuple(host for host in others if ran.get(host) == self.wanted[host])
         roles = {host: self.roles[host] for host in hosts if host not in settled}
         if self.wishes.dry_run:
             return [Batch(tuple(hosts), "dry run")]
         last = [Batch(settled, "as wanted already")] if settled else []
         return batches(roles, self.deployment.share) + last
 
-    def _change(self, batch: Batch, before: Seen) -> bool:
+    def _change(self, batch: Batch, before: Seen, ran: Mapping[str, Runs]) -> bool:
         """Change one batch; False if it failed and was rolled back."""
         results = self._play("site.yml", batch.hosts, dry_run=self.wishes.dry_run)
         if problems := self.report.take(results):
@@ -147,7 +151,8 @@ class Rollout:
             return True
         self.shown.line(f"gate: watching {', '.join(changed)}")
         try:
-            verdict = Gate(self.prometheus, before, changed).wait()
+            restarted = [host for host in changed if ran.get(host) != self.wanted[host]]
+            verdict = Gate(self.prometheus, before, changed, restarted).wait()
         except PrometheusError as error:
             return self._roll_back(batch, error.message)
         return verdict.open or self._roll_back(batch, "; ".join(verdict.reasons))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from leitstand.prometheus import Prometheus
 
-_GOOD_SCRAPES = 3  # of a host that was measured before; a new one needs one
+_GOOD_SCRAPES = 3  # of a host that was measured before and runs something else; any other needs one
 _CRITICAL = 2  # of instance:host_health:state
 _SCRAPES_MISSED = 1  # an update may cost one
 _DEADLINE = 150.0  # seconds: three scrapes at intervals of 15 s, and a start
@@ -84,6 +84,7 @@ class Gate:
     prometheus: Prometheus
     before: Seen
     hosts: Collection[str]
+    restarted: Collection[str]  # those of ``hosts`` that run something else than before
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     _good: dict[str, list[float]] = field(default_factory=dict)
@@ -109,7 +110,7 @@ class Gate:
             self.sleep(_PAUSE)
 
     def _needed(self, host: str) -> int:
-        return _GOOD_SCRAPES if self.before.up.get(host) else 1
+        return _GOOD_SCRAPES if self.before.up.get(host) and host in self.restarted else 1
 
     def _count(self, start: Seen, now: Seen) -> None:
         """Sort the scrapes since ``start`` into good and bad ones; a bad one begins the row anew."""

@@ -14,7 +14,7 @@ START = 1000.0
 def verdict(fleet: Fleet, before: Seen | None = None) -> tuple[Verdict, float]:
     """What the gate says, and after how many seconds."""
     seen = look(fleet) if before is None else before
-    found = Gate(fleet, seen, tuple(fleet.up), fleet.clock, fleet.sleep).wait()
+    found = Gate(fleet, seen, tuple(fleet.up), tuple(fleet.up), fleet.clock, fleet.sleep).wait()
     return found, fleet.clock() - START
 
 
@@ -22,6 +22,12 @@ def test_three_good_scrapes_of_each_host_open_it() -> None:
     found, seconds = verdict(Fleet(up={"web1": lambda _: True, "web2": lambda _: True}))
     assert found.open
     assert 2 * INTERVAL < seconds <= 3 * INTERVAL + 1
+
+
+def test_a_host_that_runs_what_it_did_before_needs_one_scrape() -> None:
+    fleet = Fleet(up={"web1": lambda _: True})
+    assert Gate(fleet, look(fleet), ("web1",), (), fleet.clock, fleet.sleep).wait().open
+    assert fleet.clock() - START <= INTERVAL + 1
 
 
 def test_a_host_that_was_never_measured_needs_one_scrape() -> None:
@@ -52,7 +58,7 @@ def test_one_missed_scrape_is_forgiven_and_two_are_not() -> None:
 
 def test_a_host_that_is_never_scraped_closes_it_at_the_deadline() -> None:
     fleet = Fleet(up={})
-    gate = Gate(fleet, look(fleet), ("web1",), fleet.clock, fleet.sleep)
+    gate = Gate(fleet, look(fleet), ("web1",), ("web1",), fleet.clock, fleet.sleep)
     assert gate.wait().reasons == ("the host web1 is not scraped",)
 
 
