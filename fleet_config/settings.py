@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -15,12 +16,26 @@ from leitstand.settings.models import AbsolutePath, Line, Model, SettingError
 from leitstand.settings.problems import Finding
 from leitstand.settings.roles import leitstand_host, managed_hosts
 
+_PLAIN = r"^/[A-Za-z0-9_./+@,:=~-]*$"
+
+
+def _is_plain(path: Path) -> Path:
+    # nginx has no way to write '$' in a path, and other letters end its line.
+    if not re.fullmatch(_PLAIN, str(path)):
+        raise SettingError(
+            "nginx takes only letters, digits and . / _ - + @ , : = ~ in this path", "rename the file"
+        )
+    return path
+
+
+PlainPath = Annotated[AbsolutePath, AfterValidator(_is_plain), Field(json_schema_extra={"pattern": _PLAIN})]
+
 
 class CertificateFiles(Model):
     """A certificate that something else renews, on each host with the status page."""
 
-    cert_file: AbsolutePath = Field(description="PEM file with the certificate and its chain.")
-    key_file: AbsolutePath = Field(description="PEM file with its private key, mode 0600.")
+    cert_file: PlainPath = Field(description="PEM file with the certificate and its chain.")
+    key_file: PlainPath = Field(description="PEM file with its private key, mode 0600.")
 
 
 def _is_share(value: str) -> str:

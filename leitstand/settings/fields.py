@@ -16,6 +16,7 @@ from leitstand.settings.models import SettingError
 from leitstand.settings.re2 import why_not_re2
 
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_ZONE = re.compile(r"[A-Za-z0-9._-]*")  # such as %eth0; ipaddress takes any text, even with line breaks
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
 
 
@@ -28,6 +29,8 @@ def is_address(value: str) -> str:
 
 def is_ip_address(value: str) -> bool:
     """Whether it is an IPv4 or IPv6 address, as opposed to a name."""
+    if not _ZONE.fullmatch(value.partition("%")[2]):
+        return False
     try:
         ipaddress.ip_address(value)
     except ValueError:
@@ -152,6 +155,8 @@ def _is_user_name(value: str) -> str:
 
 
 def _is_network(value: str) -> str:
+    if "%" in value:  # packet filters know no zones, and ipaddress takes any text for one
+        raise SettingError("an address that is let in has no '%'", "such as 192.0.2.10 or 2001:db8::/64")
     try:
         ipaddress.ip_network(value)
     except ValueError as error:
@@ -192,7 +197,9 @@ def split_listen(value: str) -> tuple[str, int]:
 
 
 def _is_listen(value: str) -> str:
-    split_listen(value)
+    host, _ = split_listen(value)
+    if value.endswith("\n") or not (is_ip_address(host) or _HOST_NAME.fullmatch(host)):
+        raise SettingError("it is not an address and a port", "such as 127.0.0.1:8080 or [::1]:8080")
     return value
 
 

@@ -11,7 +11,7 @@ from leitstand.errors import EXIT_FAILED, EXIT_OK, EXIT_WARNINGS
 from leitstand.options import config_option, json_option
 from leitstand.tables import table
 from leitstand.version import VERSION
-from rollout.apply.command import Request, collect_packages, replay
+from rollout.apply.command import Request, replay
 from rollout.apply.command import apply as roll_out
 from rollout.apply.deployments import Deployments
 from rollout.apply.engine import Report, Wishes
@@ -80,9 +80,8 @@ def apply(
         report = replay(release or "", wishes, deployments, shown)
     else:
         folders = [CARRIED, Path.cwd(), *([packages] if packages else [])]
-        collect_packages(VERSION, folders)
         report = roll_out(
-            Request(config_path, VERSION, wishes),
+            Request(config_path, VERSION, wishes, folders),
             deployments,
             shown,
             lambda text: accept_host_keys or _confirm(text),

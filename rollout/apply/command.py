@@ -2,14 +2,13 @@
 
 import getpass
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from leitstand.errors import LeitstandError, UsageError
 from leitstand.exported_keys import is_exported
-from leitstand.files import write_atomically
 from leitstand.settings.config import load_document
 from leitstand.settings.hosts import KNOWN_HOSTS
 from leitstand.settings.words import did_you_mean
@@ -17,7 +16,8 @@ from rollout.apply.deployments import Deployment, Deployments, Outcome
 from rollout.apply.engine import Report, Rollout, Wishes
 from rollout.apply.host_keys import Place, fingerprint, new_keys, pin, pinned, scan
 from rollout.apply.metrics import write_metrics
-from rollout.apply.plan import CA, PACKAGES, Plan, make_plan, own_prometheus, package_version, write_plan
+from rollout.apply.packages import keep, lay_out, new_packages
+from rollout.apply.plan import CA, PACKAGES, Plan, make_plan, own_prometheus, write_plan
 from rollout.apply.proof import Runs
 from rollout.apply.shown import Shown
 from rollout.authority import ensure_certificates
@@ -32,6 +32,7 @@ class Request:
     config: Path
     release: str
     wishes: Wishes
+    packages: Sequence[Path] = ()  # folders in which packages of the release may be
 
 
 def apply(request: Request, deployments: Deployments, shown: Shown, confirm: Confirm) -> Report:
@@ -39,12 +40,19 @@ def apply(request: Request, deployments: Deployments, shown: Shown, confirm: Con
     plan = make_plan(load_document(request.config), request.release)
     _known(request.wishes.hosts, plan)
     with deployments.locked(_by(), _now()):
-        _pin_host_keys(plan, shown, confirm)
-        if not request.wishes.dry_run:
-            ensure_certificates(CA, _addresses(plan), datetime.now(UTC))
+        packages = new_packages(request.release, request.packages)
+        places, keys = _new_host_keys(plan, shown, confirm)
         previous = _of_hosts(deployments)
         deployment = deployments.new()
-        write_plan(plan, deployment, request.config)
+        known_hosts, folder = KNOWN_HOSTS, PACKAGES
+        if request.wishes.dry_run:
+            known_hosts, folder = deployment.folder / "known_hosts", deployment.folder / "packages"
+            lay_out(packages, folder)
+        else:
+            ensure_certificates(CA, _addresses(plan), datetime.now(UTC))
+            keep(packages)
+        pin(known_hosts, places, keys, base=KNOWN_HOSTS)
+        write_plan(plan, deployment, request.config, known_hosts, folder)
         rollout = Rollout(
             deployment,
             previous,
@@ -95,12 +103,13 @@ def _of_hosts(deployments: Deployments) -> dict[str, Deployment]:
 
 
 def _run(rollout: Rollout, deployments: Deployments, release: str) -> Report:
-    if not rollout.wishes.dry_run:
-        write_metrics(deployments, rollout.deployment)  # so that a run that is killed counts as failed
-    report = rollout.run()
     if rollout.wishes.dry_run:
-        rollout.deployment.remove()
-        return report
+        try:
+            return rollout.run()
+        finally:
+            rollout.deployment.remove()
+    write_metrics(deployments, rollout.deployment)  # so that a run that is killed counts as failed
+    report = rollout.run()
     report.warnings += not_exported(rollout.deployment.keys_files)
     configurations = {host: runs.configuration for host, runs in rollout.wanted.items()}
     left = {*report.problems, *report.untouched}
@@ -143,8 +152,8 @@ def _addresses(plan: Plan) -> dict[str, str]:
     return {host: str(variables["leitstand_address"]) for host, variables in plan.inventory.hosts.items()}
 
 
-def _pin_host_keys(plan: Plan, shown: Shown, confirm: Confirm) -> None:
-    """Pin the keys of hosts that are new, once a person has seen their fingerprints."""
+def _new_host_keys(plan: Plan, shown: Shown, confirm: Confirm) -> tuple[Mapping[str, Place], dict[str, str]]:
+    """Where hosts answer, and the keys of new ones, of which a person has seen the fingerprints."""
     places: Mapping[str, Place] = {
         host: Place(str(variables["ansible_host"]), int(variables["ansible_port"]))
         for host, variables in plan.inventory.hosts.items()
@@ -152,13 +161,14 @@ def _pin_host_keys(plan: Plan, shown: Shown, confirm: Confirm) -> None:
     }
     new = new_keys(places, scan(places), pinned(KNOWN_HOSTS))
     if not new:
-        return
+        return places, new
     shown.line("new hosts; compare with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on each:")
     for host, key in new.items():
         shown.line(f"  {host}  {fingerprint(key)}")
     if not confirm("Are these their keys?"):
-        raise LeitstandError("the keys of new hosts were not accepted", "nothing was changed")
-    pin(KNOWN_HOSTS, places, new)
+        hint = "nothing was changed; on the leitstand host, in a terminal: leitstand apply"
+        raise LeitstandError("the keys of new hosts were not accepted", hint)
+    return places, new
 
 
 def _by() -> str:
@@ -167,12 +177,3 @@ def _by() -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def collect_packages(release: str, folders: Iterable[Path], target: Path = PACKAGES) -> None:
-    """Copy a release's packages from ``folders`` to the folder that hosts get them from."""
-    target.mkdir(parents=True, exist_ok=True)
-    for folder in folders:
-        for package in sorted(folder.glob(f"leitstand*_{package_version(release)}+*.deb")):
-            if not (target / package.name).exists():
-                write_atomically(target / package.name, package.read_bytes())

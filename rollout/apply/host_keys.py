@@ -72,9 +72,13 @@ def new_keys(
     return {host: key for host, key in presented.items() if places[host].name not in known}
 
 
-def pin(known_hosts: Path, places: Mapping[str, Place], keys: Mapping[str, str]) -> None:
-    """Add the keys; lines that are there stay."""
-    make_private_folder(known_hosts.parent)
-    before = known_hosts.read_text(encoding="utf-8") if known_hosts.exists() else ""
+def pin(
+    known_hosts: Path, places: Mapping[str, Place], keys: Mapping[str, str], base: Path | None = None
+) -> None:
+    """Add the keys to the lines that are there, or to those of ``base``; writes only what changes."""
+    source = base or known_hosts
+    before = source.read_text(encoding="utf-8") if source.exists() else ""
     added = "".join(f"{places[host].name} {key}\n" for host, key in keys.items())
-    write_atomically(known_hosts, before + added, 0o600)
+    if added or source != known_hosts:
+        make_private_folder(known_hosts.parent)
+        write_atomically(known_hosts, before + added, 0o600)

@@ -111,7 +111,13 @@ def files_of_leitstand_host(fleet: Fleet, expected: Expected) -> Files:
     return {f"{part}/{path}": text for part, files in parts.items() for path, text in files.items()}
 
 
-def write_plan(plan: Plan, deployment: Deployment, source: Path) -> None:
+def write_plan(
+    plan: Plan,
+    deployment: Deployment,
+    source: Path,
+    known_hosts: Path = KNOWN_HOSTS,
+    packages: Path = PACKAGES,
+) -> None:
     """Write all that Ansible needs into the folder of a deployment; ``source`` is the leitstand.yml."""
     hashes = plan.configurations
     for host, files in plan.files.items():
@@ -119,7 +125,8 @@ def write_plan(plan: Plan, deployment: Deployment, source: Path) -> None:
         write_files(deployment.rendered / host, {**files, **more})
     shutil.copytree(share("ansible"), deployment.ansible)
     _copy(source, deployment.config)
-    (deployment.inventory).write_text(json_text(_with_places(plan, deployment, hashes).as_file()))
+    made = _with_places(plan, deployment, hashes, known_hosts, packages)
+    deployment.inventory.write_text(json_text(made.as_file()))
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -132,16 +139,18 @@ def _hash_rules(hashed: str) -> str:
     return yaml_text({"groups": [{"name": "configuration", "rules": [rule]}]})
 
 
-def _with_places(plan: Plan, deployment: Deployment, hashes: Mapping[str, str]) -> Inventory:
+def _with_places(
+    plan: Plan, deployment: Deployment, hashes: Mapping[str, str], known_hosts: Path, packages: Path
+) -> Inventory:
     places = {
         "leitstand_release": plan.release,
         "leitstand_package_version": package_version(plan.release),
         "leitstand_monitoring": plan.monitoring,
         "leitstand_config": str(deployment.config),
-        "leitstand_packages": str(PACKAGES),
+        "leitstand_packages": str(packages),
         "leitstand_rendered": str(deployment.rendered),
         "leitstand_ca": str(CA),
-        "ansible_ssh_common_args": f"-o UserKnownHostsFile={KNOWN_HOSTS} -o StrictHostKeyChecking=yes",
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes",
     }
     hosts = {
         host: {**variables, "leitstand_configuration": hashes[host]}

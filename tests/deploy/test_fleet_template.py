@@ -43,6 +43,28 @@ def test_a_workflow_gives_a_job_no_more_than_it_needs(path: Path) -> None:
         assert "${{" not in command["run"]
 
 
+# What others than the repository's own people can write: https://docs.github.com/en/actions/security-guides
+FOREIGN = r"github\.(head_ref|event\.(?!pull_request\.base\.sha))|commits|title|body|label|ref_name|actor"
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_secret_reaches_no_branch_commit_title_or_fork(path: Path) -> None:
+    text = path.read_text()
+    workflow = yaml.safe_load(text)
+    triggers = workflow[True]  # YAML reads the key `on` so
+    expressions = re.findall(r"\$\{\{(.*?)\}\}", text)
+    assert not [each for each in expressions if re.search(FOREIGN, each)]
+    uses_secrets = [job for job in workflow["jobs"].values() if "secrets." in str(job)]
+    if uses_secrets:
+        assert not set(triggers) - {"push", "schedule", "workflow_dispatch"}, "forks start pull requests"
+        push = triggers.get("push", {})
+        assert push in ({}, {"branches": ["main"]}, {"tags": ["v*"]})
+        assert all(job["environment"] for job in uses_secrets), "which only people and main may use"
+    for job in workflow["jobs"].values():
+        for step in job["steps"]:
+            assert "secrets." not in str(step.get("run")), "an argument is visible to every process"
+
+
 def test_the_workflows_have_no_finding_of_zizmor() -> None:
     if not (zizmor := shutil.which("zizmor")):
         pytest.skip("zizmor is not installed")

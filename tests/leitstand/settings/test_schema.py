@@ -44,6 +44,7 @@ BEYOND_A_SCHEMA += (
     "acme-",
     "managed-",
     "deploy-without-roles",
+    "listen-",
     "deploy-allow-",
     "deploy-exception-of",
     "max-parallel-of",
