@@ -21,15 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from lab.fleet import Base, Fleet, Host, debian_base, fleet_impossible
-from lab.packages import WHEELS, as_release, built_packages, package, target_of_this_python
+from lab.packages import WHEELS, bad_release, built_packages, package, target_of_this_python
 from lab.processes import LabError
-from lab.rollout import CONTROL, Applied, Bare, configuration
+from lab.rollout import CONTROL, Applied, Bare, configuration, processes
 from lab.swift_process import REPOSITORY
 
 NAMES = (CONTROL, "web1", "web2")
 COMMANDS = ("apt install ./leitstand_*.deb", "leitstand init", "leitstand apply")
 BAD_RELEASE = "99.0"
-_BROKEN = "#!/bin/sh\nsystemd-notify --ready\nexec sleep 9999\n"
 UNIT = """\
 [Service]
 ExecStart=/opt/pip/bin/leitstand exporter --web.listen-address 127.0.0.1:9815
@@ -130,11 +129,10 @@ def three_hosts(base: Base, packages: Path, *, bad_release: bool) -> float:
 
 def changed_setting(bare: Bare, document: dict[str, Any]) -> None:
     """A setting that only Prometheus reads; every process must be the one it was."""
-    before = {name: processes(bare.fleet[name]) for name in NAMES}
+    before = bare.processes()
     bare.configure({**document, "probing": {"interval": "20s"}})
     applied = bare.apply().require(0, 1)
-    after = {name: processes(bare.fleet[name]) for name in NAMES}
-    restarted = [f"{name}: {unit}" for name in NAMES for unit in before[name] ^ after[name]]
+    restarted = sorted(bare.processes() ^ before)
     show_applied("a changed interval of probes", applied)
     show(
         "processes that were restarted by it",
@@ -143,19 +141,10 @@ def changed_setting(bare: Bare, document: dict[str, Any]) -> None:
     )
 
 
-def processes(host: Host) -> set[str]:
-    """Unit and main process of each service that runs."""
-    argv = ["systemctl", "list-units", "--type=service", "--state=running", "--plain", "--no-legend"]
-    ours = ("leitstand", "prometheus", "nginx")
-    units = [line.split()[0] for line in host.run(argv).stdout.splitlines() if line.startswith(ours)]
-    show_pid = ["systemctl", "show", "--property=MainPID", "--value"]
-    return {f"{unit} {host.run([*show_pid, unit]).stdout.strip()}" for unit in units}
-
-
 def refused(bare: Bare) -> None:
     """A release whose exporter starts and serves nothing."""
     with tempfile.TemporaryDirectory() as name:
-        new, broken = bad_packages(bare.packages, Path(name))
+        new, broken = bad_release(bare.packages, BAD_RELEASE, Path(name))
         for path in (new, broken):
             shutil.copy(path, bare.control.root / "root")
         bare.control.run(["dpkg", "--install", f"/root/{new.name}"])
@@ -164,18 +153,6 @@ def refused(bare: Bare) -> None:
     others = "web2 untouched" if processes(bare.fleet["web2"]) == before else "web2 was changed"
     back = ", ".join(applied.report["rolled_back"]) or "no host"
     show("bad release, refused and rolled back", f"{applied.seconds:.1f} s", f"rolled back: {back}; {others}")
-
-
-def bad_packages(packages: Path, folder: Path) -> tuple[Path, Path]:
-    """A newer release: the leitstand host's package is good, that of other hosts is not."""
-    new = as_release(package("leitstand", packages), BAD_RELEASE, folder)
-    made = as_release(package("leitstand-exporter", packages), BAD_RELEASE, folder)
-    root = folder / "broken"
-    subprocess.run(["dpkg-deb", "-R", made, root], check=True)
-    (root / "opt/leitstand/bin/leitstand").write_text(_BROKEN)
-    argv: list[str | Path] = ["dpkg-deb", "--root-owner-group", "-Znone", "-b", root, made]
-    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
-    return new, made
 
 
 def sizes(packages: Path) -> None:

@@ -13,6 +13,8 @@ from lab.processes import LabError
 
 ROOT = Path(__file__).resolve().parents[1]
 WHEELS = CACHE / "wheels"
+# systemd takes the service for started, and the socket accepts for it.
+SERVES_NOTHING = "#!/bin/sh\nsystemd-notify --ready\nexec sleep 9999\n"
 _KEPT = 4  # states of the checkout whose packages stay
 _TARGETS = {(3, 11): "debian12", (3, 12): "ubuntu24.04", (3, 13): "debian13"}
 
@@ -95,8 +97,22 @@ def as_release(package: Path, version: str, into: Path) -> Path:
     own = f"  {note.relative_to(root)}"
     sums.write_text(sums.read_text().replace(old + own, new + own))
     made = into / f"{name}_{debian}_{architecture}.deb"
-    subprocess.run(
-        ["dpkg-deb", "--root-owner-group", "-Znone", "-b", root, made], check=True, stdout=subprocess.DEVNULL
-    )
-    shutil.rmtree(root)
+    _pack(root, made)
     return made
+
+
+def bad_release(folder: Path, version: str, into: Path) -> tuple[Path, Path]:
+    """A release whose package for the leitstand host is good, while that for others serves nothing."""
+    made = as_release(package("leitstand-exporter", folder), version, into)
+    root = into / "broken"
+    subprocess.run(["dpkg-deb", "-R", made, root], check=True)
+    (root / "opt/leitstand/bin/leitstand").write_text(SERVES_NOTHING)
+    _pack(root, made)
+    return as_release(package("leitstand", folder), version, into), made
+
+
+def _pack(root: Path, package: Path) -> None:
+    """Make a package, not compressed, of a folder, which is removed."""
+    argv: list[str | Path] = ["dpkg-deb", "--root-owner-group", "-Znone", "-b", root, package]
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+    shutil.rmtree(root)

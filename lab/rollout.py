@@ -13,6 +13,7 @@ import yaml
 
 from lab.fleet import Fleet
 from lab.fleet.host import Host
+from lab.packages import package as found
 from lab.processes import LabError
 from lab.swift_process import make_certificates
 
@@ -25,6 +26,9 @@ _BACKUP_KEY = "/root/.ssh/leitstand_backup"
 _KNOWN_HOSTS = "/etc/leitstand/ssh/known_hosts"
 _TLS = "/etc/ssl/status"
 _APPLY_SECONDS = 1800
+_LEITSTAND = ("env", "--chdir=/root", "leitstand")
+_APPLY = ("apply", "--config", CONFIGURATION)
+OURS = ("leitstand*.service", "prometheus*.service", "nginx.service")
 
 Document = dict[str, Any]
 
@@ -128,32 +132,50 @@ class Bare:
         for number in range(50):
             web1.write(f"/var/www/html/{number:02}.html", f"<h1>Lap {number}</h1>\n" * 100)
 
-    def install(self) -> None:
-        """Install the package on the leitstand host, with apt."""
-        (package,) = self.packages.glob("leitstand_*.deb")
+    def install(self, package: Path | None = None) -> None:
+        """Install a package on the leitstand host, also over a newer one; by default this checkout's."""
+        package = package or found("leitstand", self.packages)
         shutil.copy(package, self.control.root / "root")
         self.control.run(["apt-get", "update", "-qq"])
-        argv = ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", f"/root/{package.name}"]
-        self.control.run(argv)
+        argv = ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", "--allow-downgrades"]
+        self.control.run([*argv, f"/root/{package.name}"])
 
     def configure(self, document: Document) -> None:
         """Write leitstand.yml."""
         self.control.write(CONFIGURATION, yaml.safe_dump(document, sort_keys=False), 0o600)
 
     def leitstand(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        """Run leitstand on the leitstand host. With ``check``, LabError if it fails."""
-        return self.control.run(["leitstand", *words], check=check, seconds=_APPLY_SECONDS)
+        """Run leitstand on the leitstand host, in root's home. With ``check``, LabError if it fails."""
+        return self.control.run([*_LEITSTAND, *words], check=check, seconds=_APPLY_SECONDS)
 
     def apply(self, *options: str) -> Applied:
         """Run `leitstand apply` to its end."""
         start = time.monotonic()
-        done = self.leitstand("apply", "--json", "--config", CONFIGURATION, *options, check=False)
+        done = self.leitstand(*_APPLY, "--json", *options, check=False)
         lines = done.stdout.splitlines()
         report = json.loads(lines[-1]) if lines[-1:] and lines[-1].startswith("{") else {}
         return Applied(time.monotonic() - start, done.returncode, report, done.stderr)
+
+    def start(self, *options: str) -> "subprocess.Popen[str]":
+        """Start `leitstand apply`, with its messages in a pipe; it ends like any child."""
+        argv = self.control.command([*_LEITSTAND, *_APPLY, *options])
+        return subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+
+    def processes(self) -> set[str]:
+        """Host, unit and main process of each service of ours that runs."""
+        return {line for host in self.fleet.hosts.values() for line in processes(host)}
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
         """What Prometheus on the leitstand host answers: labels and value. Raises LabError."""
         argv = ["curl", "-sSfG", "http://127.0.0.1:9090/api/v1/query", "--data-urlencode"]
         answer = json.loads(self.control.run([*argv, f"query={expression}"]).stdout)
         return [(one["metric"], float(one["value"][1])) for one in answer["data"]["result"]]
+
+
+def processes(host: Host) -> set[str]:
+    """Host, unit and main process of each service of ours that runs there."""
+    argv = ["systemctl", "show", "--property=Id,MainPID", "--state=running", *OURS]
+    blocks = host.run(argv).stdout.strip().split("\n\n")
+    return {" ".join([host.name, *sorted(block.split())]) for block in blocks if block}

@@ -205,8 +205,12 @@ class Host:
         self, argv: Sequence[str], *, check: bool = True, input: str | None = None, seconds: float = 300
     ) -> "subprocess.CompletedProcess[str]":
         """Run as root on it, without SSH; with ``check``, LabError if it fails. Needs no network."""
+        return self._done(self.command(argv), check, input, seconds)
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """``argv`` as the command of a child, of any kind, that is root's on it."""
         enter = ["nsenter", f"--target={self.leader}", "--all", "env", "-i", f"PATH={PATH}", "HOME=/root"]
-        return self._done([*enter, "LANG=C.UTF-8", *argv], check, input, seconds)
+        return [*enter, "LANG=C.UTF-8", *argv]
 
     def ssh(
         self, *command: str, check: bool = True, input: str | None = None, seconds: float = 300
