@@ -15,7 +15,7 @@ from leitstand.settings.words import did_you_mean
 from rollout.apply.deployments import Deployment, Deployments, Outcome
 from rollout.apply.engine import Report, Rollout, Wishes
 from rollout.apply.host_keys import Place, fingerprint, new_keys, pin, pinned, scan
-from rollout.apply.metrics import write_metrics
+from rollout.apply.metrics import running, write_metrics
 from rollout.apply.packages import keep, lay_out, new_packages
 from rollout.apply.plan import CA, PACKAGES, Plan, make_plan, own_prometheus, write_plan
 from rollout.apply.proof import Runs
@@ -108,8 +108,8 @@ def _run(rollout: Rollout, deployments: Deployments, release: str) -> Report:
             return rollout.run()
         finally:
             rollout.deployment.remove()
-    write_metrics(deployments, rollout.deployment)  # so that a run that is killed counts as failed
-    report = rollout.run()
+    with running(deployments, rollout.deployment):
+        report = rollout.run()
     report.warnings += not_exported(rollout.deployment.keys_files)
     configurations = {host: runs.configuration for host, runs in rollout.wanted.items()}
     left = {*report.problems, *report.untouched}

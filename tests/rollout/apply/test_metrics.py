@@ -1,13 +1,15 @@
 """Roll-outs as metrics: what each host should run, and how the last one ended."""
 
 import json
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from rollout.apply.deployments import Deployment, Deployments, Outcome
-from rollout.apply.metrics import TEXTFILE, write_metrics
+from rollout.apply.metrics import TEXTFILE, running, write_metrics
 from rollout.apply.proof import Runs
 from rollout.apply.wanted import wanted
 
@@ -28,7 +30,6 @@ class Fleet:
         deployment = self.deployments.new()
         variables = {"leitstand_metrics_folder": str(self.metrics)}
         deployment.inventory.write_text(json.dumps({"all": {"vars": variables}}))
-        assert write_metrics(self.deployments, deployment) == []
         return deployment
 
     def ends(
@@ -78,10 +79,22 @@ def test_a_good_roll_out_shows_what_each_host_should_run_and_when_it_ended(fleet
     assert (fleet.metrics / TEXTFILE).stat().st_mode & 0o777 == 0o644
 
 
-def test_a_run_that_is_killed_counts_as_failed_until_one_ends_well(fleet: Fleet) -> None:
+def test_while_a_run_goes_on_it_shows_since_when_and_how_the_one_before_ended(fleet: Fleet) -> None:
     fleet.ends("1.0", CONFIGURATIONS, hour=10)
-    fleet.begins()
+    before = time.time()
+    with running(fleet.deployments, fleet.begins()):
+        found = fleet.has()
+    assert before <= found.pop(("running_since_timestamp_seconds",)) <= time.time()
+    fleet.ends("1.0", CONFIGURATIONS, hour=10)
+    assert found == fleet.has()
+
+
+def test_a_run_that_breaks_off_is_no_success_until_one_ends_well(fleet: Fleet) -> None:
+    fleet.ends("1.0", CONFIGURATIONS, hour=10)
+    with suppress(KeyboardInterrupt), running(fleet.deployments, fleet.begins()):
+        raise KeyboardInterrupt
     found = fleet.has()
+    assert ("running_since_timestamp_seconds",) not in found
     assert found["success",] == 0
     assert found["timestamp_seconds",] == 1796032800
     assert found["wanted_info", "web1", "1.0", "w1"] == 1
@@ -112,8 +125,10 @@ def test_a_host_that_left_the_file_should_run_nothing(fleet: Fleet) -> None:
     assert wanted(fleet.deployments).keys() == {"control"}
 
 
-def test_a_first_roll_out_that_failed_wants_nothing_and_is_no_success(fleet: Fleet) -> None:
-    fleet.begins()
+def test_a_first_roll_out_is_neither_success_nor_failure_until_it_ends(fleet: Fleet) -> None:
+    with suppress(KeyboardInterrupt), running(fleet.deployments, fleet.begins()):
+        assert [name for name, *_ in fleet.has()] == ["running_since_timestamp_seconds"]
+        raise KeyboardInterrupt
     assert fleet.has() == {("success",): 0}
 
 
