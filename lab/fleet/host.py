@@ -28,9 +28,10 @@ shift
 while "$@"; status=$?; [ $status = 133 ]; do :; done
 exit $status
 """
+# The same hardware address for the same number: after a replacement no neighbour looks for the lost one.
 CABLE = """\
 ip netns add "$1"
-ip link add "v-$2" type veth peer name host0 netns "$1"
+ip link add "v-$2" type veth peer name host0 address "$(printf 02:00:00:00:00:%02x "$2")" netns "$1"
 ip link set "v-$2" master fleet0 up
 ip -n "$1" -batch - <<END
 link set lo up
