@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import struct
 from pathlib import Path
 
 from deploy.debian import programs
@@ -22,7 +23,7 @@ LEFT_OUT = (
     *("bin", "**/tests", "**/test", "**/__pycache__", "**/*.pyi", "**/*.pyx", "**/*.pxd", "**/*.h", "**/*.c"),
     *("*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED", "*.dist-info/direct_url.json"),
     *("Cryptodome/SelfTest", "Cryptodome/PublicKey", "Cryptodome/Signature", "Cryptodome/IO"),
-    *("boto3/examples", "granian/py.typed"),
+    *("boto3/examples", "granian/py.typed", "pydantic/v1", "pydantic/mypy.py"),
 )
 _DATA_OF_BOTOCORE = {
     "s3",
@@ -63,7 +64,7 @@ def unpack(locks: list[Path], target: Target, architecture: str, wheels: Path, i
 
 
 def trim(packages: Path, languages: set[str]) -> None:
-    """Remove what is never loaded: tests, sources in C, other services than S3, other languages than ours."""
+    """Remove what is never loaded: tests, sources in C, symbols, other services than S3, other languages."""
     loaded = {
         "botocore/data/*": _DATA_OF_BOTOCORE,
         "boto3/data/*": {"s3"},
@@ -76,6 +77,28 @@ def trim(packages: Path, languages: set[str]) -> None:
         for path in packages.glob(pattern):
             if not {path.name, re.split(r"[_.]", path.name)[0]} & kept:
                 _remove(path)
+
+    for path in packages.rglob("*.so"):
+        path.write_bytes(as_loaded(path.read_bytes()))
+
+
+def as_loaded(library: bytes) -> bytes:
+    """A shared library as far as programs load it: what follows is for linkers and debuggers (elf(5)).
+
+    Unlike strip(1), it gives the same bytes on every machine, and takes those of another architecture.
+    """
+    if library[:6] != b"\x7fELF\x02\x01":  # 64 bits, little-endian
+        return library
+    (table,) = struct.unpack_from("<Q", library, 32)  # e_phoff
+    size, count = struct.unpack_from("<HH", library, 54)  # e_phentsize, e_phnum
+    ends = [table + size * count]
+    for header in range(table, ends[0], size):
+        offset, length = struct.unpack_from("<8xQ16xQ", library, header)  # p_offset, p_filesz
+        ends.append(offset + length)
+    kept = bytearray(library[: max(ends)])
+    struct.pack_into("<Q", kept, 40, 0)  # e_shoff: no table of sections
+    struct.pack_into("<HH", kept, 60, 0, 0)  # e_shnum, e_shstrndx
+    return bytes(kept)
 
 
 def _remove(path: Path) -> None:
