@@ -121,7 +121,10 @@ class Fleet:
             self._prepare()
             self.names = stack.enter_context(Names(self.folder / "names", self.enclosure))
             self._publish(
-                *(self._make(name, FIRST + place, self._small) for place, name in enumerate(self._wanted))
+                *(
+                    self._make(name, FIRST + place, self.base, self._small)
+                    for place, name in enumerate(self._wanted)
+                )
             )
             if self._boots:
                 self.boot()
@@ -166,9 +169,16 @@ class Fleet:
         self.enclosure.run(["touch", target])
         self.enclosure.run(["mount", "--bind", self.folder / "resolv.conf", target])
 
-    def add(self, name: str, *, boot: bool = True, small: bool | None = None) -> Host:
-        """One more host, with an empty disk, new keys, and the next address; ``small`` as for the fleet."""
-        host = self._make(name, self._next, self._small if small is None else small)
+    def add(
+        self, name: str, *, base: Base | None = None, boot: bool = True, small: bool | None = None
+    ) -> Host:
+        """One more host, with an empty disk, new keys, and the next address.
+
+        ``base``, for another release of Debian, and ``small`` are the fleet's by default.
+        """
+        if base:
+            self._stack.enter_context(base.used())
+        host = self._make(name, self._next, base or self.base, self._small if small is None else small)
         self._publish(host)
         if boot:
             host.boot()
@@ -178,20 +188,20 @@ class Fleet:
         """A new machine in the place of a lost one: same name and addresses, empty disk, new keys."""
         lost = self.hosts.pop(name)
         lost.destroy()
-        host = self._make(name, lost.number, lost.small)
+        host = self._make(name, lost.number, lost.base, lost.small)
         self._publish(host)
         if boot:
             host.boot()
         return host
 
-    def _make(self, name: str, number: int, small: bool) -> Host:
+    def _make(self, name: str, number: int, base: Base, small: bool) -> Host:
         if name in self.hosts:
             raise LabError(f"there is already a host named {name}")
         host = Host(
             name,
             number,
             self.folder / "hosts" / name,
-            self.base,
+            base,
             self.enclosure,
             f"{CGROUP}{self.folder.name}-{name}",
             self.ssh_config,
