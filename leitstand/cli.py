@@ -27,6 +27,7 @@ COMMANDS: Table = {
     ),
     "check": ("leitstand.commands:check", "Check leitstand.yml and print every problem."),
     "apply": ("rollout.apply.cli:apply", "Make every host what leitstand.yml says."),
+    "remove": ("rollout.removal.cli:remove", "Take everything off hosts again, but no backup."),
     "render": ("fleet_config.cli:render", "Write the configuration of Prometheus, Alertmanager and Grafana."),
     "ansible-inventory": ("fleet_config.cli:ansible_inventory", "Print the Ansible inventory of the fleet."),
     "schema": ("leitstand.commands:schema", "Print the JSON Schema of leitstand.yml, for editors."),

@@ -4,24 +4,30 @@ import functools
 import os
 import pwd
 import signal
+import sys
 import threading
 from pathlib import Path
 
 import click
 
 from leitstand.activation import SYSTEMD, passed_by_systemd
-from leitstand.errors import EXIT_OK, EXIT_WARNINGS, UsageError
+from leitstand.errors import EXIT_OK, EXIT_WARNINGS, LeitstandError, UsageError
 from leitstand.options import config_option
 from leitstand.prometheus import Prometheus
 from leitstand.settings.config import load_document, read
 from leitstand.settings.fields import split_listen
 from leitstand.settings.fleet import Fleet
+from leitstand.settings.hosts import SSH_PORT
+from leitstand.settings.roles import page_hosts
 from leitstand.settings.watch import Watched
 from status_page.app import build_application
 from status_page.config import StatusPage, StatusPageSettings
 from status_page.plan import Plan, make_plan
 from status_page.server import serve as serve_application
 from status_page.server import serve_passed
+from status_page.transfer import Sender, Way, take
+
+_LOOK_SECONDS = 2.0  # between two looks for a new round
 
 
 @click.group(
@@ -89,6 +95,60 @@ def serve(config_path: Path, listen: str | None, workers: int | None) -> int:
     except ValueError as error:
         raise UsageError(f"--listen {listen}: {error}") from error
     serve_application(build, address, port, workers or page.workers, say=lambda line: click.echo(line))
+    return EXIT_OK
+
+
+@status_page.command(epilog="Example: leitstand status-page send --identity key --known-hosts known_hosts")
+@config_option
+@click.option(
+    "--identity", type=click.Path(path_type=Path), required=True, help="Private key that may log in there."
+)
+@click.option(
+    "--known-hosts", type=click.Path(path_type=Path), required=True, help="File with the hosts' SSH keys."
+)
+@click.option("--once", is_flag=True, help="Send once and exit.")
+def send(config_path: Path, identity: Path, known_hosts: Path, once: bool) -> int:
+    """Send each new round of pages to the other hosts with the role `status_page`, until SIGTERM.
+
+    They take it with `receive`. Ends with 3 when a host cannot be reached; its service starts it again.
+    """
+    files = identity.absolute(), known_hosts.absolute()
+    watched = Watched(config_path, lambda path: _others(path, *files))
+    sender, stop = Sender(_settings(config_path)[0].folder), threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    while not stop.wait(0 if once and not sender.sent else _LOOK_SECONDS):
+        watched.refresh()
+        if failed := sender.round(watched.value):
+            what = "; ".join(f"{host} did not get the pages: {why}" for host, why in failed.items())
+            raise LeitstandError(what, "its page shows the age of what it has")
+        if once:
+            break
+    return EXIT_OK
+
+
+def _others(config_path: Path, identity: Path, known_hosts: Path) -> dict[str, Way]:
+    """The hosts of the page beside the leitstand host, and how to log in there."""
+    hosts = read(load_document(config_path), Fleet).hosts
+    others = [name for name in page_hosts(hosts) if "leitstand" not in hosts[name].roles]
+    logins = {name: hosts[name].login for name in others}
+    return {
+        name: Way(login.user, hosts[name].address, login.port or SSH_PORT, identity, known_hosts)
+        for name, login in logins.items()
+    }
+
+
+@status_page.command(epilog='Example: command="leitstand status-page receive" in authorized_keys')
+@click.option(
+    "--folder",
+    default=Path("/var/lib/leitstand/status-page"),
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the pages are served from.",
+)
+def receive(folder: Path) -> int:
+    """Take a round of pages from standard input and serve it, if it is complete; started by sshd."""
+    take(sys.stdin.buffer, folder)
     return EXIT_OK
 
 

@@ -112,14 +112,20 @@ def publish(folder: Path, bundle: Bundle) -> None:
         target.mkdir(parents=True)
         manifest = _write_files(target, made)
         (target / "manifest.json").write_text(json.dumps(manifest))
-        link = folder / ".current"
-        link.unlink(missing_ok=True)
-        link.symlink_to(target.relative_to(folder))
-        link.replace(folder / "current")
+        switch(folder, target)
     except OSError as error:
         shutil.rmtree(target, ignore_errors=True)
         raise ReadyError(f"{folder}: cannot write the ready-made pages: {error.strerror}") from error
-    for old in sorted(releases.iterdir())[:-_KEPT]:
+
+
+def switch(folder: Path, target: Path) -> None:
+    """Serve ``target``, a folder in ``FOLDER/releases``, from now on; the oldest others are removed."""
+    link = folder / ".current"
+    link.unlink(missing_ok=True)
+    link.symlink_to(target.relative_to(folder))
+    link.replace(folder / "current")
+    others = sorted(path for path in target.parent.iterdir() if path != target)
+    for old in others[: 1 - _KEPT]:
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -165,7 +171,14 @@ def _entry(name: str, ready: Ready) -> dict[str, Any]:
 def load(folder: Path) -> Release | None:
     """The content of ``folder/current``; None if nothing was written yet. ReadyError if it is incomplete."""
     try:
-        current = (folder / "current").resolve(strict=True)
+        return read_release((folder / "current").resolve(strict=True))
+    except FileNotFoundError:
+        return None
+
+
+def read_release(current: Path) -> Release:
+    """The release in this folder. Raises FileNotFoundError without one, ReadyError if it is incomplete."""
+    try:
         manifest = json.loads((current / "manifest.json").read_bytes())
         if manifest["format"] != FORMAT:
             raise ReadyError(f"{current}: written by another version")
@@ -176,9 +189,9 @@ def load(folder: Path) -> Release | None:
         times = (manifest[name] for name in ("measured_at", "stale_at", "expires_at"))
         return Release(variants, manifest["ages"], *times)
     except FileNotFoundError:
-        return None
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ReadyError(f"{folder}: the ready-made pages cannot be read: {type(error).__name__}") from error
+        raise ReadyError(f"{current}: the ready-made pages cannot be read: {type(error).__name__}") from error
 
 
 def _read(current: Path, entry: dict[str, Any]) -> Ready:

@@ -23,6 +23,7 @@ LOCKED_UP = (
     "leitstand-inventory",
     "leitstand-status-collector",
     "leitstand-status-page",
+    "leitstand-status-send",
 )
 needs_systemd = pytest.mark.skipif(
     not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed"

@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from rollout.apply.engine import Report, Rollout, Wishes
 from rollout.apply.host_keys import Place, fingerprint, new_keys, pin, pinned, scan
 from rollout.apply.metrics import running, write_metrics
 from rollout.apply.packages import keep, lay_out, new_packages
-from rollout.apply.plan import CA, PACKAGES, Plan, make_plan, own_prometheus, write_plan
+from rollout.apply.plan import CA, Places, Plan, make_plan, own_prometheus, write_plan
 from rollout.apply.proof import Runs
 from rollout.apply.shown import Shown
 from rollout.authority import ensure_certificates
@@ -39,20 +40,16 @@ def apply(request: Request, deployments: Deployments, shown: Shown, confirm: Con
     """Roll leitstand.yml out. Raises LeitstandError when nothing was changed."""
     plan = make_plan(load_document(request.config), request.release)
     _known(request.wishes.hosts, plan)
-    with deployments.locked(_by(), _now()):
+    with deployments.locked(run_by(), now_text()):
         packages = new_packages(request.release, request.packages)
-        places, keys = _new_host_keys(plan, shown, confirm)
+        answers, keys = _new_host_keys(plan, shown, confirm)
         previous = _of_hosts(deployments)
         deployment = deployments.new()
-        known_hosts, folder = KNOWN_HOSTS, PACKAGES
-        if request.wishes.dry_run:
-            known_hosts, folder = deployment.folder / "known_hosts", deployment.folder / "packages"
-            lay_out(packages, folder)
-        else:
-            ensure_certificates(CA, _addresses(plan), datetime.now(UTC))
-            keep(packages)
-        pin(known_hosts, places, keys, base=KNOWN_HOSTS)
-        write_plan(plan, deployment, request.config, known_hosts, folder)
+        places = _places(deployment, dry_run=request.wishes.dry_run)
+        ensure_certificates(places.authority, _addresses(plan), datetime.now(UTC))
+        keep(packages, places.packages)
+        pin(places.known_hosts, answers, keys, base=KNOWN_HOSTS)
+        write_plan(plan, deployment, request.config, places)
         rollout = Rollout(
             deployment,
             previous,
@@ -69,7 +66,7 @@ def apply(request: Request, deployments: Deployments, shown: Shown, confirm: Con
 
 def replay(release: str, wishes: Wishes, deployments: Deployments, shown: Shown) -> Report:
     """Roll the last good deployment of an earlier release out again, with its own roles and packages."""
-    with deployments.locked(_by(), _now()):
+    with deployments.locked(run_by(), now_text()):
         earlier = deployments.last_good(release)
         outcome = earlier.outcome() if earlier else None
         if earlier is None or outcome is None:
@@ -97,6 +94,17 @@ def replay(release: str, wishes: Wishes, deployments: Deployments, shown: Shown)
         return _run(rollout, deployments, release)
 
 
+def _places(deployment: Deployment, *, dry_run: bool) -> Places:
+    """Where certificates, packages and host keys are kept; of a dry run copies, which end with it."""
+    if not dry_run:
+        return Places()
+    folder = deployment.folder
+    places = Places(folder / "ca", folder / "packages", folder / "known_hosts")
+    shutil.copytree(CA, places.authority) if CA.exists() else None
+    lay_out(places.packages)
+    return places
+
+
 def _of_hosts(deployments: Deployments) -> dict[str, Deployment]:
     """Host → what it goes back to if this roll-out fails there."""
     return {host: deployment for host, (deployment, _) in deployments.last_of_hosts().items()}
@@ -119,8 +127,8 @@ def _run(rollout: Rollout, deployments: Deployments, release: str) -> Report:
             release=release,
             configurations=configurations,
             problems=report.problems,
-            by=_by(),
-            ended=_now(),
+            by=run_by(),
+            ended=now_text(),
             stopped=report.stopped,
             done=[host for host in rollout.chosen if host not in left],
             monitoring=rollout.loads,
@@ -171,9 +179,11 @@ def _new_host_keys(plan: Plan, shown: Shown, confirm: Confirm) -> tuple[Mapping[
     return places, new
 
 
-def _by() -> str:
+def run_by() -> str:
+    """Who started this, for the lock and the record."""
     return os.environ.get("SUDO_USER") or getpass.getuser()
 
 
-def _now() -> str:
+def now_text() -> str:
+    """When, for people."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -56,9 +56,8 @@ def keep(packages: Mapping[str, bytes], kept: Path = PACKAGES) -> None:
         write_atomically(kept / name, content)
 
 
-def lay_out(packages: Mapping[str, bytes], folder: Path, kept: Path = PACKAGES) -> None:
-    """Make a folder in which a run that changes nothing finds new packages and those that are kept."""
+def lay_out(folder: Path, kept: Path = PACKAGES) -> None:
+    """Make a folder for a run that changes nothing, in which it finds the packages that are kept."""
     folder.mkdir()
     for package in kept.glob("*.deb"):
         (folder / package.name).symlink_to(package)
-    keep(packages, folder)

@@ -28,7 +28,17 @@ from rollout.apply.proof import LOADED, Runs
 CA = Path("/etc/leitstand/ca")
 PACKAGES = Path("/var/cache/leitstand/releases")
 GRAFANA = Path("/etc/leitstand/grafana")
+PAGE_SETTINGS = "status-page/leitstand.yml"
 _HASH_RULES = "prometheus/rules/configuration.yml"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the leitstand host keeps what outlasts a roll-out."""
+
+    authority: Path = CA
+    packages: Path = PACKAGES
+    known_hosts: Path = KNOWN_HOSTS
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,7 @@ class Plan:
                     if set(variables["leitstand_roles"]) != {"watched"}
                     else {},
                 }
+                | ({"files": files} if (files := self.files[host]) and host != self.leitstand else {})
             )
             for host, variables in self.inventory.hosts.items()
         }
@@ -97,7 +108,16 @@ def make_plan(document: Document, release: str) -> Plan:
     found = inventory(fleet, expected, deploy, own)
     files: dict[str, Files] = {host: {} for host in found.hosts}
     files[own] = files_of_leitstand_host(fleet, expected)
+    for host in found.groups["status_page"]:
+        if host != own:
+            files[host] = {PAGE_SETTINGS: _page_settings(document, expected)}
     return Plan(release, found, files, own)
+
+
+def _page_settings(document: Document, expected: Expected) -> str:
+    """A leitstand.yml for another host of the page: what visitors see anyway, and nothing else."""
+    page = {"listen": expected.status_page.listen, "workers": expected.status_page.workers}
+    return yaml_text({"site": document.data.get("site") or {}, "status_page": page})
 
 
 def files_of_leitstand_host(fleet: Fleet, expected: Expected) -> Files:
@@ -111,13 +131,7 @@ def files_of_leitstand_host(fleet: Fleet, expected: Expected) -> Files:
     return {f"{part}/{path}": text for part, files in parts.items() for path, text in files.items()}
 
 
-def write_plan(
-    plan: Plan,
-    deployment: Deployment,
-    source: Path,
-    known_hosts: Path = KNOWN_HOSTS,
-    packages: Path = PACKAGES,
-) -> None:
+def write_plan(plan: Plan, deployment: Deployment, source: Path, places: Places = Places()) -> None:
     """Write all that Ansible needs into the folder of a deployment; ``source`` is the leitstand.yml."""
     hashes = plan.configurations
     for host, files in plan.files.items():
@@ -125,7 +139,7 @@ def write_plan(
         write_files(deployment.rendered / host, {**files, **more})
     shutil.copytree(share("ansible"), deployment.ansible)
     _copy(source, deployment.config)
-    made = _with_places(plan, deployment, hashes, known_hosts, packages)
+    made = _with_places(plan, deployment, hashes, places)
     deployment.inventory.write_text(json_text(made.as_file()))
 
 
@@ -139,21 +153,19 @@ def _hash_rules(hashed: str) -> str:
     return yaml_text({"groups": [{"name": "configuration", "rules": [rule]}]})
 
 
-def _with_places(
-    plan: Plan, deployment: Deployment, hashes: Mapping[str, str], known_hosts: Path, packages: Path
-) -> Inventory:
-    places = {
+def _with_places(plan: Plan, deployment: Deployment, hashes: Mapping[str, str], places: Places) -> Inventory:
+    variables = {
         "leitstand_release": plan.release,
         "leitstand_package_version": package_version(plan.release),
         "leitstand_monitoring": plan.monitoring,
         "leitstand_config": str(deployment.config),
-        "leitstand_packages": str(packages),
+        "leitstand_packages": str(places.packages),
         "leitstand_rendered": str(deployment.rendered),
-        "leitstand_ca": str(CA),
-        "ansible_ssh_common_args": f"-o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes",
+        "leitstand_ca": str(places.authority),
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={places.known_hosts} -o StrictHostKeyChecking=yes",
     }
     hosts = {
-        host: {**variables, "leitstand_configuration": hashes[host]}
-        for host, variables in plan.inventory.hosts.items()
+        host: {**given, "leitstand_configuration": hashes[host]}
+        for host, given in plan.inventory.hosts.items()
     }
-    return Inventory(hosts, plan.inventory.groups, {**plan.inventory.variables, **places})
+    return Inventory(hosts, plan.inventory.groups, {**plan.inventory.variables, **variables})

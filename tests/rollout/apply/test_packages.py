@@ -102,7 +102,8 @@ def test_a_run_that_changes_nothing_finds_new_and_kept_packages_without_keeping_
     kept: Path, folder: Path, tmp_path: Path
 ) -> None:
     (kept / "leitstand_1.2.3+deb12_amd64.deb").write_bytes(b"kept")
-    lay_out(new_packages("1.2.3", [folder], kept), tmp_path / "tried", kept)
+    lay_out(tmp_path / "tried", kept)
+    keep(new_packages("1.2.3", [folder], kept), tmp_path / "tried")
     assert {path.name: path.read_bytes() for path in (tmp_path / "tried").iterdir()} == {
         "leitstand_1.2.3+deb12_amd64.deb": b"kept",
         NAME: b"package",

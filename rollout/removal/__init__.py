@@ -1,0 +1,1 @@
+"""Take Leitstand off hosts again."""
