@@ -41,8 +41,8 @@ class Progress(Protocol):
     def task(self, name: str) -> None:
         """A task begins."""
 
-    def change(self, host: str, task: str) -> None:
-        """A task changed something on a host."""
+    def change(self, host: str, what: str) -> None:
+        """Something was changed on a host."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,16 @@ def read_results(lines: Iterable[Line], progress: Progress) -> dict[str, HostRes
             progress.task(str(line.get("task")))
         elif "host" in line:
             _take(results.setdefault(str(line["host"]), HostResult()), line)
-            if line.get("status") == "changed":
-                progress.change(str(line["host"]), str(line.get("task")))
+            for what in _changes(line):
+                progress.change(str(line["host"]), what)
     return results
+
+
+def _changes(line: Line) -> list[str]:
+    """What a task changed: as our own modules say, otherwise the task's name."""
+    did = line.get("did")
+    said = [str(each) for each in did] if isinstance(did, list) else []
+    return (said or [str(line.get("task"))]) if line.get("status") == "changed" else []
 
 
 def _take(result: HostResult, line: Line) -> None:
@@ -119,7 +126,7 @@ def _take(result: HostResult, line: Line) -> None:
     elif message.startswith(_WARNING):
         result.warnings.append(message.removeprefix(_WARNING))
     elif status == "changed":
-        result.changed.append(task)
+        result.changed += _changes(line)
     elif status == "unreachable":
         result.unreachable = True
         result.problems.append(message)

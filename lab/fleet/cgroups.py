@@ -10,7 +10,7 @@ from pathlib import Path
 from lab.processes import wait_until
 
 # Of cgroup v1, those that nspawn or a test uses.
-WANTED = {"name=systemd", "memory", "pids"}
+WANTED = {"name=systemd", "memory", "pids", "cpuacct"}
 
 
 def hierarchies(mountinfo: str) -> Iterator[Path]:

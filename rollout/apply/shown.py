@@ -29,9 +29,9 @@ class Shown:
             self._stream.write(f"{_TO_LINE_START}{visible(f'  {name} …')[:width]}")
             self._stream.flush()
 
-    def change(self, host: str, task: str) -> None:
-        """A task changed something on a host."""
-        self.line(f"  {host}: {task}")
+    def change(self, host: str, what: str) -> None:
+        """Something was changed on a host."""
+        self.line(f"  {host}: {what}")
 
 
 def on_standard_error() -> Shown:

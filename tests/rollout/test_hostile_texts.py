@@ -270,18 +270,21 @@ def test_answers_of_a_hostile_host_replace_none_of_our_variables(tmp_path: Path)
             "ansible_architecture": f"{{{{ {PIPE} }}}}",
             "architecture": f"{{{{ {PIPE} }}}}",
             "distribution": f"{{{{ {PIPE} }}}}",
-            "distribution_major_version": "/../..",
+            "base_systems": {"x": "/../.."},
         },
+        "architecture": f"{{{{ {PIPE} }}}}",
+        "distribution": f"{{{{ {PIPE} }}}}",
+        "distribution_version": "/../..",
         "msg": f"{{{{ {PIPE} }}}}",
     }
     (tmp_path / "answer").write_text(json.dumps(answer))
     (tmp_path / "python3").write_text(f"#!/bin/sh\ncat {tmp_path}/answer\n")
     (tmp_path / "python3").chmod(0o755)
     tasks = [
-        {"setup": {}, "register": "facts"},
+        {"leitstand_look": {}, "register": "base_look"},
         {"debug": {"msg": "{{ leitstand_ssh.identity_file }} {{ leitstand_packages }} {{ base_system }}"}},
         {"debug": {"msg": "{{ base_architecture }}"}},
-        {"debug": {"msg": "{{ facts.msg }}"}},
+        {"debug": {"msg": "{{ base_look.msg }}"}},
     ]
     hosts = {
         "web1": {"ansible_connection": "local", "ansible_python_interpreter": f"{tmp_path}/python3", **mine}

@@ -1,8 +1,8 @@
 """Ansible callback: what each host does, as one JSON object per line on standard output.
 
 Kinds of lines: ``task`` (a task begins), ``result`` (host, task, status: ok, changed, failed, ignored,
-unreachable; message), ``recap`` (host; counts of ok, changed, failures, unreachable, skipped). Results of
-tasks with ``no_log`` have no message.
+unreachable; message; did, what was changed, of our own modules), ``recap`` (host; counts of ok, changed,
+failures, unreachable, skipped). Results of tasks with ``no_log`` have no message.
 https://docs.ansible.com/ansible/latest/dev_guide/developing_plugins.html#callback-plugins
 """
 
@@ -38,6 +38,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             task=result._task.get_name(),
             status=status,
             message=_message(result._result, hidden=bool(result._task.no_log)),
+            did=result._result.get("did", []),
         )
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:

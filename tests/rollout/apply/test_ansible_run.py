@@ -68,6 +68,14 @@ def test_each_host_gets_its_changes_problems_and_warnings(ansible: Path, tmp_pat
     assert seen.getvalue() == "  web1: exporter : Address\n", "no task of a log that nothing changed"
 
 
+def test_what_our_own_modules_did_is_named_one_by_one_instead_of_their_task() -> None:
+    did = ["/etc/leitstand/exporter.nft", "restarted leitstand-exporter.service"]
+    line = {"kind": "result", "host": "web1", "task": "exporter : Settings", "status": "changed", "did": did}
+    seen = StringIO()
+    assert read_results([line, {**line, "status": "ok"}], Shown(seen))["web1"].changed == did
+    assert seen.getvalue() == "".join(f"  web1: {each}\n" for each in did)
+
+
 @pytest.mark.parametrize("lines", [0, 1, 2, len(ALL) - 1])
 def test_a_host_that_ansible_did_not_finish_is_never_good(ansible: Path, tmp_path: Path, lines: int) -> None:
     ansible.write_text(printing(ALL[:lines], "kill -9 $$"))

@@ -27,7 +27,7 @@ def host(folder: Path, name: str, *, off: int = 0, wanted: str = "1.0", runs: st
     programs = folder / name
     programs.mkdir()
     (programs / "date").write_text(f"#!/bin/sh\nexpr $(/bin/date +%s) + {off}\n")
-    (programs / "dpkg-query").write_text(f"#!/bin/sh\nprintf installed:%s {runs}+{SYSTEM}\n")
+    (programs / "dpkg-query").write_text(f"#!/bin/sh\necho installed leitstand-exporter {runs}+{SYSTEM}\n")
     (programs / "python3").write_text(f'#!/bin/sh\nPATH={programs}:$PATH exec /usr/bin/python3 "$@"\n')
     for program in programs.iterdir():
         program.chmod(0o755)
