@@ -139,5 +139,6 @@ def settle(root: Path, epoch: int) -> None:
 
 
 def _mode(path: Path, root: Path) -> int:
-    runs = path.name in SCRIPTS if path.parent == root / "DEBIAN" else path.parent.name == "bin"
+    runs = path.parent.name == "bin" or path.name == "vault-client"
+    runs = path.name in SCRIPTS if path.parent == root / "DEBIAN" else runs
     return 0o755 if runs or path.is_dir() else 0o644

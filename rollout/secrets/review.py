@@ -6,7 +6,7 @@ from pathlib import Path
 
 from leitstand.errors import LeitstandError
 from rollout.secrets.recipients import VAULTS, Recipient, Vault, is_reader, keys_of, read_recipients, stanzas
-from rollout.secrets.scan import scan
+from rollout.secrets.scan import scan, vaults_in
 from rollout.secrets.vaults import password_file, vault_files, vault_id
 
 
@@ -30,10 +30,18 @@ def review(repository: Path, folder: Path) -> Review:
             found.problems.append(f"{file}: {error.message}")
     for vault in VAULTS:
         found.problems.extend(_of_password(folder, vault, recipients, bool(found.files[vault])))
+    for file in elsewhere(repository, folder):
+        what = f"is not in {folder}, so `leitstand secrets rotate` would not encrypt it again"
+        found.problems.append(f"{file}: {what}; move it")
     for planted in scan(repository):
         if planted.kind != "vault" or planted.file.parent.absolute() != folder.absolute():
             found.problems.append(str(planted))
     return found
+
+
+def elsewhere(repository: Path, folder: Path) -> list[Path]:
+    """The vaults of the repository that are not directly in ``folder``."""
+    return [file for file in vaults_in(repository) if file.parent.absolute() != folder.absolute()]
 
 
 def _names(recipients: list[Recipient], vault: Vault) -> list[str]:

@@ -47,6 +47,16 @@ def scan(folder: Path) -> list[Planted]:
     return sorted({found for file in _files(folder) for found in _look_at(file)})
 
 
+def vaults_in(folder: Path) -> list[Path]:
+    """The encrypted vaults among these files, under any name."""
+    return sorted(file for file in _files(folder) if _begins_with(file, MARK))
+
+
+def _begins_with(file: Path, mark: bytes) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(len(mark)) == mark
+
+
 def find(content: bytes) -> Iterator[tuple[int, str]]:
     """Line and kind of each secret in the content of a file."""
     for kind, pattern in KINDS.items():

@@ -110,6 +110,8 @@ def close_vault(folder: Path, vault: Vault, plain: bytes) -> bytes:
 
 def _ansible_vault(folder: Path, vault: Vault, action: str, content: bytes) -> Finished:
     client = share("ansible") / "vault-client"
+    if not os.access(client, os.X_OK):  # Ansible would take its text for the password
+        raise LeitstandError(f"{client}: is not executable", f"chmod +x {client}")
     words = ["--encrypt-vault-id", vault] if action == "encrypt" else []
     return run(
         ["ansible-vault", action, "--vault-id", f"{vault}@{client}", *words, "--output", "-", "-"],

@@ -1,7 +1,7 @@
 """The repository that an admin copies, and the workflows: valid, no findings, no places of a machine."""
 
+import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,11 +36,28 @@ def test_a_workflow_gives_a_job_no_more_than_it_needs(path: Path) -> None:
     assert "pull_request_target" not in path.read_text()
     for job in workflow["jobs"].values():
         assert job["timeout-minutes"]
-        assert set(job["permissions"].values()) == {"read"}
-        checkout, command = job["steps"]
+        checkout, command, *after = job["steps"]
         assert re.fullmatch(r"actions/checkout@[0-9a-f]{40}", checkout["uses"])
         assert checkout["with"]["persist-credentials"] is False
         assert "${{" not in command["run"]
+        if path.stem == "release":
+            assert job["permissions"] == dict.fromkeys(("contents", "id-token", "attestations"), "write")
+            attest, publish = after
+            assert re.fullmatch(r"actions/attest-build-provenance@[0-9a-f]{40}", attest["uses"])
+            assert "${{" not in publish["run"]
+        else:
+            assert set(job["permissions"].values()) == {"read"}
+            assert not after
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_runs_a_program_of_the_repository_that_a_laptop_runs_as_well(path: Path) -> None:
+    root = next(parent.parent for parent in path.parents if parent.name == ".github")
+    for job in yaml.safe_load(path.read_text())["jobs"].values():
+        programs = re.findall(r"(?:^|&& )(\./\w+|deploy/\S+)", job["steps"][1]["run"])
+        assert programs
+        for program in programs:
+            assert os.access(root / program, os.X_OK), program
 
 
 # What others than the repository's own people can write: https://docs.github.com/en/actions/security-guides
@@ -66,8 +83,7 @@ def test_a_secret_reaches_no_branch_commit_title_or_fork(path: Path) -> None:
 
 
 def test_the_workflows_have_no_finding_of_zizmor() -> None:
-    if not (zizmor := shutil.which("zizmor")):
-        pytest.skip("zizmor is not installed")
-    words = [zizmor, "--offline", "--no-progress", *map(str, WORKFLOWS)]
+    zizmor = Path(sys.executable).parent / "zizmor"
+    words = [str(zizmor), "--offline", "--no-progress", *map(str, WORKFLOWS)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=patient(60))
     assert done.returncode == 0, done.stdout

@@ -15,6 +15,7 @@ from lab.rollout import CONTROL, Bare, configuration
 IMPOSSIBLE = fleet_impossible()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(IMPOSSIBLE is not None, reason=str(IMPOSSIBLE))]
 NAMES = (CONTROL, "web1", "page2")
+PACKAGES = ("--packages", "/root")  # where the leitstand package is that was installed by hand
 # What Debian writes about packages, and what changes by itself.
 PRUNED = (
     "/proc /sys /run /tmp /dev /var/lib/dpkg /var/lib/apt /var/cache/apt /var/log /var/lib/systemd /var/tmp"
@@ -104,10 +105,10 @@ def tell(bare: Bare, story: Story) -> Story:
     story.before = {name: files(host) for name, host in fleet.hosts.items()}
     control.write("/root/watch.py", WATCH)
     control.run(["systemd-run", "--unit=watch", "python3", "/root/watch.py"])
-    tried = bare.apply("--dry-run", "--accept-host-keys")
+    tried = bare.apply("--dry-run", "--accept-host-keys", *PACKAGES)
     look = "cat /etc/leitstand/ssh/known_hosts; ls /etc/leitstand/ca /var/lib/leitstand/deployments"
     story.pinned_by_dry_run = control.run(["sh", "-c", look], check=False).stdout
-    applied = bare.apply("--accept-host-keys").require(0, 1)
+    applied = bare.apply("--accept-host-keys", *PACKAGES).require(0, 1)
     page2 = fleet["page2"]
     wait_until(lambda: '"state":"up"' in shown(page2), "pages on the second host", pause=1)
     story.page = shown(page2)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from lab.patience import patient
-from rollout.secrets import rotation
+from leitstand.errors import LeitstandError
+from rollout.secrets import rotation, vaults
 from rollout.secrets.scan import KINDS, find
 
 CANARY = "canary-7f3e9a"
@@ -145,6 +146,18 @@ def test_a_rotation_that_fails_changes_nothing(
     assert repository.state() == before
 
 
+def test_a_client_that_ansible_would_take_for_a_password_file_is_refused(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEITSTAND_IDENTITY", str(repository.keys["ada"]))
+    (tmp_path / "vault-client").write_text((ROOT / "deploy/ansible/vault-client").read_text())
+    monkeypatch.setattr(vaults, "share", lambda _: tmp_path)
+    before = repository.state()
+    with pytest.raises(LeitstandError, match="vault-client: is not executable"):
+        rotation.rotate(repository.folder / "secrets")
+    assert repository.state() == before
+
+
 def test_passwords_and_texts_are_in_no_argument_and_no_file(
     repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +191,16 @@ def test_check_names_an_unencrypted_vault_and_a_planted_key_without_the_secret(
     assert "secrets/vault_mail.yml: is not encrypted" in done.stderr
     assert "notes:1: private key in plain text" in done.stderr
     assert CANARY not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("place", ["group_vars/all/vault_mail.yml", "secrets/old/vault_x.yml", "mail.yml"])
+def test_check_names_a_vault_that_a_rotation_would_leave_out(repository: Repository, place: str) -> None:
+    file = repository.folder / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes((repository.folder / "secrets/vault_default.yml").read_bytes())
+    done = repository.call("eve", "check")
+    assert done.returncode == 3
+    assert f"{place}: is not in secrets, so `leitstand secrets rotate` would not" in done.stderr
 
 
 def test_check_names_a_person_whose_key_was_only_copied_into_the_folder(repository: Repository) -> None:
