@@ -10,6 +10,8 @@ with sshd instead of systemd, on which a few lines in place of systemctl start t
 """
 
 import argparse
+import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -17,10 +19,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from lab.fleet import Base, Fleet, Host, debian_base, fleet_impossible
+from lab.fleet.cgroups import hierarchies
 from lab.packages import WHEELS, bad_release, built_packages, package, target_of_this_python
 from lab.processes import LabError
 from lab.rollout import CONTROL, Applied, Bare, configuration, processes
@@ -46,17 +50,33 @@ until curl -sf -o /root/answer http://127.0.0.1:9815/metrics; do sleep 0.1; done
 # In place of systemctl: every unit is enabled and active, and the exporter is really started and ended.
 SYSTEMCTL = """\
 #!/bin/bash
-verb="" exporter=""
+verb="" exporter="" units=()
 for word; do
-  case $word in -*) ;; leitstand-exporter.service) exporter=1 ;; *) verb=${verb:-$word} ;; esac
+  case $word in
+    -*) ;;
+    *) if [ -z "$verb" ]; then verb=$word; else units+=("$word"); fi ;;
+  esac
+  [ "$word" != leitstand-exporter.service ] || exporter=1
 done
 case $verb in
-  show) printf 'LoadState=loaded\\nActiveState=active\\nSubState=running\\nUnitFileState=enabled\\n' ;;
+  show)
+    for unit in "${units[@]}"; do
+      printf 'Id=%s\\nLoadState=loaded\\nActiveState=active\\n' "$unit"
+      printf 'SubState=running\\nUnitFileState=enabled\\nNeedDaemonReload=no\\n\\n'
+    done ;;
   is-active) echo active ;;
   is-enabled) echo enabled ;;
 esac
 [ -n "$exporter" ] || exit 0
-case $verb in stop | start | restart) [ ! -e /run/exporter.pid ] || kill "$(cat /run/exporter.pid)" ;; esac
+case $verb in
+  stop | start | restart)
+    pid=$(cat /run/exporter.pid 2>/dev/null)
+    rm -f /run/exporter.pid
+    if [ -n "$pid" ]; then
+      kill "$pid"
+      while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
+    fi ;;
+esac
 case $verb in
   start | restart)
     drop_ins=/etc/systemd/system/leitstand-exporter.service.d
@@ -66,11 +86,9 @@ case $verb in
       /opt/leitstand/bin/leitstand exporter $OPTIONS </dev/null >/run/exporter.log 2>&1 &
     echo $! >/run/exporter.pid
     ;;
-  stop) rm -f /run/exporter.pid ;;
 esac
 exit 0
 """
-Row = tuple[str, str, str]
 
 
 def main() -> None:
@@ -83,22 +101,45 @@ def main() -> None:
     if reason := fleet_impossible():
         raise SystemExit(reason)
     packages, base = built_packages(target_of_this_python()), debian_base()
-    print("| what | result | seen |\n|---|---|---|", flush=True)
+    print("| what | result | CPU s | seen |\n|---|---|---|---|", flush=True)
     first = three_hosts(base, packages, bad_release=not arguments.quick)
     sizes(packages)
     if not arguments.quick:
         many_hosts(base, packages, arguments.many, first)
     pip_on_each(base)
+    show("roles of the prometheus.prometheus collection", "not tried", "it is on Ansible Galaxy alone")
     show("commands from bare Debian", str(len(COMMANDS)), ", ".join(f"`{command}`" for command in COMMANDS))
 
 
-def show(*cells: str) -> None:
-    print(f"| {' | '.join(cells)} |", flush=True)
+def show(what: str, result: str, seen: str, cpu: float | None = None) -> None:
+    print(f"| {what} | {result} | {'' if cpu is None else f'{cpu:.1f}'} | {seen} |", flush=True)
 
 
-def show_applied(what: str, applied: Applied) -> None:
+def show_applied(what: str, applied: Applied, cpu: float) -> None:
     changes = ", ".join(f"{host} {len(tasks)}" for host, tasks in applied.report.get("changed", {}).items())
-    show(what, f"{applied.seconds:.1f} s", f"changed: {changes or '0'}")
+    show(what, f"{applied.seconds:.1f} s", f"changed: {changes or '0'}", cpu)
+
+
+def cpu_seconds(fleet: Fleet) -> float:
+    """CPU of all that runs on the hosts, and of what we started ourselves, such as `leitstand apply`."""
+    own = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = own.ru_utime + own.ru_stime
+    mounts = list(hierarchies(Path("/proc/self/mountinfo").read_text()))
+    for host in fleet.hosts.values():
+        for folder in (mount / host.cgroup for mount in mounts):
+            if (path := folder / "cpuacct.usage").exists():
+                used += int(path.read_text()) / 1e9
+            elif (path := folder / "cpu.stat").exists():
+                found = re.search(r"^usage_usec (\d+)", path.read_text(), re.M)
+                used += int(found[1]) / 1e6 if found else 0.0
+    return used
+
+
+def measured(bare: Bare, *options: str) -> tuple[Applied, float]:
+    """One `leitstand apply`, and the CPU seconds that passed on all hosts meanwhile."""
+    before = cpu_seconds(bare.fleet)
+    applied = bare.apply(*options)
+    return applied, cpu_seconds(bare.fleet) - before
 
 
 def three_hosts(base: Base, packages: Path, *, bad_release: bool) -> float:
@@ -115,9 +156,10 @@ def three_hosts(base: Base, packages: Path, *, bad_release: bool) -> float:
         )
         document = configuration(fleet)
         bare.configure(document)
-        first = bare.apply("--accept-host-keys").require(0, 1)
-        show_applied("first `leitstand apply`, 3 hosts", first)
-        show_applied("second", bare.apply().require(0, 1))
+        first, cpu = measured(bare, "--accept-host-keys")
+        show_applied("first `leitstand apply`, 3 hosts", first.require(0, 1), cpu)
+        second, cpu = measured(bare)
+        show_applied("second", second.require(0, 1), cpu)
         changed_setting(bare, document)
         unpacked = bare.control.run(["du", "-sm", "/opt/leitstand"]).stdout.split()[0]
         small = fleet["web1"].run(["du", "-sm", "/opt/leitstand"]).stdout.split()[0]
@@ -131,9 +173,9 @@ def changed_setting(bare: Bare, document: dict[str, Any]) -> None:
     """A setting that only Prometheus reads; every process must be the one it was."""
     before = bare.processes()
     bare.configure({**document, "probing": {"interval": "20s"}})
-    applied = bare.apply().require(0, 1)
+    applied, cpu = measured(bare)
     restarted = sorted(bare.processes() ^ before)
-    show_applied("a changed interval of probes", applied)
+    show_applied("a changed interval of probes", applied.require(0, 1), cpu)
     show(
         "processes that were restarted by it",
         str(len(restarted)),
@@ -149,10 +191,22 @@ def refused(bare: Bare) -> None:
             shutil.copy(path, bare.control.root / "root")
         bare.control.run(["dpkg", "--install", f"/root/{new.name}"])
     before = processes(bare.fleet["web2"])
-    applied = bare.apply("--packages", "/root").require(3)
+    applied, cpu = measured(bare, "--packages", "/root")
+    applied.require(3)
     others = "web2 untouched" if processes(bare.fleet["web2"]) == before else "web2 was changed"
     back = ", ".join(applied.report["rolled_back"]) or "no host"
-    show("bad release, refused and rolled back", f"{applied.seconds:.1f} s", f"rolled back: {back}; {others}")
+    seen = f"rolled back: {back}; {others}"
+    show("bad release, refused and rolled back", f"{applied.seconds:.1f} s", seen, cpu)
+    show("of it, with the bad release on web1", f"{bad_seconds(bare.fleet['web1']):.0f} s", "its dpkg.log")
+
+
+def bad_seconds(host: Host) -> float:
+    """From the moment at which dpkg began to install the bad release until the one before was back."""
+    lines = (host.root / "var/log/dpkg.log").read_text().splitlines()
+    times = [line.split(" upgrade ")[0] for line in lines if " upgrade leitstand-exporter:" in line]
+    back = [line.split(" status ")[0] for line in lines if " status installed leitstand-exporter:" in line]
+    begin, end = (datetime.strptime(text, "%Y-%m-%d %H:%M:%S") for text in (times[-2], back[-1]))  # noqa: DTZ007
+    return (end - begin).total_seconds()
 
 
 def sizes(packages: Path) -> None:
@@ -173,9 +227,9 @@ def many_hosts(base: Base, packages: Path, number: int, first: float) -> None:
         document = configuration(fleet)
         del document["services"], document["backups"], document["stores"]
         bare.configure(document)
-        applied = bare.apply("--accept-host-keys")
+        applied, cpu = measured(bare, "--accept-host-keys")
         many = sum(1 for _, value in bare.query('up{job="host"}') if value == 1)
-        show(f"first, {number + 1} hosts", f"{applied.seconds:.1f} s", f"{many} up, exit {applied.code}")
+        show(f"first, {number + 1} hosts", f"{applied.seconds:.1f} s", f"{many} up, exit {applied.code}", cpu)
         show(f"{number + 1} hosts / 3 hosts", f"{applied.seconds / first:.2f}", "wall time")
 
 

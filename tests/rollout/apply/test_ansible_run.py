@@ -68,7 +68,7 @@ def test_each_host_gets_its_changes_problems_and_warnings(ansible: Path, tmp_pat
     assert seen.getvalue() == "  web1: exporter : Address\n", "no task of a log that nothing changed"
 
 
-def test_what_our_own_modules_did_is_named_one_by_one_instead_of_their_task() -> None:
+def test_changes_of_our_own_modules_are_named_one_by_one() -> None:
     did = ["/etc/leitstand/exporter.nft", "restarted leitstand-exporter.service"]
     line = {"kind": "result", "host": "web1", "task": "exporter : Settings", "status": "changed", "did": did}
     seen = StringIO()
