@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from deploy.debian.archive import control_text, file_name
 from deploy.debian.release import NAMESPACE, sign
 from deploy.debian.source import Source
 from deploy.debian.targets import TARGETS
 from lab.packages import ROOT
 from leitstand.errors import LeitstandError
+from leitstand.share import share
 
 
 def key(folder: Path) -> Path:
@@ -92,6 +95,33 @@ def test_debian_orders_our_versions_as_they_were_made(earlier: str, later: str) 
 def test_a_package_of_the_next_system_is_newer_so_that_a_system_upgrade_replaces_it() -> None:
     older, newer = (f"0.1.0+{TARGETS[name].suffix}" for name in ("debian12", "debian13"))
     assert subprocess.run(["dpkg", "--compare-versions", older, "lt", newer], check=False).returncode == 0
+
+
+SYSTEMS = {
+    # the Python and the C library of each release, from its package archive
+    "debian12": ("deb12", "3.11", "3.12", "2.36"),
+    "debian13": ("deb13", "3.13", "3.14", "2.41"),
+    "ubuntu24.04": ("ubuntu24.04", "3.12", "3.13", "2.39"),
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_package_installs_on_its_own_system_alone(name: str) -> None:
+    suffix, python, too_new, glibc = SYSTEMS[name]
+    target = TARGETS[name]
+    version = f"0.1.0+{target.suffix}"
+    assert file_name("leitstand", version, "amd64") == f"leitstand_0.1.0+{suffix}_amd64.deb"
+    text = control_text("leitstand", version, target, "amd64", 1)
+    depends = re.search("^Depends: (.*)$", text, re.MULTILINE)
+    assert depends
+    assert f"python3 (>= {python}~), python3 (<< {too_new}~), libc6 (>= {glibc})" in depends[1]
+    assert "ansible-core" in depends[1]
+    assert target.platforms("arm64")[0] == f"manylinux_{glibc.replace('.', '_')}_aarch64"
+
+
+def test_a_roll_out_knows_the_same_systems() -> None:
+    systems = yaml.safe_load((share("ansible") / "roles/base/defaults/main.yml").read_text())["base_systems"]
+    assert sorted(systems.values()) == sorted(target.suffix for target in TARGETS.values())
 
 
 def test_no_lock_depends_on_the_python_that_builds() -> None:
