@@ -65,8 +65,10 @@ def _alert(labels: Mapping[str, str]) -> str:
 def worse(before: Seen, now: Seen, hosts: Collection[str]) -> Iterator[str]:
     """What was good before and is not now; what was not measured before is not compared."""
     if before.scraped:  # a first roll-out brings the first alerts: what is watched may have been down before
-        new = tuple(f": {host}" for host in hosts if host not in before.up)  # down until it was installed
-        fires = (alert for alert in sorted(now.alerts - before.alerts) if not alert.endswith(new))
+        down = [host for host in hosts if not before.up.get(host)]  # new, or in the place of a lost one
+        down += [service for service, verdict in before.verdicts.items() if verdict != 1]
+        known = tuple(f": {name}" for name in down)  # its alert may be late: it has its own delay
+        fires = (alert for alert in sorted(now.alerts - before.alerts) if not alert.endswith(known))
         yield from (f"the alert {alert} fires since" for alert in fires)
     for service, verdict in sorted(before.verdicts.items()):
         if verdict == 1 and now.verdicts.get(service) != 1:

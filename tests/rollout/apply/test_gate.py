@@ -48,6 +48,18 @@ def test_an_alert_about_a_host_that_is_new_does_not_close_it() -> None:
     assert list(worse(before, now, ("web1",))) == ["the alert HostDown: web9 fires since"]
 
 
+def test_an_alert_about_what_was_down_before_may_come_late() -> None:
+    before = Seen(
+        up={"web1": False, "web2": True}, scraped={"web2": 1.0}, verdicts={"shop": 0.0, "page": 1.0}
+    )
+    for alert in ("HostDown: web1", "ServiceDown: shop"):
+        now = Seen(alerts=frozenset({alert}), verdicts=before.verdicts)
+        assert list(worse(before, now, ("web1", "web2"))) == []
+    for alert in ("HostDown: web2", "ServiceDown: page", "DiskFull"):
+        now = Seen(alerts=frozenset({alert}), verdicts=before.verdicts)
+        assert list(worse(before, now, ("web1", "web2"))) == [f"the alert {alert} fires since"]
+
+
 def test_one_missed_scrape_is_forgiven_and_two_are_not() -> None:
     one, _ = verdict(Fleet(up={"web1": lambda now: not START + 10 < now < START + 10 + INTERVAL}))
     assert one.open
