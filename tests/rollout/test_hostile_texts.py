@@ -294,3 +294,27 @@ def test_answers_of_a_hostile_host_replace_none_of_our_variables(tmp_path: Path)
     assert architecture["msg"] == "unknown"
     assert message["msg"] == answer["msg"]
     untouched(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["folder", "attributes"])
+def test_a_link_in_a_home_gives_its_user_nothing_else(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "etc").mkdir(mode=0o755)
+    (tmp_path / "link").symlink_to(tmp_path / "etc")
+    entry = {"path": str(tmp_path / "link"), "state": kind, "owner": "nobody", "mode": "0700"}
+    hosts = {"web1": {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}}
+    (result,) = play(tmp_path, [{"leitstand_files": {"entries": [entry]}}], hosts)
+    assert "symbolic links" in result["msg"]
+    assert (tmp_path / "etc").stat().st_uid == 0
+    assert (tmp_path / "etc").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_list_of_keys_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / "shadow").write_text("root:x\n")
+    (tmp_path / ".ssh/authorized_keys").symlink_to(tmp_path / "shadow")
+    names = ("Is the list of that user's keys a link", "Root follows no link of another user")
+    tasks = [task for task in role("ssh_source", "tasks/main.yml") if task["name"] in names]
+    given = {"ssh_source_folder": f"{tmp_path}/.ssh", "leitstand_ssh": {"user": "nobody"}}
+    hosts = {"web1": {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}}
+    _, refused = play(tmp_path, tasks, hosts, **given)
+    assert "is a link" in refused["msg"]

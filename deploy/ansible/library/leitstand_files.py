@@ -161,8 +161,17 @@ def change(module: Any, entry: Entry) -> None:
     elif kind(entry) == "absent":
         path.unlink()
     if kind(entry) in ("folder", "attributes"):
-        os.chown(path, *owner(entry))
-        path.chmod(mode(entry))
+        give(entry, path)
+
+
+def give(entry: Entry, path: Path) -> None:
+    """Set owner and permissions; never through a link, which a user may have put into the own home."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.fchown(handle, *owner(entry))
+        os.fchmod(handle, mode(entry))
+    finally:
+        os.close(handle)
 
 
 def replace(module: Any, entry: Entry, path: Path) -> None:
