@@ -1,177 +1,22 @@
-"""``leitstand status-page``: collect the public state, serve the page."""
-
-import functools
-import os
-import pwd
-import signal
-import sys
-import threading
-from pathlib import Path
+"""``leitstand status-page …``: collect the public state, serve the page, send it to other hosts."""
 
 import click
 
-from leitstand.activation import SYSTEMD, passed_by_systemd
-from leitstand.errors import EXIT_OK, EXIT_WARNINGS, LeitstandError, UsageError
-from leitstand.options import config_option
-from leitstand.prometheus import Prometheus
-from leitstand.settings.config import load_document, read
-from leitstand.settings.fields import split_listen
-from leitstand.settings.fleet import Fleet
-from leitstand.settings.hosts import SSH_PORT
-from leitstand.settings.roles import page_hosts
-from leitstand.settings.watch import Watched
-from status_page.app import build_application
-from status_page.config import StatusPage, StatusPageSettings
-from status_page.plan import Plan, make_plan
-from status_page.server import serve as serve_application
-from status_page.server import serve_passed
-from status_page.transfer import Sender, Way, take
+from leitstand.lazy import LazyGroup, Table
 
-_LOOK_SECONDS = 2.0  # between two looks for a new round
+COMMANDS: Table = {
+    "collect": ("status_page.commands:collect", "Query Prometheus and write the pages, until SIGTERM."),
+    "serve": ("status_page.commands:serve", "Serve the pages that `collect` writes, until SIGTERM."),
+    "send": ("status_page.transfer_commands:send", "Send the pages to the other hosts that serve them."),
+    "receive": ("status_page.transfer_commands:receive", "Take pages that `send` brings; started by sshd."),
+}
 
 
 @click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: leitstand status-page serve --listen 127.0.0.1:8080",
 )
 def status_page() -> None:
     """Show the public which services are up and which are down."""
-
-
-@status_page.command(epilog="Example: leitstand status-page collect --config /etc/leitstand/leitstand.yml")
-@config_option
-@click.option("--once", is_flag=True, help="Run one round and exit; exit code 1 if a part of it failed.")
-def collect(config_path: Path, once: bool) -> int:
-    """Query Prometheus every interval and write the pages, until SIGTERM.
-
-    Runs next to `serve`, with the same state folder. It keeps running when Prometheus is down: the pages then
-    say how old their data is. A changed leitstand.yml takes effect in the next round; one with errors is
-    logged once and ignored.
-    """
-    from status_page.collector import Collector  # needs Babel, which `serve` does not load
-
-    watched = Watched(config_path, lambda path: _settings(path)[0])
-    plan = watched.value
-    _must_be_ours(plan.folder)
-    collector = Collector(
-        plan, Prometheus(plan.prometheus), newer_plan=lambda: watched.value if watched.refresh() else None
-    )
-    if once:
-        collector.round()
-        if "pages" not in collector.problems:
-            click.echo(f"{_counted(plan)} written to {plan.folder}")
-        return EXIT_WARNINGS if collector.problems else EXIT_OK
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    click.echo(f"collecting {_counted(plan)} from {plan.prometheus} every {plan.interval:g} s")
-    collector.run(stop)
-    return EXIT_OK
-
-
-@status_page.command(epilog="Example: leitstand status-page serve --listen 127.0.0.1:8080 --workers 2")
-@config_option
-@click.option(
-    "--listen",
-    metavar="ADDRESS:PORT",
-    help="Port 0 means any free port; 'systemd' the socket unit's. Default: status_page.listen.",
-)
-@click.option(
-    "--workers", type=click.IntRange(1, 64), help="Number of processes. Default: status_page.workers."
-)
-def serve(config_path: Path, listen: str | None, workers: int | None) -> int:
-    """Serve the pages that `collect` writes, until SIGTERM. Prints the address it listens on.
-
-    Put a TLS-terminating proxy in front of it. It never queries Prometheus, so visitors put no load on it.
-    """
-    plan, page = _settings(config_path)
-    build = functools.partial(build_application, plan, plan.folder)
-    if listen == SYSTEMD:
-        passed, *_ = passed_by_systemd("start the socket unit, or give an address: --listen 127.0.0.1:8080")
-        serve_passed(build, passed, workers or page.workers, say=lambda line: click.echo(line))
-        return EXIT_OK
-    try:
-        address, port = split_listen(listen or page.listen)
-    except ValueError as error:
-        raise UsageError(f"--listen {listen}: {error}") from error
-    serve_application(build, address, port, workers or page.workers, say=lambda line: click.echo(line))
-    return EXIT_OK
-
-
-@status_page.command(epilog="Example: leitstand status-page send --identity key --known-hosts known_hosts")
-@config_option
-@click.option(
-    "--identity", type=click.Path(path_type=Path), required=True, help="Private key that may log in there."
-)
-@click.option(
-    "--known-hosts", type=click.Path(path_type=Path), required=True, help="File with the hosts' SSH keys."
-)
-@click.option("--once", is_flag=True, help="Send once and exit.")
-def send(config_path: Path, identity: Path, known_hosts: Path, once: bool) -> int:
-    """Send each new round of pages to the other hosts with the role `status_page`, until SIGTERM.
-
-    They take it with `receive`. Ends with 3 when a host cannot be reached; its service starts it again.
-    """
-    files = identity.absolute(), known_hosts.absolute()
-    watched = Watched(config_path, lambda path: _others(path, *files))
-    sender, stop = Sender(_settings(config_path)[0].folder), threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    while not stop.wait(0 if once and not sender.sent else _LOOK_SECONDS):
-        watched.refresh()
-        if failed := sender.round(watched.value):
-            what = "; ".join(f"{host} did not get the pages: {why}" for host, why in failed.items())
-            raise LeitstandError(what, "its page shows the age of what it has")
-        if once:
-            break
-    return EXIT_OK
-
-
-def _others(config_path: Path, identity: Path, known_hosts: Path) -> dict[str, Way]:
-    """The hosts of the page beside the leitstand host, and how to log in there."""
-    hosts = read(load_document(config_path), Fleet).hosts
-    others = [name for name in page_hosts(hosts) if "leitstand" not in hosts[name].roles]
-    logins = {name: hosts[name].login for name in others}
-    return {
-        name: Way(login.user, hosts[name].address, login.port or SSH_PORT, identity, known_hosts)
-        for name, login in logins.items()
-    }
-
-
-@status_page.command(epilog='Example: command="leitstand status-page receive" in authorized_keys')
-@click.option(
-    "--folder",
-    default=Path("/var/lib/leitstand/status-page"),
-    show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where the pages are served from.",
-)
-def receive(folder: Path) -> int:
-    """Take a round of pages from standard input and serve it, if it is complete; started by sshd."""
-    take(sys.stdin.buffer, folder)
-    return EXIT_OK
-
-
-def _must_be_ours(folder: Path) -> None:
-    """Raises UsageError for root in another user's folder, who could not replace root's files."""
-    if os.geteuid() or not folder.exists() or not (number := folder.stat().st_uid):
-        return
-    try:
-        owner = pwd.getpwuid(number).pw_name
-    except KeyError:
-        owner = str(number)
-    raise UsageError(
-        f"{folder} belongs to {owner}, who could not replace files written by root",
-        f"runuser -u {owner} -- leitstand status-page collect --once",
-    )
-
-
-def _counted(plan: Plan) -> str:
-    return f"{len(plan.services)} service{'' if len(plan.services) == 1 else 's'}"
-
-
-def _settings(config_path: Path) -> tuple[Plan, StatusPage]:
-    document = load_document(config_path)
-    fleet = read(document, Fleet)
-    page = read(document, StatusPageSettings).status_page
-    return make_plan(fleet, page), page

@@ -134,7 +134,7 @@ WORKER = """
 import sys
 from pathlib import Path
 from status_page.app import build_application
-from status_page.cli import _settings
+from status_page.commands import _settings
 
 plan, _ = _settings(Path(sys.argv[1]))
 application = build_application(plan, plan.folder)

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from leitstand.errors import LeitstandError
+from leitstand.settings.config import ConfigError
+from rollout.apply.command import Request, apply
+from rollout.apply.deployments import Deployments
+from rollout.apply.engine import Wishes
 from rollout.apply.packages import keep, lay_out, new_packages
+from rollout.apply.shown import Shown
 
 NAME = "leitstand-exporter_1.2.3+deb12_amd64.deb"
 OTHER = 65534  # nobody
@@ -109,3 +114,18 @@ def test_a_run_that_changes_nothing_finds_new_and_kept_packages_without_keeping_
         NAME: b"package",
     }
     assert [path.name for path in kept.iterdir()] == ["leitstand_1.2.3+deb12_amd64.deb"]
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_a_configuration_that_others_may_change_is_refused_before_anything_is_done(
+    tmp_path: Path, folder: Path, harm: str
+) -> None:
+    (folder / NAME).unlink()
+    config = folder / NAME  # the harm is done to this name
+    config.write_text("hosts:\n  control: {address: 192.0.2.10, roles: [leitstand]}\n")
+    do, what = HARM[harm]
+    do(folder)
+    request = Request(config, "1.2.3", Wishes(), [])
+    with pytest.raises(ConfigError, match=what):
+        apply(request, Deployments(tmp_path / "deployments"), Shown(), lambda _: True)
+    assert not (tmp_path / "deployments").exists()
