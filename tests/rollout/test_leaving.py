@@ -118,9 +118,9 @@ def tell(bare: Bare, story: Story) -> Story:
     story.secrets = {path: (control.root / path.lstrip("/")).read_text() for path in KEYS}
     story.records = "".join(str(each.report) + each.errors for each in (tried, applied, again))
     for place in ("/run/arguments", "/var/lib/leitstand/deployments", "/var/lib/leitstand/metrics"):
-        story.records += control.run(["grep", "-rha", "", place]).stdout
+        story.records += printable(control, f"grep -rha '' {place}")
     for host in fleet.hosts.values():
-        story.records += host.run(["journalctl", "--no-pager", "-o", "cat"]).stdout
+        story.records += printable(host, "journalctl --no-pager -o cat")
     control.run(["rm", "/root/watch.py"])
     bare.leitstand("remove", "--yes")
     control.run(["apt-get", "-qq", "--yes", "autoremove", "--purge"])
@@ -129,6 +129,11 @@ def tell(bare: Bare, story: Story) -> Story:
         story.accounts[name] = known[name], accounts(host)
         story.left[name] = host.run(["sh", "-c", LEFT]).stdout
     return story
+
+
+def printable(host: Host, command: str) -> str:
+    """What a command prints, without other bytes."""
+    return host.run(["sh", "-c", f"{command} | tr -cd '\\n -~'"]).stdout
 
 
 def shown(host: Host) -> str:
