@@ -1,9 +1,11 @@
-"""A machine is lost: the commands of docs/deploy-recovery.md bring it back."""
+"""A machine and the leitstand host are lost: the commands of docs/deploy-recovery.md bring them back."""
 
 import logging
 import re
+import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +13,19 @@ from typing import Any
 import pytest
 import yaml
 
-from lab.fleet import Fleet, debian_base, fleet_impossible
-from lab.packages import built_packages, target_of_this_python
+from lab.fleet import Fleet, Host, debian_base, fleet_impossible
+from lab.packages import built_packages, package, target_of_this_python
 from lab.processes import LabError, wait_until
-from lab.rollout import CONTROL, Bare, configuration
+from lab.rollout import CONTROL, LOGIN_KEY, Bare, configuration
 from lab.swift_process import Swift
 
 IMPOSSIBLE = fleet_impossible()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(IMPOSSIBLE is not None, reason=str(IMPOSSIBLE))]
 LOG = logging.getLogger(__name__)
 PAGE = (Path(__file__).parents[2] / "docs/deploy-recovery.md").read_text()
+HISTORIES = ("status-page/history.sqlite", "inventory/inventory.sqlite")
+APT = 'APT::Get::Assume-Yes "true";\nAPT::Install-Recommends "false";\nDpkg::Use-Pty "false";\n'
+MARK = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchall())"
 
 
 def block(kind: str, with_text: str) -> str:
@@ -32,9 +37,12 @@ def block(kind: str, with_text: str) -> str:
 
 @dataclass(frozen=True)
 class Scene:
-    """Two hosts that were rolled out, and a store beside them."""
+    """Two hosts that were rolled out, a store beside them, and what was printed and put away."""
 
     bare: Bare
+    swift: Swift
+    ca: str  # of the store
+    kit: str
 
     def follow(self, commands: str) -> str:
         """Run a block of the page on the leitstand host."""
@@ -49,6 +57,11 @@ class Scene:
         LOG.info("%.0f s: %s", time.monotonic() - start, commands)
         assert done.returncode in (0, 1), done.stdout + done.stderr
         return done.stdout
+
+    def history(self, file: str, statement: str) -> str:
+        """Ask a database below the leitstand host's state."""
+        argv = ["python3", "-c", MARK, f"/var/lib/leitstand/{file}", statement]
+        return self.bare.control.run(argv).stdout.strip()
 
 
 def document(fleet: Fleet, swift: Swift) -> dict[str, Any]:
@@ -78,10 +91,11 @@ def scene() -> Iterator[Scene]:
         bare.install()
         control = bare.control
         control.write("/etc/leitstand/s3.ini", swift.credentials_file.read_text(), 0o600)
-        control.write("/etc/leitstand/s3-ca.pem", swift.ca_file.read_text())
+        control.write("/etc/leitstand/s3-ca.pem", ca := swift.ca_file.read_text())
         bare.configure(document(fleet, swift))
         bare.apply("--accept-host-keys").require(0, 1)
-        yield Scene(bare)
+        kit = bare.leitstand("backup", "keys", "export").stdout
+        yield Scene(bare, swift, ca, kit)
 
 
 def as_wanted(scene: Scene) -> bool:
@@ -108,3 +122,54 @@ def test_a_lost_machine_is_back_with_its_data(scene: Scene) -> None:
     assert "Lap 7" in web1.run(["curl", "-sSf", "http://127.0.0.1/07.html"]).stdout
     assert web1.run(["stat", "-c", "%a", "/", "/var"]).stdout.split() == ["755", "755"]
     back_up(scene, "website")
+
+
+def empty_machine_and_what_was_put_away(scene: Scene) -> Host:
+    """A new leitstand host with the package, the recovery kit's keys, access to the store, a small file."""
+    control = scene.bare.fleet.replace(CONTROL)
+    control.write("/etc/apt/apt.conf.d/90lab", APT)
+    control.write("/usr/local/share/ca-certificates/status.crt", scene.bare.authority.read_text())
+    control.run(["update-ca-certificates"])
+    shutil.copy(package("leitstand", scene.bare.packages), control.root / "root")
+    lines = [line for line in scene.kit.splitlines() if re.match(r"leitstand-keys|\d+ [A-Z2-7]{52} ", line)]
+    control.write("/root/keys", "\n".join(lines) + "\n")
+    control.write("/root/s3.ini", scene.swift.credentials_file.read_text())
+    control.write("/root/s3-ca.pem", scene.ca)
+    small = block("yaml", "/root/s3.ini").replace("192.0.2.10", control.address)
+    small = small.replace("/root/s3.ini", "/root/s3.ini, ca_file: /root/s3-ca.pem")
+    control.write("/root/lost.yml", small.replace("https://swift.example.org", scene.swift.endpoint))
+    return control
+
+
+def test_a_lost_leitstand_host_is_back_with_its_history(scene: Scene) -> None:
+    scene.bare.control.run(["systemctl", "start", "leitstand-inventory.service"])
+    for file in HISTORIES:
+        scene.history(file, "CREATE TABLE of_a_test (x)")
+    for job in ("etc", "history"):
+        back_up(scene, job)
+    measured = f'count_over_time(up{{job="prometheus"}}[1m] @ {time.time():.0f})'
+    assert scene.bare.query(measured)
+
+    control = empty_machine_and_what_was_put_away(scene)
+    scene.follow(block("sh", "apt install"))
+    scene.follow(block("sh", "/root/lost.yml"))
+    control.run(["cp", "-a", "/root/lost/files/etc/ssl/status", "/etc/ssl/"])  # the page's certificate
+    shutil.copy(scene.bare.fleet.key, control.root / LOGIN_KEY.lstrip("/"))
+
+    scene.follow(block("sh", "leitstand check"))
+    assert as_wanted(scene)
+    assert not scene.bare.query(measured)
+    scene.follow(block("sh", "systemctl stop prometheus"))
+
+    def measured_before() -> bool:
+        with suppress(LabError):  # it is starting
+            return bool(scene.bare.query(measured))
+        return False
+
+    wait_until(measured_before, "the samples from before the loss", pause=1)
+    control.run(["systemctl", "start", "leitstand-inventory.service"])
+    for file in HISTORIES:
+        assert scene.history(file, "SELECT count(*) FROM of_a_test") == "[(0,)]"
+    assert control.run(["systemctl", "--failed", "--plain", "--no-legend"]).stdout == ""
+    for job in ("etc", "website", "history"):
+        back_up(scene, job)
