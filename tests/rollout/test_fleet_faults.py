@@ -6,8 +6,10 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -16,7 +18,7 @@ from lab.fleet import Host, fleet_impossible
 from lab.packages import as_release, bad_release, package
 from lab.patience import patient
 from lab.processes import wait_until
-from lab.rollout import Bare, Document, configuration, processes
+from lab.rollout import PAGE, Bare, Document, configuration, processes
 from lab.rollout_promises import NAMES, Scene, rolled_out_fleet
 
 IMPOSSIBLE = fleet_impossible()
@@ -119,6 +121,60 @@ def test_a_package_that_is_cut_or_has_no_room_leaves_the_host_as_it_was(scene: S
     assert cut.report["rolled_back"] == ["web1"]
     promises.is_as_wanted(scene)
     assert releases(scene)["web1"] == good
+
+
+def test_an_upgrade_and_the_way_back_keep_all_data_and_cost_one_scrape_at_most(
+    scene: Scene, tmp_path: Path
+) -> None:
+    bare = scene.bare
+    bare.leitstand("backup", "run", "website")
+    snapshots = bare.leitstand("backup", "list", "website", "--json").stdout
+    ((_, first),) = bare.query('min_over_time(timestamp(up{instance="web1",job="host"})[1h:15s])')
+    good = releases(scene)["web1"]
+    own = as_release(package("leitstand", bare.packages), "99.0", tmp_path)
+    other = as_release(package("leitstand-exporter", bare.packages), "99.0", tmp_path)
+    start = time.monotonic()
+    with page_is_asked(scene) as failed:
+        with installed(bare, own, other):
+            bare.apply(f"--packages={GIVEN}").require(0, 1)
+            promises.is_as_wanted(scene)
+            assert releases(scene) == dict.fromkeys(NAMES, "99.0")
+            bare.apply(f"--release={good}", "--without-gate=the way back").require(0, 1)
+        promises.is_as_wanted(scene)
+        assert releases(scene) == dict.fromkeys(NAMES, good)
+    window = f"[{time.monotonic() - start:.0f}s]"
+    expression = f'count_over_time(up{{job="host"}}{window}) - sum_over_time(up{{job="host"}}{window})'
+    missed = {labels["instance"]: value for labels, value in bare.query(expression)}
+    assert all(value <= 2 for value in missed.values()), f"one for each way: {missed}"
+    assert failed == []
+    ((_, still),) = bare.query('min_over_time(timestamp(up{instance="web1",job="host"})[1h:15s])')
+    assert still <= first, "what Prometheus measured before"
+    assert bare.leitstand("backup", "list", "website", "--json").stdout == snapshots
+
+
+@contextmanager
+def page_is_asked(scene: Scene) -> Iterator[list[str]]:
+    """Ask for the page all the time; what it answered other than 200."""
+    failed: list[str] = []
+    enough = Event()
+    argv = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-m", "10"]
+    place = f"{PAGE}:443:{scene.bare.control.address}"
+    argv += ["--cacert", str(scene.bare.authority), "--resolve", place, f"https://{PAGE}/"]
+    stranger = scene.fleet.outsider()
+
+    def ask() -> None:
+        while not enough.wait(0.2):
+            done = stranger.run(argv, check=False)
+            if done.stdout != "200":
+                failed.append(f"{done.stdout} {done.stderr}".strip())
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        try:
+            yield failed
+        finally:
+            enough.set()
+        asking.result()
 
 
 def test_a_roll_out_that_was_killed_at_any_moment_is_finished_by_the_next(scene: Scene) -> None:
