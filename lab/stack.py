@@ -204,7 +204,9 @@ class Stack:
             f"--web.listen-address={self.at('prometheus')}",
             "--storage.tsdb.retention.time=2d",
             "--web.cors.origin=none",
-            "--rules.alert.resend-delay=12s",  # for alerts that fire before Alertmanager is found
+            # As in operation, only faster: alerts outlast a Prometheus that is away for minutes.
+            f"--rules.alert.resend-delay={round(120 / self.speed)}s",
+            f"--rules.alert.for-grace-period={round(60 / self.speed)}s",
         ]
         self.add("prometheus", prometheus, ready_path="/-/ready")
 

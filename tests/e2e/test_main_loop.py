@@ -1,5 +1,7 @@
 """The main job on the running stack: measured, scraped, alerted on, backed up, told to the public."""
 
+import time
+
 import pytest
 
 from lab.incident import find_mail, play_incident
@@ -38,6 +40,24 @@ def test_an_exporter_that_is_killed_is_mailed_as_a_host_that_is_down(stack: Stac
     stack.start_exporter()
     wait_until(lambda: find_mail(stack, "RESOLVED", "HostDown"), "the HostDown resolved mail", 180, 0.2)
     assert "web1" in (find_mail(stack, "FIRING", "HostDown") or "")
+
+
+def test_nothing_is_reported_as_over_while_prometheus_is_away(stack: Stack) -> None:
+    firing = 'count(ALERTS{alertname="HostDown", alertstate="firing"})'
+    before = ends_of_host_down(stack)
+    stack.servers["exporter"].kill()
+    wait_until(lambda: stack.query(firing), "HostDown to fire", 180, 0.2)
+    stack.servers["prometheus"].kill()
+    time.sleep(5 * 60 / stack.speed)  # the time itself is the fault: five minutes of operation
+    stack.servers["prometheus"].start()
+    wait_until(lambda: stack.query(firing), "HostDown to fire again", 180, 0.2)
+    assert ends_of_host_down(stack) == before
+    stack.start_exporter()
+    wait_until(lambda: ends_of_host_down(stack) > before, "the end of HostDown", 180, 0.2)
+
+
+def ends_of_host_down(stack: Stack) -> int:
+    return sum("Subject: [RESOLVED] HostDown" in mail for mail in stack.mails())
 
 
 def test_the_page_works_without_prometheus_and_shows_the_age_of_its_data(stack: Stack) -> None:

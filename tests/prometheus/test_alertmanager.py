@@ -26,7 +26,7 @@ from lab.processes import Server, free_port, wait_until
 from leitstand.settings.fleet import Fleet
 
 HOST_DOWN = "[FIRING 1] HostDown: Host web1 does not answer"
-HOST_IS_BACK = "[RESOLVED] HostDown: Host web1 does not answer"
+HOST_IS_BACK = "[RESOLVED] HostDown: web1"
 SERVICE_DOWN = "[FIRING 1] ServiceDown: Service website is down"
 MANY_DOWN = "[FIRING 1] HostManyDown: Many hosts do not answer"
 BACKUP_FAILED = "[FIRING 1] BackupFailed: A backup failed"
@@ -157,6 +157,33 @@ def test_many_hosts_that_are_down_are_one_alert_and_not_many(mailing):
     post(url, [down, alert("BackupFailed", "A backup failed", severity="warning")])
     wait_until(lambda: BACKUP_FAILED in sink.subjects(), BACKUP_FAILED)
     assert sink.subjects() == {MANY_DOWN, BACKUP_FAILED}
+
+
+def test_a_subject_has_the_first_two_names_and_nothing_of_what_is_over(mailing):
+    url, sink = mailing
+    down = [
+        alert("HostDown", f"Host web{number} does not answer", instance=f"web{number}", severity="critical")
+        for number in range(1, 6)
+    ]
+    post(url, down)
+    wait_until(lambda: "[FIRING 5] HostDown: web1, web2, +3" in sink.subjects(), "all five in one mail")
+    post(url, [one | {"endsAt": now()} for one in down[:4]])
+    wait_until(
+        lambda: "[FIRING 1] HostDown: Host web5 does not answer" in sink.subjects(), "the one that is left"
+    )
+    post(url, [one | {"endsAt": now()} for one in down])
+    wait_until(lambda: any("RESOLVED" in subject for subject in sink.subjects()), "the end")
+    ends = {subject for subject in sink.subjects() if "RESOLVED" in subject}
+    assert ends <= {"[RESOLVED] HostDown: web5", "[RESOLVED] HostDown: web1, web2, +3"}
+
+
+def test_the_end_of_what_concerns_all_is_named_without_its_last_figure(mailing):
+    url, sink = mailing
+    many = alert("HostManyDown", "39% of all hosts do not answer", severity="critical")
+    post(url, [many])
+    wait_until(lambda: sink.subjects() == {"[FIRING 1] HostManyDown: 39% of all hosts do not answer"}, "it")
+    post(url, [many | {"endsAt": now()}])
+    wait_until(lambda: "[RESOLVED] HostManyDown" in sink.subjects(), "its end")
 
 
 @dataclass(frozen=True)
