@@ -37,7 +37,7 @@ def expanded(notation: str) -> Values:
 
 
 def resampled(notation: str, interval: int, pace: int, length: int) -> Values:
-    """The same course with a sample each ``pace`` seconds, as a scrape sees it; at the end it goes on as before."""
+    """The same course with a sample each ``pace`` seconds; at the end it goes on as before."""
     values = expanded(notation)
     if len(values) > 1 and not {values[-1], values[-2]} & {"_", "stale"}:
         last, step = float(values[-1]), float(values[-1]) - float(values[-2])
@@ -87,7 +87,8 @@ class Course:
         step = self._step()
         self.fires_at = seconds(step["eval_time"])
         self.number = sum(one["exp_labels"]["severity"] == severity for one in step["exp_alerts"])
-        self.pace = SCRAPE if self.fires_at <= 6 * 3600 else 4 * SCRAPE
+        # Days at the pace of scrapes take minutes to test. Two minutes are far less than is bridged.
+        self.pace = SCRAPE if self.fires_at <= 6 * 3600 else 8 * SCRAPE
         self.fault_at = -(-self.fires_at // self.pace) * self.pace + AFTER
         self.length = self.fault_at + 15 * 60
         self.interval = seconds(test["interval"])
@@ -103,9 +104,7 @@ class Course:
     def with_lost_scrapes(self, k: int) -> Test:
         """Each k-th scrape of every target fails; it must fire as it does without."""
         lost = lost_each(k)
-        series = [
-            self._with(one, lambda n, v: _gone(one["series"], v) if lost(n) else v) for one in self._all()
-        ]
+        series = [self._with(one, lambda name, n, v: _gone(name) if lost(n) else v) for one in self._all()]
         times = range(self.fault_at - AFTER + 2 * self.pace, self.fault_at + AFTER, self.pace)
         return self._made(f"each {k}th scrape is lost", series, times)
 
@@ -118,13 +117,13 @@ class Course:
                 return value
             return "0" if series.startswith("up{") else "stale" if number == end + 1 else "_"
 
-        series = [self._with(one, lambda n, v: after(one["series"], n, v)) for one in self._all()]
+        series = [self._with(one, after) for one in self._all()]
         return self._made("the target dies", series, self._until(4 * 60), at_least=True)
 
     def with_prometheus_away(self) -> Test:
         """No sample at all for five minutes."""
         begin, end = self.fault_at // self.pace, (self.fault_at + 300) // self.pace
-        series = [self._with(one, lambda n, v: "_" if begin < n <= end else v) for one in self._all()]
+        series = [self._with(one, lambda _, n, v: "_" if begin < n <= end else v) for one in self._all()]
         return self._made("Prometheus is away for 5 minutes", series, self._until(7 * 60))
 
     def _until(self, duration: int) -> range:
@@ -139,14 +138,15 @@ class Course:
         for job, instance in sorted(targets - known_targets):
             yield {"series": f'up{{job="{job}", instance="{instance}"}}', "values": "1x1"}
 
-    def _with(self, one: Mapping[str, str], change: Callable[[int, str], str]) -> Test:
+    def _with(self, one: Mapping[str, str], change: Callable[[str, int, str], str]) -> Test:
         values = resampled(one["values"], self.interval, self.pace, self.length)
         if one["series"].startswith(_PER_SCRAPE):
             values = [
                 v if n * self.pace % self.interval == 0 or v == "_" else "0" for n, v in enumerate(values)
             ]
         if is_scraped(one["series"]):
-            values = [value if value == "_" else change(number, value) for number, value in enumerate(values)]
+            name = one["series"]
+            values = [value if value == "_" else change(name, n, value) for n, value in enumerate(values)]
         return {"series": one["series"], "values": compact(values)}
 
     def _made(self, name: str, series: list[Test], times: range, *, at_least: bool = False) -> Test:
@@ -167,5 +167,5 @@ def _scraped(given: list[Mapping[str, str]]) -> Iterator[str]:
     return (one["series"] for one in given if is_scraped(one["series"]))
 
 
-def _gone(series: str, value: str) -> str:
+def _gone(series: str) -> str:
     return "0" if series.startswith("up{") else "stale"

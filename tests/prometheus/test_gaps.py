@@ -1,4 +1,4 @@
-"""Alerts of targets that lose scrapes, die while an alert fires, or are not asked because Prometheus is away."""
+"""Alerts of targets that lose scrapes, die while an alert fires, or are not scraped for minutes."""
 
 import shutil
 from collections.abc import Callable
