@@ -179,11 +179,11 @@ def timeseries(
 def timeline(title: str, description: str, expression: str, legend: str, mappings: Mapping) -> Json:
     """States over time, one bar per series."""
     defaults = {
-        "color": {"mode": "thresholds"},
+        # With "thresholds", Grafana would merge the states by thresholds and ignore the mappings.
+        "color": {"mode": "palette-classic"},
         "custom": {"fillOpacity": 75, "lineWidth": 0, "spanNulls": False},
         "mappings": mappings,
         "noValue": NOT_MEASURED,
-        "thresholds": thresholds([(None, UNKNOWN)]),
         "unit": "none",
     }
     options = {
@@ -211,13 +211,11 @@ def table(
     columns: list[Column],
     sort_by: tuple[str, bool],
     hidden: Iterable[str] = (),
-    empty: str = "nothing",
 ) -> Json:
     """Rows merged over the labels that the queries share, with ``columns`` in their order.
 
     ``queries``: refId to expression. ``sort_by``: a column's title and whether the largest is first. A label
-    that is no column is named in ``hidden``; values that are none are hidden anyway. ``empty``: what is said
-    when there is no row.
+    that is no column is named in ``hidden``; values that are none are hidden anyway.
     """
     targets = [Query(expression, name, table=True) for name, expression in queries.items()]
     # Grafana names the value's field so, by the number of queries.
@@ -235,7 +233,7 @@ def table(
         description,
         targets,
         fieldConfig={
-            "defaults": _table_defaults(empty),
+            "defaults": _table_defaults(),
             "overrides": [_override(column) for column in columns],
         },
         options={
@@ -248,12 +246,12 @@ def table(
     )
 
 
-def _table_defaults(empty: str) -> Json:
+def _table_defaults() -> Json:
     return {
         "color": {"mode": "thresholds"},
         "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": True, "inspect": False},
         "mappings": [],
-        "noValue": empty,
+        "noValue": "–",  # in every empty cell: a text would take the room of gauges
         "thresholds": thresholds([(None, NEUTRAL)]),
         "unit": "none",
     }

@@ -170,7 +170,7 @@ def _hosts() -> Json:
         "One row per host, the worst first. State: the worst of its firing alerts. Last backup: age of "
         "the oldest among the last successful ones of the host's jobs."
     )
-    return table("Hosts", description, per_host, columns, ("State", True), empty="no host is configured")
+    return table("Hosts", description, per_host, columns, ("State", True))
 
 
 def _services() -> Json:
@@ -209,9 +209,7 @@ def _services() -> Json:
     description = (
         "What the public sees: the same verdict as on the status page, of all vantage points together."
     )
-    return table(
-        "Services", description, queries, columns, ("State", False), empty="no service is configured"
-    )
+    return table("Services", description, queries, columns, ("State", False))
 
 
 def _alerts() -> Json:
@@ -232,17 +230,10 @@ def _alerts() -> Json:
     )
     query = {"alerts": f"group by ({labels}) ({firing})"}
     description = (
-        "Alerts that are firing. The Watchdog always fires: it shows that rules are evaluated. What each "
+        "Alerts that are firing. The Watchdog always fires: without it, rules are not evaluated. What each "
         "means and what to do: docs/runbooks."
     )
-    return table(
-        "Firing alerts",
-        description,
-        query,
-        columns,
-        ("Severity", False),
-        empty="not even the Watchdog: rules are not evaluated",
-    )
+    return table("Firing alerts", description, query, columns, ("Severity", False))
 
 
 def _severities() -> list[Json]:
@@ -283,8 +274,7 @@ def _backups() -> Json:
         "Each job in each of its stores. Verified: time since the last success. Restore test: "
         "time since a snapshot was proven restorable by a drill; one store is enough."
     )
-    empty = "no backup is configured, or its metrics do not arrive"
-    return table("Backups", description, queries, columns, ("Last success", True), empty=empty)
+    return table("Backups", description, queries, columns, ("Last success", True))
 
 
 def _age_of_proof(by: str, levels: str) -> str:

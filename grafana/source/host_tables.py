@@ -74,7 +74,6 @@ def backups() -> Json:
         queries,
         columns,
         ("Last success", True),
-        empty="no backup of this host is configured, or its metrics do not arrive",
     )
 
 

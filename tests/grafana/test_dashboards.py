@@ -109,6 +109,29 @@ def test_a_panel_explains_itself_and_has_a_unit(path, panel):
     assert set(units) <= UNITS
 
 
+def unreadable(panel):
+    """What Grafana's front end would make of a panel, which no file shows: see grafana/README.md."""
+    defaults = panel["fieldConfig"]["defaults"]
+    if panel["type"] == "state-timeline" and panel["options"]["mergeValues"]:
+        if defaults["color"]["mode"] == "thresholds":
+            return "states are merged by thresholds, so all have one colour"
+    if panel["type"] == "table" and len(defaults["noValue"]) > 3:
+        return "each empty cell shows a sentence"
+    return None
+
+
+@each_panel
+def test_a_panel_can_be_read_in_grafanas_front_end(path, panel):
+    assert unreadable(panel) is None
+
+
+def test_a_panel_that_cannot_be_read_is_noticed():
+    states = {"type": "state-timeline", "options": {"mergeValues": True}}
+    grey = states | {"fieldConfig": {"defaults": {"color": {"mode": "thresholds"}, "noValue": "-"}}}
+    wordy = {"type": "table", "fieldConfig": {"defaults": {"noValue": "no host is configured"}}}
+    assert unreadable(grey) and unreadable(wordy)
+
+
 @each_panel
 def test_queries_are_promql_with_distinct_names(path, panel):
     names = [target["refId"] for target in panel["targets"]]
