@@ -63,11 +63,12 @@ def _mail(mail: Mail) -> dict[str, Any]:
         "to": ", ".join(mail.to),
         "from": mail.sender,
         "smarthost": mail.smarthost,
-        "require_tls": mail.needs_tls,
+        "require_tls": mail.needs_starttls,
         "send_resolved": True,
         "headers": {"Subject": '{{ template "leitstand.subject" . }}'},
         "text": '{{ template "leitstand.text" . }}',
         # Without this, Alertmanager adds its own HTML part, which mail programs would show instead.
         "html": "",
         **{key: value for key, value in login.items() if value},
+        **({"tls_config": {"ca_file": str(mail.ca_file)}} if mail.ca_file else {}),
     }

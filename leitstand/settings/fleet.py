@@ -145,7 +145,11 @@ class Mail(Model):
     to: list[MailAddress] = Field(min_length=1, description="Recipients.")
     sender: MailAddress = Field(description="Sender address.")
     smarthost: MailServer = Field(
-        default="localhost:25", description="Mail server and port to send them through."
+        default="localhost:25",
+        description="Mail server and port to send them through. Port 465 is encrypted from the first byte.",
+    )
+    ca_file: AbsolutePath | None = Field(
+        default=None, description="Certificate of the CA that signed the mail server's, if it is a private one."
     )
     require_tls: bool | None = Field(
         default=None,
@@ -161,11 +165,17 @@ class Mail(Model):
         return self
 
     @property
-    def needs_tls(self) -> bool:
-        """Whether encryption is required. A local server rarely has a certificate for this name."""
+    def needs_starttls(self) -> bool:
+        """Whether an unencrypted connection must become an encrypted one. On port 465 it is one from its start.
+
+        A local server rarely has a certificate for this name.
+        """
+        host, _, port = self.smarthost.rpartition(":")
+        if port == "465":
+            return False
         if self.require_tls is not None:
             return self.require_tls
-        return self.smarthost.rpartition(":")[0].strip("[]") not in ("localhost", "127.0.0.1", "::1")
+        return host.strip("[]") not in ("localhost", "127.0.0.1", "::1")
 
 
 class Alerts(Model):

@@ -91,6 +91,10 @@ def test_secrets_are_named_by_file_and_not_read(fleet_from, room, run, tmp_path)
         (", smarthost: 'localhost:25', require_tls: true", True),
         (", smarthost: 'mail.example.org:587'", True),
         (", smarthost: 'mail.example.org:587', require_tls: false", False),
+        # Encrypted from the first byte, so there is no STARTTLS to ask for.
+        (", smarthost: 'mail.example.org:465'", False),
+        (", smarthost: 'mail.example.org:465', require_tls: true", False),
+        (", smarthost: 'localhost:465'", False),
     ],
 )
 def test_tls_is_asked_of_every_mail_server_but_that_of_this_machine(settings, required, fleet_from, room):
@@ -98,6 +102,15 @@ def test_tls_is_asked_of_every_mail_server_but_that_of_this_machine(settings, re
     files = alertmanager_files(fleet, room / "alertmanager")
     team, *_ = yaml.safe_load(files["alertmanager.yml"])["receivers"]
     assert team["email_configs"][0]["require_tls"] is required
+
+
+def test_a_mail_server_may_have_a_certificate_of_a_private_ca(fleet_from, room, run, tmp_path):
+    mail = "to: [a@example.org], sender: l@example.org, smarthost: 'mail.example.org:465', ca_file: /etc/ca.pem"
+    write_files(tmp_path, alertmanager_files(fleet_from(f"alerts: {{mail: {{{mail}}}}}"), room / "alertmanager"))
+    done = run("amtool", "check-config", tmp_path / "alertmanager.yml")
+    assert done.returncode == 0, done.stdout
+    team, *_ = yaml.safe_load((tmp_path / "alertmanager.yml").read_text())["receivers"]
+    assert team["email_configs"][0]["tls_config"] == {"ca_file": "/etc/ca.pem"}
 
 
 @pytest.fixture
