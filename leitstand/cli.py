@@ -30,6 +30,7 @@ COMMANDS: Table = {
     "remove": ("rollout.removal.cli:remove", "Take everything off hosts again, but no backup."),
     "render": ("fleet_config.cli:render", "Write the configuration of Prometheus, Alertmanager and Grafana."),
     "ansible-inventory": ("fleet_config.cli:ansible_inventory", "Print the Ansible inventory of the fleet."),
+    "alerts": ("fleet_config.alerts:alerts", "Try the way of alerts to people."),
     "schema": ("leitstand.commands:schema", "Print the JSON Schema of leitstand.yml, for editors."),
     "runbook": ("leitstand.commands:runbook", "Print what to do when an alert fires."),
     "suggest": ("rollout.suggest.cli:suggest_command", "Find what is neither watched nor backed up."),

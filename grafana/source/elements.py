@@ -251,7 +251,7 @@ def _table_defaults() -> Json:
         "color": {"mode": "thresholds"},
         "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": True, "inspect": False},
         "mappings": [],
-        "noValue": "–",  # in every empty cell: a text would take the room of gauges
+        "noValue": "-",  # in every empty cell: a text would take the room of gauges
         "thresholds": thresholds([(None, NEUTRAL)]),
         "unit": "none",
     }

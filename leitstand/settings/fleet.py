@@ -149,7 +149,8 @@ class Mail(Model):
         description="Mail server and port to send them through. Port 465 is encrypted from the first byte.",
     )
     ca_file: AbsolutePath | None = Field(
-        default=None, description="Certificate of the CA that signed the mail server's, if it is a private one."
+        default=None,
+        description="Certificate of the CA that signed the mail server's, if it is a private one.",
     )
     require_tls: bool | None = Field(
         default=None,
@@ -166,7 +167,7 @@ class Mail(Model):
 
     @property
     def needs_starttls(self) -> bool:
-        """Whether an unencrypted connection must become an encrypted one. On port 465 it is one from its start.
+        """Whether an unencrypted connection must become an encrypted one. Port 465 is one from its start.
 
         A local server rarely has a certificate for this name.
         """

@@ -112,9 +112,9 @@ def test_a_panel_explains_itself_and_has_a_unit(path, panel):
 def unreadable(panel):
     """What Grafana's front end would make of a panel, which no file shows: see grafana/README.md."""
     defaults = panel["fieldConfig"]["defaults"]
-    if panel["type"] == "state-timeline" and panel["options"]["mergeValues"]:
-        if defaults["color"]["mode"] == "thresholds":
-            return "states are merged by thresholds, so all have one colour"
+    merged = panel["type"] == "state-timeline" and panel["options"]["mergeValues"]
+    if merged and defaults["color"]["mode"] == "thresholds":
+        return "states are merged by thresholds, so all have one colour"
     if panel["type"] == "table" and len(defaults["noValue"]) > 3:
         return "each empty cell shows a sentence"
     return None

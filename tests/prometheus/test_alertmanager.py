@@ -17,12 +17,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from fleet_config.alertmanager import alertmanager_files
+from fleet_config.alerts import alerts
 from fleet_config.mail_times import FIRST, time_template
 from fleet_config.output import write_files
 from lab.patience import patient
 from lab.processes import Server, free_port, wait_until
+from leitstand.errors import LeitstandError
 from leitstand.settings.fleet import Fleet
 
 HOST_DOWN = "[FIRING 1] HostDown: Host web1 does not answer"
@@ -105,8 +108,12 @@ def test_tls_is_asked_of_every_mail_server_but_that_of_this_machine(settings, re
 
 
 def test_a_mail_server_may_have_a_certificate_of_a_private_ca(fleet_from, room, run, tmp_path):
-    mail = "to: [a@example.org], sender: l@example.org, smarthost: 'mail.example.org:465', ca_file: /etc/ca.pem"
-    write_files(tmp_path, alertmanager_files(fleet_from(f"alerts: {{mail: {{{mail}}}}}"), room / "alertmanager"))
+    mail = (
+        "to: [a@example.org], sender: l@example.org, smarthost: 'mail.example.org:465', ca_file: /etc/ca.pem"
+    )
+    write_files(
+        tmp_path, alertmanager_files(fleet_from(f"alerts: {{mail: {{{mail}}}}}"), room / "alertmanager")
+    )
     done = run("amtool", "check-config", tmp_path / "alertmanager.yml")
     assert done.returncode == 0, done.stdout
     team, *_ = yaml.safe_load((tmp_path / "alertmanager.yml").read_text())["receivers"]
@@ -130,6 +137,29 @@ def mailing(fleet_from: Any, room: Any, tmp_path: Path) -> Iterator[tuple[str, "
             yield url, Sink(folder)
     finally:
         server.stop()
+
+
+def test_a_test_alert_arrives_and_the_command_says_so(mailing):
+    url, sink = mailing
+    done = CliRunner().invoke(alerts, ["test", "--alertmanager", url])
+    assert "delivered by email" in done.output
+    wait_until(lambda: "[FIRING 1] MailTest: Alerts arrive" in sink.subjects(), "the mail")
+
+
+def test_a_test_alert_that_does_not_arrive_names_the_way_that_fails(fleet_from, room, tmp_path):
+    mail = f"to: [a@example.org], sender: l@example.org, smarthost: '127.0.0.1:{free_port()}'"
+    write_files(
+        tmp_path, alertmanager_files(fleet_from(f"alerts: {{mail: {{{mail}}}}}"), room / "alertmanager")
+    )
+    with alertmanager(faster(tmp_path / "alertmanager.yml"), tmp_path) as url:
+        done = CliRunner().invoke(alerts, ["test", "--alertmanager", url, "--wait", "5"])
+    assert isinstance(done.exception, LeitstandError)
+    assert "it fails by email" in str(done.exception)
+
+
+def test_an_alertmanager_that_does_not_run_is_named():
+    done = CliRunner().invoke(alerts, ["test", "--alertmanager", f"http://127.0.0.1:{free_port()}"])
+    assert "Alertmanager does not answer" in str(done.exception)
 
 
 def test_a_mail_names_fault_start_and_remedy_and_a_host_that_is_down_explains_the_rest(mailing):
