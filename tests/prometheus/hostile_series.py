@@ -25,6 +25,19 @@ HOSTILE: dict[str, list[tuple[str, Labels, str]]] = {
         ("node_filesystem_avail_bytes", {"device": "/dev/vda1", "mountpoint": "/", "x": str(n)}, "9-1x2000")
         for n in range(2)
     ],
+    "InodesWillRunOut": [
+        ("node_filesystem_files_free", {"device": "/dev/sda1", "mountpoint": "/", "x": str(n)}, "9-1x2000")
+        for n in range(2)
+    ],
+    "HostRebooted": [("leitstand_reboot_required", {"x": str(n)}, "1x2000") for n in range(2)],
+    "TimerFailed": [("node_systemd_unit_state", {"name": "rotate.service", "state": "failed"}, "1x2000")],
+    "RemoteWriteBehind": [
+        (
+            "prometheus_remote_storage_highest_timestamp_in_seconds",
+            {"instance": "127.0.0.1:9090"},
+            "9999x2000",
+        )
+    ],
     "SystemdUnitFailed": [("leitstand_failed_units", {"severity": str(n)}, "0x2000") for n in range(2)],
     "DeploymentDrift": [
         (

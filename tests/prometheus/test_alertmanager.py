@@ -139,7 +139,7 @@ def mailing(fleet_from: Any, room: Any, tmp_path: Path) -> Iterator[tuple[str, "
         server.stop()
 
 
-def test_a_test_alert_arrives_and_the_command_says_so(mailing):
+def test_a_test_alert_arrives_and_the_command_reports_it(mailing):
     url, sink = mailing
     done = CliRunner().invoke(alerts, ["test", "--alertmanager", url])
     assert "delivered by email" in done.output
