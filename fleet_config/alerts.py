@@ -22,7 +22,7 @@ FAILED = "alertmanager_notification_requests_failed_total"
 Counts = Mapping[str, float]
 
 
-@click.group()
+@click.group(epilog="Example: leitstand alerts test")
 def alerts() -> None:
     """Try the way of alerts to people."""
 

@@ -40,14 +40,14 @@ def test_the_first_run_writes_all_and_names_the_programs_to_reload(render, tmp_p
     done = render("prometheus", "--out", tmp_path / "out")
     assert done.returncode == 0
     assert f"new  {tmp_path}/out/targets/hosts.json\n" in done.stdout
-    assert done.stdout.endswith("17 of 17 files written; reload: Prometheus, blackbox_exporter\n")
+    assert done.stdout.endswith("18 of 18 files written; reload: Prometheus, blackbox_exporter\n")
 
 
 def test_a_second_run_touches_nothing(render, tmp_path):
     render("prometheus", "--out", tmp_path / "out")
     before = stamps(tmp_path / "out")
     done = render("prometheus", "--out", tmp_path / "out")
-    assert done.stdout == "0 of 17 files written\n"
+    assert done.stdout == "0 of 18 files written\n"
     assert stamps(tmp_path / "out") == before
 
 
@@ -75,7 +75,7 @@ def test_manual_changes_are_undone_and_foreign_files_stay(render, tmp_path):
     done = render("prometheus", "--out", tmp_path / "out")
     assert (
         done.stdout
-        == f"  changed  {tmp_path}/out/prometheus.yml\n1 of 17 files written; reload: Prometheus\n"
+        == f"  changed  {tmp_path}/out/prometheus.yml\n1 of 18 files written; reload: Prometheus\n"
     )
     assert own_rules.read_text() == "groups: []\n"
 
@@ -87,7 +87,7 @@ def test_rules_of_an_earlier_release_are_removed_as_prometheus_would_read_them(r
     former.write_bytes((rules / "host.rules.yml").read_bytes())
     (rules / "linked.yml").symlink_to("host.rules.yml")
     done = render("prometheus", "--out", tmp_path / "out")
-    assert done.stdout == f"  removed  {former}\n0 of 17 files written, 1 removed; reload: Prometheus\n"
+    assert done.stdout == f"  removed  {former}\n0 of 18 files written, 1 removed; reload: Prometheus\n"
     assert not former.exists()
     assert (rules / "linked.yml").exists()
 

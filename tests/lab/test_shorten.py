@@ -53,7 +53,7 @@ def test_every_wait_is_a_fifth(folder):
     assert rules["ServiceDown"]["keep_firing_for"] == "24s"
     assert "raw[12s]) >= 4" in rules["service:verdict"]["expr"]
     assert "[60s]" in rules["instance:node_cpu_utilisation:rate5m"]["expr"]
-    assert content(folder / "alertmanager" / "alertmanager.yml")["route"]["group_wait"] == "2s"
+    assert content(folder / "alertmanager" / "alertmanager.yml")["route"]["group_wait"] == "9s"
 
 
 def test_thresholds_stay_and_a_timeout_is_cut_to_the_interval_only(folder):
@@ -61,8 +61,10 @@ def test_thresholds_stay_and_a_timeout_is_cut_to_the_interval_only(folder):
     assert content(folder / "prometheus.yml")["global"]["scrape_timeout"] == "3s"
     assert shorten({"scrape_interval": "1m", "scrape_timeout": "10s"}, 2)["scrape_timeout"] == "10s"
     groups = content(folder / "rules" / "backups.rules.yml")["groups"]
-    (too_old,) = [rule for group in groups for rule in group["rules"] if rule["alert"] == "BackupTooOld"]
-    interval = "max by (instance, backup, host, store) (leitstand_backup_interval_seconds)"
+    (too_old,) = [rule for group in groups for rule in group["rules"] if rule.get("alert") == "BackupTooOld"]
+    interval = (
+        "max by (instance, backup, host, store) (last_over_time(leitstand_backup_interval_seconds[120s]))"
+    )
     assert f"2 * {interval} + 3600" in too_old["expr"]
 
 

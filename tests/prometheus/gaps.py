@@ -106,7 +106,9 @@ class Course:
         lost = lost_each(k)
         series = [self._with(one, lambda name, n, v: _gone(name) if lost(n) else v) for one in self._all()]
         times = range(self.fault_at - AFTER + 2 * self.pace, self.fault_at + AFTER, self.pace)
-        return self._made(f"each {k}th scrape is lost", series, times)
+        # The lost scrapes of others may be just what the alert is about.
+        about_them = self.alert == "HostLosesScrapes"
+        return self._made(f"each {k}th scrape is lost", series, times, at_least=about_them)
 
     def with_target_gone(self) -> Test:
         """All targets die while it fires; it must fire until HostDown has taken over."""

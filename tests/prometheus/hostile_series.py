@@ -34,7 +34,7 @@ HOSTILE: dict[str, list[tuple[str, Labels, str]]] = {
     "RemoteWriteBehind": [
         (
             "prometheus_remote_storage_highest_timestamp_in_seconds",
-            {"instance": "127.0.0.1:9090"},
+            {"instance": "a:9090"},
             "9999x2000",
         )
     ],
