@@ -3,8 +3,6 @@
 from grafana.source.elements import (
     CRITICAL,
     GOOD,
-    INFO,
-    UNKNOWN,
     WARNING,
     Column,
     Json,
@@ -14,6 +12,7 @@ from grafana.source.elements import (
     timeline,
     timeseries,
 )
+from grafana.source.firing import alerts_table, worst_alert
 from grafana.source.layout import arrange, dashboard, host_variables
 from grafana.source.states import (
     BACKUP_AGE,
@@ -143,6 +142,7 @@ def _hosts() -> Json:
     state = f"group by (instance) (instance:host_health:state{{{HOSTS}}})"
     per_host = {
         "state": f"max by (instance) (instance:host_health:state{{{HOSTS}}})",
+        "why": worst_alert(f"(instance:host_health:state{{{HOSTS}}} > 0)"),
         "cpu": f"max by (instance) (instance:node_cpu_utilisation:rate5m{{{HOSTS}}})",
         "memory": f"max by (instance) (instance:node_memory_utilisation:ratio{{{HOSTS}}})",
         "disk": f"max by (instance) (instance:node_filesystem_utilisation:max{{{HOSTS}}})",
@@ -156,6 +156,7 @@ def _hosts() -> Json:
     columns = [
         Column("instance", "Host", link=TO_HOST, width=160),
         Column("state", "State", mappings=HOST_STATES, cell="color-background", width=90),
+        Column("alertname", "Why", width=150),
         Column("cpu", "CPU", "percentunit", steps=SHARE, cell="gauge", decimals=0),
         Column("memory", "Memory", "percentunit", steps=SHARE, cell="gauge", decimals=0),
         Column("disk", "Fullest disk", "percentunit", steps=SHARE, cell="gauge", decimals=0),
@@ -167,8 +168,8 @@ def _hosts() -> Json:
         Column("backup", "Last backup", "s", steps=BACKUP_AGE, cell="color-text", decimals=1, width=140),
     ]
     description = (
-        "One row per host, the worst first. State: the worst of its firing alerts. Last backup: age of "
-        "the oldest among the last successful ones of the host's jobs."
+        "One row per host, the worst first. State: the worst of its firing alerts, which Why names. "
+        "Last backup: age of the oldest among the last successful ones of the host's jobs."
     )
     return table("Hosts", description, per_host, columns, ("State", True))
 
@@ -213,33 +214,11 @@ def _services() -> Json:
 
 
 def _alerts() -> Json:
-    columns = [
-        Column("severity", "Severity", mappings=_severities(), cell="color-background", width=90),
-        Column("alertname", "Alert", width=190),
-        Column("instance", "Host", link=TO_HOST),
-        Column("service", "Service"),
-        Column("backup", "Backup"),
-        Column("mountpoint", "Mounted at"),
-        Column("collector", "Collector"),
-    ]
-    labels = "alertname, severity, instance, service, backup, mountpoint, collector"
-    # An alert about a backup has a label `host`, whose data it is; its `instance` only reports it.
-    firing = (
-        'label_join(ALERTS{alertstate="firing", host!=""}, "instance", "", "host")'
-        ' or ALERTS{alertstate="firing", host=""}'
-    )
-    query = {"alerts": f"group by ({labels}) ({firing})"}
     description = (
-        "Alerts that are firing. The Watchdog always fires: without it, rules are not evaluated. What each "
-        "means and what to do: docs/runbooks."
+        "Alerts that are firing, and for how long. The Watchdog always fires: without it, rules are not "
+        "evaluated. What each means and what to do: docs/runbooks."
     )
-    return table("Firing alerts", description, query, columns, ("Severity", False))
-
-
-def _severities() -> list[Json]:
-    colors = {"critical": CRITICAL, "warning": WARNING, "info": INFO, "none": UNKNOWN}
-    options = {name: {"color": color, "index": index} for index, (name, color) in enumerate(colors.items())}
-    return [{"options": options, "type": "value"}]
+    return alerts_table("Firing alerts", description, "", Column("instance", "Host", link=TO_HOST))
 
 
 def _backups() -> Json:

@@ -11,7 +11,7 @@ from grafana.source.elements import (
     timeline,
     timeseries,
 )
-from grafana.source.host_tables import HOST, backups, collectors, inventory
+from grafana.source.host_tables import HOST, alerts, backups, collectors, inventory, php, upkeep
 from grafana.source.layout import arrange, dashboard, host_variables, link_to
 from grafana.source.states import (
     FLEET_UID,
@@ -31,12 +31,14 @@ def host_detail() -> Json:
     """The second dashboard, for one host."""
     panels = arrange(
         [
-            ("Now", [(4, _load()), (4, _upkeep()), (4, [_system(), _states()])]),
+            ("Now", [(4, _load()), (4, _upkeep()), (5, [alerts()]), (4, [_system(), _states()])]),
             ("Processor", [(8, _processor())]),
             ("Memory", [(8, _memory())]),
             ("Disk", [(8, _space()), (8, _disk())]),
             ("Network", [(8, _network())]),
+            ("PHP", [(7, php())]),
             ("Inventory", inventory()),
+            ("Certificates and timers", [(7, upkeep())]),
             ("Backups and exporter", [(8, [backups(), collectors()])]),
         ]
     )

@@ -1,8 +1,9 @@
-"""Host detail: the inventory, the backups and the exporter."""
+"""Host detail: alerts, PHP, certificates, timers, the inventory, the backups and the exporter."""
 
 from grafana.source.elements import Column, Json, table, timeseries
+from grafana.source.firing import alerts_table
 from grafana.source.layout import Row
-from grafana.source.states import BACKUP_AGE, NEVER_IN_A_LIST, SUCCESS
+from grafana.source.states import BACKUP_AGE, CERTIFICATE, END_OF_LIFE, NEVER_IN_A_LIST, RUNS, SUCCESS
 
 HOST = 'job=~"$job", instance=~"$instance"'
 
@@ -38,6 +39,85 @@ def inventory() -> list[Row]:
                 ),
             ],
         )
+    ]
+
+
+def alerts() -> Json:
+    """What fires about this host."""
+    chosen = ' and on (instance) instance:host_health:state{job=~"$job", instance=~"$instance"}'
+    description = "Alerts about this host that are firing, and for how long. What to do: docs/runbooks."
+    return alerts_table("Alerts of this host", description, chosen, None)
+
+
+def php() -> list[Json]:
+    """Versions with the end of their support, and the pools of PHP-FPM."""
+    branch = f"max by (branch, version, sapi) (leitstand_php_version_info{{{HOST}}})"
+    ends = f"max by (branch) (leitstand_php_end_of_life_timestamp_seconds{{{HOST}}})"
+    versions = {"installed": branch, "end": f"{branch} * on (branch) group_left () {ends} - time()"}
+
+    def pool(name: str) -> str:
+        return f"max by (pool, branch) (leitstand_php_fpm_{name}{{{HOST}}})"
+
+    pools = {name: pool(name) for name in ("up", "active_processes", "max_children", "listen_queue")}
+    return [
+        table(
+            "PHP",
+            "Installed versions, and how long the PHP project still mends security faults in them.",
+            versions,
+            [
+                Column("branch", "Branch"),
+                Column("version", "Version"),
+                Column("sapi", "SAPI"),
+                Column("end", "Support ends in", "s", steps=END_OF_LIFE, cell="color-text", decimals=0),
+            ],
+            ("Branch", True),
+        ),
+        table(
+            "PHP-FPM",
+            "Pools: whether one runs, its processes and their limit, and requests that wait for one.",
+            pools,
+            [
+                Column("pool", "Pool"),
+                Column("branch", "PHP"),
+                Column("up", "Runs", mappings=RUNS, cell="color-background", width=90),
+                Column("active_processes", "Active"),
+                Column("max_children", "At most"),
+                Column("listen_queue", "Waiting"),
+            ],
+            ("Waiting", True),
+        ),
+    ]
+
+
+def upkeep() -> list[Json]:
+    """What will end or did not run: certificates and timers."""
+    expiry = f"max by (path) (leitstand_certificate_expiry_timestamp_seconds{{{HOST}}}) - time()"
+    success = f"max by (timer, unit) (leitstand_timer_success{{{HOST}}})"
+    last = f"max by (timer) (leitstand_timer_last_trigger_timestamp_seconds{{{HOST}}})"
+    timers = {"success": success, "ran": f"0 * {success} + on (timer) group_left () (time() - {last})"}
+    return [
+        table(
+            "Certificates",
+            "Certificates in files of this host.",
+            {"expiry": expiry},
+            [
+                Column("path", "File"),
+                Column("expiry", "Expires in", "s", steps=CERTIFICATE, cell="color-text", decimals=1),
+            ],
+            ("Expires in", False),
+        ),
+        table(
+            "Timers",
+            "Timers of systemd: whether the last run of its unit succeeded, and when it began.",
+            timers,
+            [
+                Column("timer", "Timer"),
+                Column("unit", "Unit"),
+                Column("success", "Last run", mappings=SUCCESS, cell="color-background", width=90),
+                Column("ran", "Ago", "s", decimals=0),
+            ],
+            ("Last run", False),
+        ),
     ]
 
 

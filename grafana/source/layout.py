@@ -43,17 +43,32 @@ def _place(x: int, y: int, width: int, height: int) -> Json:
     return {"h": height, "w": width, "x": x, "y": y}
 
 
-# The value is the moment in milliseconds. One roll-out is one mark, however often its time was scraped.
-_DEPLOYMENTS: Json = {
-    "datasource": DATASOURCE,
-    "enable": True,
-    "expr": "leitstand_deployment_timestamp_seconds * 1000",
-    "iconColor": "blue",
-    "name": "Deployments",
-    "step": "60s",
-    "titleFormat": "Deployment",
-    "useValueForTime": "on",
-}
+def _mark(name: str, title: str, time: str, color: str) -> Json:
+    # The value is the moment in milliseconds: one mark, however often its time was scraped.
+    return {
+        "datasource": DATASOURCE,
+        "enable": True,
+        "expr": f"{time} * 1000",
+        "iconColor": color,
+        "name": name,
+        "step": "60s",
+        "titleFormat": title,
+        "useValueForTime": "on",
+    }
+
+
+_DEPLOYMENTS = _mark("Deployments", "Deployment", "leitstand_deployment_timestamp_seconds", "blue")
+# Of the hosts that are chosen.
+_HOSTS = '{job=~"$job", instance=~"$instance"}'
+_CHANGES = [
+    _mark("Reboots", "{{instance}} started", f"node_boot_time_seconds{_HOSTS}", "orange"),
+    _mark(
+        "Inventory",
+        "{{instance}}: packages or another part of the inventory changed",
+        f"leitstand_inventory_changed_timestamp_seconds{_HOSTS}",
+        "purple",
+    ),
+]
 
 
 def dashboard(
@@ -61,7 +76,7 @@ def dashboard(
 ) -> Json:
     """A whole dashboard, read-only, in the browser's time zone."""
     return {
-        "annotations": {"list": [_DEPLOYMENTS]},
+        "annotations": {"list": [_DEPLOYMENTS, *_CHANGES]},
         "description": description,
         "editable": False,
         "fiscalYearStartMonth": 0,
