@@ -21,6 +21,13 @@ HOSTILE: dict[str, list[tuple[str, Labels, str]]] = {
     "ServiceDown": [("service:maintenance", {"service": "website"}, "1x2000")],
     "ServiceNotMeasured": [("service:verdict", {"service": "website"}, "1x2000")],
     "StatusPageStale": [("leitstand_status_page_written_timestamp_seconds", {}, "99999999x2000")],
+    "DiskAlmostFull": [
+        (
+            "node_filesystem_avail_bytes",
+            {"instance": "web1", "device": "/dev/sda1", "mountpoint": "/", "fstype": "ext4"},
+            "9e12x2000",
+        )
+    ],
     "DiskWillFill": [
         ("node_filesystem_avail_bytes", {"device": "/dev/vda1", "mountpoint": "/", "x": str(n)}, "9-1x2000")
         for n in range(2)
