@@ -260,7 +260,7 @@ def test_a_disk_that_fills_up_while_unpacking_leaves_the_old_release(
 ) -> None:
     new = package("leitstand-exporter", built)
     web1.run(["mkdir", "-p", "/opt/leitstand"])
-    web1.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", "/opt/leitstand"])
+    web1.run(["mount", "-t", "tmpfs", "-o", "size=36m", "tmpfs", "/opt/leitstand"])
     try:
         install(web1, as_release(new, OLDER, tmp_path))
         full = web1.run(["dpkg", "-i", put(web1, new)], check=False)

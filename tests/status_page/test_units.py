@@ -16,8 +16,9 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, check=False)
 
 
-def test_both_programs_have_a_unit_and_systemd_finds_nothing_wrong_with_it(tmp_path: Path) -> None:
-    assert [unit.stem for unit in UNITS] == ["leitstand-status-collector", "leitstand-status-page"]
+def test_each_program_has_a_unit_and_systemd_finds_nothing_wrong_with_it(tmp_path: Path) -> None:
+    programs = ("collector", "page", "send")
+    assert [unit.stem for unit in UNITS] == [f"leitstand-status-{program}" for program in programs]
     for beside in UNITS[0].parent.glob("leitstand-status-*.socket"):
         (tmp_path / beside.name).write_text(beside.read_text())
     for unit in UNITS:
