@@ -79,13 +79,13 @@ def _alert(now: datetime) -> dict[str, Any]:
     }
 
 
-def _counts(url: str) -> dict[str, Counts]:
+def _counts(url: str) -> Mapping[str, Counts]:
     found: dict[str, dict[str, float]] = {SENT: {}, FAILED: {}}
     for family in text_string_to_metric_families(_ask(f"{url}/metrics").decode()):
         for sample in family.samples:
             if sample.name in found:
                 found[sample.name][sample.labels["integration"]] = sample.value
-    return dict(found)
+    return found
 
 
 def _post(url: str, content: Any) -> None:

@@ -13,7 +13,7 @@ from grafana.source.elements import (
     timeseries,
 )
 from grafana.source.firing import alerts_table, worst_alert
-from grafana.source.layout import arrange, dashboard, host_variables
+from grafana.source.layout import CHOSEN, arrange, dashboard, host_variables
 from grafana.source.states import (
     BACKUP_AGE,
     CERTIFICATE,
@@ -33,7 +33,7 @@ from grafana.source.states import (
     UPDATES,
 )
 
-HOSTS = 'job=~"$job", instance=~"$instance"'
+HOSTS = CHOSEN
 TO_HOST = f"/d/{HOST_UID}?var-datasource=${{datasource}}&var-instance=${{__value.raw}}&${{__url_time_range}}"
 DRILLED = 'max by (backup, host) (leitstand_backup_last_verified_timestamp_seconds{level="drill"})'
 # One job that was never drilled counts for more than the age of all others.

@@ -2,10 +2,10 @@
 
 from grafana.source.elements import Column, Json, table, timeseries
 from grafana.source.firing import alerts_table
-from grafana.source.layout import Row
+from grafana.source.layout import CHOSEN, Row
 from grafana.source.states import BACKUP_AGE, CERTIFICATE, END_OF_LIFE, NEVER_IN_A_LIST, RUNS, SUCCESS
 
-HOST = 'job=~"$job", instance=~"$instance"'
+HOST = CHOSEN
 
 
 def inventory() -> list[Row]:
@@ -44,7 +44,7 @@ def inventory() -> list[Row]:
 
 def alerts() -> Json:
     """What fires about this host."""
-    chosen = ' and on (instance) instance:host_health:state{job=~"$job", instance=~"$instance"}'
+    chosen = f" and on (instance) instance:host_health:state{{{HOST}}}"
     description = "Alerts about this host that are firing, and for how long. What to do: docs/runbooks."
     return alerts_table("Alerts of this host", description, chosen, None)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from grafana.source.elements import COLUMNS, DATASOURCE, SCHEMA_VERSION, Json
 
+CHOSEN = 'job=~"$job", instance=~"$instance"'  # the hosts that the variables of a dashboard name
 Row = tuple[int, list[Json]]  # height in grid units, and the panels, which share the width
 
 
@@ -58,14 +59,12 @@ def _mark(name: str, title: str, time: str, color: str) -> Json:
 
 
 _DEPLOYMENTS = _mark("Deployments", "Deployment", "leitstand_deployment_timestamp_seconds", "blue")
-# Of the hosts that are chosen.
-_HOSTS = '{job=~"$job", instance=~"$instance"}'
 _CHANGES = [
-    _mark("Reboots", "{{instance}} started", f"node_boot_time_seconds{_HOSTS}", "orange"),
+    _mark("Reboots", "{{instance}} started", f"node_boot_time_seconds{{{CHOSEN}}}", "orange"),
     _mark(
         "Inventory",
         "{{instance}}: packages or another part of the inventory changed",
-        f"leitstand_inventory_changed_timestamp_seconds{_HOSTS}",
+        f"leitstand_inventory_changed_timestamp_seconds{{{CHOSEN}}}",
         "purple",
     ),
 ]

@@ -100,7 +100,8 @@ def _places(deployment: Deployment, *, dry_run: bool) -> Places:
         return Places()
     folder = deployment.folder
     places = Places(folder / "ca", folder / "packages", folder / "known_hosts")
-    shutil.copytree(CA, places.authority) if CA.exists() else None
+    if CA.exists():
+        shutil.copytree(CA, places.authority)
     lay_out(places.packages)
     return places
 
